@@ -6,7 +6,9 @@ import (
 	"testing"
 )
 
-func region(gpa GPA, uva uint64, n int) Region { return Region{GPA: gpa, UVA: uva, Mem: make([]byte, n)} }
+func region(gpa GPA, uva uint64, n int) Region {
+	return Region{GPA: gpa, UVA: uva, Mem: make([]byte, n)}
+}
 
 func TestNewRefusesBadRegions(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -1,0 +1,29 @@
+// Package vring implements both sides of virtio split rings (virtio 1.3, 2.7):
+// Device serves a ring whose buffers a guest offers, Driver offers buffers to a
+// device. Neither knows a file descriptor or a message; they see memory.
+//
+// # Who writes what
+//
+//	descriptor table   driver writes, device reads
+//	avail ring         driver writes (flags, idx, ring, used_event), device reads
+//	used ring          device writes (flags, idx, ring, avail_event), driver reads
+//
+// # Memory ordering
+//
+// The peer runs on another CPU and may lie. Three rules make the rings correct
+// on amd64 and arm64:
+//
+//   - An index is loaded with acquire, once per burst, into a private copy; it is
+//     the containing aligned 32-bit word that is loaded, because Go has no 16-bit
+//     atomics. Entries and descriptors are read after it, each exactly once, into
+//     locals that are validated and then used.
+//   - An index is published with a 16-bit release store, once per burst, after
+//     everything it announces. Neighbouring fields can belong to the peer, so
+//     there are no wider stores.
+//   - Between a publish and the question "does the peer want to know?", and
+//     between arming notifications and the last look at the index, stands a full
+//     fence; without it both sides can see old values and sleep for ever.
+//
+// The types are owned by one goroutine; nothing here locks or allocates after
+// construction.
+package vring
