@@ -1,0 +1,135 @@
+#!/bin/busybox sh
+# /init of the demo's app VM: an ordinary guest with a virtio-net device, led over its serial console.
+#
+# It obeys one command a line. Every answer is a line that begins with "@@ ", so that whoever reads the console can tell
+# it from the kernel's messages and from the terminal's echo. Each command ends with "@@ NAME ok ..." or "@@ NAME failed ...".
+#
+#   lease                 get an address by DHCP            @@ lease ok ADDRESS/BITS ROUTER MILLISECONDS
+#   ping COUNT HOST       ICMP echo, five a second          @@ ping ok SENT RECEIVED MIN/AVG/MAX
+#   fetch URL             download                          @@ fetch ok BYTES SHA256 MILLISECONDS
+#   blob BYTES            put random bytes at /blob         @@ blob ok BYTES SHA256
+#   pktgen COUNT          kernel packet generator           @@ pktgen at COUNT (each second), @@ pktgen ok SENT MILLISECONDS
+#   off                   power off                         @@ off ok
+#
+# At start it says "@@ ready MAC", or "@@ panic REASON" and powers off.
+
+/bin/busybox --install -s /bin
+export PATH=/bin
+
+say() { echo "@@ $*"; }
+
+# now prints the milliseconds since the kernel started (the kernel counts hundredths).
+now() {
+	read -r up _ < /proc/uptime
+	whole=${up%.*}
+	hundredths=${up#*.}
+	echo $((whole * 1000 + ${hundredths#0} * 10))
+}
+
+die() {
+	say panic "$*"
+	poweroff -f
+}
+
+lease() {
+	begin=$(now)
+	rm -f /tmp/lease
+	if udhcpc -i eth0 -n -q -f -t 30 -T 1 -s /etc/lease.sh > /tmp/udhcpc.log 2>&1 && [ -s /tmp/lease ]; then
+		say lease ok "$(cat /tmp/lease)" $(($(now) - begin))
+	else
+		say lease failed "$(tr '\n' ' ' < /tmp/udhcpc.log)"
+	fi
+}
+
+ping_host() {
+	ping -q -c "$1" -i 0.2 -W 5 "$2" > /tmp/ping.log 2>&1
+	counts=$(sed -n 's/^\([0-9]*\) packets transmitted, \([0-9]*\) packets received.*/\1 \2/p' /tmp/ping.log)
+	times=$(sed -n 's/^round-trip min.avg.max = \([^ ]*\) ms/\1/p' /tmp/ping.log)
+	if [ -n "$counts" ]; then
+		say ping ok "$counts" "${times:--}"
+	else
+		say ping failed "$(tr '\n' ' ' < /tmp/ping.log)"
+	fi
+}
+
+fetch() {
+	begin=$(now)
+	if wget -q -T 20 -O /tmp/fetched "$1" 2> /tmp/wget.log; then
+		took=$(($(now) - begin))
+		sum=$(sha256sum < /tmp/fetched)
+		say fetch ok "$(wc -c < /tmp/fetched)" "${sum%% *}" "$took"
+	else
+		say fetch failed "$(tr '\n' ' ' < /tmp/wget.log)"
+	fi
+	rm -f /tmp/fetched
+}
+
+blob() {
+	if head -c "$1" /dev/urandom > /srv/blob; then
+		sum=$(sha256sum < /srv/blob)
+		say blob ok "$(wc -c < /srv/blob)" "${sum%% *}"
+	else
+		say blob failed "cannot write /srv/blob"
+	fi
+}
+
+# sent prints how many frames pktgen has sent so far.
+sent() { sed -n 's/.*pkts-sofar: *\([0-9]*\).*/\1/p' /proc/net/pktgen/eth0; }
+
+# The frames carry a VLAN tag that nobody listens to, so that the network behind the NIC counts them and drops them
+# instead of answering a million times that the port is closed.
+pktgen() {
+	modprobe pktgen 2> /tmp/pktgen.log || { say pktgen failed "$(cat /tmp/pktgen.log)"; return; }
+	echo "rem_device_all" > /proc/net/pktgen/kpktgend_0
+	echo "add_device eth0" > /proc/net/pktgen/kpktgend_0
+	for setting in "count $1" "pkt_size 60" "clone_skb 0" "delay 0" "burst 1" "dst 192.0.2.1" "src_min 192.0.2.2" "src_max 192.0.2.2" \
+		"dst_mac 02:00:00:00:00:01" "vlan_id 4094"; do
+		echo "$setting" > /proc/net/pktgen/eth0 || { say pktgen failed "setting $setting"; return; }
+	done
+	begin=$(now)
+	echo start > /proc/net/pktgen/pgctrl &
+	runner=$!
+	while kill -0 $runner 2> /dev/null; do
+		sleep 1
+		say pktgen at "$(sent)"
+	done
+	wait $runner
+	if grep -q '^Result: OK' /proc/net/pktgen/eth0; then
+		say pktgen ok "$(sent)" $(($(now) - begin))
+	else
+		say pktgen failed "$(sed -n 's/^Result: //p' /proc/net/pktgen/eth0)"
+	fi
+}
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev 2> /dev/null # the kernel may have done it
+mount -t tmpfs -o size=80% tmpfs /tmp
+ulimit -c 0
+for module in virtio_pci virtio_net; do
+	modprobe $module || die "modprobe $module"
+done
+tries=0
+until [ -e /sys/class/net/eth0 ]; do
+	tries=$((tries + 1))
+	[ $tries -lt 100 ] || die "no network device: virtio-net did not come up"
+	sleep 0.1
+done
+ip link set lo up
+ip link set eth0 up || die "ip link set eth0 up"
+httpd -p 80 -h /srv || die "httpd"
+say ready "$(cat /sys/class/net/eth0/address)"
+
+while read -r command first second; do
+	case $command in
+	lease) lease ;;
+	ping) ping_host "$first" "$second" ;;
+	fetch) fetch "$first" ;;
+	blob) blob "$first" ;;
+	pktgen) pktgen "$first" ;;
+	off) say off ok; poweroff -f ;;
+	'') ;;
+	*) say "$command" failed "no such command" ;;
+	esac
+done
+die "console closed"

@@ -1,0 +1,46 @@
+package initramfs
+
+import (
+	_ "embed"
+
+	"vvufwd/cmd/vvudemo/kmod"
+)
+
+// appInit is the app VM's /init. Its console protocol is described in the script itself; package guest speaks the other side.
+//
+//go:embed app-init.sh
+var appInit []byte
+
+// leaseScript is what udhcpc runs when it gets or loses a lease.
+//
+//go:embed app-lease.sh
+var leaseScript []byte
+
+// appModules are what the app VM needs: an unmodified guest with a virtio-net device, and the kernel's packet generator.
+var appModules = []string{"virtio_pci", "virtio_net", "pktgen"}
+
+// App describes the app VM's image.
+type App struct {
+	// Busybox is the path of a static busybox.
+	Busybox string
+	// Modules is the kernel's module directory.
+	Modules *kmod.Tree
+}
+
+// Save writes the image to the file at path and returns its size in bytes.
+func (p App) Save(path string) (int64, error) {
+	a := newArchive()
+	for _, dir := range []string{"dev", "proc", "sys", "tmp", "srv"} {
+		a.dir(dir)
+	}
+	if err := a.copy("bin/busybox", 0o755, p.Busybox); err != nil {
+		return 0, err
+	}
+	a.link("bin/sh", "busybox")
+	a.file("init", 0o755, appInit)
+	a.file("etc/lease.sh", 0o755, leaseScript)
+	if err := a.addModules(p.Modules, []string{"zst"}, appModules...); err != nil {
+		return 0, err
+	}
+	return a.save(path)
+}

@@ -1,0 +1,164 @@
+package initramfs
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cavaliergopher/cpio"
+	"github.com/google/go-cmp/cmp"
+
+	"vvufwd/cmd/vvudemo/kmod"
+)
+
+// listing is what unpacking an image gives: "path mode content" a line, in archive order.
+func listing(t *testing.T, r io.Reader) []string {
+	t.Helper()
+	unzipped, err := gzip.NewReader(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := cpio.NewReader(unzipped)
+	var lines []string
+	for {
+		header, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return lines
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header.Uid != 0 || header.Guid != 0 || header.ModTime.Unix() != 0 {
+			t.Errorf("%s carries owner %d:%d or time %v", header.Name, header.Uid, header.Guid, header.ModTime)
+		}
+		body, err := io.ReadAll(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, strings.TrimSpace(header.Name+" "+header.Mode.String()+" "+header.Linkname+string(body)))
+	}
+}
+
+func TestArchiveContents(t *testing.T) {
+	a := newArchive()
+	a.file("/lib/modules/6.1/x.ko", 0o644, []byte("module"))
+	a.dir("dev")
+	a.file("init", 0o755, []byte("#!"))
+	a.link("bin/sh", "busybox")
+	var image bytes.Buffer
+	if err := a.write(&image); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"bin 040755", "bin/sh 0120777 busybox", "dev 040755", "init 0100755 #!",
+		"lib 040755", "lib/modules 040755", "lib/modules/6.1 040755", "lib/modules/6.1/x.ko 0100644 module",
+	}
+	if diff := cmp.Diff(want, listing(t, &image)); diff != "" {
+		t.Errorf("unpacked (-want +got):\n%s", diff)
+	}
+}
+
+// moduleTree makes a module directory that has all the named modules and says that none depends on another.
+func moduleTree(t *testing.T, suffix string, names ...string) *kmod.Tree {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "6.1.0-test")
+	if err := os.MkdirAll(filepath.Join(dir, "kernel"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var dep strings.Builder
+	for _, name := range names {
+		file := "kernel/" + name + suffix
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		dep.WriteString(file + ":\n")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "modules.dep"), []byte(dep.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := kmod.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+// TestImagesAreDeterministic builds both images twice, from files with other times, and wants the same bytes.
+func TestImagesAreDeterministic(t *testing.T) {
+	build := func() (driver, app []byte) {
+		dir := t.TempDir()
+		program := filepath.Join(dir, "program")
+		if err := os.WriteFile(program, []byte("ELF"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d := Driver{Init: program, Modules: moduleTree(t, ".ko.xz", "vfio", "vfio_iommu_type1", "vfio-pci")}
+		a := App{Busybox: program, Modules: moduleTree(t, ".ko", "virtio_pci", "virtio_net", "pktgen")}
+		for name, save := range map[string]func(string) (int64, error){"driver": d.Save, "app": a.Save} {
+			path := filepath.Join(dir, name)
+			size, err := save(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info, err := os.Stat(path); err != nil || info.Size() != size {
+				t.Errorf("%s: size reported %d, file %v, %v", name, size, info, err)
+			}
+		}
+		return read(t, filepath.Join(dir, "driver")), read(t, filepath.Join(dir, "app"))
+	}
+	driver1, app1 := build()
+	driver2, app2 := build()
+	if !bytes.Equal(driver1, driver2) {
+		t.Error("two driver images differ")
+	}
+	if !bytes.Equal(app1, app2) {
+		t.Error("two app images differ")
+	}
+	want := []string{
+		"dev 040755", "init 0100755 ELF",
+		"lib 040755", "lib/modules 040755", "lib/modules/6.1.0-test 040755", "lib/modules/6.1.0-test/kernel 040755",
+		"lib/modules/6.1.0-test/kernel/vfio-pci.ko.xz 0100644 vfio-pci",
+		"lib/modules/6.1.0-test/kernel/vfio.ko.xz 0100644 vfio",
+		"lib/modules/6.1.0-test/kernel/vfio_iommu_type1.ko.xz 0100644 vfio_iommu_type1",
+		"lib/modules/6.1.0-test/modules.dep 0100644 kernel/vfio.ko.xz:\nkernel/vfio_iommu_type1.ko.xz:\nkernel/vfio-pci.ko.xz:",
+		"proc 040755", "run 040755", "sys 040755", "tmp 040755",
+	}
+	if diff := cmp.Diff(want, listing(t, bytes.NewReader(driver1))); diff != "" {
+		t.Errorf("driver image (-want +got):\n%s", diff)
+	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestImageErrorsNameTheCause(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "image")
+	tree := moduleTree(t, ".ko.zst", "virtio_pci", "virtio_net", "pktgen")
+	if _, err := (App{Busybox: filepath.Join(dir, "absent"), Modules: tree}).Save(out); err == nil || !strings.Contains(err.Error(), "absent") {
+		t.Errorf("a missing busybox gives %v", err)
+	}
+	program := filepath.Join(dir, "program")
+	if err := os.WriteFile(program, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (App{Busybox: program, Modules: tree}).Save(out); err == nil || !strings.Contains(err.Error(), "--modules") {
+		t.Errorf("a compression that busybox cannot read gives %v", err)
+	}
+	if _, err := (Driver{Init: program, Modules: tree}).Save(out); !errors.Is(err, kmod.ErrNoModule) {
+		t.Errorf("a kernel without vfio gives %v", err)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a failed build left an image behind")
+	}
+}
