@@ -1,0 +1,27 @@
+package vfio
+
+import "vvufwd/vfio/uapi"
+
+// kernel is what this package asks of the kernel by ioctl. Tests stand in for it;
+// files, memory maps and eventfds are real in tests too.
+type kernel interface {
+	APIVersion(container int) (int, error)
+	CheckExtension(container, model int) (bool, error)
+	SetIOMMU(container, model int) error
+	IOMMUInfo(container int) (uapi.IOMMUInfo, []byte, error)
+	MapDMA(container int, mem []byte, iova uint64) error
+	UnmapDMA(container int, iova, size uint64) (uint64, error)
+
+	GroupStatus(group int) (uint32, error)
+	GroupSetContainer(group, container int) error
+	GroupDeviceFD(group int, name string) (int, error)
+
+	DeviceInfo(device int) (uapi.DeviceInfo, error)
+	RegionInfo(device int, index uint32) (uapi.RegionInfo, []byte, error)
+	IRQInfo(device int, index uint32) (uapi.IRQInfo, error)
+	SetIRQEventfds(device int, index uint32, fds []int) (int, error)
+	DisableIRQs(device int, index uint32) error
+	ResetDevice(device int) error
+}
+
+var _ kernel = uapi.Calls{}

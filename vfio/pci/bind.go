@@ -1,0 +1,115 @@
+package pci
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// bindTimeout is how long a driver may take to bind. Probing is done before the
+// write to sysfs returns unless the driver asked for it to be asynchronous.
+const bindTimeout = time.Second
+
+// noOverride is how sysfs shows that driver_override is not set.
+const noOverride = "(null)"
+
+// Bind binds the function at addr to a driver ("vfio-pci"), whatever the
+// driver's own id table says: it sets driver_override, unbinds the present driver
+// and asks for a new probe. restore undoes that: the old override, the old driver.
+// A function that is bound to the driver already is left alone, and restore does
+// nothing.
+//
+// A device in use, a network interface that is up for example, is taken away from
+// its user without asking.
+//
+// Errors about the device are *DeviceError. When Bind fails it has put things back.
+func (s Sysfs) Bind(addr Address, driver string) (restore func() error, err error) {
+	info, err := s.Device(addr)
+	if err != nil {
+		return nil, err
+	}
+	if info.Driver == driver {
+		return func() error { return nil }, nil
+	}
+	if _, err := os.Stat(s.path("bus/pci/drivers", driver)); err != nil {
+		return nil, &DeviceError{
+			Device: addr.String(), Problem: fmt.Sprintf("cannot be bound, the kernel has no driver %s", driver),
+			Remedy: "modprobe " + driver, Err: err,
+		}
+	}
+	override, err := readAttribute(s.devicePath(addr, "driver_override"))
+	if err != nil {
+		return nil, fmt.Errorf("bind %v to %s: %w", addr, driver, err)
+	}
+	if override == noOverride {
+		override = ""
+	}
+	restore = func() error {
+		if err := s.rebind(addr, override, info.Driver); err != nil {
+			return fmt.Errorf("give %v back to its driver: %w", addr, err)
+		}
+		return nil
+	}
+	if err := s.rebind(addr, driver, driver); err != nil {
+		failure := &DeviceError{
+			Device: addr.String(), Problem: fmt.Sprintf("does not bind to %s", driver), Err: err,
+			Remedy: "look into dmesg for the reason",
+		}
+		if !info.HasIOMMUGroup && driver == vfioDriver {
+			failure.Problem += ", it is in no IOMMU group"
+			failure.Remedy = RemedyNoIOMMU
+		}
+		if err := restore(); err != nil {
+			return nil, fmt.Errorf("%w; and then: %w", failure, err)
+		}
+		return nil, failure
+	}
+	return restore, nil
+}
+
+// RemedyNoIOMMU is the advice for a device without an IOMMU group.
+const RemedyNoIOMMU = "give the machine an IOMMU (QEMU: -machine q35,kernel-irqchip=split " +
+	"-device intel-iommu,intremap=on,caching-mode=on) and boot its kernel with intel_iommu=on"
+
+// rebind sets the override, unbinds and probes, and waits until the function is
+// bound to want ("" : to anything or nothing).
+func (s Sysfs) rebind(addr Address, override, want string) error {
+	// A newline alone clears the override.
+	if err := s.write(s.devicePath(addr, "driver_override"), override+"\n"); err != nil {
+		return err
+	}
+	if linkName(s.devicePath(addr, "driver")) != "" {
+		// The write returns when the driver has let go.
+		if err := s.write(s.devicePath(addr, "driver/unbind"), addr.String()); err != nil {
+			return err
+		}
+	}
+	if err := s.write(s.path("bus/pci/drivers_probe"), addr.String()); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(bindTimeout)
+	for {
+		got := linkName(s.devicePath(addr, "driver"))
+		if got == want || want == "" {
+			return nil
+		}
+		if !time.Now().Before(deadline) {
+			if got == "" {
+				return fmt.Errorf("driver %s did not take it within %v", want, bindTimeout)
+			}
+			return fmt.Errorf("driver %s took it instead of %s", got, want)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// write stores into an attribute in one write call and never creates a file.
+func (s Sysfs) write(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
