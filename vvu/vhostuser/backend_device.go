@@ -1,0 +1,103 @@
+package vhostuser
+
+import "encoding/binary"
+
+// minMTU is the smallest MTU that a virtio-net device may announce (virtio 5.1.4.1).
+const minMTU = 68
+
+// maxMTU is the largest one: the field has 16 bits.
+const maxMTU = 65535
+
+// sendRARP asks for a broadcast that tells switches where the guest now is.
+func (b *Backend) sendRARP(m Message, out *outcome) error {
+	var v U64
+	if err := v.Decode(m.Payload); err != nil {
+		return violate(m, "%v", err)
+	}
+	const macBits = 1<<48 - 1
+	out.effects = append(out.effects, Effect{Kind: EffectAnnounce, Value: uint64(v) & macBits})
+	return nil
+}
+
+func (b *Backend) netSetMTU(m Message, out *outcome) error {
+	var v U64
+	if err := v.Decode(m.Payload); err != nil {
+		return violate(m, "%v", err)
+	}
+	limit := U64(maxMTU)
+	if b.cfg.MTU != 0 {
+		limit = U64(b.cfg.MTU)
+	}
+	if v < minMTU || v > limit {
+		return refuse(m, "MTU %d, want %d to %d", uint64(v), minMTU, uint64(limit))
+	}
+	b.mtu = uint16(v)
+	binary.LittleEndian.PutUint16(b.config[netConfigMTU:], b.mtu)
+	out.effects = append(out.effects, Effect{Kind: EffectMTU, Value: uint64(v)})
+	return nil
+}
+
+// getConfig reads a piece of the configuration space. Its reply carries as many
+// bytes as were asked for, or none at all to say that it failed.
+func (b *Backend) getConfig(m Message, out *outcome) error {
+	var c Config
+	if err := c.Decode(m.Payload); err != nil {
+		return violate(m, "%v", err)
+	}
+	c.Data = b.config[c.Offset : int(c.Offset)+len(c.Data)]
+	out.answer(m.Request, c)
+	return nil
+}
+
+// setConfig writes to the configuration space, of which a driver may write only
+// the MAC address (virtio 5.1.4; legacy drivers do).
+func (b *Backend) setConfig(m Message, out *outcome) error {
+	var c Config
+	if err := c.Decode(m.Payload); err != nil {
+		return violate(m, "%v", err)
+	}
+	if end := int(c.Offset) + len(c.Data); end > netConfigStatus {
+		return refuse(m, "bytes %d to %d of the configuration are read-only", max(int(c.Offset), netConfigStatus), end-1)
+	}
+	copy(b.config[c.Offset:], c.Data)
+	out.add(EffectConfig, 0)
+	return nil
+}
+
+// resetDevice takes rings, features and device status back to where a session
+// begins. Owner, protocol features and memory stay.
+func (b *Backend) resetDevice(_ Message, out *outcome) error {
+	if b.features != 0 {
+		b.features, b.strayFeatures = 0, 0
+		out.add(EffectFeatures, 0)
+	}
+	for i := range b.rings {
+		r := &b.rings[i]
+		if r.haveKick || r.callable {
+			b.touch(out, uint32(i))
+		}
+		*r = ring{}
+	}
+	b.status = 0
+	b.mtu, b.config = b.cfg.MTU, newNetConfig(b.cfg)
+	return nil
+}
+
+// setStatus stores the device status for getStatus; only its low byte exists.
+// Rings follow from their own messages.
+func (b *Backend) setStatus(m Message, _ *outcome) error {
+	var v U64
+	if err := v.Decode(m.Payload); err != nil {
+		return violate(m, "%v", err)
+	}
+	if v > 0xff {
+		return refuse(m, "device status %#x has more than 8 bits", uint64(v))
+	}
+	b.status = uint8(v)
+	return nil
+}
+
+func (b *Backend) getStatus(m Message, out *outcome) error {
+	out.answer(m.Request, U64(b.status))
+	return nil
+}

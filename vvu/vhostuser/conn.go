@@ -1,0 +1,185 @@
+package vhostuser
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaxFDs is how many file descriptors a message may bring: one per memory
+// region. QEMU's and rust-vmm's limits are not larger.
+const MaxFDs = 32
+
+// Conn carries messages over a UNIX stream socket, in either role. File
+// descriptors travel as ancillary data of a message's first byte.
+//
+// One goroutine may read while another writes; two must not read, nor two write,
+// at once. A peer that stalls in the middle of a message blocks ReadMessage until
+// the deadline, or until Close, which any goroutine may call.
+type Conn struct {
+	sock *net.UnixConn
+	out  []byte // scratch of WriteMessage
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// NewConn takes over a connected stream socket.
+func NewConn(sock *net.UnixConn) *Conn { return &Conn{sock: sock} }
+
+// Dial connects to the vhost-user socket at path.
+func Dial(path string) (*Conn, error) {
+	sock, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("connect to vhost-user socket %s (is the other side listening?): %w", path, err)
+	}
+	return NewConn(sock), nil
+}
+
+// SetReadDeadline bounds the waiting of ReadMessage, see net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.sock.SetReadDeadline(t) }
+
+// SetWriteDeadline bounds the waiting of WriteMessage, see net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.sock.SetWriteDeadline(t) }
+
+// Close closes the socket. It may be called more than once and from any
+// goroutine.
+func (c *Conn) Close() error {
+	c.closeOnce.Do(func() { c.closeErr = c.sock.Close() })
+	return c.closeErr
+}
+
+// ReadMessage reads one message. The caller owns its payload and its file
+// descriptors, which are close-on-exec. The error is io.EOF when the peer closed
+// the connection between messages, and wraps io.ErrUnexpectedEOF when it did so
+// within one. After any error the stream has lost its framing: close it.
+func (c *Conn) ReadMessage() (m Message, err error) {
+	defer func() {
+		if err != nil {
+			closeFDs(m.FDs)
+			m = Message{}
+		}
+	}()
+	var header [HeaderSize]byte
+	if m.FDs, err = c.readHeader(&header); err != nil {
+		return m, err
+	}
+	h, err := ParseHeader(header[:])
+	if err != nil {
+		return m, err
+	}
+	m.Request, m.Flags = h.Request, h.Flags
+	if h.Size == 0 {
+		return m, nil
+	}
+	m.Payload = make([]byte, h.Size) // at most MaxPayload
+	// A plain read: should a peer attach descriptors to the payload, where they do
+	// not belong, the kernel drops them.
+	if _, err = io.ReadFull(c.sock, m.Payload); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return m, fmt.Errorf("read %d-byte payload of %v: %w", h.Size, h.Request, err)
+	}
+	return m, nil
+}
+
+// readHeader fills header and returns the descriptors that came with it, also
+// when it fails. It asks for the header's bytes only: a larger read could run
+// into the next message and take its descriptors for this one's.
+func (c *Conn) readHeader(header *[HeaderSize]byte) (fds []int, err error) {
+	oob := make([]byte, unix.CmsgSpace(MaxFDs*4))
+	for n := 0; n < HeaderSize; {
+		k, oobn, flags, _, err := c.sock.ReadMsgUnix(header[n:], oob)
+		got, cmsgErr := parseRights(oob[:oobn])
+		fds = append(fds, got...)
+		switch {
+		case err == nil && k == 0, errors.Is(err, io.EOF):
+			if n == 0 {
+				return fds, io.EOF
+			}
+			return fds, fmt.Errorf("read message header: %w", io.ErrUnexpectedEOF)
+		case err != nil:
+			return fds, fmt.Errorf("read message header: %w", err)
+		case flags&unix.MSG_CTRUNC != 0, len(fds) > MaxFDs:
+			return fds, fmt.Errorf("message brings more file descriptors than the limit of %d, or than this process may open", MaxFDs)
+		case cmsgErr != nil:
+			return fds, fmt.Errorf("read message header: %w", cmsgErr)
+		}
+		n += k
+	}
+	return fds, nil
+}
+
+// parseRights collects the file descriptors of all control messages. It returns
+// those it found even when it fails, for they are open by now.
+func parseRights(oob []byte) (fds []int, err error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, fmt.Errorf("ancillary data: %w", err)
+	}
+	for i := range messages {
+		if messages[i].Header.Level != unix.SOL_SOCKET || messages[i].Header.Type != unix.SCM_RIGHTS {
+			continue
+		}
+		got, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			return fds, fmt.Errorf("ancillary data: %w", err)
+		}
+		fds = append(fds, got...)
+	}
+	return fds, nil
+}
+
+// WriteMessage sends m with its file descriptors, which stay the caller's and
+// may be closed once it returns. After an error the stream may have lost its
+// framing: close it.
+func (c *Conn) WriteMessage(m Message) error {
+	if len(m.Payload) > MaxPayload {
+		return fmt.Errorf("%v has a payload of %d bytes, more than the limit of %d", m.Request, len(m.Payload), MaxPayload)
+	}
+	if len(m.FDs) > MaxFDs {
+		return fmt.Errorf("%v has %d file descriptors, more than the limit of %d", m.Request, len(m.FDs), MaxFDs)
+	}
+	c.out = m.Append(c.out[:0])
+	var oob []byte
+	if len(m.FDs) > 0 {
+		oob = unix.UnixRights(m.FDs...)
+	}
+	n, _, err := c.sock.WriteMsgUnix(c.out, oob, nil)
+	if err == nil && n < len(c.out) {
+		_, err = c.sock.Write(c.out[n:]) // the descriptors went with the first byte
+	}
+	if err != nil {
+		return fmt.Errorf("write %v: %w", m.Request, err)
+	}
+	return nil
+}
+
+// PeerClosed reports whether err, from ReadMessage or WriteMessage, only says
+// that the connection ended: the peer closed it, died, or we called Close.
+func PeerClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
+}
+
+// CloseFDs closes the message's file descriptors and forgets them.
+func (m *Message) CloseFDs() {
+	closeFDs(m.FDs)
+	m.FDs = nil
+}
+
+func closeFDs(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}

@@ -1,0 +1,128 @@
+package vhostuser
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Log is the payload of SET_LOG_BASE: the dirty-page bitmap in a shared file.
+type Log struct {
+	Size   uint64
+	Offset uint64
+}
+
+// Decode reads the payload; it must be exactly LogSize bytes.
+func (l *Log) Decode(b []byte) error {
+	if err := checkSize("log", b, LogSize); err != nil {
+		return err
+	}
+	l.Size = binary.LittleEndian.Uint64(b[0:])
+	l.Offset = binary.LittleEndian.Uint64(b[8:])
+	return nil
+}
+
+// Append implements Payload.
+func (l Log) Append(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, l.Size)
+	return binary.LittleEndian.AppendUint64(dst, l.Offset)
+}
+
+// Inflight is the payload of GET_INFLIGHT_FD and SET_INFLIGHT_FD: the area in
+// which a back-end remembers descriptors it has not completed.
+type Inflight struct {
+	Size      uint64
+	Offset    uint64
+	Queues    uint16
+	QueueSize uint16
+}
+
+// Decode reads the payload; it must be InflightSize bytes, or 20 without the
+// padding that the C structure has at its end.
+func (f *Inflight) Decode(b []byte) error {
+	const unpadded = 20
+	if len(b) != InflightSize && len(b) != unpadded {
+		return fmt.Errorf("inflight payload is %d bytes, want %d or %d", len(b), unpadded, InflightSize)
+	}
+	f.Size = binary.LittleEndian.Uint64(b[0:])
+	f.Offset = binary.LittleEndian.Uint64(b[8:])
+	f.Queues = binary.LittleEndian.Uint16(b[16:])
+	f.QueueSize = binary.LittleEndian.Uint16(b[18:])
+	return nil
+}
+
+// Append implements Payload.
+func (f Inflight) Append(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, f.Size)
+	dst = binary.LittleEndian.AppendUint64(dst, f.Offset)
+	dst = binary.LittleEndian.AppendUint16(dst, f.Queues)
+	dst = binary.LittleEndian.AppendUint16(dst, f.QueueSize)
+	return append(dst, 0, 0, 0, 0)
+}
+
+// MaxConfigSize is the largest device configuration space in bytes
+// (VHOST_USER_MAX_CONFIG_SIZE).
+const MaxConfigSize = 256
+
+// Config is the payload of GET_CONFIG and SET_CONFIG: a piece of the device's
+// configuration space. On the wire it is u32 offset, u32 size, u32 flags, bytes.
+type Config struct {
+	Offset uint32
+	Flags  uint32 // 0: fields the driver may write; 1: live migration
+	Data   []byte // aliases the message after Decode
+}
+
+// Decode reads the payload; the size field must be that of the bytes that follow
+// and the piece must lie within MaxConfigSize.
+func (c *Config) Decode(b []byte) error {
+	if len(b) < ConfigHeaderSize {
+		return fmt.Errorf("config payload is %d bytes, want at least %d", len(b), ConfigHeaderSize)
+	}
+	offset, size := binary.LittleEndian.Uint32(b[0:]), binary.LittleEndian.Uint32(b[4:])
+	switch {
+	case uint64(len(b)) != ConfigHeaderSize+uint64(size):
+		return fmt.Errorf("config payload announces %d bytes but brings %d", size, len(b)-ConfigHeaderSize)
+	case uint64(offset)+uint64(size) > MaxConfigSize:
+		return fmt.Errorf("config payload reaches to byte %d, beyond the limit of %d", uint64(offset)+uint64(size), MaxConfigSize)
+	}
+	*c = Config{Offset: offset, Flags: binary.LittleEndian.Uint32(b[8:]), Data: b[ConfigHeaderSize:len(b):len(b)]}
+	return nil
+}
+
+// Append implements Payload.
+func (c Config) Append(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, c.Offset)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(c.Data)))
+	dst = binary.LittleEndian.AppendUint32(dst, c.Flags)
+	return append(dst, c.Data...)
+}
+
+// IOTLB is the payload of IOTLB_MSG (struct vhost_iotlb_msg).
+type IOTLB struct {
+	IOVA uint64
+	Size uint64
+	UVA  uint64
+	Perm uint8 // 1 read-only, 2 write-only, 3 both
+	Type uint8 // 1 miss, 2 update, 3 invalidate, 4 access fail
+}
+
+// Decode reads the payload; it must be IOTLBSize bytes, or 26 without the
+// padding that the C structure has at its end.
+func (t *IOTLB) Decode(b []byte) error {
+	const unpadded = 26
+	if len(b) != IOTLBSize && len(b) != unpadded {
+		return fmt.Errorf("iotlb payload is %d bytes, want %d or %d", len(b), unpadded, IOTLBSize)
+	}
+	t.IOVA = binary.LittleEndian.Uint64(b[0:])
+	t.Size = binary.LittleEndian.Uint64(b[8:])
+	t.UVA = binary.LittleEndian.Uint64(b[16:])
+	t.Perm, t.Type = b[24], b[25]
+	return nil
+}
+
+// Append implements Payload.
+func (t IOTLB) Append(dst []byte) []byte {
+	for _, v := range [...]uint64{t.IOVA, t.Size, t.UVA} {
+		dst = binary.LittleEndian.AppendUint64(dst, v)
+	}
+	return append(dst, t.Perm, t.Type, 0, 0, 0, 0, 0, 0)
+}
