@@ -103,7 +103,6 @@ func (Calls) GroupSetContainer(group, container int) error {
 	return err
 }
 
-
 // GroupDeviceFD opens a device of the group by its name (a PCI address). The
 // caller owns the descriptor.
 func (Calls) GroupDeviceFD(group int, name string) (int, error) {

@@ -4,9 +4,9 @@ import "structs"
 
 // Requests to a group.
 const (
-	groupGetStatus      = requestBase + 3 // VFIO_GROUP_GET_STATUS, GroupStatus
-	groupSetContainer   = requestBase + 4 // VFIO_GROUP_SET_CONTAINER, int (fd)
-	groupGetDeviceFD    = requestBase + 6 // VFIO_GROUP_GET_DEVICE_FD, char[]
+	groupGetStatus    = requestBase + 3 // VFIO_GROUP_GET_STATUS, GroupStatus
+	groupSetContainer = requestBase + 4 // VFIO_GROUP_SET_CONTAINER, int (fd)
+	groupGetDeviceFD  = requestBase + 6 // VFIO_GROUP_GET_DEVICE_FD, char[]
 )
 
 // Flags of GroupStatus.

@@ -1,0 +1,203 @@
+package virtiopci
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"vvufwd/vfio/mmio"
+	"vvufwd/vfio/pci"
+	"vvufwd/virtio"
+)
+
+// Transport is the register interface of one virtio device.
+//
+// Owned by one goroutine: the registers select what they refer to, so uses must not
+// overlap. Notifiers, and the spaces that DeviceConfig and Space give, may be used
+// elsewhere.
+type Transport struct {
+	device   Device
+	addr     pci.Address
+	deviceID uint16
+	caps     Capabilities
+	physical bool // the device may use guest-physical addresses
+
+	common mmio.Space
+	notify mmio.Space
+	config mmio.Space // nil without device configuration
+
+	// status is what this driver has written. It is not read back for changing,
+	// because the device adds bits of its own (NEEDS_RESET).
+	status uint8
+}
+
+// Open finds the registers of a virtio device. want is the virtio device id that it
+// must have, 0 for any. The device itself is not touched yet.
+//
+// What the user can mend is reported as *pci.DeviceError.
+func Open(dev Device, want uint16) (*Transport, error) {
+	t := &Transport{device: dev, addr: dev.Address()}
+	config, err := dev.ConfigBytes()
+	if err != nil {
+		return nil, err
+	}
+	if len(config) < 256 {
+		return nil, t.unusable("check the device model", "configuration space of only %d bytes", len(config))
+	}
+	if t.deviceID, err = identify(config); err != nil {
+		return nil, &pci.DeviceError{Device: t.addr.String(), Problem: err.Error(), Remedy: "name a virtio device"}
+	}
+	if want != 0 && t.deviceID != want {
+		return nil, t.unusable(fmt.Sprintf("name one of type %d", want), "is a virtio device of type %d", t.deviceID)
+	}
+	if t.caps, err = ParseCapabilities(config); err != nil {
+		return nil, t.broken(err)
+	}
+	if !t.caps.Common.Present {
+		return nil, t.unusable("start it with disable-legacy=on and without disable-modern=on", "is a legacy-only virtio device")
+	}
+	if err := t.checkFit(); err != nil {
+		return nil, t.broken(err)
+	}
+	if t.common, err = t.Space(t.caps.Common); err != nil {
+		return nil, err
+	}
+	if t.notify, err = t.Space(t.caps.Notify); err != nil {
+		return nil, err
+	}
+	if t.caps.Device.Present {
+		if t.config, err = t.Space(t.caps.Device); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// checkFit holds the structures against the BARs.
+func (t *Transport) checkFit() error {
+	for _, s := range []struct {
+		name     string
+		at       Location
+		required bool
+		min      uint64 // bytes
+		align    uint64 // of the offset, 4.1.4
+	}{
+		{"common configuration", t.caps.Common, true, commonSize, 4},
+		{"queue notification", t.caps.Notify, true, 2, 2},
+		{"interrupt status", t.caps.ISR, false, 1, 1},
+		{"device configuration", t.caps.Device, false, 1, 4},
+		{"doorbell", t.caps.Doorbell, false, 2, 2},
+		{"notification vector", t.caps.Notification, false, 4, 2},
+	} {
+		size := t.device.BARSize(s.at.BAR)
+		switch {
+		case !s.at.Present && !s.required:
+		case !s.at.Present:
+			return fmt.Errorf("it has no %s structure", s.name)
+		case s.at.Length < s.min:
+			return fmt.Errorf("its %s structure has %d bytes, want %d", s.name, s.at.Length, s.min)
+		case s.at.Offset%s.align != 0:
+			return fmt.Errorf("its %s structure is misaligned, at 0x%x", s.name, s.at.Offset)
+		case s.at.Offset > size || s.at.Length > size-s.at.Offset:
+			return fmt.Errorf("its %s structure, 0x%x bytes at 0x%x, does not fit in BAR %d of 0x%x bytes",
+				s.name, s.at.Length, s.at.Offset, s.at.BAR, size)
+		}
+	}
+	// The length of the shared memory is not to be trusted.
+	if shm := t.caps.SharedMemory; shm.Present && shm.Offset >= t.device.BARSize(shm.BAR) {
+		return fmt.Errorf("its shared memory starts at 0x%x, beyond BAR %d of 0x%x bytes", shm.Offset, shm.BAR, t.device.BARSize(shm.BAR))
+	}
+	return nil
+}
+
+// DeviceID is the virtio device id, of modern and transitional devices alike.
+func (t *Transport) DeviceID() uint16 { return t.deviceID }
+
+// Address is where the device is.
+func (t *Transport) Address() pci.Address { return t.addr }
+
+// Capabilities is where the device has its structures.
+func (t *Transport) Capabilities() Capabilities { return t.caps }
+
+// Space returns the registers of a structure. All but the shared memory, which has
+// no usable length and is not registers, are known to fit in their BAR.
+func (t *Transport) Space(at Location) (mmio.Space, error) {
+	if !at.Present {
+		return nil, fmt.Errorf("%v: the device does not have this structure", t.addr)
+	}
+	bar, err := t.device.BAR(at.BAR)
+	if err != nil {
+		return nil, err
+	}
+	space, err := mmio.Sub(bar, at.Offset, at.Length)
+	if err != nil {
+		return nil, fmt.Errorf("%v: BAR %d: %w", t.addr, at.BAR, err)
+	}
+	return space, nil
+}
+
+// resetTimeout is how long a device may take to reset: one second was seen, and
+// devices that serve another process may have to wait for it.
+const resetTimeout = 3 * time.Second
+
+// Reset resets the device and waits until it says that it is done (4.1.4.3.2). It
+// forgets features, queues and vectors.
+func (t *Transport) Reset() error {
+	t.status = 0
+	t.common.Store8(commonStatus, 0)
+	pause := 50 * time.Microsecond
+	for deadline := time.Now().Add(resetTimeout); ; {
+		status := t.Status()
+		if status == 0 {
+			return nil
+		}
+		if !time.Now().Before(deadline) {
+			problem := fmt.Sprintf("does not finish its reset within %v (status 0x%02x)", resetTimeout, status)
+			if status == absent {
+				problem = "does not answer, all its registers read as ones"
+			}
+			return t.unusable("restart the program that provides the device", "%s", problem)
+		}
+		time.Sleep(pause)
+		pause = min(2*pause, 10*time.Millisecond)
+	}
+}
+
+// absent is the status byte of a device that is not there any more.
+const absent = 0xff
+
+// Status reads the status byte.
+func (t *Transport) Status() uint8 { return t.common.Load8(commonStatus) }
+
+// addStatus sets bits of the status byte; only a reset clears them (2.1.1).
+func (t *Transport) addStatus(bits uint8) {
+	t.status |= bits
+	t.common.Store8(commonStatus, t.status)
+}
+
+// DriverOK tells the device to start. Queues and vectors are set up by then.
+func (t *Transport) DriverOK() { t.addStatus(virtio.StatusDriverOK) }
+
+// Fail tells the device that this driver has given it up. Only Reset helps then.
+func (t *Transport) Fail() { t.addStatus(virtio.StatusFailed) }
+
+// failWith gives the device up because of err, which it returns.
+func (t *Transport) failWith(err error) error {
+	t.Fail()
+	return err
+}
+
+func (t *Transport) unusable(remedy, problem string, args ...any) error {
+	return &pci.DeviceError{Device: t.addr.String(), Problem: fmt.Sprintf(problem, args...), Remedy: remedy}
+}
+
+// broken is for a device that breaks the rules of virtio.
+func (t *Transport) broken(err error) error {
+	return &pci.DeviceError{
+		Device: t.addr.String(), Problem: "does not keep to the virtio specification", Err: err,
+		Remedy: "update or replace the program that provides the device",
+	}
+}
+
+// errNotReset is a driver's mistake.
+var errNotReset = errors.New("reset the device before negotiating features")
