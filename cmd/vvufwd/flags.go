@@ -1,0 +1,187 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+
+	"vvufwd/vfio/pci"
+)
+
+// portSpec is a port as named on the command line.
+type portSpec struct {
+	kind string // one of kinds
+	addr pci.Address
+	flag string // how the user wrote it, for errors
+}
+
+func (p portSpec) String() string { return p.kind + ":" + p.addr.String() }
+
+// kinds of ports that --port knows.
+var kinds = []string{"vvu", "virtio-net", "nic"}
+
+// options is the parsed command line.
+type options struct {
+	ports     []portSpec
+	cpus      []int
+	idleAfter time.Duration
+	stats     time.Duration
+	statsJSON bool
+	bind      bool
+	hugePages int
+	queueSize int
+	logLevel  zapcore.Level
+	logFormat string
+	version   bool
+}
+
+// usageError is a mistake on the command line: exit code 2.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// parseFlags reads the command line. asInit is whether we are PID 1, where some
+// defaults differ: nobody else can bind functions or reserve huge pages.
+func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
+	o := &options{logLevel: zapcore.InfoLevel}
+	fs := flag.NewFlagSet("vvufwd", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // errors are printed once, by main
+	fs.Usage = func() {}
+
+	port := func(kind string) func(string) error {
+		return func(s string) error { return o.addPort(kind, "--"+kind, s) }
+	}
+	fs.Func("vvu", "`PCI` address of a virtio-vhost-user function; repeat for more pairs", port("vvu"))
+	fs.Func("nic", "`PCI` address of a NIC, driver chosen by its id; repeat for more pairs", port("nic"))
+	fs.Func("port", "`KIND:PCI` of any port: "+strings.Join(kinds, ", "), func(s string) error {
+		kind, addr, ok := strings.Cut(s, ":")
+		if !ok {
+			return fmt.Errorf("want KIND:PCI, with KIND one of %s", strings.Join(kinds, ", "))
+		}
+		for _, k := range kinds {
+			if k == kind {
+				return o.addPort(kind, "--port", addr)
+			}
+		}
+		return fmt.Errorf("unknown kind %q, want one of %s", kind, strings.Join(kinds, ", "))
+	})
+	fs.Func("cpus", "`LIST` of CPUs, one for each pair, to pin its loop to: 1,2 or 1-3", func(s string) (err error) {
+		o.cpus, err = parseCPUs(s)
+		return err
+	})
+	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this long; negative: poll for ever")
+	fs.DurationVar(&o.stats, "stats", 0, "print rates each `INTERVAL` to standard output, such as 1s; 0: only totals at the end")
+	fs.BoolVar(&o.statsJSON, "stats-json", false, "print statistics as JSON lines with totals instead of a table")
+	fs.BoolVar(&o.bind, "bind", asInit, "bind the named functions to vfio-pci, and back at the end")
+	fs.IntVar(&o.hugePages, "hugepages", defaultHugePages(asInit), "reserve `N` huge pages of 2 MiB at start; 0: take what is there")
+	fs.IntVar(&o.queueSize, "queue-size", 256, "entries of a NIC's rings, at most what the device allows")
+	fs.Func("log-level", "debug, info, warn or error (default info)", o.logLevel.Set)
+	fs.StringVar(&o.logFormat, "log-format", "console", "console or json")
+	fs.BoolVar(&o.version, "version", false, "print the version and exit")
+
+	if err := fs.Parse(args); err != nil {
+		if err == flag.ErrHelp {
+			printHelp(fs, help)
+			return nil, err
+		}
+		return nil, usagef("%v; see --help", err)
+	}
+	if fs.NArg() > 0 {
+		return nil, usagef("unexpected argument %q; ports are named with --vvu, --nic or --port", fs.Arg(0))
+	}
+	if o.version {
+		return o, nil
+	}
+	return o, o.check()
+}
+
+func defaultHugePages(asInit bool) int {
+	if asInit {
+		return 16
+	}
+	return 0
+}
+
+func (o *options) addPort(kind, flagName, s string) error {
+	addr, err := pci.ParseAddress(s)
+	if err != nil {
+		return err
+	}
+	o.ports = append(o.ports, portSpec{kind: kind, addr: addr, flag: flagName + " " + s})
+	return nil
+}
+
+// check finds contradictions.
+func (o *options) check() error {
+	switch {
+	case len(o.ports) == 0:
+		return usagef("no ports: give pairs such as --vvu 0000:00:05.0 --nic 0000:00:04.0")
+	case len(o.ports)%2 != 0:
+		return usagef("port %s has no partner: ports are paired in the order given, and there are %d", o.ports[len(o.ports)-1], len(o.ports))
+	case o.logFormat != "console" && o.logFormat != "json":
+		return usagef("--log-format %q: want console or json", o.logFormat)
+	case len(o.cpus) > 0 && len(o.cpus) != len(o.ports)/2:
+		return usagef("--cpus names %d CPUs for %d pairs: give one for each pair", len(o.cpus), len(o.ports)/2)
+	case o.stats < 0:
+		return usagef("--stats %s: want a positive interval", o.stats)
+	case o.hugePages < 0:
+		return usagef("--hugepages %d: want 0 or more", o.hugePages)
+	case o.queueSize < 2 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
+		return usagef("--queue-size %d: want a power of two from 2 to 32768", o.queueSize)
+	}
+	seen := map[pci.Address]bool{}
+	for _, p := range o.ports {
+		if seen[p.addr] {
+			return usagef("%s: the function is named twice", p.flag)
+		}
+		seen[p.addr] = true
+	}
+	return nil
+}
+
+// parseCPUs reads "1,3" or "1-3,5".
+func parseCPUs(s string) ([]int, error) {
+	var cpus []int
+	for _, part := range strings.Split(s, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		lo, err := strconv.Atoi(first)
+		hi := lo
+		if err == nil && isRange {
+			hi, err = strconv.Atoi(last)
+		}
+		if err != nil || lo < 0 || hi < lo || hi >= 1024 {
+			return nil, fmt.Errorf("want CPU numbers such as 1,2 or 1-3")
+		}
+		for c := lo; c <= hi; c++ {
+			cpus = append(cpus, c)
+		}
+	}
+	return cpus, nil
+}
+
+func printHelp(fs *flag.FlagSet, w io.Writer) {
+	fmt.Fprint(w, `vvufwd forwards packets between virtio-vhost-user devices and NICs through VFIO.
+
+usage: vvufwd --vvu PCI --nic PCI [flags]
+
+`)
+	fs.VisitAll(func(f *flag.Flag) {
+		name, usage := flag.UnquoteUsage(f)
+		fmt.Fprintf(w, "  --%s %s\n        %s", f.Name, name, usage)
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
+			fmt.Fprintf(w, " (default %s)", f.DefValue)
+		}
+		fmt.Fprintln(w)
+	})
+	fmt.Fprint(w, `
+Ports are paired in the order given. Exit codes: 0 done, 1 run-time failure,
+2 usage, 3 a device is not usable.
+`)
+}

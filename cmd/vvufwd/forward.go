@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"vvufwd/netfwd"
+	"vvufwd/vfio"
+	"vvufwd/vfio/pci"
+)
+
+// forwarder is everything that forward has opened, in the order in which it is
+// taken down again.
+type forwarder struct {
+	log       *zap.Logger
+	container *vfio.Container
+	ports     []*port
+	loops     []*netfwd.Loop
+	restore   []func() error // undo driver bindings
+}
+
+// forward opens all ports, forwards between each pair until ctx is done, and
+// takes everything down. Totals, and rates on the way, go to out.
+func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (err error) {
+	f := &forwarder{log: log}
+	defer func() { err = errors.Join(err, f.close()) }()
+	if o.bind {
+		if err := f.bind(o.ports); err != nil {
+			return err
+		}
+	}
+	if err := f.open(o); err != nil {
+		return err
+	}
+	return f.run(ctx, o, out)
+}
+
+// bind gives the functions to vfio-pci.
+func (f *forwarder) bind(ports []portSpec) error {
+	sysfs := pci.Sysfs{Root: "/sys"}
+	for _, p := range ports {
+		restore, err := sysfs.Bind(p.addr, "vfio-pci")
+		if err != nil {
+			return err
+		}
+		f.restore = append(f.restore, restore)
+	}
+	return nil
+}
+
+// open opens the ports and joins them in pairs.
+func (f *forwarder) open(o *options) error {
+	var err error
+	if f.container, err = vfio.OpenContainer(); err != nil {
+		return err
+	}
+	for _, spec := range o.ports {
+		p, err := openPort(spec, f.container, o, f.log)
+		if err != nil {
+			return err
+		}
+		f.ports = append(f.ports, p)
+	}
+	if !f.container.Arena().HugePages() {
+		f.log.Warn("no huge pages of 2 MiB: DMA memory is made of 4 KiB pages, which costs speed; reserve some with --hugepages")
+	}
+	for i := 0; i < len(f.ports); i += 2 {
+		cfg := netfwd.Config{CPU: -1, IdleAfter: o.idleAfter}
+		if len(o.cpus) > 0 {
+			cfg.CPU = o.cpus[i/2]
+		}
+		a, b := f.ports[i], f.ports[i+1]
+		loop, err := netfwd.NewLoop(a, b, cfg, func(err error) {
+			f.log.Error("a fault stopped a pair; its guests must restart their devices", zap.String("a", a.Name()), zap.String("b", b.Name()), zap.Error(err))
+		})
+		if err != nil {
+			return err
+		}
+		f.loops = append(f.loops, loop)
+		a.onChange(loop.Wake)
+		b.onChange(loop.Wake)
+	}
+	return nil
+}
+
+// run forwards until ctx is done or a loop cannot start. Sessions end before the
+// loops do, because they wait for the loops to let go of their rings.
+func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
+	// A loop occupies a P as long as it polls; control needs one besides.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), len(f.loops)+1))
+	debug.SetGCPercent(20) // the heap is tiny and hardly grows: keep it so
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	loopCtx, stopLoops := context.WithCancel(context.Background())
+	defer stopLoops()
+
+	var loops, control sync.WaitGroup
+	for _, l := range f.loops {
+		loops.Go(func() {
+			if err := l.Run(loopCtx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	for _, p := range f.ports {
+		control.Go(func() {
+			if err := p.control(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	for i := 0; i < len(f.ports); i += 2 {
+		f.log.Info("forwarding", zap.String("a", f.ports[i].Name()), zap.String("b", f.ports[i+1].Name()))
+	}
+	err := f.report(ctx, o, out)
+	control.Wait()
+	stopLoops()
+	loops.Wait()
+	return errors.Join(err, f.writeStats(netfwd.Collect(f.loops), nil, o, out))
+}
+
+// report prints statistics each interval until ctx is done, and returns why it
+// was cancelled, if that was a failure.
+func (f *forwarder) report(ctx context.Context, o *options, out io.Writer) error {
+	var tick <-chan time.Time
+	if o.stats > 0 {
+		t := time.NewTicker(o.stats)
+		defer t.Stop()
+		tick = t.C
+	}
+	prev := netfwd.Collect(f.loops)
+	for {
+		select {
+		case <-tick:
+			now := netfwd.Collect(f.loops)
+			if err := f.writeStats(now, &prev, o, out); err != nil {
+				return err
+			}
+			prev = now
+		case <-ctx.Done():
+			if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, errStopped) {
+				return err
+			}
+			return nil
+		}
+	}
+}
+
+func (f *forwarder) writeStats(now netfwd.Stats, prev *netfwd.Stats, o *options, out io.Writer) error {
+	var err error
+	if o.statsJSON {
+		err = now.WriteJSON(out)
+	} else {
+		err = now.WriteTable(out, prev)
+	}
+	if err != nil {
+		return fmt.Errorf("write statistics: %w", err)
+	}
+	return nil
+}
+
+// close takes everything down: devices are reset before their memory goes.
+func (f *forwarder) close() error {
+	var errs []error
+	for _, l := range f.loops {
+		errs = append(errs, l.Close())
+	}
+	for i := len(f.ports) - 1; i >= 0; i-- {
+		errs = append(errs, f.ports[i].close())
+	}
+	if f.container != nil {
+		errs = append(errs, f.container.Close())
+	}
+	for i := len(f.restore) - 1; i >= 0; i-- {
+		errs = append(errs, f.restore[i]())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,22 @@
+// Package netfwd joins ports in pairs and forwards frames between them.
+//
+// # The way of a frame
+//
+//	Loop.round            one OS thread, pinned if asked; no lock, no channel, no allocation
+//	  direction.step      once for A to B, once for B to A
+//	    src.RxBurst       looks once at the ring's index, copies and checks descriptors,
+//	                      hands out views of the frames where they lie
+//	    dst.TxBurst       reserves buffers, copies each frame once, publishes once,
+//	                      notifies once if the other side's ring asks for it
+//	    src.Release       gives the source buffers back, the same way
+//
+// A frame for which the destination has no room now stays where it is, and the
+// source is not asked for more: nothing is lost between two rings. A frame for a
+// port that nobody serves is dropped and counted.
+//
+// # Control
+//
+// Sessions come and go in goroutines of their own (see package vvu). They never
+// touch a ring that the loop uses: they hand the port a new set of queues and
+// wait until the loop has taken it, which it does between two rounds.
+package netfwd

@@ -1,0 +1,45 @@
+package netfwd
+
+import virtionet "vvufwd/virtio/net"
+
+// Port is one end of a forwarding pair. All methods belong to the loop that
+// serves the pair; Burst calls are per burst, so that the interface costs
+// nanoseconds per burst, not per frame.
+type Port interface {
+	// Name identifies the port in logs and counters: "vvu:0000:00:05.0".
+	Name() string
+
+	// RxBurst hands out frames that arrived, views valid until Release. It is
+	// not called while frames are held.
+	RxBurst(frames []virtionet.Frame) int
+	// Release gives back the oldest n frames handed out.
+	Release(n int)
+	// Abandon drops what is still held.
+	Abandon()
+	// TxBurst takes frames over by copying them and returns how many it is done
+	// with, sent or dropped; fewer means that there is no room now.
+	TxBurst(frames []virtionet.Frame) int
+
+	// Changed says that control wants the port to change, which Sync then does.
+	// Sync abandons what is held.
+	Changed() bool
+	Sync()
+	// Fail puts the port's rings out of order; its device or peer must start anew.
+	Fail(err error)
+	// Leave says that the loop has ended.
+	Leave()
+
+	// EnableKicks asks for a wake-up when frames arrive and, if forRoom is set,
+	// when room for frames appears. It reports which of the two is there already.
+	EnableKicks(forRoom bool) (frames, room bool)
+	DisableKicks()
+
+	// Counters are the port's counters, to be read by the loop only.
+	Counters() *virtionet.Counters
+}
+
+// Waker is a Port whose kicks arrive at file descriptors, non-blocking eventfds
+// that the loop waits for and drains. A port without cannot wake a sleeping loop.
+type Waker interface {
+	WakeFDs() []int
+}

@@ -1,0 +1,111 @@
+package netfwd
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// PortStats are a port's counters as they are reported.
+type PortStats struct {
+	Name       string            `json:"name"`
+	RxPackets  uint64            `json:"rx_packets"`
+	RxBytes    uint64            `json:"rx_bytes"`
+	TxPackets  uint64            `json:"tx_packets"`
+	TxBytes    uint64            `json:"tx_bytes"`
+	Interrupts uint64            `json:"notifications"`
+	Drops      map[string]uint64 `json:"drops"` // only reasons that occurred
+}
+
+// Stats are the counters of all ports at one time.
+type Stats struct {
+	Time  time.Time   `json:"time"`
+	Ports []PortStats `json:"ports"`
+}
+
+// Collect asks every loop for its counters. Loops publish within a few rounds;
+// what is returned is at most settle old.
+func Collect(loops []*Loop) Stats {
+	for _, l := range loops {
+		l.Refresh()
+	}
+	time.Sleep(settle)
+	s := Stats{Time: time.Now()}
+	for _, l := range loops {
+		counters := l.Snapshot()
+		for i, p := range l.Ports() {
+			s.Ports = append(s.Ports, portStats(p.Name(), &counters[i]))
+		}
+	}
+	return s
+}
+
+const settle = 2 * time.Millisecond
+
+func portStats(name string, c *virtionet.Counters) PortStats {
+	s := PortStats{
+		Name:      name,
+		RxPackets: c.RxPackets, RxBytes: c.RxBytes, TxPackets: c.TxPackets, TxBytes: c.TxBytes,
+		Interrupts: c.Interrupts, Drops: map[string]uint64{},
+	}
+	for why, n := range c.Drops {
+		if n > 0 {
+			s.Drops[virtionet.Drop(why).String()] = n
+		}
+	}
+	return s
+}
+
+// WriteJSON writes the statistics as one line of JSON.
+func (s Stats) WriteJSON(w io.Writer) error {
+	line, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
+}
+
+// WriteTable writes one line per port. Rates are per second since prev; without
+// prev the columns show totals.
+func (s Stats) WriteTable(w io.Writer, prev *Stats) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if prev == nil {
+		fmt.Fprintln(t, "port\trx packets\trx bytes\ttx packets\ttx bytes\tnotifications\tdrops\t")
+		for _, p := range s.Ports {
+			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", p.Name, p.RxPackets, p.RxBytes, p.TxPackets, p.TxBytes, p.Interrupts, dropList(p.Drops))
+		}
+		return t.Flush()
+	}
+	seconds := s.Time.Sub(prev.Time).Seconds()
+	fmt.Fprintln(t, "port\trx pps\trx Mbit/s\ttx pps\ttx Mbit/s\tdrops\t")
+	for i, p := range s.Ports {
+		before := prev.Ports[i]
+		rate := func(now, then uint64) float64 { return float64(now-then) / seconds }
+		fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.0f\t%.2f\t%s\t\n", p.Name,
+			rate(p.RxPackets, before.RxPackets), rate(p.RxBytes, before.RxBytes)*8/1e6,
+			rate(p.TxPackets, before.TxPackets), rate(p.TxBytes, before.TxBytes)*8/1e6, dropList(p.Drops))
+	}
+	return t.Flush()
+}
+
+// dropList names the reasons in their fixed order: "no_peer=3 runt=1".
+func dropList(drops map[string]uint64) string {
+	out := ""
+	for why := range virtionet.NumDrops {
+		if n := drops[why.String()]; n > 0 {
+			if out != "" {
+				out += " "
+			}
+			out += fmt.Sprintf("%s=%d", why, n)
+		}
+	}
+	if out == "" {
+		return "-"
+	}
+	return out
+}

@@ -1,0 +1,62 @@
+package virtionet
+
+// Frame is one Ethernet frame on its way between two ports.
+type Frame struct {
+	Header Header   // copied out of the ring, masked to what the receiving side negotiated
+	Data   [][]byte // views of the frame, destination address first; valid until Release
+	Len    int      // bytes in Data
+}
+
+// Frame lengths in bytes, without the virtio-net header and without FCS.
+const (
+	MinFrame = 14         // an Ethernet header
+	MaxFrame = 65535 + 18 // the largest MTU with a VLAN tag
+
+	etherOverhead = 14 + 4 // Ethernet header and one VLAN tag
+	defaultMTU    = 1500
+)
+
+// Drop says why a frame was not forwarded. Drops are counted by the port that
+// refused the frame.
+type Drop uint8
+
+// Reasons for a drop.
+const (
+	DropRunt     Drop = iota // shorter than an Ethernet header
+	DropTooLong              // longer than the port's MTU allows
+	DropNoPeer               // nobody serves or offers the ring: front-end away, ring stopped or disabled
+	DropNoBuffer             // the guest's buffers cannot hold the frame at all
+	DropLinkDown             // the NIC has no link
+	DropStopped              // the ring was stopped while the frame was in our hands
+	DropBadFrame             // the device announced a frame that is not there
+	DropFault                // the port is out of order until it is restarted
+	NumDrops
+)
+
+var dropNames = [NumDrops]string{"runt", "too_long", "no_peer", "no_buffer", "link_down", "stopped", "bad_frame", "fault"}
+
+// String is the name under which the reason is reported.
+func (d Drop) String() string { return dropNames[d] }
+
+// Counters counts a port's traffic: received is what came out of the port's
+// device or guest, transmitted what was handed to it. Written by the goroutine
+// that forwards, without atomics; others see copies that it makes.
+type Counters struct {
+	RxPackets, RxBytes uint64
+	TxPackets, TxBytes uint64
+	Interrupts         uint64 // doorbells rung or kicks sent
+	Drops              [NumDrops]uint64
+}
+
+// copyParts copies from src, starting at offset off of src[at], into dst, and
+// returns the new place in src. It stops when either side is exhausted.
+func copyParts(dst []byte, src [][]byte, at, off int) (n, newAt, newOff int) {
+	for at < len(src) && n < len(dst) {
+		k := copy(dst[n:], src[at][off:])
+		n += k
+		if off += k; off == len(src[at]) {
+			at, off = at+1, 0
+		}
+	}
+	return n, at, off
+}

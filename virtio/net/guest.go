@@ -1,0 +1,179 @@
+package virtionet
+
+import (
+	"sync/atomic"
+
+	"vvufwd/virtio/vring"
+)
+
+// Doorbell interrupts a guest. Ring must be cheap, must not block, and can be
+// called from any goroutine.
+type Doorbell interface{ Ring() }
+
+// Queues is one state of a guest's queue pair. Control builds it and hands it
+// over with Install; from then until the next Install returns, the rings in it
+// belong to the forwarding goroutine. It is never changed.
+type Queues struct {
+	ToGuest   *vring.Device // the guest's receive ring; nil while it is stopped
+	FromGuest *vring.Device // the guest's transmit ring; nil while it is stopped
+
+	ToGuestCall   Doorbell // nil if the guest wants no interrupt for the ring
+	FromGuestCall Doorbell
+
+	// A ring that is started but disabled takes no frames to the guest, and
+	// what the guest sends is consumed and dropped (vhost-user, "Ring states").
+	ToGuestEnabled   bool
+	FromGuestEnabled bool
+
+	HeaderLen int  // 10 or 12, see HeaderSize
+	Mergeable bool // MRG_RXBUF: a frame may span several buffers
+}
+
+// Guest is the back-end of another VM's virtio-net device, one queue pair.
+//
+// Install and Close belong to one control goroutine. All other methods belong to
+// the goroutine that forwards, which must call Sync whenever Changed says so.
+type Guest struct {
+	name   string
+	onFail func(ring string, err error) // told once for each ring that breaks
+
+	wake   func() // makes a sleeping forwarder look at Changed
+	wanted atomic.Pointer[Queues]
+	synced chan struct{}
+	gone   chan struct{} // closed when nobody forwards any more
+
+	cur      *Queues
+	reported [2]bool // onFail was called for cur's ToGuest, FromGuest
+	counters Counters
+
+	// Frames handed out by RxBurst and not yet released, oldest first.
+	heads    [MaxBurst]uint16
+	released int
+	held     int
+
+	chains []vring.Chain // buffers gathered for one frame
+	chain  vring.Chain
+}
+
+// MaxBurst is the largest number of frames that RxBurst hands out at once.
+const MaxBurst = 64
+
+var stopped = &Queues{HeaderLen: HeaderLen}
+
+// NewGuest returns a Guest without rings. onFail is called by the forwarder when
+// a ring breaks; it must not block.
+func NewGuest(name string, onFail func(ring string, err error)) *Guest {
+	return &Guest{
+		name: name, onFail: onFail, wake: func() {},
+		synced: make(chan struct{}), gone: make(chan struct{}),
+		cur: stopped, chains: make([]vring.Chain, 0, 64),
+	}
+}
+
+// Name identifies the port in logs and counters.
+func (g *Guest) Name() string { return g.name }
+
+// OnChange sets the function that wakes the forwarder; call it before the first
+// Install.
+func (g *Guest) OnChange(wake func()) { g.wake = wake }
+
+// Install replaces the guest's queues and returns when the forwarder uses the
+// new ones: from then on it touches neither the old rings nor their memory. Nil
+// stops all rings.
+func (g *Guest) Install(q *Queues) {
+	if q == nil {
+		q = stopped
+	}
+	g.wanted.Store(q)
+	g.wake()
+	select {
+	case <-g.synced:
+	case <-g.gone:
+	}
+}
+
+// Changed reports whether new queues wait. It is one load, for every round.
+func (g *Guest) Changed() bool { return g.wanted.Load() != nil }
+
+// Sync drops the frames that are still held and takes over the new queues.
+func (g *Guest) Sync() {
+	q := g.wanted.Swap(nil)
+	if q == nil {
+		return
+	}
+	g.Abandon()
+	if q.ToGuest != g.cur.ToGuest {
+		g.reported[0] = false
+	}
+	if q.FromGuest != g.cur.FromGuest {
+		g.reported[1] = false
+	}
+	g.cur = q
+	g.DisableKicks()
+	g.synced <- struct{}{}
+}
+
+// Leave says that nobody forwards any more: Install no longer waits.
+func (g *Guest) Leave() {
+	g.Abandon()
+	g.cur = stopped
+	close(g.gone)
+}
+
+// Fail puts the guest's rings out of order, for a fault that cannot be pinned to
+// one of them, such as memory that vanished.
+func (g *Guest) Fail(err error) {
+	for _, q := range []*vring.Device{g.cur.ToGuest, g.cur.FromGuest} {
+		if q != nil {
+			q.Fail(err)
+		}
+	}
+	g.held, g.released = 0, 0
+	g.checkFaults()
+}
+
+// Counters are the port's counters, owned by the forwarder.
+func (g *Guest) Counters() *Counters { return &g.counters }
+
+// checkFaults reports each broken ring once.
+func (g *Guest) checkFaults() {
+	for i, q := range []*vring.Device{g.cur.ToGuest, g.cur.FromGuest} {
+		if q != nil && q.Err() != nil && !g.reported[i] {
+			g.reported[i] = true
+			g.onFail([]string{"receive", "transmit"}[i], q.Err())
+		}
+	}
+}
+
+// DisableKicks asks the guest not to notify us while we poll.
+func (g *Guest) DisableKicks() {
+	if q := g.cur.FromGuest; q != nil {
+		q.DisableKicks()
+	}
+	if q := g.cur.ToGuest; q != nil {
+		q.DisableKicks()
+	}
+}
+
+// EnableKicks asks the guest to notify us when it sends a frame and, if forRoom
+// is set, when it offers more receive buffers. It reports which of the two is
+// there already, in which case nobody may sleep.
+func (g *Guest) EnableKicks(forRoom bool) (frames, room bool) {
+	if q := g.cur.FromGuest; q != nil {
+		frames = q.EnableKicks()
+	}
+	if q := g.cur.ToGuest; q != nil && forRoom {
+		before := q.Pending() // buffers that were too little for the frame at hand
+		room = q.EnableKicks() && q.Pending() > before
+	}
+	return frames, room
+}
+
+// finish publishes what was pushed to a ring and interrupts the guest if the
+// ring's state asks for it.
+func (g *Guest) finish(q *vring.Device, call Doorbell) {
+	if q.Publish() && q.NeedSignal() && call != nil {
+		call.Ring()
+		g.counters.Interrupts++
+	}
+}

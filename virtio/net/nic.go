@@ -1,0 +1,215 @@
+package virtionet
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"vvufwd/vfio/dma"
+	"vvufwd/virtio"
+	"vvufwd/virtio/vring"
+)
+
+// Notifier tells a device that a queue has new buffers.
+type Notifier interface{ Notify() }
+
+// NIC is the driver side of one virtio-net queue pair. It owns as many DMA
+// buffers as its rings have entries, so that a frame costs one descriptor on the
+// way out and, coming in, one for each buffer that the device filled.
+//
+// All methods but SetLink and Limits belong to the goroutine that forwards.
+type NIC struct {
+	name   string
+	onFail func(ring string, err error)
+
+	rx, tx             *vring.Driver
+	rxBuffers          buffers
+	txBuffers          buffers
+	rxNotify, txNotify Notifier
+
+	headerLen int
+	mergeable bool
+	maxFrame  int
+	linkDown  atomic.Bool
+	reported  [2]bool
+
+	counters Counters
+
+	// The receive buffer that each descriptor holds. It is not simply its
+	// number: a descriptor is free again as soon as its buffer is taken, while
+	// the buffer is in our hands until it is released.
+	rxBufferOf []uint16
+
+	// What the last RxBurst took, oldest first: the buffers, and for each frame
+	// where the buffers end that go back with it.
+	taken    []uint16
+	frameEnd [MaxBurst]int
+	held     int // frames handed out
+	released int // of these, given back
+	refilled int // of taken, given back
+
+	views [][]byte
+	parts [1]vring.Part
+}
+
+// buffers is the DMA memory of a ring, cut into equal buffers.
+type buffers struct {
+	memory dma.Memory
+	size   int
+}
+
+func (b *buffers) bytes(i uint16) []byte {
+	off := int(i) * b.size
+	return b.memory.Bytes[off : off+b.size : off+b.size]
+}
+
+func (b *buffers) addr(i uint16) uint64 {
+	return uint64(b.memory.IOVA) + uint64(int(i)*b.size)
+}
+
+// smallBuffer holds a whole frame of the usual MTU with its header; a power of
+// two keeps buffers from sharing a page more than needed.
+const smallBuffer = 2048
+
+// bufferSize is the size of a buffer that holds header and frame.
+func bufferSize(headerLen, maxFrame int) int {
+	if need := headerLen + maxFrame; need > smallBuffer {
+		return (need + 63) &^ 63
+	}
+	return smallBuffer
+}
+
+// Allocator hands out memory that the device can reach.
+type Allocator interface {
+	Alloc(size, align int) (dma.Memory, error)
+}
+
+// NICConfig is what negotiation with the device found out.
+type NICConfig struct {
+	Name           string
+	Features       virtio.Features // negotiated
+	MTU            int             // 0: the device does not say, 1500 holds
+	RxSize, TxSize int             // ring entries
+	OnFail         func(ring string, err error)
+}
+
+// newNIC lays out rings and buffers. Nothing is visible to the device before
+// start.
+func newNIC(cfg NICConfig, alloc Allocator) (*NIC, error) {
+	mtu := cfg.MTU
+	if mtu == 0 {
+		mtu = defaultMTU
+	}
+	n := &NIC{
+		name: cfg.Name, onFail: cfg.OnFail,
+		headerLen: HeaderSize(cfg.Features), mergeable: cfg.Features.Has(virtio.NetMrgRxbuf),
+		maxFrame:   mtu + etherOverhead,
+		rxBufferOf: make([]uint16, cfg.RxSize),
+		taken:      make([]uint16, 0, cfg.RxSize), views: make([][]byte, 0, cfg.RxSize),
+	}
+	rxBuffer := bufferSize(n.headerLen, n.maxFrame)
+	if n.mergeable {
+		rxBuffer = smallBuffer
+	}
+	eventIdx := cfg.Features.Has(virtio.EventIdx)
+	var err error
+	if n.rx, n.rxBuffers, err = newQueue(alloc, cfg.RxSize, rxBuffer, eventIdx); err != nil {
+		return nil, fmt.Errorf("receive ring: %w", err)
+	}
+	if n.tx, n.txBuffers, err = newQueue(alloc, cfg.TxSize, bufferSize(n.headerLen, n.maxFrame), eventIdx); err != nil {
+		return nil, fmt.Errorf("transmit ring: %w", err)
+	}
+	return n, nil
+}
+
+func newQueue(alloc Allocator, size, buffer int, eventIdx bool) (*vring.Driver, buffers, error) {
+	ring, err := alloc.Alloc(vring.DriverBytes(size), 4096)
+	if err != nil {
+		return nil, buffers{}, err
+	}
+	memory, err := alloc.Alloc(size*buffer, 4096)
+	if err != nil {
+		return nil, buffers{}, err
+	}
+	q, err := vring.NewDriver(vring.DriverConfig{Size: size, Memory: ring.Bytes, Base: uint64(ring.IOVA), EventIdx: eventIdx})
+	return q, buffers{memory, buffer}, err
+}
+
+// start offers every receive buffer to the device.
+func (n *NIC) start(rx, tx Notifier) {
+	n.rxNotify, n.txNotify = rx, tx
+	for i := range n.rx.Size() {
+		n.post(uint16(i))
+	}
+	n.rx.DisableInterrupts()
+	n.tx.DisableInterrupts()
+	n.kick(n.rx, n.rxNotify)
+}
+
+// post offers receive buffer i to the device.
+func (n *NIC) post(i uint16) {
+	n.parts[0] = vring.Part{Addr: n.rxBuffers.addr(i), Len: uint32(n.rxBuffers.size)}
+	head, err := n.rx.Add(nil, n.parts[:])
+	if err != nil {
+		n.report(0, err)
+		return
+	}
+	n.rxBufferOf[head] = i
+}
+
+// kick publishes a ring and notifies the device if it wants to know.
+func (n *NIC) kick(q *vring.Driver, notify Notifier) {
+	if q.Publish() && q.NeedKick() {
+		notify.Notify()
+		n.counters.Interrupts++
+	}
+}
+
+// Name identifies the port in logs and counters.
+func (n *NIC) Name() string { return n.name }
+
+// MaxFrame is the longest frame that can be sent, without header and FCS.
+func (n *NIC) MaxFrame() int { return n.maxFrame }
+
+// SetLink records whether the NIC has a link; frames to a NIC without are
+// dropped. Safe for concurrent use.
+func (n *NIC) SetLink(up bool) { n.linkDown.Store(!up) }
+
+// Counters are the port's counters, owned by the forwarder.
+func (n *NIC) Counters() *Counters { return &n.counters }
+
+// Changed and Sync satisfy the forwarder: a NIC's rings never change.
+func (n *NIC) Changed() bool { return false }
+
+// Sync does nothing, see Changed.
+func (n *NIC) Sync() {}
+
+// Leave says that nobody forwards any more.
+func (n *NIC) Leave() {}
+
+// Fail puts the NIC out of order.
+func (n *NIC) Fail(err error) { n.report(0, err) }
+
+// report tells about a broken ring once.
+func (n *NIC) report(ring int, err error) {
+	if !n.reported[ring] {
+		n.reported[ring] = true
+		n.onFail([]string{"receive", "transmit"}[ring], err)
+	}
+}
+
+// DisableKicks asks the device not to interrupt us while we poll.
+func (n *NIC) DisableKicks() {
+	n.rx.DisableInterrupts()
+	n.tx.DisableInterrupts()
+}
+
+// EnableKicks asks the device to interrupt us when a frame arrives and, if
+// forRoom is set, when it has sent one. It reports which of the two is there
+// already, in which case nobody may sleep.
+func (n *NIC) EnableKicks(forRoom bool) (frames, room bool) {
+	frames = n.rx.EnableInterrupts()
+	if forRoom {
+		room = n.tx.EnableInterrupts()
+	}
+	return frames, room
+}

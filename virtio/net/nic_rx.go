@@ -1,0 +1,117 @@
+package virtionet
+
+import "vvufwd/virtio/vring"
+
+// RxBurst takes the frames that arrived, at most len(frames) or MaxBurst, and
+// returns how many. Their views stay valid until they are released; it must not
+// be called while frames are held.
+func (n *NIC) RxBurst(frames []Frame) int {
+	if n.rx.Completed() == 0 {
+		if err := n.rx.Err(); err != nil {
+			n.report(0, err)
+		}
+		return 0
+	}
+	n.taken, n.views = n.taken[:0], n.views[:0]
+	n.held, n.released, n.refilled = 0, 0, 0
+	limit := min(len(frames), MaxBurst)
+	for n.held < limit && n.take(&frames[n.held]) {
+		n.frameEnd[n.held] = len(n.taken)
+		n.held++
+	}
+	n.counters.RxPackets += uint64(n.held)
+	if n.held == 0 {
+		n.refill(len(n.taken)) // only drops
+	}
+	if err := n.rx.Err(); err != nil {
+		n.report(0, err)
+	}
+	return n.held
+}
+
+// take gathers the next frame from as many buffers as its header says (5.1.6.4),
+// or returns false when there is none. Broken frames are dropped on the way;
+// their buffers go back with the next frame's.
+func (n *NIC) take(f *Frame) bool {
+	for {
+		first := len(n.views)
+		length := n.takeBuffer()
+		if length < 0 {
+			return false
+		}
+		if length < n.headerLen {
+			n.counters.Drops[DropBadFrame]++
+			continue
+		}
+		header, data := decodeHeader(n.views[first:], n.headerLen)
+		count := 1
+		if n.mergeable {
+			count = int(header.NumBuffers)
+		}
+		length -= n.headerLen
+		complete := count > 0
+		for ; complete && count > 1; count-- {
+			more := n.takeBuffer()
+			complete = more >= 0 // all buffers of a frame are published at once, or the header lied
+			length += more
+		}
+		switch {
+		case !complete:
+			n.counters.Drops[DropBadFrame]++
+		case length < MinFrame:
+			n.counters.Drops[DropRunt]++
+		case length > MaxFrame:
+			n.counters.Drops[DropTooLong]++
+		default:
+			// A first view that held nothing but the header is gone from data.
+			first += 1 - min(len(data), 1)
+			f.Header = Header{} // no offload is negotiated yet: nothing in it may pass
+			f.Data = n.views[first:len(n.views):len(n.views)]
+			f.Len = length
+			n.counters.RxBytes += uint64(length)
+			return true
+		}
+	}
+}
+
+// takeBuffer takes one filled buffer, adds its view and returns its length, or
+// -1 if there is none.
+func (n *NIC) takeBuffer() int {
+	var u vring.Used
+	if !n.rx.Take(&u) {
+		return -1
+	}
+	i := n.rxBufferOf[u.Head]
+	n.taken = append(n.taken, i)
+	n.views = append(n.views, n.rxBuffers.bytes(i)[:u.Len])
+	return int(u.Len)
+}
+
+// Release gives the buffers of the oldest k held frames back to the device.
+func (n *NIC) Release(k int) {
+	n.released += k
+	switch {
+	case n.released == n.held:
+		n.refill(len(n.taken)) // with what was dropped behind the last frame
+	case n.released > 0:
+		n.refill(n.frameEnd[n.released-1])
+	}
+}
+
+// refill offers the taken buffers up to end again.
+func (n *NIC) refill(end int) {
+	for _, i := range n.taken[n.refilled:end] {
+		n.post(i)
+	}
+	n.refilled = end
+	n.kick(n.rx, n.rxNotify)
+}
+
+// Abandon drops the frames that are still held.
+func (n *NIC) Abandon() {
+	if left := n.held - n.released; left > 0 {
+		n.counters.Drops[DropStopped] += uint64(left)
+		n.Release(left)
+	}
+	n.held, n.released = 0, 0
+}

@@ -1,0 +1,245 @@
+package vvu
+
+import (
+	"fmt"
+
+	"vvufwd/vfio"
+	"vvufwd/vfio/dma"
+	"vvufwd/vfio/mmio"
+	"vvufwd/virtio"
+	virtiopci "vvufwd/virtio/pci"
+)
+
+// Device configuration space (draft, "Device configuration layout").
+const (
+	cfgStatus    = 0 // u32, read and write; nothing else may be written
+	cfgMaxQueues = 4 // u32
+	cfgUUID      = 8 // 16 bytes
+)
+
+// Status bits in configuration space. The draft calls them SLAVE_UP and
+// MASTER_UP.
+const (
+	statusDriverUp   uint32 = 1 << 0 // we are ready for a front-end
+	statusFrontendUp uint32 = 1 << 1 // a front-end is connected
+)
+
+// Queues of the device, and the vectors that we give to interrupt sources.
+const (
+	queueRx = 0 // front-end to driver
+	queueTx = 1 // driver to front-end
+
+	vectorConfig    = 0
+	vectorRx        = 1
+	vectorTx        = 2
+	vectorFirstKick = 3 // of vring 0; vring i has vectorFirstKick + i
+)
+
+// Rings is how many vrings we serve: one queue pair.
+const Rings = 2
+
+// PCIDevice is what Device needs of VFIO; *vfio.Device is one.
+type PCIDevice interface {
+	virtiopci.Device
+	BARSize(bar int) uint64
+	MapBAR(bar int, offset, size uint64) ([]byte, error)
+	Unmap(mem []byte) error
+	EnableBusMaster() error
+	MSIXCount() int
+	EnableMSIX(n int) error
+	Vector(i int) int
+}
+
+// Allocator hands out memory that the device can reach.
+type Allocator interface {
+	Alloc(size, align int) (dma.Memory, error)
+}
+
+// Device is a virtio-vhost-user PCI function. Its methods belong to one
+// goroutine, except for doorbells.
+type Device struct {
+	name      string
+	pci       PCIDevice
+	transport *virtiopci.Transport
+	caps      virtiopci.Capabilities
+
+	config    mmio.Space
+	doorbells mmio.Space
+	vectors   mmio.Space // notification registers
+	messages  *messages
+}
+
+// Open takes the device from reset to a state in which Up makes it ready for
+// a front-end: features negotiated, vectors set, message buffers posted. name
+// is the function's PCI address, for errors.
+func Open(name string, pci PCIDevice, alloc Allocator) (*Device, error) {
+	transport, err := virtiopci.Open(pci, 0)
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{name: name, pci: pci, transport: transport, caps: transport.Capabilities()}
+	if err = d.recognise(); err != nil {
+		return nil, err
+	}
+	if err = pci.EnableBusMaster(); err != nil {
+		return nil, err
+	}
+	if err = pci.EnableMSIX(vectorFirstKick + Rings); err != nil {
+		return nil, err
+	}
+	if d.doorbells, err = transport.Space(d.caps.Doorbell); err != nil {
+		return nil, err
+	}
+	if d.vectors, err = transport.Space(d.caps.Notification); err != nil {
+		return nil, err
+	}
+	if err = transport.Reset(); err != nil { // also restores the queues' largest sizes
+		return nil, err
+	}
+	if d.messages, err = newMessages(transport, alloc); err != nil {
+		return nil, err
+	}
+	if err = d.start(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// recognise tells a virtio-vhost-user device from others by its capabilities:
+// its PCI id is also the official id of virtio-mem.
+func (d *Device) recognise() error {
+	for _, c := range []struct {
+		name string
+		loc  virtiopci.Location
+	}{
+		{"doorbell", d.caps.Doorbell}, {"notification", d.caps.Notification}, {"shared memory", d.caps.SharedMemory},
+	} {
+		if !c.loc.Present {
+			return &vfio.DeviceError{Device: d.name,
+				Problem: fmt.Sprintf("not a virtio-vhost-user device: it has no %s capability (virtio device id %d)", c.name, d.transport.DeviceID()),
+				Remedy:  "give --vvu the address of the virtio-vhost-user function, see lspci -nn"}
+		}
+	}
+	if need := vectorFirstKick + Rings; d.pci.MSIXCount() < need {
+		return &vfio.DeviceError{Device: d.name,
+			Problem: fmt.Sprintf("has %d MSI-X vectors, %d are needed", d.pci.MSIXCount(), need),
+			Remedy:  fmt.Sprintf("start it with vectors=%d or more", need)}
+	}
+	return nil
+}
+
+// start takes the device from any state to DRIVER_OK, in the bring-up order of
+// the draft. Notification vectors come before all others: after a reset, QEMU's
+// device may still hold an old vector number there, and replacing that one later
+// would take the vector away from whoever was given it in between.
+func (d *Device) start() error {
+	t := d.transport
+	if err := t.Reset(); err != nil {
+		return err
+	}
+	if _, err := t.Negotiate(virtio.Version1); err != nil {
+		return err
+	}
+	d.config = t.DeviceConfig()
+	if d.config == nil || d.config.Len() < cfgUUID {
+		return &vfio.DeviceError{Device: d.name, Problem: "has no device configuration space", Remedy: "its virtio-vhost-user implementation is not supported"}
+	}
+	for _, step := range []func() error{
+		d.setKickVectors,
+		func() error { return d.messages.setUp(t) },
+		func() error { return t.SetConfigVector(vectorConfig) },
+	} {
+		if err := step(); err != nil {
+			t.Fail()
+			return err
+		}
+	}
+	t.DriverOK()
+	d.messages.start()
+	return nil
+}
+
+// needsReset reports whether the device has given up (DEVICE_NEEDS_RESET).
+func (d *Device) needsReset() bool { return d.transport.Status()&virtio.StatusNeedsReset != 0 }
+
+// Notification registers (draft, "Notifications"): 16-bit accesses only.
+const (
+	regNotifySelect = 0
+	regNotifyVector = 2
+)
+
+// setKickVectors directs the guest's kicks to our vectors. The device forgets
+// them when a front-end disconnects; without a vector a kick is lost.
+func (d *Device) setKickVectors() error {
+	for ring := range uint16(Rings) {
+		want := vectorFirstKick + ring
+		d.vectors.Store16(regNotifySelect, ring)
+		d.vectors.Store16(regNotifyVector, want)
+		if got := d.vectors.Load16(regNotifyVector); got != want {
+			return &vfio.DeviceError{Device: d.name,
+				Problem: fmt.Sprintf("refused MSI-X vector %d for kicks of vring %d", want, ring),
+				Remedy:  "start the device with more vectors"}
+		}
+	}
+	return nil
+}
+
+// clearKickVectors takes the vectors away, so that a later driver does not meet
+// stale ones.
+func (d *Device) clearKickVectors() {
+	for ring := range uint16(Rings) {
+		d.vectors.Store16(regNotifySelect, ring)
+		d.vectors.Store16(regNotifyVector, virtio.NoVector)
+	}
+}
+
+// status reads the connection status with one 32-bit access.
+func (d *Device) status() uint32 { return d.config.Load32(cfgStatus) }
+
+// setUp tells the device whether we are ready for a front-end.
+func (d *Device) setUp(up bool) {
+	var v uint32
+	if up {
+		v = statusDriverUp
+	}
+	d.config.Store32(cfgStatus, v)
+}
+
+// MaxQueues is the number of vrings that the device can connect.
+func (d *Device) MaxQueues() uint32 { return d.config.Load32(cfgMaxQueues) }
+
+// KickFDs are the eventfds that become readable when the guest kicks a vring.
+func (d *Device) KickFDs() []int {
+	fds := make([]int, Rings)
+	for i := range fds {
+		fds[i] = d.pci.Vector(vectorFirstKick + i)
+	}
+	return fds
+}
+
+// Close stops the device: nothing reaches our memory afterwards.
+func (d *Device) Close() error {
+	d.clearKickVectors()
+	d.setUp(false)
+	return d.transport.Reset()
+}
+
+// doorbell interrupts the guest for one vring. Ring is safe for concurrent use.
+type doorbell struct {
+	space mmio.Space
+	off   uint64
+	ring  uint16
+}
+
+// Ring stores the vring's number, two bytes wide: QEMU's device connects just
+// that width to the guest's interrupt without leaving the kernel.
+func (b *doorbell) Ring() { b.space.Store16(b.off, b.ring) }
+
+// doorbell returns the doorbell of a vring, or an error if the device has none.
+func (d *Device) doorbell(ring int) (*doorbell, error) {
+	off := uint64(ring) * uint64(d.caps.DoorbellMultiplier)
+	if off+2 > d.doorbells.Len() {
+		return nil, fmt.Errorf("%s: doorbell of vring %d lies outside the doorbell area of %d bytes", d.name, ring, d.doorbells.Len())
+	}
+	return &doorbell{space: d.doorbells, off: off, ring: uint16(ring)}, nil
+}

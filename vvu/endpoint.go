@@ -1,0 +1,221 @@
+package vvu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	virtionet "vvufwd/virtio/net"
+	"vvufwd/vvu/vhostuser"
+)
+
+// Endpoint serves one front-end after the other. Run is its goroutine; Port is
+// what it offers to a forwarder.
+type Endpoint struct {
+	device  *Device
+	session session
+	log     *zap.Logger
+	port    Port
+
+	wake      int // eventfd by which the end of ctx interrupts a wait
+	connected bool
+	bounces   backoff
+}
+
+// Port is the endpoint as a forwarder sees it: a guest whose kicks arrive at
+// eventfds.
+type Port struct {
+	*virtionet.Guest
+	fds []int
+}
+
+// WakeFDs are the eventfds of the guest's kicks.
+func (p Port) WakeFDs() []int { return p.fds }
+
+// pollStatus is how often the status is looked at without an interrupt: one that
+// comes right after start is lost with some devices.
+const pollStatus = 500 * time.Millisecond
+
+// drainReplies bounds the wait for the device to consume replies of an ended
+// session before the next may begin.
+const drainReplies = time.Second
+
+// NewEndpoint prepares an endpoint on a device that Open has started. A
+// forwarder must serve its Port before Run starts, or Run waits for it.
+func NewEndpoint(device *Device, log *zap.Logger) (*Endpoint, error) {
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create eventfd: %w", err)
+	}
+	e := &Endpoint{device: device, log: log, wake: wake}
+	e.port = Port{fds: device.KickFDs(), Guest: virtionet.NewGuest("vvu:"+device.name, func(ring string, err error) {
+		log.Error("the guest broke the rules of a ring; it stands still until the guest restarts it", zap.String("ring", ring), zap.Error(err))
+	})}
+	e.session = session{
+		device: device, guest: e.port.Guest, log: log,
+		backend: vhostuser.NewBackend(vhostuser.BackendConfig{Features: offered, Protocol: offeredProtocol, Rings: Rings}),
+	}
+	return e, nil
+}
+
+// Port is the guest as a forwarder sees it.
+func (e *Endpoint) Port() Port { return e.port }
+
+// Run serves front-ends until ctx is done. A device that breaks is restarted,
+// again and again if need be, more and more slowly.
+func (e *Endpoint) Run(ctx context.Context) {
+	debug.SetPanicOnFault(true) // ring memory can vanish under our hands too
+	stop := context.AfterFunc(ctx, func() {
+		one := [8]byte{1}
+		unix.Write(e.wake, one[:])
+	})
+	defer stop()
+	e.device.setUp(true)
+	e.log.Info("ready for a front-end")
+	broken := backoff{}
+	for ctx.Err() == nil {
+		err := e.turn(ctx)
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, errBroken):
+			e.log.Error("restarting the device", zap.Error(err))
+			e.session.stopAll()
+			e.session.backend.Reset()
+			err = errors.Join(e.session.unmap(), e.device.start())
+			e.connected = false
+			if err == nil {
+				e.device.setUp(true)
+			}
+			broken.wait(ctx)
+		default:
+			// What the front-end did wrong costs it the session. vvudev closes its
+			// socket then; QEMU's device leaves it open, and it may go on.
+			e.log.Error("ending the session", zap.Error(err))
+			e.device.setUp(false)
+			err = e.bounce(ctx)
+		}
+		if err != nil {
+			e.log.Error("the device does not come back", zap.Error(err))
+		}
+	}
+	e.session.stopAll()
+	if err := e.session.unmap(); err != nil {
+		e.log.Warn("unmap guest memory", zap.Error(err))
+	}
+}
+
+// Close resets the device, after Run has returned.
+func (e *Endpoint) Close() error {
+	return errors.Join(e.device.Close(), unix.Close(e.wake))
+}
+
+// turn waits for something to happen and deals with it: messages first, in their
+// order, then the connection status. Faults of vanished memory become errors.
+func (e *Endpoint) turn(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			fault, ok := r.(interface {
+				error
+				Addr() uintptr
+			})
+			if !ok {
+				panic(r) // a bug, not memory that went away
+			}
+			err = fmt.Errorf("the front-end's memory vanished: %w", fault)
+		}
+	}()
+	status := e.device.status()
+	changed := status == 0 || (status&statusFrontendUp != 0) != e.connected
+	if !changed && !e.device.messages.waiting() {
+		e.wait()
+		if ctx.Err() != nil {
+			return nil
+		}
+		status = e.device.status()
+	}
+	if e.device.needsReset() {
+		return fmt.Errorf("%w: it asks for a reset", errBroken)
+	}
+	if up := status&statusFrontendUp != 0; up && !e.connected {
+		e.connected = true
+		e.log.Info("front-end connected")
+	}
+	if err := e.serve(status&statusDriverUp != 0); err != nil {
+		return err
+	}
+	if status&statusDriverUp == 0 {
+		return e.bounce(ctx)
+	}
+	return nil
+}
+
+// serve handles every message that waits. When the session is over (the device
+// is down) nobody waits for replies any more: the next front-end would get them.
+func (e *Endpoint) serve(answer bool) error {
+	for {
+		m, ok, err := e.device.messages.receive()
+		if err != nil || !ok {
+			return err
+		}
+		reply, failed := e.session.handle(m)
+		if reply != nil && answer {
+			if err := e.device.messages.send(*reply); err != nil {
+				return err
+			}
+		}
+		if failed != nil {
+			return failed
+		}
+	}
+}
+
+// bounce takes note that the device has dropped the session and makes it ready
+// for the next one, or for the rest of this one: QEMU's device also drops on a
+// message that it does not know, and then the same front-end goes on.
+func (e *Endpoint) bounce(ctx context.Context) error {
+	if e.connected {
+		e.connected = false
+		e.log.Info("front-end disconnected")
+	}
+	err := e.session.bounce()
+	for deadline := time.Now().Add(drainReplies); !e.device.messages.idle(); {
+		if time.Now().After(deadline) {
+			return errors.Join(err, fmt.Errorf("%w: it does not consume replies", errBroken))
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err := errors.Join(err, e.device.setKickVectors()); err != nil {
+		return err
+	}
+	e.bounces.wait(ctx)
+	if ctx.Err() == nil {
+		e.device.setUp(true)
+	}
+	return nil
+}
+
+// wait sleeps until the device interrupts, the context ends, or it is time to
+// look at the status anyway.
+func (e *Endpoint) wait() {
+	fds := []unix.PollFd{
+		{Fd: int32(e.wake), Events: unix.POLLIN},
+		{Fd: int32(e.device.pci.Vector(vectorConfig)), Events: unix.POLLIN},
+		{Fd: int32(e.device.pci.Vector(vectorRx)), Events: unix.POLLIN},
+		{Fd: int32(e.device.pci.Vector(vectorTx)), Events: unix.POLLIN},
+	}
+	if n, _ := unix.Poll(fds, int(pollStatus/time.Millisecond)); n <= 0 {
+		return
+	}
+	var buf [8]byte
+	for _, f := range fds {
+		if f.Revents != 0 {
+			unix.Read(int(f.Fd), buf[:]) // empty is fine: it is non-blocking
+		}
+	}
+}
