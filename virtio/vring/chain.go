@@ -81,7 +81,8 @@ func (w *walk) chain(head uint16) Fault {
 }
 
 // indirect follows an indirect table (2.7.5.3), which ends its chain. The table
-// is copied to private memory first, piecewise where it crosses regions.
+// is copied to private memory first, piecewise where it crosses regions. The
+// write flag of the descriptor that refers to it has no meaning (2.7.5.3.2).
 func (w *walk) indirect(d Desc) Fault {
 	q := w.q
 	n := int(d.Len / DescSize)
@@ -90,8 +91,6 @@ func (w *walk) indirect(d Desc) Fault {
 		return FaultIndirect
 	case d.Flags&DescNext != 0:
 		return FaultIndirectNext
-	case d.Flags&DescWrite != 0:
-		return FaultIndirectWrite
 	case d.Len%DescSize != 0 || n == 0 || n > min(int(q.size), MaxChain):
 		return FaultIndirectSize
 	}
