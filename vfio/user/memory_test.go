@@ -1,0 +1,165 @@
+package vfiouser
+
+import (
+	"errors"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"vvufwd/virtio/mem"
+)
+
+func TestMemoryJoinsNeighbours(t *testing.T) {
+	m := newMemory()
+	defer m.close()
+	fd := memfd(t, 1<<20)
+	const page = 4096
+	for i := uint64(0); i < 100; i++ { // as with a vIOMMU: one message per page
+		if err := m.add(dmaMap{Addr: 0x1_0000_0000 + i*page, Size: page, Offset: i * page}, []int{fd}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A neighbour in the address space that is none in the file.
+	if err := m.add(dmaMap{Addr: 0x1_0000_0000 + 100*page, Size: page, Offset: 200 * page}, []int{fd}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(m.Table().Regions()); n != 2 {
+		t.Errorf("%d regions, want 2", n)
+	}
+	if m.Table() != m.Table() {
+		t.Error("the table is built anew without a change")
+	}
+	if len(m.files) != 1 {
+		t.Errorf("%d files mapped, want 1", len(m.files))
+	}
+	// A hole in the middle.
+	if err := m.remove(dmaUnmap{Addr: 0x1_0000_0000 + 10*page, Size: 2 * page}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(m.Table().Regions()); n != 3 {
+		t.Errorf("%d regions after a hole, want 3", n)
+	}
+}
+
+// TestMemoryModel compares the table with a model that keeps one entry per page.
+func TestMemoryModel(t *testing.T) {
+	const pages, page = 24, 4096
+	fds := []int{memfd(t, pages*page), memfd(t, pages*page)}
+	for i, fd := range fds {
+		for p := range int64(pages) {
+			if _, err := unix.Pwrite(fd, []byte{byte(i), byte(p)}, p*page); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		m := newMemory()
+		defer m.close()
+		type where struct{ file, page int } // file -1: mapped without one
+		model := map[int]where{}
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			first := rapid.IntRange(0, pages-1).Draw(t, "first")
+			n := rapid.IntRange(1, pages-first).Draw(t, "pages")
+			if rapid.Bool().Draw(t, "map") {
+				file := rapid.IntRange(-1, 1).Draw(t, "file")
+				offset := rapid.IntRange(0, pages-n).Draw(t, "offset")
+				taken := false
+				for p := first; p < first+n; p++ {
+					_, used := model[p]
+					taken = taken || used
+				}
+				var with []int
+				if file >= 0 {
+					with = fds[file : file+1]
+				}
+				err := m.add(dmaMap{Addr: uint64(first * page), Size: uint64(n * page), Offset: uint64(offset * page)}, with)
+				if taken != errors.Is(err, unix.EEXIST) || !taken && err != nil {
+					t.Fatalf("mapping pages %d+%d: %v, taken is %v", first, n, err, taken)
+				}
+				if taken {
+					continue
+				}
+				for p := range n {
+					model[first+p] = where{file, offset + p}
+				}
+			} else {
+				if err := m.remove(dmaUnmap{Addr: uint64(first * page), Size: uint64(n * page)}); err != nil {
+					t.Fatal(err)
+				}
+				for p := first; p < first+n; p++ {
+					delete(model, p)
+				}
+			}
+			table := m.Table()
+			m.reap()
+			for p := range pages {
+				v, ok := table.View(mem.GPA(p*page), page)
+				want, mapped := model[p]
+				mapped = mapped && want.file >= 0
+				if ok != mapped || ok && (int(v[0]) != want.file || int(v[1]) != want.page) {
+					t.Fatalf("page %d: seen %v, want %v %v", p, ok, mapped, want)
+				}
+			}
+		}
+	})
+}
+
+func TestMemoryGrownFile(t *testing.T) {
+	m := newMemory()
+	defer m.close()
+	fd := memfd(t, 4096)
+	if err := m.add(dmaMap{Addr: 0, Size: 4096}, []int{fd}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Ftruncate(fd, 8192); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.add(dmaMap{Addr: 4096, Size: 4096, Offset: 4096}, []int{fd}); err != nil {
+		t.Fatal(err)
+	}
+	table := m.Table()
+	m.reap()
+	v, ok := table.View(4095, 2)
+	if !ok {
+		t.Fatal("the grown file is not one region")
+	}
+	v[0], v[1] = 1, 2
+	var b [2]byte
+	if _, err := unix.Pread(fd, b[:], 4095); err != nil || b != [2]byte{1, 2} {
+		t.Errorf("file holds %v (%v)", b, err)
+	}
+}
+
+func TestMemoryBounds(t *testing.T) {
+	m := newMemory()
+	defer m.close()
+	if err := m.add(dmaMap{Addr: ^uint64(0) - 4095, Size: 4096}, []int{memfd(t, 4096)}); err != nil {
+		t.Fatal(err) // the last page there is
+	}
+	if _, ok := m.Table().View(mem.GPA(^uint64(0)-4095), 100); !ok {
+		t.Error("the last page of the address space is not mapped")
+	}
+	if err := m.remove(dmaUnmap{Flags: unmapAll}); err != nil || len(m.maps) != 0 {
+		t.Errorf("%d maps left after unmapping all (%v)", len(m.maps), err)
+	}
+	for i := range maxFiles + 3 { // files that come and go
+		if err := m.add(dmaMap{Addr: 0, Size: 4096}, []int{memfd(t, 4096)}); err != nil {
+			t.Fatalf("file %d: %v", i, err)
+		}
+		if err := m.remove(dmaUnmap{Addr: 0, Size: 4096}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(m.files) > maxFiles {
+		t.Errorf("%d files are kept mapped", len(m.files))
+	}
+	for i := range uint64(maxFiles) {
+		if err := m.add(dmaMap{Addr: i * 4096, Size: 4096}, []int{memfd(t, 4096)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.add(dmaMap{Addr: 1 << 30, Size: 4096}, []int{memfd(t, 4096)}); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("one file too many: %v", err)
+	}
+}

@@ -1,0 +1,63 @@
+package vfiouser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Server serves one Device to one client after the other.
+type Server struct {
+	dev Device
+	log *zap.Logger
+}
+
+// NewServer returns a server for dev.
+func NewServer(dev Device, log *zap.Logger) *Server { return &Server{dev: dev, log: log} }
+
+// Serve accepts clients from l until ctx ends (nil) or l fails. A client that
+// breaks the protocol is dropped with a log line; one that connects while another
+// is served waits for its turn. Serve closes l.
+func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	defer l.Close()
+	for {
+		conn, err := l.AcceptUnix()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			// Descriptor shortage passes; anything else will not.
+			var timeout interface{ Temporary() bool }
+			if errors.As(err, &timeout) && timeout.Temporary() {
+				s.log.Warn("cannot accept a client now, trying again", zap.Error(err))
+				time.Sleep(100 * time.Millisecond)
+				continue
+			}
+			return fmt.Errorf("accepting vfio-user clients on %s: %w", l.Addr(), err)
+		}
+		s.log.Info("driver VM's monitor connected", zap.Stringer("socket", l.Addr()))
+		switch err := s.ServeConn(ctx, conn); {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			s.log.Warn("dropped the driver VM's monitor, waiting for the next", zap.Error(err))
+		default:
+			s.log.Info("driver VM's monitor is gone, waiting for the next")
+		}
+	}
+}
+
+// ServeConn serves one client until it disconnects (nil), breaks the protocol,
+// or ctx ends. It closes conn.
+func (s *Server) ServeConn(ctx context.Context, conn *net.UnixConn) error {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	defer conn.Close()
+	return newSession(s.dev, conn, s.log).serve()
+}
