@@ -127,8 +127,14 @@ func (q *Device) Available() int {
 // been popped yet.
 func (q *Device) Pending() int { return int(q.seenAvail - q.nextAvail) }
 
-// Unpop takes back the last n pops, which must not have been pushed.
-func (q *Device) Unpop(n int) { q.nextAvail -= uint16(n) }
+// Unpop takes back the last n pops, which must not have been pushed. They can be
+// popped again unless the ring has a fault by now.
+func (q *Device) Unpop(n int) {
+	q.nextAvail -= uint16(n)
+	if q.fault != nil {
+		q.seenAvail = q.nextAvail
+	}
+}
 
 // Push queues the completion of the chain with this head: written is the number
 // of bytes that the device wrote into its writable buffers. The driver sees it
