@@ -215,9 +215,9 @@ func (q *Driver) post(head, parts uint16, writable uint32) {
 }
 
 // Publish shows everything added to the device with one release store. It
-// reports whether there was anything to show.
+// reports whether there was anything to show. A ring with a fault shows nothing.
 func (q *Driver) Publish() bool {
-	if q.nextAvail == q.published {
+	if q.nextAvail == q.published || q.fault != nil {
 		return false
 	}
 	storeRelease16(q.avail.idx(), q.nextAvail)
@@ -228,6 +228,9 @@ func (q *Driver) Publish() bool {
 // NeedKick decides, after Publish, whether the device wants a notification
 // (2.7.10).
 func (q *Driver) NeedKick() bool {
+	if q.fault != nil {
+		return false
+	}
 	fullFence() // avail.idx must be visible before the device's wish is read
 	if !q.eventIdx {
 		return load16(q.used.flags())&usedNoNotify == 0
@@ -293,7 +296,7 @@ func (q *Driver) release(head uint16) {
 
 // DisableInterrupts asks the device not to interrupt us; it is a hint.
 func (q *Driver) DisableInterrupts() {
-	if !q.eventIdx {
+	if !q.eventIdx && q.fault == nil {
 		storeRelease16(q.avail.flags(), availNoInterrupt)
 	}
 }
@@ -301,6 +304,9 @@ func (q *Driver) DisableInterrupts() {
 // EnableInterrupts asks the device to interrupt us at the next completion, and
 // reports whether one is waiting already, in which case nobody may sleep.
 func (q *Driver) EnableInterrupts() (waiting bool) {
+	if q.fault != nil {
+		return false
+	}
 	if q.eventIdx {
 		storeRelease16(q.avail.usedEvent(), q.nextUsed)
 	} else {
