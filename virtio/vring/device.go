@@ -183,14 +183,17 @@ func (q *Device) DisableKicks() {
 	}
 }
 
-// EnableKicks asks the driver to notify us of the next chain, and reports
-// whether one is waiting already, in which case nobody may sleep.
+// EnableKicks asks the driver to notify us of the next chain beyond those that
+// the last Available saw, and reports whether any is waiting, old or new. Nobody
+// may sleep on new ones; chains left pending, too small for the frame at hand,
+// give no notification: compare Pending before and after.
 func (q *Device) EnableKicks() (waiting bool) {
 	if q.fault != nil {
 		return false
 	}
 	if q.eventIdx {
-		storeRelease16(q.used.availEvent(), q.nextAvail)
+		// Not nextAvail: the driver has passed that already if chains are pending.
+		storeRelease16(q.used.availEvent(), q.seenAvail)
 	} else {
 		storeRelease16(q.used.flags(), 0)
 	}
