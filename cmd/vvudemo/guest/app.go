@@ -1,0 +1,171 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"vvufwd/cmd/vvudemo/vm"
+)
+
+// App is a running app VM. It is owned by one goroutine.
+type App struct {
+	console *vm.Process
+	mark    int // the first console line that belongs to the next answer
+}
+
+// Lease is what the app VM got by DHCP.
+type Lease struct {
+	Address string        `json:"address"` // with the prefix length: "10.0.2.15/24"
+	Router  string        `json:"router"`
+	Took    time.Duration `json:"-"`
+}
+
+// IP is the address without the prefix length.
+func (l Lease) IP() string {
+	ip, _, _ := strings.Cut(l.Address, "/")
+	return ip
+}
+
+// Pings is the outcome of a series of ICMP echo requests.
+type Pings struct {
+	Sent     int64  `json:"sent"`
+	Received int64  `json:"received"`
+	RTT      string `json:"rtt_ms"` // "minimum/average/maximum", or "-"
+}
+
+// Transfer is data that the app VM got or made.
+type Transfer struct {
+	Bytes  int64         `json:"bytes"`
+	SHA256 string        `json:"sha256"` // in hexadecimal
+	Took   time.Duration `json:"-"`
+}
+
+// Burst is what the packet generator sent.
+type Burst struct {
+	Frames int64         `json:"frames"`
+	Took   time.Duration `json:"-"`
+}
+
+// WaitReady waits until the app VM obeys commands and returns it with the hardware address of its network device.
+func WaitReady(ctx context.Context, console *vm.Process, limit time.Duration) (*App, string, error) {
+	line, next, err := console.Expect(ctx, 0, limit, "start of the app VM", func(line string) bool {
+		a, ok := parseAnswer(line)
+		return ok && (a.name == "ready" || a.name == "panic")
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	a, _ := parseAnswer(line)
+	if a.name != "ready" {
+		return nil, "", console.Explain(fmt.Errorf("the app VM could not start: %s", strings.Join(append([]string{a.status}, a.fields...), " ")))
+	}
+	return &App{console: console, mark: next}, a.status, nil
+}
+
+// Lease makes the app VM ask for an address.
+func (p *App) Lease(ctx context.Context, limit time.Duration) (Lease, error) {
+	r, err := p.do(ctx, limit, "lease", nil)
+	if err != nil {
+		return Lease{}, err
+	}
+	l := Lease{Address: r.text(), Router: r.text(), Took: r.milliseconds()}
+	return l, r.err
+}
+
+// Ping makes the app VM send count echo requests to host, five a second.
+func (p *App) Ping(ctx context.Context, limit time.Duration, host string, count int) (Pings, error) {
+	r, err := p.do(ctx, limit, fmt.Sprintf("ping %d %s", count, host), nil)
+	if err != nil {
+		return Pings{}, err
+	}
+	pings := Pings{Sent: r.number(), Received: r.number(), RTT: r.text()}
+	return pings, r.err
+}
+
+// Fetch makes the app VM download a URL.
+func (p *App) Fetch(ctx context.Context, limit time.Duration, url string) (Transfer, error) {
+	r, err := p.do(ctx, limit, "fetch "+url, nil)
+	if err != nil {
+		return Transfer{}, err
+	}
+	t := Transfer{Bytes: r.number(), SHA256: r.text(), Took: r.milliseconds()}
+	return t, r.err
+}
+
+// StartFetch makes the app VM begin a download and does not wait for its end. No other command may follow.
+func (p *App) StartFetch(url string) error { return p.console.Send("fetch " + url) }
+
+// Blob makes the app VM put random bytes where its HTTP server serves them as /blob.
+func (p *App) Blob(ctx context.Context, limit time.Duration, bytes int64) (Transfer, error) {
+	r, err := p.do(ctx, limit, fmt.Sprintf("blob %d", bytes), nil)
+	if err != nil {
+		return Transfer{}, err
+	}
+	t := Transfer{Bytes: r.number(), SHA256: r.text()}
+	return t, r.err
+}
+
+// Pktgen makes the app VM's kernel send frames as fast as it can. progress is called each second with the number sent so far.
+// A second in which none was sent is not yet a stall; stall is how long that may last before Pktgen gives up.
+func (p *App) Pktgen(ctx context.Context, stall time.Duration, frames int64, progress func(sent int64)) (Burst, error) {
+	// Each "at" line with a higher number than before begins a new period of grace.
+	sent := int64(-1)
+	begin := fmt.Sprintf("pktgen %d", frames)
+	for command := begin; ; command = "" {
+		r, err := p.do(ctx, stall, command, func(a answer) bool {
+			if a.name != "pktgen" || a.status != "at" {
+				return false
+			}
+			r := reader{answer: a}
+			n := r.number()
+			return r.err == nil && n > sent
+		})
+		if err != nil {
+			return Burst{}, fmt.Errorf("after %d of %d frames: %w", max(sent, 0), frames, err)
+		}
+		if r.status == "at" {
+			sent = r.number()
+			progress(sent)
+			continue
+		}
+		b := Burst{Frames: r.number(), Took: r.milliseconds()}
+		return b, r.err
+	}
+}
+
+// PowerOff makes the app VM power itself off and waits until it is gone.
+func (p *App) PowerOff(ctx context.Context, limit time.Duration) error {
+	if _, err := p.do(ctx, limit, "off", nil); err != nil {
+		return err
+	}
+	return p.console.WaitExit(ctx, limit)
+}
+
+// do sends a command, unless it is empty, and waits for its end or for an answer that interim accepts, if that is given.
+func (p *App) do(ctx context.Context, limit time.Duration, command string, interim func(answer) bool) (reader, error) {
+	if command != "" {
+		p.mark = p.console.Mark()
+		if err := p.console.Send(command); err != nil {
+			return reader{}, err
+		}
+	}
+	what := "end of the command"
+	if command != "" {
+		what = fmt.Sprintf("end of %q", command)
+	}
+	line, next, err := p.console.Expect(ctx, p.mark, limit, what, func(line string) bool {
+		a, ok := parseAnswer(line)
+		return ok && (a.status == "ok" || a.status == "failed" || interim != nil && interim(a))
+	})
+	if err != nil {
+		return reader{}, err
+	}
+	p.mark = next
+	a, _ := parseAnswer(line)
+	if a.status == "failed" {
+		return reader{}, p.console.Explain(fmt.Errorf("%s failed: %s", a.name, strings.Join(a.fields, " ")))
+	}
+	return reader{answer: a}, nil
+}

@@ -1,0 +1,131 @@
+package guest
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"vvufwd/cmd/vvudemo/vm"
+)
+
+const limit = 20 * time.Second
+
+// fake starts a shell script that plays the app VM.
+func fake(t *testing.T, script string) *vm.Process {
+	t.Helper()
+	p, err := vm.Start(vm.Config{Name: "app VM", Argv: []string{"/bin/sh", "-c", script}, LogPath: filepath.Join(t.TempDir(), "log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// ready is a script that answers each command with the lines given for it, after the echo a terminal would print.
+func ready(t *testing.T, answers string) *App {
+	t.Helper()
+	console := fake(t, `echo "booting"; echo "@@ ready 52:54:00:00:00:0a"
+while read -r command a b; do
+  echo "$command $a $b"
+  case $command in
+`+answers+`
+  esac
+done`)
+	app, mac, err := WaitReady(context.Background(), console, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mac != "52:54:00:00:00:0a" {
+		t.Errorf("hardware address = %q", mac)
+	}
+	return app
+}
+
+func TestCommands(t *testing.T) {
+	ctx := context.Background()
+	app := ready(t, `
+lease) echo "[ 3.2] kernel message @@ lease ok 10.0.2.15/24 10.0.2.2 120" ;;
+ping) echo "@@ ping ok $a 19 0.5/0.8/1.2" ;;
+fetch) echo "@@ fetch ok 16777216 abcd 2500" ;;
+blob) echo "@@ blob ok $a ef01" ;;
+off) echo "@@ off ok"; exit 0 ;;`)
+	lease, err := app.Lease(ctx, limit)
+	if want := (Lease{"10.0.2.15/24", "10.0.2.2", 120 * time.Millisecond}); err != nil || lease != want || lease.IP() != "10.0.2.15" {
+		t.Errorf("lease = %+v, %v", lease, err)
+	}
+	pings, err := app.Ping(ctx, limit, "10.0.2.2", 20)
+	if want := (Pings{20, 19, "0.5/0.8/1.2"}); err != nil || pings != want {
+		t.Errorf("pings = %+v, %v", pings, err)
+	}
+	fetched, err := app.Fetch(ctx, limit, "http://10.0.2.2/x")
+	if want := (Transfer{16 << 20, "abcd", 2500 * time.Millisecond}); err != nil || fetched != want {
+		t.Errorf("fetched = %+v, %v", fetched, err)
+	}
+	blob, err := app.Blob(ctx, limit, 4096)
+	if want := (Transfer{4096, "ef01", 0}); err != nil || blob != want {
+		t.Errorf("blob = %+v, %v", blob, err)
+	}
+	if err := app.PowerOff(ctx, limit); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFailuresSayWhy(t *testing.T) {
+	ctx := context.Background()
+	app := ready(t, `
+lease) echo "@@ lease failed no lease, forking to background" ;;
+ping) echo "@@ ping ok 20" ;;
+fetch) echo "@@ fetch ok many x 1" ;;
+blob) ;;
+off) exit 5 ;;`)
+	for name, test := range map[string]struct {
+		do   func() error
+		want string
+	}{
+		"lease": {func() error { _, err := app.Lease(ctx, limit); return err }, "lease failed: no lease, forking"},
+		"ping":  {func() error { _, err := app.Ping(ctx, limit, "h", 20); return err }, "too few fields"},
+		"fetch": {func() error { _, err := app.Fetch(ctx, limit, "u"); return err }, `"many" is no count`},
+		"blob":  {func() error { _, err := app.Blob(ctx, 50*time.Millisecond, 1); return err }, `no end of "blob 1" within 50ms`},
+	} {
+		if err := test.do(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error = %v, want %q in it", name, err, test.want)
+		}
+	}
+	if err := app.PowerOff(ctx, limit); err == nil || !strings.Contains(err.Error(), "exit status 5") {
+		t.Errorf("power off: %v", err)
+	}
+}
+
+func TestPktgenReportsProgress(t *testing.T) {
+	app := ready(t, `pktgen) echo "@@ pktgen at 10"; echo "@@ pktgen at 10"; echo "@@ pktgen at 25"; echo "@@ pktgen ok $a 1500" ;;`)
+	var seen []int64
+	burst, err := app.Pktgen(context.Background(), limit, 30, func(sent int64) { seen = append(seen, sent) })
+	if want := (Burst{30, 1500 * time.Millisecond}); err != nil || burst != want {
+		t.Errorf("burst = %+v, %v", burst, err)
+	}
+	if len(seen) != 2 || seen[0] != 10 || seen[1] != 25 {
+		t.Errorf("progress = %v, want 10 and 25", seen)
+	}
+}
+
+// TestPktgenNoticesAStall plays the fault that this project is about: frames stop, the console does not.
+func TestPktgenNoticesAStall(t *testing.T) {
+	app := ready(t, `pktgen) echo "@@ pktgen at 280"; while sleep 0.02; do echo "@@ pktgen at 280"; done ;;`)
+	_, err := app.Pktgen(context.Background(), 200*time.Millisecond, 1000, func(int64) {})
+	if err == nil || !strings.Contains(err.Error(), "after 280 of 1000 frames") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestStartFailures(t *testing.T) {
+	console := fake(t, `echo "@@ panic modprobe virtio_net"`)
+	if _, _, err := WaitReady(context.Background(), console, limit); err == nil || !strings.Contains(err.Error(), "modprobe virtio_net") {
+		t.Errorf("a panic gives %v", err)
+	}
+	console = fake(t, `echo "Kernel panic"; exit 0`)
+	if _, _, err := WaitReady(context.Background(), console, limit); err == nil || !strings.Contains(err.Error(), "ended") {
+		t.Errorf("an early end gives %v", err)
+	}
+}

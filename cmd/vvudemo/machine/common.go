@@ -1,0 +1,35 @@
+package machine
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Boot is what both virtual machines have in common.
+type Boot struct {
+	QEMU   QEMU
+	Kernel string // file
+	Initrd string // file
+	// Accel is "tcg" or "kvm".
+	Accel string
+	// SMP is the number of virtual processors.
+	SMP int
+	// MemoryMiB is the size of the RAM.
+	MemoryMiB int
+}
+
+// argv begins a command line: no device but the serial console on standard input and output, and an end instead of a reboot.
+func (b Boot) argv(kernelArgs ...string) []string {
+	accel, cpu := "tcg,thread=multi", "max"
+	if b.Accel == "kvm" {
+		accel, cpu = "kvm", "host"
+	}
+	args := append([]string(nil), b.QEMU.Command...)
+	return append(args,
+		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
+		"-accel", accel, "-cpu", cpu, "-smp", strconv.Itoa(b.SMP), "-m", fmt.Sprintf("%dM", b.MemoryMiB),
+		"-kernel", b.Kernel, "-initrd", b.Initrd,
+		"-append", strings.Join(append([]string{"console=ttyS0", "quiet", "panic=-1"}, kernelArgs...), " "),
+	)
+}

@@ -1,0 +1,84 @@
+package machine
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// The driver VM's functions stand at fixed places of the root bus.
+const (
+	NICAddress = "0000:00:04.0"
+	VVUAddress = "0000:00:05.0"
+
+	nicSlot = "4"
+	vvuSlot = "5"
+)
+
+// VVU says who provides the virtio-vhost-user device.
+type VVU int
+
+const (
+	// VfioUserServer is vvudev: QEMU plugs in a device that another process serves on a vfio-user socket.
+	VfioUserServer VVU = iota
+	// BuiltIn is a QEMU that has virtio-vhost-user-pci itself. It listens on the vhost-user socket.
+	BuiltIn
+)
+
+// Driver is the driver VM, whose /init is vvufwd.
+type Driver struct {
+	Boot
+	VVU VVU
+	// Socket is the vfio-user socket of vvudev, or the vhost-user socket that a built-in device listens on.
+	Socket string
+	// Net is the back-end of the NIC.
+	Net Backend
+	// Pcap, when not empty, is the file that receives every frame that passes the NIC.
+	Pcap string
+	// InitArgs are vvufwd's arguments.
+	InitArgs []string
+}
+
+// Argv returns the command line.
+func (d Driver) Argv() []string {
+	args := d.argv(append([]string{"intel_iommu=on", "--"}, d.InitArgs...)...)
+	iommu := "intel-iommu,caching-mode=on,intremap=on"
+	if d.VVU == BuiltIn {
+		// The fork's base is too old for "-machine memory-backend", and its extended interrupt mode needs KVM.
+		iommu += ",eim=off"
+		args = append(args, "-machine", "q35,kernel-irqchip=split")
+	} else {
+		// Shared RAM: the device's server reads the virtqueues in it.
+		args = append(args,
+			"-object", fmt.Sprintf("memory-backend-memfd,id=ram,size=%dM,share=on", d.MemoryMiB),
+			"-machine", "q35,kernel-irqchip=split,memory-backend=ram")
+	}
+	args = append(args, "-device", iommu)
+	args = append(args, "-netdev", d.Net.netdev("nic"),
+		"-device", "virtio-net-pci,netdev=nic,mac="+NICMAC+",disable-legacy=on,iommu_platform=on,romfile=,addr="+nicSlot)
+	if d.Pcap != "" {
+		args = append(args, "-object", "filter-dump,id=dump,netdev=nic,file="+quote(d.Pcap))
+	}
+	switch d.VVU {
+	case BuiltIn:
+		args = append(args,
+			"-chardev", "socket,id=vvu,path="+quote(d.Socket)+","+d.QEMU.Version.listening(),
+			"-device", "virtio-vhost-user-pci,chardev=vvu,disable-legacy=on,iommu_platform=on,addr="+vvuSlot)
+	case VfioUserServer:
+		args = append(args, "-device", vfioUserDevice(d.Socket))
+	}
+	return args
+}
+
+// vfioUserDevice is the JSON form of -device: the socket is a structure, which the older form cannot express.
+func vfioUserDevice(socket string) string {
+	type address struct {
+		Type string `json:"type"`
+		Path string `json:"path"`
+	}
+	text, _ := json.Marshal(struct { // a structure of strings always encodes
+		Driver string  `json:"driver"`
+		Socket address `json:"socket"`
+		Addr   string  `json:"addr"`
+	}{"vfio-user-pci", address{"unix", socket}, vvuSlot})
+	return string(text)
+}

@@ -1,0 +1,122 @@
+package machine
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func boot(v Version) Boot {
+	return Boot{
+		QEMU:   QEMU{Command: []string{"ld.so", "qemu"}, Version: v},
+		Kernel: "vmlinuz", Initrd: "initrd", Accel: "tcg", SMP: 2, MemoryMiB: 256,
+	}
+}
+
+// lines writes a command line as one option with its value a line.
+func lines(argv []string) string {
+	return strings.ReplaceAll(strings.Join(argv, " "), " -", "\n-") + "\n"
+}
+
+func TestDriverWithVfioUser(t *testing.T) {
+	d := Driver{
+		Boot: boot(VfioUser), Socket: "/tmp/a, b/vfio-user", Net: Backend{ForwardPort: 4711}, Pcap: "/tmp/a,b/nic.pcap",
+		InitArgs: []string{"--vvu", VVUAddress, "--nic", NICAddress},
+	}
+	want := `ld.so qemu
+-nodefaults
+-no-user-config
+-display none
+-serial stdio
+-no-reboot
+-accel tcg,thread=multi
+-cpu max
+-smp 2
+-m 256M
+-kernel vmlinuz
+-initrd initrd
+-append console=ttyS0 quiet panic=-1 intel_iommu=on
+--
+--vvu 0000:00:05.0
+--nic 0000:00:04.0
+-object memory-backend-memfd,id=ram,size=256M,share=on
+-machine q35,kernel-irqchip=split,memory-backend=ram
+-device intel-iommu,caching-mode=on,intremap=on
+-netdev user,id=nic,ipv6=off,hostfwd=tcp:127.0.0.1:4711-10.0.2.15:80
+-device virtio-net-pci,netdev=nic,mac=52:54:00:00:00:04,disable-legacy=on,iommu_platform=on,romfile=,addr=4
+-object filter-dump,id=dump,netdev=nic,file=/tmp/a,,b/nic.pcap
+-device {"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/a, b/vfio-user"},"addr":"5"}
+`
+	if diff := cmp.Diff(want, lines(d.Argv())); diff != "" {
+		t.Errorf("command line (-want +got):\n%s", diff)
+	}
+}
+
+// TestDriverWithBuiltInDevice checks the options that the 2019 fork (QEMU 3.1) needs and those that it does not know.
+func TestDriverWithBuiltInDevice(t *testing.T) {
+	argv := Driver{Boot: boot(Version{3, 1}), VVU: BuiltIn, Socket: "/tmp/vvu", Net: Backend{TAP: "tap0"}}.Argv()
+	for _, want := range []string{
+		"intel-iommu,caching-mode=on,intremap=on,eim=off",
+		"socket,id=vvu,path=/tmp/vvu,server,nowait",
+		"virtio-vhost-user-pci,chardev=vvu,disable-legacy=on,iommu_platform=on,addr=5",
+		"tap,id=nic,ifname=tap0,script=no,downscript=no,vhost=off",
+		"q35,kernel-irqchip=split",
+	} {
+		if !slices.Contains(argv, want) {
+			t.Errorf("no %q in\n%s", want, lines(argv))
+		}
+	}
+	if text := lines(argv); strings.Contains(text, "memory-backend") || strings.Contains(text, "vfio-user") {
+		t.Errorf("options of newer versions in\n%s", text)
+	}
+	newer := Driver{Boot: boot(Version{6, 0}), VVU: BuiltIn, Socket: "/tmp/vvu"}.Argv()
+	if !slices.Contains(newer, "socket,id=vvu,path=/tmp/vvu,server=on,wait=off") {
+		t.Errorf("version 6.0 gets\n%s", lines(newer))
+	}
+}
+
+func TestApp(t *testing.T) {
+	argv := App{Boot: boot(VfioUser), RAMFile: "/dev/shm/app,1", Socket: "/tmp/vhost", NetOpts: ",vectors=0"}.Argv()
+	for _, want := range []string{
+		"memory-backend-file,id=ram,size=256M,share=on,mem-path=/dev/shm/app,,1",
+		"q35,memory-backend=ram", "socket,id=vhost,path=/tmp/vhost", "vhost-user,id=net,chardev=vhost",
+		"virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:0a,vectors=0",
+	} {
+		if !slices.Contains(argv, want) {
+			t.Errorf("no %q in\n%s", want, lines(argv))
+		}
+	}
+	kvm := boot(VfioUser)
+	kvm.Accel = "kvm"
+	argv = App{Boot: kvm, Direct: &Backend{ForwardPort: 1}, Pcap: "x.pcap"}.Argv()
+	for _, want := range []string{"kvm", "host", "q35", "user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:1-10.0.2.15:80", "filter-dump,id=dump,netdev=net,file=x.pcap"} {
+		if !slices.Contains(argv, want) {
+			t.Errorf("direct: no %q in\n%s", want, lines(argv))
+		}
+	}
+	if strings.Contains(lines(argv), "vhost-user") {
+		t.Errorf("direct, but with vhost-user:\n%s", lines(argv))
+	}
+}
+
+func TestParseVersion(t *testing.T) {
+	got, err := ParseVersion("QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1)\nCopyright ...")
+	if err != nil || got != (Version{11, 1}) || got.String() != "11.1" {
+		t.Errorf("version = %v, %v", got, err)
+	}
+	if _, err := ParseVersion("busybox\nx"); err == nil || !strings.Contains(err.Error(), "busybox") {
+		t.Errorf("another program gives %v", err)
+	}
+	for _, older := range []Version{{3, 1}, {10, 0}, {9, 9}} {
+		if older.AtLeast(VfioUser) {
+			t.Errorf("%v counts as having vfio-user-pci", older)
+		}
+	}
+	for _, newer := range []Version{{10, 1}, {10, 2}, {11, 0}} {
+		if !newer.AtLeast(VfioUser) {
+			t.Errorf("%v counts as too old", newer)
+		}
+	}
+}
