@@ -1,0 +1,128 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"vvufwd/cmd/vvudemo/apt"
+)
+
+// guestSuite is the release that kernel and busybox come from: its 6.1 cloud kernel is the one everything was proven with.
+const guestSuite = "bookworm"
+
+// debian unpacks Debian packages under dir/debian. What is complete there is used as it is.
+type debian struct {
+	dir      string
+	progress func(string)
+}
+
+// errNotDebian says what to do where apt cannot help.
+var errNotDebian = errors.New("this machine cannot unpack Debian packages: give --qemu, --kernel, --modules and --busybox")
+
+func (d *debian) path(name string) string { return filepath.Join(d.dir, "debian", name) }
+
+// archive finds the Debian archive in the machine's apt sources.
+func (d *debian) archive() (apt.Source, error) {
+	for _, program := range []string{"apt-get", "apt-cache", "apt-config", "dpkg-deb"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return apt.Source{}, fmt.Errorf("%w (no %s)", errNotDebian, program)
+		}
+	}
+	if runtime.GOARCH != "amd64" {
+		return apt.Source{}, fmt.Errorf("%w (its processor is %s; the packages are fetched for amd64 only)", errNotDebian, runtime.GOARCH)
+	}
+	sources, err := apt.ReadSources("/etc/apt")
+	if err != nil {
+		return apt.Source{}, err
+	}
+	archive, err := apt.PickArchive(sources)
+	if err != nil {
+		return apt.Source{}, fmt.Errorf("%w: %w", errNotDebian, err)
+	}
+	return archive, nil
+}
+
+// open makes a private apt for the given suites and fetches their lists. The state belongs to one use: remove it afterwards.
+func (d *debian) open(ctx context.Context, name string, suites ...string) (*apt.Private, error) {
+	archive, err := d.archive()
+	if err != nil {
+		return nil, err
+	}
+	p, err := apt.NewPrivate(ctx, d.path("apt-"+name), "amd64", archive.WithSuites(suites...), d.throttled(name))
+	if err != nil {
+		return nil, err
+	}
+	d.progress(fmt.Sprintf("reading Debian's package lists of %s", strings.Join(suites, ", ")))
+	if err := p.Update(ctx); err != nil {
+		return nil, fmt.Errorf("%w\n    (the archive is that of %s; give --qemu, --kernel, --modules and --busybox to do without it)", err, archive.File)
+	}
+	return p, nil
+}
+
+// forget removes a private apt's state, which is several times as large as what was unpacked.
+func (d *debian) forget(name string) error { return os.RemoveAll(d.path("apt-" + name)) }
+
+// getLine is what apt prints when it fetches a file: "Get:3 http://... trixie/main amd64 qemu-utils amd64 1:10 [1,234 kB]".
+var getLine = regexp.MustCompile(`^Get:(\d+) \S+ \S+ \S+ (\w\S*)`)
+
+// throttled passes on apt's sum of what it will fetch, and the name of a package at most every three seconds.
+func (d *debian) throttled(release string) func(string) {
+	var last time.Time
+	return func(line string) {
+		if strings.HasPrefix(line, "Need to get") {
+			d.progress(release + ": " + strings.ToLower(line[:1]) + strings.TrimSuffix(line[1:], "."))
+			last = time.Now()
+			return
+		}
+		found := getLine.FindStringSubmatch(line)
+		if found == nil || time.Since(last) < 3*time.Second {
+			return
+		}
+		last = time.Now()
+		d.progress(fmt.Sprintf("%s: file %s, %s", release, found[1], found[2]))
+	}
+}
+
+// guest unpacks the cloud kernel with its modules, and the static busybox, into one directory and returns it.
+func (d *debian) guest(ctx context.Context) (string, error) {
+	dir := d.path("guest")
+	if _, complete := apt.Unpacked(dir); complete {
+		return dir, nil
+	}
+	p, err := d.open(ctx, guestSuite, guestSuite)
+	if err != nil {
+		return "", err
+	}
+	const meta = "linux-image-cloud-amd64"
+	names, err := p.Depends(ctx, meta)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(name, "linux-image-6.1") })
+	if i < 0 {
+		return "", fmt.Errorf("%s of %s depends on no 6.1 kernel (on %q): give --kernel and --modules", meta, guestSuite, names)
+	}
+	var files []string
+	for _, pkg := range []string{names[i], "busybox-static"} {
+		d.progress("fetching " + pkg)
+		file, err := p.Single(ctx, pkg) // without what it depends on: tools to install a kernel
+		if err != nil {
+			return "", err
+		}
+		files = append(files, file)
+	}
+	d.progress("unpacking kernel and busybox")
+	if err := apt.Unpack(ctx, dir, guestSuite, files); err != nil {
+		return "", err
+	}
+	return dir, d.forget(guestSuite)
+}

@@ -1,0 +1,104 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"vvufwd/cmd/vvudemo/apt"
+	"vvufwd/cmd/vvudemo/machine"
+)
+
+// qemuSuites are the releases whose QEMU may be new enough, each with the suites that its dependencies come from. The stable one
+// with backports comes first, because its dependencies change least.
+var qemuSuites = []struct {
+	release string
+	suites  []string
+}{
+	{"trixie-backports", []string{"trixie", "trixie-backports"}},
+	{"forky", []string{"forky"}},
+	{"sid", []string{"sid"}},
+}
+
+// qemu unpacks the first QEMU of Debian's releases that is new enough, with all its libraries.
+func (d *debian) qemu(ctx context.Context) (machine.QEMU, error) {
+	dir := d.path("qemu")
+	if release, complete := apt.Unpacked(dir); complete {
+		return probe(ctx, unpackedQEMU(dir, release))
+	}
+	var failures []error
+	for _, s := range qemuSuites {
+		q, err := d.fetchQEMU(ctx, dir, s.release, s.suites)
+		if err == nil {
+			return q, nil
+		}
+		if ctx.Err() != nil || errors.Is(err, errNotDebian) {
+			return machine.QEMU{}, err
+		}
+		d.progress(fmt.Sprintf("no QEMU from %s: %v", s.release, err))
+		failures = append(failures, err)
+	}
+	return machine.QEMU{}, fmt.Errorf("no release of Debian has a QEMU that is new enough (%v or later); give --qemu: %w", machine.VfioUser, errors.Join(failures...))
+}
+
+func (d *debian) fetchQEMU(ctx context.Context, dir, release string, suites []string) (machine.QEMU, error) {
+	p, err := d.open(ctx, release, suites...)
+	if err != nil {
+		return machine.QEMU{}, err
+	}
+	const pkg = "qemu-system-x86"
+	version, err := p.Candidate(ctx, release, pkg)
+	if err != nil {
+		return machine.QEMU{}, err
+	}
+	if !packagedAtLeast(version, machine.VfioUser) {
+		return machine.QEMU{}, fmt.Errorf("its %s is version %q, and %v is needed", pkg, version, machine.VfioUser)
+	}
+	d.progress(fmt.Sprintf("fetching QEMU %s from %s", version, release))
+	files, err := p.Closure(ctx, release, pkg)
+	if err != nil {
+		return machine.QEMU{}, err
+	}
+	d.progress(fmt.Sprintf("unpacking %d packages", len(files)))
+	if err := apt.Unpack(ctx, dir, release, files); err != nil {
+		return machine.QEMU{}, err
+	}
+	if err := d.forget(release); err != nil {
+		return machine.QEMU{}, err
+	}
+	return probe(ctx, unpackedQEMU(dir, release))
+}
+
+// packagedAtLeast compares a package's version ("1:11.1.3+ds-1~bpo13+1") with a QEMU version.
+func packagedAtLeast(version string, want machine.Version) bool {
+	if _, after, found := strings.Cut(version, ":"); found {
+		version = after
+	}
+	var v machine.Version
+	if n, err := fmt.Sscanf(version, "%d.%d", &v.Major, &v.Minor); err != nil || n != 2 {
+		return false
+	}
+	return v.AtLeast(want)
+}
+
+// unpackedQEMU is how a QEMU is run whose packages were unpacked into dir: through the loader and with the libraries that came
+// with it, because those of the machine may be older.
+func unpackedQEMU(dir, release string) machine.QEMU {
+	if absolute, err := filepath.Abs(dir); err == nil {
+		dir = absolute
+	}
+	lib := filepath.Join(dir, "usr", "lib", "x86_64-linux-gnu")
+	return machine.QEMU{
+		Command: []string{
+			filepath.Join(lib, "ld-linux-x86-64.so.2"),
+			"--library-path", lib + ":" + filepath.Join(lib, "pulseaudio"),
+			filepath.Join(dir, "usr", "bin", qemuProgram),
+			"-L", filepath.Join(dir, "usr", "share", "qemu"),
+			"-L", filepath.Join(dir, "usr", "share", "seabios"),
+		},
+		Env:    []string{"QEMU_MODULE_DIR=" + filepath.Join(lib, "qemu")},
+		Origin: "Debian " + release,
+	}
+}

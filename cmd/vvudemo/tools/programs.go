@@ -1,0 +1,60 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// programs finds vvufwd and vvudev: in the directory that --bin names, built from the source tree, or beside this program.
+func (f *finder) programs(ctx context.Context, t *Tools) error {
+	if !f.NeedPrograms {
+		return nil
+	}
+	dir := f.Bin
+	if dir == "" {
+		var err error
+		if dir, err = f.buildPrograms(ctx); err != nil {
+			return err
+		}
+	}
+	t.Vvufwd, t.Vvudev = filepath.Join(dir, "vvufwd"), filepath.Join(dir, "vvudev")
+	if _, err := os.Stat(t.Vvudev); err != nil {
+		return fmt.Errorf("%w: give --bin the directory of vvufwd and vvudev", err)
+	}
+	if err := checkStatic(t.Vvufwd); err != nil {
+		return fmt.Errorf("%s must run as /init of a virtual machine: %w (build it with CGO_ENABLED=0)", t.Vvufwd, err)
+	}
+	return nil
+}
+
+// buildPrograms builds both programs into the build directory and returns where they are. Without a source tree, they are
+// expected beside this program.
+func (f *finder) buildPrograms(ctx context.Context) (string, error) {
+	if f.SourceDir == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", fmt.Errorf("find vvufwd and vvudev: %w: give --bin their directory", err)
+		}
+		return filepath.Dir(self), nil
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		return "", errors.New("no go command to build vvufwd and vvudev with: install Go, or give --bin the directory of built ones")
+	}
+	dir, err := filepath.Abs(filepath.Join(f.BuildDir, "bin"))
+	if err != nil {
+		return "", err
+	}
+	f.Progress("building vvufwd and vvudev")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+string(filepath.Separator), "./cmd/vvufwd", "./cmd/vvudev")
+	cmd.Dir = f.SourceDir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build vvufwd and vvudev: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	return dir, nil
+}

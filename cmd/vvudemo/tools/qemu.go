@@ -1,0 +1,84 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"vvufwd/cmd/vvudemo/machine"
+)
+
+const qemuProgram = "qemu-system-x86_64"
+
+// qemu finds the QEMU of each virtual machine.
+func (f *finder) qemu(ctx context.Context, t *Tools) error {
+	var err error
+	if t.QEMU, err = f.driverQEMU(ctx); err != nil {
+		return err
+	}
+	t.AppQEMU = t.QEMU
+	if f.AppQEMU != "" {
+		t.AppQEMU, err = given(ctx, "--app-qemu", f.AppQEMU)
+	}
+	return err
+}
+
+func (f *finder) driverQEMU(ctx context.Context) (machine.QEMU, error) {
+	if f.QEMU != "" {
+		q, err := given(ctx, "--qemu", f.QEMU)
+		if err == nil && f.NeedVfioUser && !q.Version.AtLeast(machine.VfioUser) {
+			err = fmt.Errorf("--qemu %s is version %v, but the vfio-user-pci device came with %v: give a newer one, or --device qemu if it has virtio-vhost-user-pci built in", f.QEMU, q.Version, machine.VfioUser)
+		}
+		return q, err
+	}
+	if path, err := exec.LookPath(qemuProgram); err == nil {
+		q, err := probe(ctx, machine.QEMU{Command: []string{path}, Origin: path})
+		if err == nil && (!f.NeedVfioUser || q.Version.AtLeast(machine.VfioUser) && hasDevice(ctx, q, "vfio-user-pci")) {
+			return q, nil
+		}
+	}
+	return f.debian.qemu(ctx)
+}
+
+// given checks a QEMU that was named by a flag. Its device list is not looked at: if a device is missing, QEMU says so best.
+func given(ctx context.Context, flag, path string) (machine.QEMU, error) {
+	q, err := probe(ctx, machine.QEMU{Command: []string{path}, Origin: path})
+	if err != nil {
+		return q, fmt.Errorf("%s: %w", flag, err)
+	}
+	return q, nil
+}
+
+// probe asks a QEMU for its version.
+func probe(ctx context.Context, q machine.QEMU) (machine.QEMU, error) {
+	out, err := output(ctx, q, "--version")
+	if err != nil {
+		return q, err
+	}
+	if q.Version, err = machine.ParseVersion(out); err != nil {
+		return q, fmt.Errorf("%s: %w", q.Origin, err)
+	}
+	return q, nil
+}
+
+// hasDevice reports whether a QEMU was built with a device.
+func hasDevice(ctx context.Context, q machine.QEMU, device string) bool {
+	out, err := output(ctx, q, "-device", "help")
+	return err == nil && strings.Contains(out, `"`+device+`"`)
+}
+
+func output(ctx context.Context, q machine.QEMU, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, q.Command[0], append(q.Command[1:len(q.Command):len(q.Command)], args...)...)
+	cmd.Env = append(cmd.Environ(), q.Env...)
+	out, err := cmd.Output()
+	if err != nil {
+		why := err.Error()
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(exit.Stderr) > 0 {
+			why, _, _ = strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
+		}
+		return "", fmt.Errorf("run %s %s: %s", q.Origin, strings.Join(args, " "), why)
+	}
+	return string(out), nil
+}

@@ -1,0 +1,90 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"vvufwd/cmd/vvudemo/kmod"
+	"vvufwd/cmd/vvudemo/machine"
+)
+
+// Options says what a person gave by flag and what is needed.
+type Options struct {
+	QEMU    string // --qemu: the driver VM's, and the app VM's unless AppQEMU is given
+	AppQEMU string // --app-qemu
+	Kernel  string // --kernel
+	Modules string // --modules
+	Busybox string // --busybox
+	Bin     string // --bin: directory of vvufwd and vvudev; empty means that they are built from the source tree
+
+	// BuildDir receives what is unpacked and built.
+	BuildDir string
+	// SourceDir is the project's source tree, or empty when the demo runs outside it.
+	SourceDir string
+	// NeedVfioUser asks for a driver VM's QEMU that has the vfio-user-pci device.
+	NeedVfioUser bool
+	// NeedPrograms asks for vvufwd and vvudev too.
+	NeedPrograms bool
+	// Progress is told what takes its time.
+	Progress func(text string)
+}
+
+// Tools is everything the demo runs.
+type Tools struct {
+	QEMU    machine.QEMU // of the driver VM
+	AppQEMU machine.QEMU
+	Kernel  string
+	Modules *kmod.Tree
+	Busybox string
+	Vvufwd  string // only with NeedPrograms
+	Vvudev  string // only with NeedPrograms
+}
+
+// Find finds or fetches everything.
+func Find(ctx context.Context, o Options) (*Tools, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.BuildDir, 0o755); err != nil {
+		return nil, fmt.Errorf("build directory: %w", err)
+	}
+	unlock, err := lock(ctx, o.BuildDir, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	f := &finder{Options: o, debian: debian{dir: o.BuildDir, progress: o.Progress}}
+	t := &Tools{}
+	for _, find := range []func(context.Context, *Tools) error{f.qemu, f.kernel, f.busybox, f.programs} {
+		if err := find(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// check refuses what a flag names but does not exist, before anything takes its time.
+func (o Options) check() error {
+	if (o.Kernel == "") != (o.Modules == "") {
+		return errors.New("--kernel and --modules belong together: give the kernel image and its lib/modules/RELEASE directory")
+	}
+	for _, flag := range []struct{ name, path string }{
+		{"--qemu", o.QEMU}, {"--app-qemu", o.AppQEMU}, {"--kernel", o.Kernel}, {"--modules", o.Modules}, {"--busybox", o.Busybox}, {"--bin", o.Bin},
+	} {
+		if flag.path == "" {
+			continue
+		}
+		if _, err := os.Stat(flag.path); err != nil {
+			return fmt.Errorf("%s: %w", flag.name, err)
+		}
+	}
+	return nil
+}
+
+// finder carries out one Find.
+type finder struct {
+	Options
+	debian debian
+}

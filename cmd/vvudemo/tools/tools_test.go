@@ -1,0 +1,151 @@
+package tools
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"vvufwd/cmd/vvudemo/machine"
+)
+
+// script writes an executable shell script and returns its path.
+func script(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestFlagErrors gives each flag something unfit and wants an error that names the flag and the cause.
+func TestFlagErrors(t *testing.T) {
+	qemu10 := script(t, "qemu", `echo "QEMU emulator version 10.0.2 (Debian)"`)
+	qemu11 := script(t, "qemu", `echo "QEMU emulator version 11.1.3"`)
+	tests := []struct {
+		name    string
+		options Options
+		want    []string
+	}{
+		{"no such QEMU", Options{QEMU: "/nonexistent/qemu"}, []string{"--qemu", "/nonexistent/qemu"}},
+		{"another program", Options{QEMU: script(t, "x", "echo hello")}, []string{"--qemu", "hello"}},
+		{"a QEMU that does not start", Options{QEMU: script(t, "x", "echo 'libfoo.so is missing' >&2; exit 127")}, []string{"--qemu", "libfoo.so is missing"}},
+		{"an old QEMU", Options{QEMU: qemu10, NeedVfioUser: true}, []string{"--qemu", "10.0", "10.1", "--device qemu"}},
+		{"no such app QEMU", Options{QEMU: qemu11, AppQEMU: "/nonexistent/q"}, []string{"--app-qemu", "/nonexistent/q"}},
+		{"no such busybox", Options{QEMU: qemu11, Busybox: "/nonexistent/b"}, []string{"--busybox", "/nonexistent/b"}},
+		{"no such programs", Options{QEMU: qemu11, Bin: "/nonexistent/b"}, []string{"--bin", "/nonexistent/b"}},
+		{"a kernel without modules", Options{QEMU: qemu11, Kernel: qemu11}, []string{"--kernel and --modules belong together"}},
+		{"no such kernel", Options{QEMU: qemu11, Kernel: "/nonexistent/k", Modules: "/"}, []string{"--kernel", "/nonexistent/k"}},
+		{"no modules", Options{QEMU: qemu11, Kernel: qemu11, Modules: t.TempDir()}, []string{"--modules", "RELEASE"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.options.BuildDir = t.TempDir()
+			test.options.Progress = func(text string) { t.Errorf("flags are wrong, but it begins to fetch: %s", text) }
+			_, err := Find(context.Background(), test.options)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for _, part := range test.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("error %q does not contain %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+func TestCheckStatic(t *testing.T) {
+	if err := checkStatic(script(t, "x", "")); err == nil {
+		t.Error("a script is accepted as a static program")
+	}
+	if err := checkStatic("/bin/sh"); err == nil || !strings.Contains(err.Error(), "dynamically") {
+		t.Errorf("the machine's shell: %v", err)
+	}
+	if err := checkBusybox(context.Background(), "/bin/sh"); err == nil {
+		t.Error("the machine's shell is accepted as busybox")
+	}
+}
+
+func TestPackagedAtLeast(t *testing.T) {
+	for version, want := range map[string]bool{
+		"1:11.1.3+ds-1~bpo13+1": true, "1:10.1.0+ds-3": true, "10.10.1": true,
+		"1:10.0.2+ds-2+deb13u1": false, "1:7.2+dfsg-7+deb12u7": false, "": false, "1:git": false,
+	} {
+		if got := packagedAtLeast(version, machine.VfioUser); got != want {
+			t.Errorf("packagedAtLeast(%q) = %v", version, got)
+		}
+	}
+}
+
+func TestFindKernelTakesTheNewestWithModules(t *testing.T) {
+	root := t.TempDir()
+	for _, file := range []string{
+		"boot/vmlinuz-6.1.0-40-cloud-amd64", "usr/lib/modules/6.1.0-40-cloud-amd64/kernel/a.ko",
+		"boot/vmlinuz-6.1.0-41-cloud-amd64", "lib/modules/6.1.0-41-cloud-amd64/kernel/a.ko",
+		"boot/vmlinuz-6.1.0-42-cloud-amd64", // installed for another machine: no modules
+		"boot/vmlinuz-6.1.0-43-amd64", "lib/modules/6.1.0-43-amd64/kernel/a.ko",
+	} {
+		path := filepath.Join(root, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var tools Tools
+	if !findKernel(root, &tools) || filepath.Base(tools.Kernel) != "vmlinuz-6.1.0-41-cloud-amd64" || tools.Modules.Release != "6.1.0-41-cloud-amd64" {
+		t.Errorf("kernel = %+v", tools)
+	}
+	if findKernel(t.TempDir(), &tools) {
+		t.Error("a kernel was found in an empty directory")
+	}
+}
+
+func TestUnpackedQEMURunsThroughItsOwnLoader(t *testing.T) {
+	q := unpackedQEMU("/b/qemu", "sid")
+	if !strings.HasSuffix(q.Command[0], "/ld-linux-x86-64.so.2") || !slices.Contains(q.Command, "/b/qemu/usr/bin/qemu-system-x86_64") {
+		t.Errorf("command = %q", q.Command)
+	}
+}
+
+func TestThrottledProgress(t *testing.T) {
+	var seen []string
+	d := debian{progress: func(text string) { seen = append(seen, text) }}
+	report := d.throttled("sid")
+	report("Get:1 http://mirror.example.org/debian sid InRelease [140 kB]")
+	report("Get:1 http://mirror.example.org/debian sid/main amd64 libc6 amd64 2.41 [2,847 kB]")
+	report("Get:2 http://mirror.example.org/debian sid/main amd64 zlib1g amd64 1.3 [80 kB]")
+	report("Need to get 98.4 MB of archives.")
+	report("Get:3 http://mirror.example.org/debian sid/main amd64 seabios all 1.17 [80 kB]")
+	want := []string{"sid: file 1, libc6", "sid: need to get 98.4 MB of archives"}
+	if !slices.Equal(seen, want) {
+		t.Errorf("progress = %q, want %q", seen, want)
+	}
+}
+
+// TestLockExcludesAnother holds the lock and lets another try until its context ends.
+func TestLockExcludesAnother(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := lock(context.Background(), dir, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	var told int
+	if _, err := lock(ctx, dir, func(string) { told++ }); err == nil || told != 1 {
+		t.Errorf("a second lock gives %v and %d messages", err, told)
+	}
+	unlock()
+	unlock, err = lock(context.Background(), dir, func(string) { t.Error("had to wait for a free lock") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
