@@ -3,8 +3,9 @@ package mmio
 import "unsafe"
 
 // The accessors below must not be inlined: a call is what keeps the compiler
-// from merging, splitting, dropping or repeating the access inside it, with
-// optimisation, without, and under the race detector alike.
+// from merging, splitting, dropping or repeating the access inside it, under the
+// race detector too. (Builds with -gcflags=-N check the pointer by reading a byte
+// first: not for use with devices.)
 
 //go:noinline
 //go:norace
