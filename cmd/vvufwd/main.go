@@ -1,0 +1,114 @@
+// Vvufwd forwards packets between virtio-vhost-user devices and NICs.
+//
+// It is a userspace driver for both, through VFIO, and runs in the virtual
+// machine that owns them, as an ordinary command or as its /init. Another virtual
+// machine's virtio-net device then has its back-end here, and the host never
+// touches the NIC.
+//
+//	vvufwd --vvu 0000:00:05.0 --nic 0000:00:04.0
+//
+// Ports are paired in the order given; repeat the flags for more pairs. Each
+// pair has one loop on one thread that polls, and sleeps when nothing comes for
+// a while. See --help for all flags.
+//
+// Logs go to standard error, statistics to standard output. Exit codes: 0 done,
+// 1 run-time failure, 2 usage, 3 a device is not usable.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/sys/unix"
+
+	"vvufwd/vfio"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitDevice = 3
+)
+
+// errStopped is the cause of an orderly end.
+var errStopped = errors.New("stopped")
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main with its outputs and exit code made explicit.
+func run(args []string, stdout, stderr io.Writer) int {
+	o, err := parseFlags(args, false, stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitDone
+	case err != nil:
+		return fail(stderr, err)
+	case o.version:
+		fmt.Fprintln(stdout, version())
+		return exitDone
+	}
+	log := newLogger(o, stderr)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	if err := forward(ctx, o, log, stdout); err != nil {
+		return fail(stderr, err)
+	}
+	return exitDone
+}
+
+// fail prints an error on one line and returns the exit code for its kind.
+func fail(stderr io.Writer, err error) int {
+	fmt.Fprintf(stderr, "vvufwd: %v\n", err)
+	var usage *usageError
+	var device *vfio.DeviceError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &device):
+		return exitDevice
+	}
+	return exitFailed
+}
+
+// newLogger makes the logger that --log-level and --log-format ask for.
+func newLogger(o *options, w io.Writer) *zap.Logger {
+	cfg := zap.NewProductionEncoderConfig()
+	cfg.EncodeTime = zapcore.ISO8601TimeEncoder
+	encoder := zapcore.NewJSONEncoder(cfg)
+	if o.logFormat == "console" {
+		cfg.EncodeLevel = zapcore.CapitalLevelEncoder
+		encoder = zapcore.NewConsoleEncoder(cfg)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), o.logLevel))
+}
+
+// version is the module version or revision that the binary was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "vvufwd (unknown build)"
+	}
+	revision, dirty := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = " " + s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "+dirty"
+		}
+	}
+	return fmt.Sprintf("vvufwd %s%s%s %s/%s %s", info.Main.Version, revision, dirty, runtime.GOOS, runtime.GOARCH, info.GoVersion)
+}
