@@ -27,7 +27,7 @@ func TestMemoryJoinsNeighbours(t *testing.T) {
 	if n := len(m.Table().Regions()); n != 2 {
 		t.Errorf("%d regions, want 2", n)
 	}
-	if m.Table() != m.Table() {
+	if first := m.Table(); m.Table() != first {
 		t.Error("the table is built anew without a change")
 	}
 	if len(m.files) != 1 {

@@ -1,0 +1,136 @@
+package device
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"vvufwd/vvu/vhostuser"
+)
+
+// Device configuration (virtio-vhost-user draft, contract 2.1).
+const (
+	configStatus = 0 // u32
+	configQueues = 4 // u32, read-only
+	configUUID   = 8 // 16 bytes, read-only
+	configSize   = 24
+)
+
+// Bits of the status field; the draft calls them SLAVE_UP and MASTER_UP.
+const (
+	statusDriverUp   uint32 = 1 << 0
+	statusFrontendUp uint32 = 1 << 1
+)
+
+// connected reports whether messages may pass: the driver is up and a front-end
+// is there. mu is held.
+func (d *Device) connected() bool { return d.driverUp && d.session != nil }
+
+// config is the image of device configuration.
+func (d *Device) config() (b [configSize]byte) {
+	le := binary.LittleEndian
+	le.PutUint32(b[configStatus:], d.connection())
+	le.PutUint32(b[configQueues:], uint32(len(d.rings)))
+	copy(b[configUUID:], d.uuid[:])
+	return b
+}
+
+// connection is the value of the status field.
+func (d *Device) connection() (status uint32) {
+	if d.driverUp {
+		status |= statusDriverUp
+	}
+	if d.connected() {
+		status |= statusFrontendUp
+	}
+	return status
+}
+
+// writeConfig handles a write to device configuration, of which only the status
+// field can be written, in whole or byte by byte.
+func (d *Device) writeConfig(offset uint64, p []byte) {
+	if offset >= configQueues {
+		d.log.Debug("write to a read-only configuration field", zap.Uint64("offset", offset))
+		return
+	}
+	image := d.config()
+	copy(image[offset:configQueues], p)
+	v := binary.LittleEndian.Uint32(image[configStatus:])
+	if v&^(statusDriverUp|statusFrontendUp) != 0 {
+		d.needsReset(fmt.Errorf("status %#x has undefined bits", v))
+		return
+	}
+	d.setDriverUp(v&statusDriverUp != 0)
+}
+
+// setDriverUp carries out a write of SLAVE_UP; the front-end's bit is not the
+// driver's to write. mu is held.
+func (d *Device) setDriverUp(up bool) {
+	switch {
+	case d.broken() || up == d.driverUp:
+	case up:
+		d.driverUp = true
+		if d.session != nil {
+			d.connect()
+		}
+	case d.connected():
+		d.end(d.session, errors.New("the driver went down"), false)
+	default:
+		d.driverUp = false
+	}
+}
+
+// connect starts the session of the front-end that is there; mu is held.
+func (d *Device) connect() {
+	d.log.Info("front-end and driver are connected")
+	d.session.hear()
+	d.configChanged()
+}
+
+// arrive takes note of a front-end on the socket.
+func (d *Device) arrive(s *session) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.session = s
+	if d.driverUp {
+		d.connect()
+		return
+	}
+	d.log.Info("front-end is there, waiting for the driver")
+}
+
+// end ends a session, if it has not ended yet: the socket is closed and all
+// notifiers are dropped. If driver and front-end were connected the status goes
+// to zero, which the driver is told with tell. mu is held.
+func (d *Device) end(s *session, reason error, tell bool) {
+	if s == nil || d.session != s {
+		return
+	}
+	if vhostuser.PeerClosed(reason) {
+		d.log.Info("front-end disconnected")
+	} else {
+		d.log.Warn("session with the front-end ended", zap.Error(reason))
+	}
+	wasConnected := d.connected()
+	d.session = nil
+	s.conn.Close()
+	for i := range d.rings {
+		d.release(i)
+	}
+	if wasConnected {
+		d.driverUp = false
+		d.dropReplies()
+		if tell {
+			d.configChanged()
+		} else {
+			d.generation++
+		}
+	}
+	d.cond.Broadcast()
+}
+
+// hear lets a session out of its wait for the driver.
+func (s *session) hear() { s.sock.SetReadDeadline(time.Unix(1, 0)) }

@@ -1,0 +1,112 @@
+package device
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const pageSize = 4096
+
+// RAMFile is the file that is the app VM's memory. It stays open while a Device
+// uses it, and must keep its size: the monitor of the driver VM is killed by an
+// access beyond its end.
+type RAMFile struct {
+	path string
+	file *os.File
+	size uint64
+	id   fileID
+}
+
+// fileID tells whether two descriptors mean the same file.
+type fileID struct{ dev, ino uint64 }
+
+// OpenRAM opens the file at path. It must have its final size.
+func OpenRAM(path string) (*RAMFile, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("RAM file %s does not exist: create it with --create-ram SIZE, SIZE being the app VM's memory", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("RAM file: %w", err)
+	}
+	r, err := newRAM(path, f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// CreateRAM opens the file at path and creates it if it does not exist, and gives
+// it size bytes. A file that has another size is resized, which must not happen
+// while a VM uses it.
+func CreateRAM(path string, size uint64) (*RAMFile, error) {
+	if err := checkRAMSize(path, size); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("RAM file: %w", err)
+	}
+	r, err := func() (*RAMFile, error) {
+		st, err := f.Stat()
+		if err == nil && st.Mode().IsRegular() && uint64(st.Size()) != size {
+			err = f.Truncate(int64(size))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("RAM file %s: %w", path, err)
+		}
+		return newRAM(path, f)
+	}()
+	if err != nil {
+		f.Close()
+	}
+	return r, err
+}
+
+func newRAM(path string, f *os.File) (*RAMFile, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("RAM file %s: %w", path, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, fmt.Errorf("RAM file %s is not a regular file: give the app VM's mem-path, a file in /dev/shm or hugetlbfs", path)
+	}
+	if st.Size == 0 {
+		return nil, fmt.Errorf("RAM file %s is empty: set its final size with --create-ram SIZE before the driver VM starts", path)
+	}
+	size := uint64(st.Size)
+	if err := checkRAMSize(path, size); err != nil {
+		return nil, err
+	}
+	return &RAMFile{path: path, file: f, size: size, id: fileID{uint64(st.Dev), st.Ino}}, nil
+}
+
+// maxRAM keeps BAR 2 within what a guest's address space can hold.
+const maxRAM = 1 << 44
+
+func checkRAMSize(path string, size uint64) error {
+	if size == 0 || size%pageSize != 0 || size > maxRAM {
+		return fmt.Errorf("RAM file %s: size %d is not a multiple of %d between %d and 2^44: use the size of the app VM's memory", path, size, pageSize, pageSize)
+	}
+	return nil
+}
+
+// Size is the size of the file in bytes.
+func (r *RAMFile) Size() uint64 { return r.size }
+
+// Close closes the file, which stays where it is.
+func (r *RAMFile) Close() error { return r.file.Close() }
+
+// is reports whether fd means this file.
+func (r *RAMFile) is(fd int) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return false, err
+	}
+	return fileID{uint64(st.Dev), st.Ino} == r.id, nil
+}
