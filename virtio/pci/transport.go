@@ -20,7 +20,8 @@ type Transport struct {
 	addr     pci.Address
 	deviceID uint16
 	caps     Capabilities
-	physical bool // the device may use guest-physical addresses
+	physical bool          // the device may use guest-physical addresses
+	patience time.Duration // with a reset
 
 	common mmio.Space
 	notify mmio.Space
@@ -36,7 +37,7 @@ type Transport struct {
 //
 // What the user can mend is reported as *pci.DeviceError.
 func Open(dev Device, want uint16) (*Transport, error) {
-	t := &Transport{device: dev, addr: dev.Address()}
+	t := &Transport{device: dev, addr: dev.Address(), patience: resetTimeout}
 	config, err := dev.ConfigBytes()
 	if err != nil {
 		return nil, err
@@ -146,13 +147,13 @@ func (t *Transport) Reset() error {
 	t.status = 0
 	t.common.Store8(commonStatus, 0)
 	pause := 50 * time.Microsecond
-	for deadline := time.Now().Add(resetTimeout); ; {
+	for deadline := time.Now().Add(t.patience); ; {
 		status := t.Status()
 		if status == 0 {
 			return nil
 		}
 		if !time.Now().Before(deadline) {
-			problem := fmt.Sprintf("does not finish its reset within %v (status 0x%02x)", resetTimeout, status)
+			problem := fmt.Sprintf("does not finish its reset within %v (status 0x%02x)", t.patience, status)
 			if status == absent {
 				problem = "does not answer, all its registers read as ones"
 			}
