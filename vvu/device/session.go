@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,19 +27,14 @@ func (s *session) run(ctx context.Context) {
 	s.d.arrive(s)
 	stop := context.AfterFunc(ctx, func() { s.fail(errors.New("the device stops")) })
 	defer stop()
-	err := s.await()
-	if err == nil {
-		replies := make(chan struct{})
-		go func() {
-			defer close(replies)
-			s.sendReplies()
-		}()
-		err = s.relay()
+	if err := s.await(); err != nil {
 		s.fail(err)
-		<-replies
 		return
 	}
-	s.fail(err)
+	var replies sync.WaitGroup
+	replies.Go(s.sendReplies)
+	s.fail(s.relay())
+	replies.Wait()
 }
 
 // fail ends the session if it has not ended yet.

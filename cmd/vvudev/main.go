@@ -1,0 +1,98 @@
+// Vvudev gives a stock QEMU the virtio-vhost-user PCI device.
+//
+// Synopsis:
+//
+//	vvudev --vfio-user PATH --vhost-user PATH --ram FILE [flags]
+//
+// Description:
+//
+// A virtio-vhost-user device lets one virtual machine, the driver VM, be the
+// vhost-user back-end of another, the app VM. Vvudev is that device in a process
+// of its own. The driver VM's QEMU (10.1 or later) connects to it as vfio-user-pci,
+// the app VM's monitor as a vhost-user front-end:
+//
+//	vvudev --vfio-user /run/vvu.sock --vhost-user /run/app.sock --ram /dev/shm/app.ram --create-ram 256M
+//
+//	qemu-system-x86_64 …                                          (driver VM)
+//	  -object memory-backend-memfd,id=m0,size=512M,share=on
+//	  -machine q35,memory-backend=m0,kernel-irqchip=split
+//	  -device intel-iommu,intremap=on,caching-mode=on
+//	  -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/run/vvu.sock"}}'
+//
+//	qemu-system-x86_64 -m 256M …                                  (app VM)
+//	  -object memory-backend-file,id=m0,size=256M,mem-path=/dev/shm/app.ram,share=on
+//	  -machine q35,memory-backend=m0
+//	  -chardev socket,id=c0,path=/run/app.sock,reconnect-ms=1000
+//	  -netdev vhost-user,id=n0,chardev=c0 -device virtio-net-pci,netdev=n0
+//
+// The RAM file is the app VM's memory and appears in BAR 2 of the device. It has
+// to have its final size before the driver VM starts, and to keep it. Vvudev has
+// to run before both VMs start, and outlives them: when one goes away it waits
+// for the next. It ends on SIGTERM or SIGINT; a driver VM that still runs then
+// loses its device.
+//
+// Flags:
+//
+//	--vfio-user PATH    socket to listen on for the driver VM's QEMU
+//	--vhost-user PATH   socket to listen on for the app VM's monitor
+//	--ram FILE          the app VM's RAM file, its mem-path
+//	--create-ram SIZE   create or resize the RAM file, e.g. 256M or 4G
+//	--queues N          vrings that can be connected, 1 to 256 (default 256)
+//	--uuid UUID         identity of the device (default: a random one)
+//	--log-level LEVEL   debug, info, warn or error (default info)
+//	--log-format FORM   console or json (default console)
+//	--version           print the version and exit
+//
+// Sockets are created with mode 0600. A socket file that nobody listens on any
+// more is replaced. Logs go to standard error.
+//
+// Exit status: 0 after a signal, 1 for a failure while running, 2 for wrong usage,
+// 3 if the RAM file or a socket cannot be used.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exit codes.
+const (
+	exitFailure  = 1
+	exitUsage    = 2
+	exitUnusable = 3
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "vvudev:", err)
+	os.Exit(exitCode(err))
+}
+
+// exitCode finds the exit status for an error of run.
+func exitCode(err error) int {
+	var usage *usageError
+	var unusable *unusableError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &unusable):
+		return exitUnusable
+	}
+	return exitFailure
+}
+
+// unusableError is the error of a file or socket that cannot be used.
+type unusableError struct{ error }
+
+func (e *unusableError) Unwrap() error { return e.error }

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/bits"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap/zapcore"
+
+	"vvufwd/vvu/device"
+)
+
+// usageError is an error of the command line.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+type options struct {
+	vfioUser  string
+	vhostUser string
+	ram       string
+	createRAM size
+	queues    int
+	uuid      uuid
+	logLevel  zapcore.Level
+	logFormat string
+	version   bool
+}
+
+// parseOptions reads the command line. Help goes to out.
+func parseOptions(args []string, out io.Writer) (o options, err error) {
+	f := flag.NewFlagSet("vvudev", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&o.vfioUser, "vfio-user", "", "listen on the socket `PATH` for the driver VM's QEMU")
+	f.StringVar(&o.vhostUser, "vhost-user", "", "listen on the socket `PATH` for the app VM's monitor")
+	f.StringVar(&o.ram, "ram", "", "the app VM's RAM `FILE`, its mem-path")
+	f.Var(&o.createRAM, "create-ram", "create or resize the RAM file to `SIZE`, e.g. 256M or 4G")
+	f.IntVar(&o.queues, "queues", device.MaxQueues, "number of vrings that can be connected, `N` from 1 to 256")
+	f.Var(&o.uuid, "uuid", "identity of the device, a `UUID` (default random)")
+	f.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel, "lowest `LEVEL` to log: debug, info, warn or error")
+	f.StringVar(&o.logFormat, "log-format", "console", "`FORM` of the log: console or json")
+	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(out, "Usage: vvudev --vfio-user PATH --vhost-user PATH --ram FILE [flags]\n\n")
+		f.SetOutput(out)
+		f.PrintDefaults()
+		return o, err
+	case err != nil:
+		return o, usagef("%w (see --help)", err)
+	case o.version:
+		return o, nil
+	case f.NArg() > 0:
+		return o, usagef("unexpected argument %q (see --help)", f.Arg(0))
+	case o.vfioUser == "":
+		return o, usagef("--vfio-user PATH is missing: the socket for the driver VM's QEMU")
+	case o.vhostUser == "":
+		return o, usagef("--vhost-user PATH is missing: the socket for the app VM's monitor")
+	case o.vfioUser == o.vhostUser:
+		return o, usagef("--vfio-user and --vhost-user are both %s: give each a socket of its own", o.vfioUser)
+	case o.ram == "":
+		return o, usagef("--ram FILE is missing: the app VM's RAM file")
+	case o.queues < 1 || o.queues > device.MaxQueues:
+		return o, usagef("--queues %d: must be 1 to %d", o.queues, device.MaxQueues)
+	case o.logFormat != "console" && o.logFormat != "json":
+		return o, usagef("--log-format %q: must be console or json", o.logFormat)
+	}
+	given := false
+	f.Visit(func(f *flag.Flag) { given = given || f.Name == "uuid" })
+	if !given {
+		rand.Read(o.uuid[:])
+		o.uuid[6], o.uuid[8] = o.uuid[6]&0x0f|0x40, o.uuid[8]&0x3f|0x80 // RFC 9562, version 4
+	}
+	return o, nil
+}
+
+// size is a number of bytes with a binary unit: 4096, 512K, 256M, 4G, 1T.
+type size uint64
+
+func (s *size) String() string { return strconv.FormatUint(uint64(*s), 10) }
+
+// Set implements flag.Value.
+func (s *size) Set(text string) error {
+	digits := strings.TrimRight(text, "KMGTkmgt")
+	shift, known := map[string]int{"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[strings.ToUpper(text[len(digits):])]
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || !known || n == 0 || bits.Len64(n)+shift > 63 {
+		return errors.New("want a size such as 256M or 4G")
+	}
+	*s = size(n << shift)
+	return nil
+}
+
+// uuid is 16 bytes, written as 8-4-4-4-12 hexadecimal digits.
+type uuid [16]byte
+
+func (u *uuid) String() string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[0:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// Set implements flag.Value.
+func (u *uuid) Set(text string) error {
+	raw, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
+	if err == nil && len(raw) == len(u) {
+		copy(u[:], raw)
+	}
+	if err != nil || len(raw) != len(u) || !strings.EqualFold(u.String(), text) {
+		return errors.New("want a UUID such as 123e4567-e89b-42d3-a456-426614174000")
+	}
+	return nil
+}
