@@ -24,7 +24,9 @@ type Port interface {
 	// Sync abandons what is held.
 	Changed() bool
 	Sync()
-	// Fail puts the port's rings out of order; its device or peer must start anew.
+	// Fail tells the port that a fault struck the pair while it forwarded. The port
+	// drops what is held; if the memory that faulted may be its peer's, it stands
+	// still until the peer starts its rings anew.
 	Fail(err error)
 	// Leave says that the loop has ended.
 	Leave()

@@ -1,0 +1,472 @@
+package virtionet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+
+	"vvufwd/virtio/mem"
+	"vvufwd/virtio/vring"
+	"vvufwd/virtio/vring/vringtest"
+)
+
+// bell counts how often it is rung.
+type bell int
+
+func (b *bell) Ring() { *b++ }
+
+// guestRig is a Guest whose driver side is played by the test.
+type guestRig struct {
+	*Guest
+	rx, tx         *vringtest.Pair // the guest's receive and transmit rings
+	rxBell, txBell bell
+	failures       []string
+}
+
+func newGuestRig(t vringtest.TB, cfg vringtest.Config, q Queues) *guestRig {
+	t.Helper()
+	r := &guestRig{rx: vringtest.NewPair(t, cfg), tx: vringtest.NewPair(t, cfg)}
+	r.Guest = NewGuest("guest", func(ring string, err error) { r.failures = append(r.failures, fmt.Sprintf("%s: %v", ring, err)) })
+	q.ToGuest, q.FromGuest = r.rx.Device, r.tx.Device
+	q.ToGuestCall, q.FromGuestCall = &r.rxBell, &r.txBell
+	if q.HeaderLen == 0 {
+		q.HeaderLen = HeaderLen
+	}
+	r.install(&q)
+	return r
+}
+
+// install hands over queues with this goroutine as the forwarder.
+func (r *guestRig) install(q *Queues) {
+	done := make(chan struct{})
+	go func() { r.Install(q); close(done) }()
+	for !r.Changed() {
+	}
+	r.Sync()
+	<-done
+}
+
+var running = Queues{ToGuestEnabled: true, FromGuestEnabled: true, Mergeable: true}
+
+// payload is n bytes that depend on their position and on seed.
+func payload(n, seed int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i*7 + seed + i>>8)
+	}
+	return b
+}
+
+// send offers one frame in the guest's transmit ring, cut into parts of the
+// given sizes (the last takes the rest).
+func (r *guestRig) send(t *testing.T, frame []byte, sizes ...int) {
+	t.Helper()
+	raw := append(make([]byte, r.cur.HeaderLen), frame...)
+	var parts []vring.Part
+	for i := 0; len(raw) > 0; i++ {
+		n := len(raw)
+		if i < len(sizes) {
+			n = min(n, sizes[i])
+		}
+		addr, b := r.tx.Alloc(n)
+		copy(b, raw[:n])
+		raw = raw[n:]
+		parts = append(parts, vringtest.Part(addr, n))
+	}
+	if _, err := r.tx.Driver.Add(parts, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.tx.Driver.Publish()
+}
+
+func TestGuestSendsFramesInEveryLayout(t *testing.T) {
+	for _, cfg := range []vringtest.Config{{}, {EventIdx: true}, {Indirect: true, EventIdx: true}} {
+		for _, sizes := range [][]int{nil, {12}, {5, 7}, {1, 2, 3, 4, 5, 6, 7}, {12, 14}, {13}, {11, 1, 64}} {
+			r := newGuestRig(t, cfg, running)
+			want := payload(1514, len(sizes))
+			r.send(t, want, sizes...)
+			var frames [4]Frame
+			if n := r.RxBurst(frames[:]); n != 1 {
+				t.Fatalf("%v: %d frames, want 1 (%v)", sizes, n, r.failures)
+			}
+			if got := vringtest.Join(frames[0].Data); !bytes.Equal(got, want) || frames[0].Len != len(want) {
+				t.Errorf("%v: frame differs (%d bytes, Len %d)", sizes, len(got), frames[0].Len)
+			}
+			if n := r.tx.Driver.Completed(); n != 0 {
+				t.Errorf("%v: completed before release", sizes)
+			}
+			r.Release(1)
+			if n := r.tx.Driver.Completed(); n != 1 {
+				t.Errorf("%v: %d completed after release", sizes, n)
+			}
+			if c := r.Counters(); c.RxPackets != 1 || c.RxBytes != 1514 {
+				t.Errorf("%v: counted %+v", sizes, c)
+			}
+			if r.txBell != 1 {
+				t.Errorf("%v: transmit bell rung %d times, want 1", sizes, r.txBell)
+			}
+		}
+	}
+}
+
+func TestGuestSendsLegacyHeader(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{}, Queues{FromGuestEnabled: true, HeaderLen: LegacyHeaderLen})
+	want := payload(60, 1)
+	r.send(t, want, LegacyHeaderLen)
+	var frames [1]Frame
+	if n := r.RxBurst(frames[:]); n != 1 || !bytes.Equal(vringtest.Join(frames[0].Data), want) {
+		t.Fatalf("got %d frames, %v", n, frames[0].Data)
+	}
+}
+
+func TestGuestSendsWhatIsDropped(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{HeapBytes: 4 << 20}, running)
+	r.send(t, payload(13, 0)) // runt
+	r.send(t, payload(60, 1))
+	r.send(t, payload(MaxFrame+1, 2))
+	r.send(t, payload(0, 3)) // a header and nothing else
+	r.send(t, payload(MaxFrame, 4))
+	var frames [8]Frame
+	if n := r.RxBurst(frames[:]); n != 2 || frames[0].Len != 60 || frames[1].Len != MaxFrame {
+		t.Fatalf("%d frames, want the two good ones", n)
+	}
+	r.Release(2)
+	if n := r.tx.Driver.Completed(); n != 5 {
+		t.Errorf("%d buffers came back, want all 5", n)
+	}
+	c := r.Counters()
+	if c.Drops[DropRunt] != 2 || c.Drops[DropTooLong] != 1 {
+		t.Errorf("drops %v", c.Drops)
+	}
+}
+
+func TestDisabledGuestRingsAreConsumedAndStarved(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{}, Queues{Mergeable: true})
+	r.send(t, payload(60, 0))
+	var frames [2]Frame
+	if n := r.RxBurst(frames[:]); n != 0 {
+		t.Errorf("%d frames from a disabled ring", n)
+	}
+	if n := r.tx.Driver.Completed(); n != 1 {
+		t.Error("the disabled transmit ring was not consumed")
+	}
+	r.offer(t, 2048)
+	if n := r.TxBurst([]Frame{frame(payload(60, 1))}); n != 1 {
+		t.Error("a frame for a disabled ring must be dropped, not held")
+	}
+	if n := r.rx.Driver.Completed(); n != 0 {
+		t.Error("the disabled receive ring got a frame")
+	}
+	if c := r.Counters(); c.Drops[DropNoPeer] != 2 {
+		t.Errorf("drops %v", c.Drops)
+	}
+}
+
+// receiveBuffer is a receive buffer of the guest.
+type receiveBuffer struct {
+	addr mem.GPA
+	size int
+}
+
+func (r *guestRig) offer(t *testing.T, sizes ...int) receiveBuffer {
+	t.Helper()
+	total := 0
+	var parts []vring.Part
+	var first mem.GPA
+	for i, n := range sizes {
+		addr, b := r.rx.Alloc(n)
+		for k := range b {
+			b[k] = 0xee
+		}
+		if i == 0 {
+			first = addr
+		}
+		total += n
+		parts = append(parts, vringtest.Part(addr, n))
+	}
+	if _, err := r.rx.Driver.Add(nil, parts); err != nil {
+		t.Fatal(err)
+	}
+	r.rx.Driver.Publish()
+	return receiveBuffer{first, total}
+}
+
+func frame(data ...[]byte) Frame {
+	f := Frame{Data: data}
+	for _, d := range data {
+		f.Len += len(d)
+	}
+	return f
+}
+
+// received takes completed receive buffers as the guest does, and returns what
+// they hold, header included, and their used lengths.
+func (r *guestRig) received(buffers map[uint16]receiveBuffer) (data [][]byte, lens []uint32) {
+	r.rx.Driver.Completed()
+	var u vring.Used
+	for r.rx.Driver.Take(&u) {
+		b := buffers[u.Head]
+		data = append(data, r.rx.Read(b.addr, int(u.Len)))
+		lens = append(lens, u.Len)
+	}
+	return data, lens
+}
+
+func TestFramesReachGuestInOneBuffer(t *testing.T) {
+	for _, mergeable := range []bool{true, false} {
+		q := running
+		q.Mergeable = mergeable
+		for _, layout := range [][]int{{2048}, {12, 2036}, {10, 2, 100, 2000}} {
+			r := newGuestRig(t, vringtest.Config{EventIdx: true}, q)
+			head := r.rx.Driver.NextHead()
+			r.offer(t, layout...)
+			want := payload(1000, 3)
+			f := frame(want[:100], want[100:100], want[100:])
+			if n := r.TxBurst([]Frame{f}); n != 1 {
+				t.Fatalf("%v: %d sent", layout, n)
+			}
+			r.rx.Driver.Completed()
+			var u vring.Used
+			if !r.rx.Driver.Take(&u) || u.Len != 1012 {
+				t.Fatalf("%v: used length %d, want 1012", layout, u.Len)
+			}
+			got := r.scattered(t, head, layout, 1012)
+			if !bytes.Equal(got[12:], want) {
+				t.Errorf("%v: frame differs", layout)
+			}
+			if num := le16(got[10:]); num != 1 {
+				t.Errorf("%v: num_buffers %d, want 1 (also without MRG_RXBUF)", layout, num)
+			}
+			if r.rxBell != 1 {
+				t.Errorf("%v: bell rung %d times", layout, r.rxBell)
+			}
+		}
+	}
+}
+
+// scattered reads n bytes from a chain of buffers, following the table.
+func (r *guestRig) scattered(t *testing.T, head uint16, layout []int, n int) []byte {
+	t.Helper()
+	var out []byte
+	i := head
+	for _, size := range layout {
+		d := vringtest.Desc(r.rx.Raw.Table, int(i))
+		k := min(size, n-len(out))
+		out = append(out, r.rx.Read(mem.GPA(d.Addr), k)...)
+		i = d.Next
+	}
+	return out
+}
+
+func TestMergeableFrameSpansBuffers(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{EventIdx: true}, running)
+	buffers := map[uint16]receiveBuffer{}
+	for range 4 {
+		head := r.rx.Driver.NextHead()
+		buffers[head] = r.offer(t, 500)
+	}
+	want := payload(1400, 9)
+	if n := r.TxBurst([]Frame{frame(want)}); n != 1 {
+		t.Fatalf("%d sent", n)
+	}
+	data, lens := r.received(buffers)
+	if fmt.Sprint(lens) != "[500 500 412]" {
+		t.Fatalf("used lengths %v: every buffer but the last must be full", lens)
+	}
+	all := bytes.Join(data, nil)
+	if le16(all[10:]) != 3 || !bytes.Equal(all[12:], want) {
+		t.Errorf("num_buffers %d, or frame differs", le16(all[10:]))
+	}
+	if r.rxBell != 1 {
+		t.Errorf("bell rung %d times for one frame", r.rxBell)
+	}
+}
+
+func TestFrameWaitsForRoomAndConsumesNothing(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{EventIdx: true}, running)
+	buffers := map[uint16]receiveBuffer{}
+	add := func(n int) { head := r.rx.Driver.NextHead(); buffers[head] = r.offer(t, n) }
+	add(500)
+	add(500)
+	f := []Frame{frame(payload(1400, 1))}
+	if n := r.TxBurst(f); n != 0 {
+		t.Fatal("a frame was sent into too few buffers")
+	}
+	if n := r.rx.Driver.Completed(); n != 0 || r.rxBell != 0 {
+		t.Fatal("buffers were consumed")
+	}
+	if frames, room := r.EnableKicks(true); frames || room {
+		t.Fatal("nothing new, but the forwarder is told not to sleep")
+	}
+	add(500)
+	if !r.rx.Driver.NeedKick() {
+		t.Error("the guest would not tell that it offers more room")
+	}
+	if n := r.TxBurst(f); n != 1 {
+		t.Fatal("the frame still waits")
+	}
+	if data, _ := r.received(buffers); !bytes.Equal(bytes.Join(data, nil)[12:], payload(1400, 1)) {
+		t.Error("frame differs")
+	}
+}
+
+func TestFrameThatNeverFitsIsDropped(t *testing.T) {
+	q := running
+	q.Mergeable = false
+	r := newGuestRig(t, vringtest.Config{}, q)
+	head := r.rx.Driver.NextHead()
+	b := map[uint16]receiveBuffer{head: r.offer(t, 200)}
+	n := r.TxBurst([]Frame{frame(payload(1000, 1)), frame(payload(100, 2))})
+	if n != 2 || r.Counters().Drops[DropNoBuffer] != 1 {
+		t.Fatalf("%d done, drops %v", n, r.Counters().Drops)
+	}
+	if data, _ := r.received(b); len(data) != 1 || !bytes.Equal(data[0][12:], payload(100, 2)) {
+		t.Error("the buffer was not left for the shorter frame")
+	}
+
+	// With MRG_RXBUF: a ring full of buffers that are too little together.
+	r = newGuestRig(t, vringtest.Config{Size: 4}, running)
+	for range 4 {
+		r.offer(t, 20)
+	}
+	if n := r.TxBurst([]Frame{frame(payload(1000, 1))}); n != 1 || r.Counters().Drops[DropNoBuffer] != 1 {
+		t.Errorf("%d done, drops %v: the frame would wait for ever", n, r.Counters().Drops)
+	}
+}
+
+func TestHostileBuffersStopOnlyTheirRing(t *testing.T) {
+	t.Run("writable buffer in the transmit ring", func(t *testing.T) {
+		r := newGuestRig(t, vringtest.Config{}, running)
+		addr, _ := r.tx.Alloc(100)
+		r.tx.Driver.Add(nil, []vring.Part{vringtest.Part(addr, 100)})
+		r.tx.Driver.Publish()
+		var frames [1]Frame
+		if n := r.RxBurst(frames[:]); n != 0 || !errors.Is(r.tx.Device.Err(), vring.FaultDirection) {
+			t.Fatalf("%d frames, fault %v", n, r.tx.Device.Err())
+		}
+		r.RxBurst(frames[:])
+		if len(r.failures) != 1 {
+			t.Errorf("reported %d times, want once: %v", len(r.failures), r.failures)
+		}
+		r.offer(t, 2048)
+		if n := r.TxBurst([]Frame{frame(payload(60, 0))}); n != 1 || r.rx.Driver.Completed() != 1 {
+			t.Error("the other ring does not work any more")
+		}
+	})
+	t.Run("header cut short", func(t *testing.T) {
+		r := newGuestRig(t, vringtest.Config{}, running)
+		addr, _ := r.tx.Alloc(11)
+		r.tx.Driver.Add([]vring.Part{vringtest.Part(addr, 11)}, nil)
+		r.tx.Driver.Publish()
+		var frames [1]Frame
+		if r.RxBurst(frames[:]); !errors.Is(r.tx.Device.Err(), vring.FaultEmpty) {
+			t.Errorf("fault %v", r.tx.Device.Err())
+		}
+	})
+	t.Run("readable buffer in the receive ring", func(t *testing.T) {
+		r := newGuestRig(t, vringtest.Config{}, running)
+		addr, _ := r.rx.Alloc(100)
+		r.rx.Driver.Add([]vring.Part{vringtest.Part(addr, 100)}, nil)
+		r.rx.Driver.Publish()
+		if n := r.TxBurst([]Frame{frame(payload(60, 0))}); n != 1 || !errors.Is(r.rx.Device.Err(), vring.FaultDirection) {
+			t.Errorf("%d done, fault %v", n, r.rx.Device.Err())
+		}
+		if n := r.TxBurst([]Frame{frame(payload(60, 0))}); n != 1 {
+			t.Error("frames for a broken ring must be dropped")
+		}
+	})
+	t.Run("empty buffer in the receive ring", func(t *testing.T) {
+		r := newGuestRig(t, vringtest.Config{}, running)
+		r.rx.Raw.SetChain(vring.Desc{Addr: 1 << 32, Flags: vring.DescWrite})
+		r.rx.Raw.Offer(0)
+		if r.TxBurst([]Frame{frame(payload(60, 0))}); !errors.Is(r.rx.Device.Err(), vring.FaultEmpty) {
+			t.Errorf("fault %v", r.rx.Device.Err())
+		}
+	})
+}
+
+// TestBellFollowsUsedEvent is the regression test for the mistake that made the
+// 2021 demo one-way: with EVENT_IDX the guest must be interrupted each time that
+// used.idx passes used_event, again and again.
+func TestBellFollowsUsedEvent(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{EventIdx: true, Size: 16}, running)
+	buffers := map[uint16]receiveBuffer{}
+	for round := range 200 {
+		head := r.rx.Driver.NextHead()
+		if round < 16 {
+			addr, _ := r.rx.Alloc(128)
+			buffers[head] = receiveBuffer{addr, 128}
+		}
+		r.rx.Driver.Add(nil, []vring.Part{vringtest.Part(buffers[head].addr, 128)})
+		r.rx.Driver.Publish()
+		r.rx.Driver.EnableInterrupts() // the guest's NAPI has run dry and sleeps
+		before := r.rxBell
+		if n := r.TxBurst([]Frame{frame(payload(60, round))}); n != 1 {
+			t.Fatalf("round %d: not sent", round)
+		}
+		if r.rxBell != before+1 {
+			t.Fatalf("round %d: the guest sleeps and was not interrupted", round)
+		}
+		// Not armed again: further frames must not interrupt.
+		data, _ := r.received(buffers)
+		if len(data) != 1 || !bytes.Equal(data[0][12:], payload(60, round)) {
+			t.Fatalf("round %d: wrong data", round)
+		}
+	}
+}
+
+func TestInstallWaitsForTheForwarder(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{}, running)
+	r.send(t, payload(60, 0))
+	var frames [1]Frame
+	r.RxBurst(frames[:]) // a frame is held
+	installed := make(chan struct{})
+	go func() { r.Install(nil); close(installed) }()
+	for !r.Changed() {
+	}
+	select {
+	case <-installed:
+		t.Fatal("Install returned while the forwarder still had the rings")
+	default:
+	}
+	r.Sync()
+	<-installed
+	if r.tx.Driver.Completed() != 1 || r.Counters().Drops[DropStopped] != 1 {
+		t.Errorf("the held frame was not given back: drops %v", r.Counters().Drops)
+	}
+	if n := r.RxBurst(frames[:]); n != 0 {
+		t.Error("frames from a stopped ring")
+	}
+	r.Leave()
+	r.Install(nil) // nobody forwards: must not wait
+}
+
+func TestGuestBurstsDoNotAllocate(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{EventIdx: true, Indirect: true}, running)
+	data := payload(1000, 0)
+	addr, _ := r.tx.Alloc(1012)
+	rxAddr, _ := r.rx.Alloc(2048)
+	out := []Frame{frame(data)}
+	readable, writable := []vring.Part{vringtest.Part(addr, 12), vringtest.Part(addr+12, 1000)}, []vring.Part{vringtest.Part(rxAddr, 2048)}
+	var frames [8]Frame
+	var u vring.Used
+	allocs := testing.AllocsPerRun(1000, func() {
+		r.tx.Driver.Add(readable, nil)
+		r.tx.Driver.Publish()
+		r.Release(r.RxBurst(frames[:]))
+		r.tx.Driver.Completed()
+		r.tx.Driver.Take(&u)
+		r.rx.Driver.Add(nil, writable)
+		r.rx.Driver.Publish()
+		r.TxBurst(out)
+		r.rx.Driver.Completed()
+		r.rx.Driver.Take(&u)
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations per round", allocs)
+	}
+	if c := r.Counters(); c.RxPackets < 1000 || c.TxPackets < 1000 {
+		t.Errorf("the rounds moved nothing: %+v", c)
+	}
+}
