@@ -1,0 +1,6 @@
+//go:build race
+
+package vring
+
+// raceEnabled shortens tests that the race detector makes slow.
+const raceEnabled = true
