@@ -1,0 +1,427 @@
+package netfwd
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/vring"
+	"vvufwd/virtio/vring/vringtest"
+)
+
+// vm is a guest with a virtio-net driver that the test plays, and the port that
+// serves it.
+type vm struct {
+	*virtionet.Guest
+	kick   int // eventfd of both rings
+	rx, tx *vringtest.Pair
+	irq    irq
+	failed chan error
+}
+
+// irq is the guest's interrupt.
+type irq struct{ c chan struct{} }
+
+func (i irq) Ring() {
+	select {
+	case i.c <- struct{}{}:
+	default:
+	}
+}
+
+func (v *vm) WakeFDs() []int { return []int{v.kick} }
+
+func newVM(t *testing.T, name string) *vm {
+	t.Helper()
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	cfg := vringtest.Config{Size: 16, EventIdx: true}
+	v := &vm{kick: fd, rx: vringtest.NewPair(t, cfg), tx: vringtest.NewPair(t, cfg), irq: irq{make(chan struct{}, 1)}, failed: make(chan error, 8)}
+	v.Guest = virtionet.NewGuest(name, func(_ string, err error) { v.failed <- err })
+	return v
+}
+
+func (v *vm) queues() *virtionet.Queues {
+	return &virtionet.Queues{
+		ToGuest: v.rx.Device, FromGuest: v.tx.Device, ToGuestCall: v.irq, FromGuestCall: v.irq,
+		ToGuestEnabled: true, FromGuestEnabled: true, HeaderLen: virtionet.HeaderLen, Mergeable: true,
+	}
+}
+
+// kickIf notifies the forwarder like a driver: only if the ring asks for it.
+func (v *vm) kickIf(d *vring.Driver) {
+	if d.Publish() && d.NeedKick() {
+		one := [8]byte{1}
+		unix.Write(v.kick, one[:])
+	}
+}
+
+// startLoop joins two ports and runs the loop until the test ends.
+func startLoop(t *testing.T, a, b Port, cfg Config, onFault func(error)) *Loop {
+	t.Helper()
+	l, err := NewLoop(a, b, cfg, onFault)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("loop: %v", err)
+		}
+		l.Close()
+	})
+	return l
+}
+
+const frameLen = 200
+
+// sender puts count numbered frames into v's transmit ring, some with pauses long
+// enough for the loop to fall asleep.
+func (v *vm) sender(t *testing.T, count int, seed int64) {
+	rng := rand.New(rand.NewSource(seed))
+	addr, mem := v.tx.Alloc(16 * 512)
+	buffers := make(chan int, 16)
+	of := map[uint16]int{}
+	for i := range 16 {
+		buffers <- i
+	}
+	for seq := 0; seq < count; {
+		var u vring.Used
+		v.tx.Driver.Completed()
+		for v.tx.Driver.Take(&u) {
+			buffers <- of[u.Head]
+		}
+		select {
+		case i := <-buffers:
+			b := mem[i*512:]
+			clear(b[:virtionet.HeaderLen+frameLen])
+			binary.LittleEndian.PutUint32(b[virtionet.HeaderLen+14:], uint32(seq))
+			head, err := v.tx.Driver.Add([]vring.Part{{Addr: uint64(addr) + uint64(i*512), Len: virtionet.HeaderLen + frameLen}}, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			of[head] = i
+			v.kickIf(v.tx.Driver)
+			seq++
+		default:
+			if !v.tx.Driver.EnableInterrupts() {
+				select {
+				case <-v.irq.c:
+				case <-time.After(5 * time.Second):
+					t.Errorf("%s: transmit ring is full after %d frames and no interrupt comes: %v", v.Name(), seq, v.tx.Device.Err())
+					return
+				}
+			}
+		}
+		if rng.Intn(50) == 0 {
+			time.Sleep(time.Duration(rng.Intn(3)) * time.Millisecond)
+		}
+	}
+}
+
+// receiver takes count frames from v's receive ring, checks their order and
+// offers buffers slowly, so that the forwarder also waits for room.
+func (v *vm) receiver(t *testing.T, count int, seed int64) {
+	rng := rand.New(rand.NewSource(seed))
+	addr, mem := v.rx.Alloc(16 * 512)
+	of := map[uint16]int{}
+	offer := func(i int) {
+		head, err := v.rx.Driver.Add(nil, []vring.Part{{Addr: uint64(addr) + uint64(i*512), Len: 512}})
+		if err != nil {
+			t.Error(err)
+		}
+		of[head] = i
+	}
+	for i := range 16 {
+		offer(i)
+	}
+	v.kickIf(v.rx.Driver)
+	for seq := 0; seq < count; {
+		if v.rx.Driver.Completed() == 0 {
+			if !v.rx.Driver.EnableInterrupts() {
+				select {
+				case <-v.irq.c:
+				case <-time.After(5 * time.Second):
+					t.Errorf("%s: no interrupt after %d frames: %v", v.Name(), seq, v.rx.Device.Err())
+					return
+				}
+			}
+			continue
+		}
+		var u vring.Used
+		for v.rx.Driver.Take(&u) {
+			i := of[u.Head]
+			b := mem[i*512:]
+			if got := binary.LittleEndian.Uint32(b[virtionet.HeaderLen+14:]); got != uint32(seq) || u.Len != virtionet.HeaderLen+frameLen {
+				t.Errorf("%s: frame %d (%d bytes) where %d is due", v.Name(), got, u.Len, seq)
+				return
+			}
+			seq++
+			offer(i)
+		}
+		if rng.Intn(20) == 0 {
+			time.Sleep(time.Duration(rng.Intn(3)) * time.Millisecond)
+		}
+		v.kickIf(v.rx.Driver)
+	}
+}
+
+// Frames go both ways in order and none is lost, whether the loop polls all the
+// time or sleeps at every chance; with sleep, each lost kick would cost a
+// wait that the test counts.
+func TestLoopForwardsBothWays(t *testing.T) {
+	for name, idle := range map[string]time.Duration{"polling": -1, "sleeping": 0, "adaptive": 500 * time.Microsecond} {
+		t.Run(name, func(t *testing.T) {
+			a, b := newVM(t, "a"), newVM(t, "b")
+			l := startLoop(t, a, b, Config{CPU: -1, IdleAfter: idle}, func(err error) { t.Error(err) })
+			a.OnChange(l.Wake)
+			b.OnChange(l.Wake)
+			// A goroutine drives each ring, so each ring has an interrupt of its own.
+			rxIRQ := map[*vm]irq{a: {make(chan struct{}, 1)}, b: {make(chan struct{}, 1)}}
+			for _, v := range []*vm{a, b} {
+				q := v.queues()
+				q.ToGuestCall = rxIRQ[v]
+				v.Install(q)
+			}
+			var wg sync.WaitGroup
+			const n = 5000
+			for i, pair := range [][2]*vm{{a, b}, {b, a}} {
+				src, dst := pair[0], *pair[1]
+				dst.irq = rxIRQ[pair[1]]
+				wg.Go(func() { src.sender(t, n, int64(i)) })
+				wg.Go(func() { dst.receiver(t, n, int64(i+10)) })
+			}
+			wg.Wait()
+			s := Collect([]*Loop{l})
+			for _, p := range s.Ports {
+				if p.RxPackets != n || p.TxPackets != n || len(p.Drops) != 0 {
+					t.Errorf("%s: counted %d in, %d out, drops %v; want %d each and none", p.Name, p.RxPackets, p.TxPackets, p.Drops, n)
+				}
+			}
+		})
+	}
+}
+
+// A sleeping loop is woken by a kick, not by its backstop timeout.
+func TestSleepingLoopWakesAtOnce(t *testing.T) {
+	a, b := newVM(t, "a"), newVM(t, "b")
+	l := startLoop(t, a, b, Config{CPU: -1, IdleAfter: 0}, func(err error) { t.Error(err) })
+	a.OnChange(l.Wake)
+	b.OnChange(l.Wake)
+	a.Install(a.queues())
+	b.Install(b.queues())
+	addr, _ := a.tx.Alloc(virtionet.HeaderLen + frameLen)
+	rxAddr, _ := b.rx.Alloc(512)
+	slow := 0
+	for range 50 {
+		b.rx.Driver.Add(nil, []vring.Part{vringtest.Part(rxAddr, 512)})
+		b.kickIf(b.rx.Driver)
+		time.Sleep(2 * time.Millisecond) // asleep by now
+		b.rx.Driver.EnableInterrupts()
+		start := time.Now()
+		a.tx.Driver.Add([]vring.Part{vringtest.Part(addr, virtionet.HeaderLen+frameLen)}, nil)
+		a.kickIf(a.tx.Driver)
+		select {
+		case <-b.irq.c:
+		case <-time.After(5 * time.Second):
+			t.Fatal("the frame never arrived")
+		}
+		if time.Since(start) > longestSleep/2 {
+			slow++
+		}
+		var u vring.Used
+		b.rx.Driver.Completed()
+		b.rx.Driver.Take(&u)
+		a.tx.Driver.Completed()
+		for a.tx.Driver.Take(&u) {
+		}
+		select {
+		case <-a.irq.c:
+		default:
+		}
+	}
+	if slow > 2 { // a busy machine may be late now and then; a lost kick is late each time
+		t.Errorf("%d of 50 frames waited for the backstop", slow)
+	}
+}
+
+// faulty is a port that hands out whatever memory it is sent, once.
+type faulty struct {
+	*vm
+	mem chan []byte
+}
+
+func (f *faulty) RxBurst(frames []virtionet.Frame) int {
+	select {
+	case mem := <-f.mem:
+		frames[0] = virtionet.Frame{Data: [][]byte{mem}, Len: len(mem)}
+		return 1
+	default:
+		return 0
+	}
+}
+
+func (f *faulty) Release(int) {}
+func (f *faulty) Abandon()    {}
+
+// A file that its owner truncates raises SIGBUS in whoever maps it: the loop
+// must report that and go on.
+func TestLoopSurvivesVanishedMemory(t *testing.T) {
+	file, err := os.CreateTemp(t.TempDir(), "ram")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := file.Truncate(8192); err != nil {
+		t.Fatal(err)
+	}
+	mem, err := unix.Mmap(int(file.Fd()), 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(mem)
+	if err := file.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	a, b := &faulty{vm: newVM(t, "a"), mem: make(chan []byte, 1)}, newVM(t, "b")
+	a.mem <- mem[:1000]
+	faults := make(chan error, 8)
+	rxAddr, _ := b.rx.Alloc(2048)
+	b.rx.Driver.Add(nil, []vring.Part{vringtest.Part(rxAddr, 2048)})
+	b.rx.Driver.Publish()
+
+	l, err := NewLoop(a, b, Config{CPU: -1, IdleAfter: -1}, func(err error) { faults <- err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	installed := make(chan struct{})
+	go func() { b.Install(b.queues()); close(installed) }()
+	for !b.Changed() {
+		time.Sleep(time.Millisecond)
+	}
+	go func() { done <- l.Run(ctx) }()
+	<-installed
+	select {
+	case err := <-faults:
+		var fault interface{ Addr() uintptr }
+		if !errors.As(err, &fault) {
+			t.Errorf("not reported as a memory fault: %v", err)
+		}
+		if strings.Contains(err.Error(), "goroutine") {
+			t.Errorf("a stack trace for a memory fault: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("no fault was reported")
+	}
+	// The guest's rings are out of order until it starts them anew, with which
+	// everything works again.
+	if err := <-b.failed; err == nil {
+		t.Error("the guest's ring was not put out of order")
+	}
+	fresh := newVM(t, "b")
+	b.rx, b.tx = fresh.rx, fresh.tx
+	b.Install(b.queues())
+	b.rx.Driver.Add(nil, []vring.Part{vringtest.Part(rxAddr, 2048)})
+	b.rx.Driver.Publish()
+	a.mem <- make([]byte, 1000)
+	select {
+	case <-b.irq.c:
+	case <-time.After(5 * time.Second):
+		t.Error("nothing is forwarded after the fault")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A bug in our own code is reported with a trace.
+func TestLoopReportsPanics(t *testing.T) {
+	a, b := &panicking{vm: newVM(t, "a")}, newVM(t, "b")
+	faults := make(chan error, 1)
+	startLoop(t, a, b, Config{CPU: -1, IdleAfter: -1}, func(err error) {
+		select {
+		case faults <- err:
+		default:
+		}
+	})
+	select {
+	case err := <-faults:
+		if !strings.Contains(err.Error(), "index out of range") || !strings.Contains(err.Error(), "goroutine") {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("nothing was reported")
+	}
+}
+
+type panicking struct {
+	*vm
+	done bool
+}
+
+func (p *panicking) RxBurst(frames []virtionet.Frame) int {
+	if !p.done {
+		p.done = true
+		var none []int
+		_ = none[len(frames)]
+	}
+	return 0
+}
+
+func TestLoopRefusesImpossibleCPU(t *testing.T) {
+	a, b := newVM(t, "a"), newVM(t, "b")
+	l, err := NewLoop(a, b, Config{CPU: 1023}, func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	done := make(chan error)
+	go func() { done <- l.Run(context.Background()) }()
+	if err := <-done; !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), "CPU 1023") {
+		t.Errorf("got %v", err)
+	}
+	a.Install(nil) // must not wait for a loop that is not there
+}
+
+func TestStatsTables(t *testing.T) {
+	s := Stats{Time: time.Unix(100, 0), Ports: []PortStats{{Name: "a", RxPackets: 1500, RxBytes: 3e6, Drops: map[string]uint64{"runt": 1, "no_peer": 3}}}}
+	prev := Stats{Time: time.Unix(98, 0), Ports: []PortStats{{Name: "a", RxPackets: 500, RxBytes: 1e6}}}
+	var totals, rates, line bytes.Buffer
+	if err := errors.Join(s.WriteTable(&totals, nil), s.WriteTable(&rates, &prev), s.WriteJSON(&line)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ got, want string }{
+		{totals.String(), "1500"}, {totals.String(), "runt=1 no_peer=3"},
+		{rates.String(), "500"}, {rates.String(), "8.00"},
+		{line.String(), `"rx_packets":1500`},
+	} {
+		if !strings.Contains(c.got, c.want) {
+			t.Errorf("%q is not in:\n%s", c.want, c.got)
+		}
+	}
+	if strings.Count(line.String(), "\n") != 1 {
+		t.Errorf("not one line: %q", line.String())
+	}
+}
