@@ -34,8 +34,12 @@ func (d *Device) EnableMSIX(n int) error {
 		return fmt.Errorf("%v: enable %d MSI-X vectors: %w", d.addr, n, err)
 	}
 	got, err := d.container.kernel.SetIRQEventfds(d.fd, uapi.PCIMSIXIRQ, vectors)
-	if err == nil && got > 0 {
-		err = fmt.Errorf("the kernel has only %d to give", got)
+	switch {
+	case err == nil && got > 0:
+		err = fmt.Errorf("the machine has only %d to give", got)
+	case errors.Is(err, unix.ENOSPC):
+		// Each CPU has some 200 on x86.
+		err = fmt.Errorf("the machine has not so many to give, use fewer or add CPUs: %w", err)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("%v: enable %d MSI-X vectors: %w", d.addr, n, err), closeEventfds(vectors))

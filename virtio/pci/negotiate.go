@@ -46,7 +46,7 @@ func (t *Transport) Negotiate(want virtio.Features) (virtio.Features, error) {
 			"does not offer VERSION_1, only %v", offered))
 	}
 	if !t.physical && !offered.Has(virtio.AccessPlatform) {
-		return 0, t.failWith(t.unusable("start it with iommu_platform=on",
+		return 0, t.failWith(t.unusable("start it with disable-legacy=on,iommu_platform=on",
 			"does not offer ACCESS_PLATFORM, so it would bypass the IOMMU and use guest-physical addresses"))
 	}
 	accepted := offered & (want | virtio.Version1 | virtio.AccessPlatform)
