@@ -34,11 +34,19 @@ type options struct {
 	statsJSON bool
 	bind      bool
 	hugePages int
+
+	requireHugePages bool
+
+	unsafeInterrupts bool
+
 	queueSize int
 	logLevel  zapcore.Level
 	logFormat string
 	version   bool
 }
+
+// defaultHugePages is enough for the rings and buffers of several pairs.
+const defaultHugePages = 8
 
 // usageError is a mistake on the command line: exit code 2.
 type usageError struct{ msg string }
@@ -80,7 +88,9 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.DurationVar(&o.stats, "stats", 0, "print rates each `INTERVAL` to standard output, such as 1s; 0: only totals at the end")
 	fs.BoolVar(&o.statsJSON, "stats-json", false, "print statistics as JSON lines with totals instead of a table")
 	fs.BoolVar(&o.bind, "bind", asInit, "bind the named functions to vfio-pci, and back at the end")
-	fs.IntVar(&o.hugePages, "hugepages", defaultHugePages(asInit), "reserve `N` huge pages of 2 MiB at start; 0: take what is there")
+	fs.IntVar(&o.hugePages, "hugepages", defaultHugePages, "as /init: reserve `N` huge pages of 2 MiB; 0: none")
+	fs.BoolVar(&o.requireHugePages, "require-hugepages", false, "fail rather than fall back to pages of 4 KiB for DMA memory")
+	fs.BoolVar(&o.unsafeInterrupts, "allow-unsafe-interrupts", false, "as /init: do without interrupt remapping; a device can then inject any interrupt")
 	fs.IntVar(&o.queueSize, "queue-size", 256, "entries of a NIC's rings, at most what the device allows")
 	fs.Func("log-level", "debug, info, warn or error (default info)", o.logLevel.Set)
 	fs.StringVar(&o.logFormat, "log-format", "console", "console or json")
@@ -100,13 +110,6 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 		return o, nil
 	}
 	return o, o.check()
-}
-
-func defaultHugePages(asInit bool) int {
-	if asInit {
-		return 16
-	}
-	return 0
 }
 
 func (o *options) addPort(kind, flagName, s string) error {

@@ -14,6 +14,7 @@ import (
 
 	"vvufwd/netfwd"
 	"vvufwd/vfio"
+	"vvufwd/vfio/dma"
 	"vvufwd/vfio/pci"
 )
 
@@ -59,7 +60,8 @@ func (f *forwarder) bind(ports []portSpec) error {
 // open opens the ports and joins them in pairs.
 func (f *forwarder) open(o *options) error {
 	var err error
-	if f.container, err = vfio.OpenContainer(); err != nil {
+	memory := dma.ArenaConfig{RequireHugePages: o.requireHugePages, Warn: func(text string) { f.log.Warn(text) }}
+	if f.container, err = vfio.OpenContainerWith(vfio.Config{Memory: memory}); err != nil {
 		return err
 	}
 	for _, spec := range o.ports {
@@ -68,9 +70,6 @@ func (f *forwarder) open(o *options) error {
 			return err
 		}
 		f.ports = append(f.ports, p)
-	}
-	if !f.container.Arena().HugePages() {
-		f.log.Warn("no huge pages of 2 MiB: DMA memory is made of 4 KiB pages, which costs speed; reserve some with --hugepages")
 	}
 	for i := 0; i < len(f.ports); i += 2 {
 		cfg := netfwd.Config{CPU: -1, IdleAfter: o.idleAfter}
@@ -98,58 +97,58 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), len(f.loops)+1))
 	debug.SetGCPercent(20) // the heap is tiny and hardly grows: keep it so
 
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failures := make(chan error, len(f.loops)+len(f.ports))
+	failed := func(err error) {
+		if err != nil {
+			failures <- err
+			cancel()
+		}
+	}
 	loopCtx, stopLoops := context.WithCancel(context.Background())
 	defer stopLoops()
 
 	var loops, control sync.WaitGroup
 	for _, l := range f.loops {
-		loops.Go(func() {
-			if err := l.Run(loopCtx); err != nil {
-				cancel(err)
-			}
-		})
+		loops.Go(func() { failed(l.Run(loopCtx)) })
 	}
 	for _, p := range f.ports {
-		control.Go(func() {
-			if err := p.control(ctx); err != nil {
-				cancel(err)
-			}
-		})
+		control.Go(func() { failed(p.control(ctx)) })
 	}
 	for i := 0; i < len(f.ports); i += 2 {
 		f.log.Info("forwarding", zap.String("a", f.ports[i].Name()), zap.String("b", f.ports[i+1].Name()))
 	}
 	err := f.report(ctx, o, out)
+	cancel()
 	control.Wait()
 	stopLoops()
 	loops.Wait()
+	close(failures)
+	for failure := range failures {
+		err = errors.Join(err, failure)
+	}
 	return errors.Join(err, f.writeStats(netfwd.Collect(f.loops), nil, o, out))
 }
 
-// report prints statistics each interval until ctx is done, and returns why it
-// was cancelled, if that was a failure.
+// report prints statistics each interval until ctx is done.
 func (f *forwarder) report(ctx context.Context, o *options, out io.Writer) error {
-	var tick <-chan time.Time
-	if o.stats > 0 {
-		t := time.NewTicker(o.stats)
-		defer t.Stop()
-		tick = t.C
+	if o.stats == 0 {
+		<-ctx.Done()
+		return nil
 	}
+	tick := time.NewTicker(o.stats)
+	defer tick.Stop()
 	prev := netfwd.Collect(f.loops)
 	for {
 		select {
-		case <-tick:
+		case <-tick.C:
 			now := netfwd.Collect(f.loops)
 			if err := f.writeStats(now, &prev, o, out); err != nil {
 				return err
 			}
 			prev = now
 		case <-ctx.Done():
-			if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, errStopped) {
-				return err
-			}
 			return nil
 		}
 	}

@@ -22,15 +22,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"golang.org/x/sys/unix"
 
+	"vvufwd/cmd/vvufwd/appliance"
 	"vvufwd/vfio"
+	"vvufwd/vfio/dma"
 )
 
 // Exit codes.
@@ -41,16 +41,24 @@ const (
 	exitDevice = 3
 )
 
-// errStopped is the cause of an orderly end.
-var errStopped = errors.New("stopped")
-
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	if appliance.IsInit() {
+		appliance.Supervise() // does not return; runs us again as its child
+	}
+	os.Exit(run(os.Args, os.Stdout, os.Stderr))
 }
 
 // run is main with its outputs and exit code made explicit.
-func run(args []string, stdout, stderr io.Writer) int {
-	o, err := parseFlags(args, false, stdout)
+func run(argv []string, stdout, stderr io.Writer) int {
+	args, ignored := argv[1:], []string(nil)
+	owned := appliance.Supervised() // the machine is ours alone
+	if owned {
+		var err error
+		if args, ignored, err = appliance.Args(argv); err != nil {
+			return fail(stderr, usagef("%v", err))
+		}
+	}
+	o, err := parseFlags(args, owned, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitDone
@@ -61,9 +69,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	}
 	log := newLogger(o, stderr)
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	if len(ignored) > 0 {
+		log.Info("words of the kernel command line that are not for us", zap.Strings("ignored", ignored))
+	}
+	ctx, stop := appliance.StopSignal(context.Background())
 	defer stop()
-	if err := forward(ctx, o, log, stdout); err != nil {
+	if owned {
+		err = appliance.Setup(appliance.Config{HugePages: o.hugePages, VFIO: true, AllowUnsafeInterrupts: o.unsafeInterrupts}, log)
+	}
+	if err == nil {
+		err = forward(ctx, o, log, stdout)
+	}
+	if err != nil {
 		return fail(stderr, err)
 	}
 	return exitDone
@@ -77,7 +94,7 @@ func fail(stderr io.Writer, err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &device):
+	case errors.As(err, &device), errors.Is(err, dma.ErrHugePages):
 		return exitDevice
 	}
 	return exitFailed

@@ -45,6 +45,12 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 	if err != nil {
 		return nil, err
 	}
+	if spec.kind == "nic" {
+		if err := knownNIC(dev); err != nil {
+			return nil, errors.Join(err, dev.Close())
+		}
+		spec.kind = "virtio-net"
+	}
 	log = log.With(zap.Stringer("port", spec))
 	var p *port
 	switch spec.kind {
@@ -52,10 +58,6 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 		p, err = openVVU(spec, dev, c, log)
 	case "virtio-net":
 		p, err = openVirtioNet(spec, dev, c, o, log)
-	case "nic":
-		if err = knownNIC(dev); err == nil {
-			p, err = openVirtioNet(spec, dev, c, o, log)
-		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())
