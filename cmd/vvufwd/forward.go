@@ -60,7 +60,7 @@ func (f *forwarder) bind(ports []portSpec) error {
 // open opens the ports and joins them in pairs.
 func (f *forwarder) open(o *options) error {
 	var err error
-	memory := dma.ArenaConfig{RequireHugePages: o.requireHugePages, Warn: func(text string) { f.log.Warn(text) }}
+	memory := dma.ArenaConfig{RequireHugePages: o.requireHugePages, Warn: func(err error) { f.log.Warn("DMA memory", zap.Error(err)) }}
 	if f.container, err = vfio.OpenContainerWith(vfio.Config{Memory: memory}); err != nil {
 		return err
 	}
