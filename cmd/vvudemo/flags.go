@@ -1,0 +1,162 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/vvudemo/show"
+	"vvufwd/cmd/vvudemo/tools"
+)
+
+// options is the parsed command line.
+type options struct {
+	qemu, appQEMU, kernel, modules, busybox string
+	bin, build                              string
+
+	device     string
+	direct     bool
+	appNetOpts string
+	vvufwdArgs string
+	tap        string
+	accel      string
+	smp        int
+
+	pktgen   int64
+	restarts int
+	keep     bool
+	timeout  time.Duration
+
+	json, verbose, version bool
+}
+
+// Values of --device.
+const (
+	deviceVvudev = "vvudev"
+	deviceQEMU   = "qemu"
+)
+
+// parseFlags reads and checks the command line. Help goes to help.
+func parseFlags(args []string, help io.Writer) (*options, error) {
+	o := &options{}
+	fs := flag.NewFlagSet("vvudemo", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // errors are printed once, by run
+	fs.StringVar(&o.device, "device", deviceVvudev, "who provides the virtio-vhost-user `DEVICE`: vvudev (any QEMU from 10.1), or qemu (one that has it built in; give --qemu)")
+	fs.BoolVar(&o.direct, "direct", false, "give the app VM the network without a driver VM, to compare with")
+	fs.Int64Var(&o.pktgen, "pktgen", 0, "let the app VM's kernel packet generator send `N` frames")
+	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
+	fs.StringVar(&o.tap, "tap", "", "connect the NIC to the TAP device `NAME`, made if it does not exist (needs root), in place of QEMU's user networking")
+	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
+	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
+	fs.IntVar(&o.smp, "smp", 2, "`N` processors for the driver VM")
+	fs.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`; 0: ten minutes and more for --pktgen and --restarts, without end with --keep")
+	fs.BoolVar(&o.json, "json", false, "write the report as JSON in place of a table")
+	fs.BoolVar(&o.verbose, "verbose", false, "copy all consoles to standard error")
+	fs.StringVar(&o.qemu, "qemu", "", "`PATH` of the driver VM's QEMU, and of the app VM's unless --app-qemu is given")
+	fs.StringVar(&o.appQEMU, "app-qemu", "", "`PATH` of the app VM's QEMU, 5.0 or later")
+	fs.StringVar(&o.appNetOpts, "app-net-opts", "", "more `PROPERTIES` of the app VM's virtio-net device, such as vectors=0")
+	fs.StringVar(&o.vvufwdArgs, "vvufwd-args", "", "more `ARGUMENTS` of vvufwd, parted by spaces")
+	fs.StringVar(&o.kernel, "kernel", "", "`PATH` of the kernel image for both machines; give --modules too")
+	fs.StringVar(&o.modules, "modules", "", "`DIR` of that kernel's modules (lib/modules/RELEASE)")
+	fs.StringVar(&o.busybox, "busybox", "", "`PATH` of a static busybox")
+	fs.StringVar(&o.bin, "bin", "", "`DIR` of vvufwd and vvudev; built from the source tree if not given")
+	fs.StringVar(&o.build, "build", "", "`DIR` for all that is fetched and written (default: build in the source tree)")
+	fs.BoolVar(&o.version, "version", false, "print the version and exit")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			printHelp(fs, help)
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w; see --help", err)
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q; see --help", fs.Arg(0))
+	}
+	return o, o.check()
+}
+
+// check finds contradictions.
+func (o *options) check() error {
+	switch {
+	case o.device != deviceVvudev && o.device != deviceQEMU:
+		return fmt.Errorf("--device %q: want %s or %s", o.device, deviceVvudev, deviceQEMU)
+	case o.device == deviceQEMU && o.qemu == "":
+		return errors.New("--device qemu needs --qemu PATH: a QEMU that has virtio-vhost-user-pci built in")
+	case o.device == deviceQEMU && o.direct:
+		return errors.New("--direct runs without a virtio-vhost-user device: drop --device or --direct")
+	case o.accel != "tcg" && o.accel != "kvm":
+		return fmt.Errorf("--accel %q: want tcg or kvm", o.accel)
+	case o.smp < 1 || o.smp > 64:
+		return fmt.Errorf("--smp %d: want 1 to 64", o.smp)
+	case o.pktgen < 0:
+		return fmt.Errorf("--pktgen %d: want 0 or more", o.pktgen)
+	case o.restarts < 0:
+		return fmt.Errorf("--restarts %d: want 0 or more", o.restarts)
+	case o.timeout < 0:
+		return fmt.Errorf("--timeout %v: want 0 or more", o.timeout)
+	case len(o.tap) > 15:
+		return fmt.Errorf("--tap %q: a network device's name has 15 characters at most", o.tap)
+	}
+	return nil
+}
+
+// limit is how long everything may take.
+func (o *options) limit() time.Duration {
+	switch {
+	case o.timeout > 0:
+		return o.timeout
+	case o.keep:
+		return 365 * 24 * time.Hour
+	}
+	const slowest = 500 // frames of the packet generator a second
+	return 10*time.Minute + time.Duration(o.pktgen/slowest)*time.Second + time.Duration(o.restarts)*2*time.Minute
+}
+
+// needsVfioUser reports whether the driver VM's QEMU must have vfio-user-pci.
+func (o *options) needsVfioUser() bool { return o.device == deviceVvudev && !o.direct }
+
+// config is what the flags say to show. Outputs are left to the caller.
+func (o *options) config(found *tools.Tools, out string) show.Config {
+	cfg := show.Config{
+		Tools: found, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), TAP: o.tap,
+		Pktgen: o.pktgen, Restarts: o.restarts, Accel: o.accel, SMP: o.smp, OutDir: out,
+	}
+	if o.device == deviceQEMU {
+		cfg.Device = machine.BuiltIn
+	}
+	return cfg
+}
+
+func printHelp(fs *flag.FlagSet, w io.Writer) {
+	fmt.Fprint(w, `vvudemo boots two virtual machines and shows packets passing between them.
+
+usage: vvudemo [flags]
+
+`)
+	fs.VisitAll(func(f *flag.Flag) {
+		name, usage := flag.UnquoteUsage(f)
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  --%s %s", f.Name, name), " "))
+		fmt.Fprintf(w, "        %s", usage)
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
+			fmt.Fprintf(w, " (default %s)", f.DefValue)
+		}
+		fmt.Fprintln(w)
+	})
+	fmt.Fprint(w, `
+Exit codes: 0 everything was shown, 1 something was not, 2 usage.
+`)
+}
+
+// isOurs reports whether a go.mod is that of this project.
+func isOurs(gomod string) bool {
+	for line := range strings.Lines(gomod) {
+		if strings.TrimSpace(line) == "module vvufwd" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,174 @@
+// Vvudemo boots two virtual machines and shows packets passing between them, in both directions.
+//
+//	vvudemo
+//
+// The driver VM owns a NIC and a virtio-vhost-user device; its /init is vvufwd. The app VM is an ordinary guest, whose virtio-net
+// device has its back-end in the driver VM. Vvudemo finds or fetches QEMU, a kernel and busybox, writes both RAM disks, boots
+// both machines and shows, each with a figure: a DHCP lease, pings, a download by the app VM and one from it, what every port
+// counted, and a capture of the NIC side. At the end both machines power themselves off.
+//
+// The virtio-vhost-user device is vvudev, plugged into a stock QEMU of version 10.1 or later (--device vvudev), or that of a QEMU
+// which has one built in (--device qemu --qemu PATH).
+//
+// What is missing on a Debian machine is unpacked from Debian's packages below --build, without root and without touching the
+// machine's package state. Elsewhere give --qemu, --kernel, --modules and --busybox.
+//
+// Timed lines go to standard error, the final table, or with --json the whole report, to standard output. Images, console logs
+// and the capture are left in BUILD/demo. See --help for all flags.
+//
+// Exit codes: 0 everything was shown, 1 something was not, 2 usage.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"vvufwd/cmd/vvudemo/show"
+	"vvufwd/cmd/vvudemo/tools"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is main with its surroundings made explicit.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	o, err := parseFlags(args, stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitDone
+	case err != nil:
+		fmt.Fprintf(stderr, "vvudemo: %v\n", err)
+		return exitUsage
+	case o.version:
+		fmt.Fprintln(stdout, version())
+		return exitDone
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, o.limit(), fmt.Errorf("not done within %v (see --timeout)", o.limit()))
+	defer cancel()
+	report, err := demonstrate(ctx, o, stdin, stderr)
+	if report != nil {
+		err = errors.Join(err, writeReport(stdout, report, o.json))
+	}
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, show.ErrFailed): // its timed line has said why
+		fmt.Fprintf(stderr, "vvudemo: %v\n", show.ErrFailed)
+	default:
+		fmt.Fprintf(stderr, "vvudemo: %v\n", err)
+	}
+	return exitFailed
+}
+
+// demonstrate gathers what is needed and runs the demo. The report is nil if it could not begin.
+func demonstrate(ctx context.Context, o *options, stdin io.Reader, stderr io.Writer) (*show.Report, error) {
+	source := sourceDir()
+	build := o.build
+	if build == "" {
+		build = filepath.Join(source, "build") // source may be empty: then below the working directory
+	}
+	begin := time.Now()
+	found, err := tools.Find(ctx, tools.Options{
+		QEMU: o.qemu, AppQEMU: o.appQEMU, Kernel: o.kernel, Modules: o.modules, Busybox: o.busybox, Bin: o.bin,
+		BuildDir: build, SourceDir: source, NeedVfioUser: o.needsVfioUser(), NeedPrograms: !o.direct,
+		Progress: func(text string) {
+			fmt.Fprintf(stderr, "[%6.1f s] %-10s %s\n", time.Since(begin).Seconds(), "prepare", text)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	cfg := o.config(found, filepath.Join(build, "demo"))
+	cfg.Progress = stderr
+	if o.verbose {
+		cfg.Console = stderr
+	}
+	if o.keep {
+		cfg.Keep = func(ctx context.Context) error { return waitEnter(ctx, stdin) }
+	}
+	return show.Run(ctx, cfg)
+}
+
+// waitEnter returns at the end of a line, or when ctx ends.
+func waitEnter(ctx context.Context, stdin io.Reader) error {
+	read := make(chan error, 1)
+	go func() {
+		_, err := bufio.NewReader(stdin).ReadString('\n')
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("wait for Enter: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func writeReport(w io.Writer, r *show.Report, asJSON bool) error {
+	if !asJSON {
+		return r.WriteTable(w)
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
+}
+
+// sourceDir returns the root of the project's source tree if the working directory is in it, or "".
+func sourceDir() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	for {
+		if text, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil {
+			if isOurs(string(text)) {
+				return dir
+			}
+			return ""
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return ""
+		}
+		dir = parent
+	}
+}
+
+// version is the revision that the program was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "vvudemo (unknown build)"
+	}
+	text := "vvudemo " + info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			text += " " + s.Value
+		}
+	}
+	return text + " " + info.GoVersion
+}

@@ -1,0 +1,58 @@
+package show
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/vvudemo/tools"
+)
+
+// Config says what to show.
+type Config struct {
+	Tools *tools.Tools
+	// Device is who provides the virtio-vhost-user device.
+	Device machine.VVU
+	// Direct gives the app VM the network without a driver VM, to compare with.
+	Direct bool
+	// AppNetOpts are more properties of the app VM's virtio-net device.
+	AppNetOpts string
+	// ForwarderArgs are more arguments of vvufwd.
+	ForwarderArgs []string
+	// TAP is the TAP device behind the NIC. Empty means QEMU's user networking.
+	TAP string
+	// Pktgen is the number of frames that the app VM's kernel packet generator sends. 0: none.
+	Pktgen int64
+	// Restarts is how often the app VM is killed under load and started again.
+	Restarts int
+	// Accel is "tcg" or "kvm".
+	Accel string
+	// SMP is the number of the driver VM's processors. vvufwd's loop occupies one as long as frames come.
+	SMP int
+	// Keep, when not nil, is waited for before the machines are powered off.
+	Keep func(ctx context.Context) error
+	// OutDir receives images, console logs and the capture.
+	OutDir string
+	// Progress gets timed lines for a person to read.
+	Progress io.Writer
+	// Console, when not nil, gets every console line of every machine.
+	Console io.Writer
+}
+
+// Sizes and limits of the demo.
+const (
+	// TransferBytes is the size of the download and of the upload.
+	TransferBytes = 16 << 20
+	// PingCount is the number of echo requests.
+	PingCount = 20
+
+	driverMemoryMiB = 256
+	appMemoryMiB    = 256
+
+	// The limits are for a machine with two busy cores and no hardware virtualisation; usually a tenth is needed.
+	bootLimit    = 2 * time.Minute
+	commandLimit = time.Minute
+	stallLimit   = 20 * time.Second // without a single frame of the packet generator
+	stopLimit    = 30 * time.Second
+)

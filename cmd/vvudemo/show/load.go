@@ -1,0 +1,125 @@
+package show
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// pktgen shows that small frames at full speed neither stall nor get lost.
+func (d *demo) pktgen(ctx context.Context) (string, error) {
+	before, err := d.nicNow(ctx)
+	if err != nil {
+		return "", err
+	}
+	told := time.Now()
+	burst, err := d.app.Pktgen(ctx, stallLimit, d.Pktgen, func(sent int64) {
+		if time.Since(told) >= 5*time.Second {
+			told = time.Now()
+			d.progress.say("pktgen", "%d of %d frames", sent, d.Pktgen)
+		}
+	})
+	if err != nil {
+		return "", err
+	}
+	after, err := d.nicNow(ctx)
+	if err != nil {
+		return "", err
+	}
+	p := Pktgen{Sent: burst.Frames, Seconds: seconds(burst.Took)}
+	figure := fmt.Sprintf("%d frames sent in %.1f s, %.0f a second", p.Sent, p.Seconds, perSecond(float64(p.Sent), p.Seconds))
+	if !d.Direct {
+		p.Passed, p.Dropped = after.TxPackets-before.TxPackets, after.Dropped()-before.Dropped()
+		figure += fmt.Sprintf("; the NIC's port sent %d, dropped %d", p.Passed, p.Dropped)
+	}
+	d.report.Pktgen = &p
+	switch {
+	case p.Sent != d.Pktgen:
+		return figure, fmt.Errorf("the app VM sent %d of %d frames", p.Sent, d.Pktgen)
+	case !d.Direct && p.Passed < uint64(p.Sent):
+		return figure, fmt.Errorf("of %d frames only %d passed", p.Sent, p.Passed)
+	}
+	return figure, nil
+}
+
+// nicNow returns the NIC's counters: zeros without a driver VM.
+func (d *demo) nicNow(ctx context.Context) (PortCounter, error) {
+	if d.Direct {
+		return PortCounter{}, nil
+	}
+	s, err := d.counters.now(ctx)
+	if err != nil {
+		return PortCounter{}, err
+	}
+	return s.nic()
+}
+
+// restarts kills the app VM in the middle of a download and starts it again, time after time, without touching the driver VM.
+func (d *demo) restarts(ctx context.Context) (string, error) {
+	var longest, sum float64
+	for i := 1; i <= d.Restarts; i++ {
+		r, err := d.restart(ctx)
+		if err != nil {
+			return "", fmt.Errorf("restart %d of %d: %w", i, d.Restarts, err)
+		}
+		d.report.Restarts = append(d.report.Restarts, r)
+		longest, sum = max(longest, r.Seconds), sum+r.Seconds
+		d.progress.say("restarts", "%d of %d: killed after %s, lease and pings again after %.1f s", i, d.Restarts, size(r.BytesBefore), r.Seconds)
+	}
+	return fmt.Sprintf("%d of %d; from the kill to lease and pings %.1f s on average, %.1f s at most", d.Restarts, d.Restarts, sum/float64(d.Restarts), longest), nil
+}
+
+// restartPings is the number of echo requests after each restart.
+const restartPings = 5
+
+func (d *demo) restart(ctx context.Context) (Restart, error) {
+	r, err := d.killUnderLoad(ctx)
+	if err != nil {
+		return r, err
+	}
+	begin := time.Now()
+	if _, err := d.startApp(ctx); err != nil {
+		return r, err
+	}
+	if d.lease, err = d.app.Lease(ctx, commandLimit); err != nil {
+		return r, err
+	}
+	pings, err := d.app.Ping(ctx, commandLimit, d.network.host, restartPings)
+	if err != nil {
+		return r, err
+	}
+	r.Seconds, r.RTT = seconds(time.Since(begin)), pings.RTT
+	if pings.Received != restartPings {
+		return r, fmt.Errorf("of %d echo requests %d were answered", restartPings, pings.Received)
+	}
+	return r, nil
+}
+
+// killUnderLoad kills the app VM once enough of a download has passed for the rings to have wrapped.
+func (d *demo) killUnderLoad(ctx context.Context) (Restart, error) {
+	const enough = 2 << 20
+	before := d.web.endless.Load()
+	if err := d.app.StartFetch(d.web.base + "/endless"); err != nil {
+		return Restart{}, err
+	}
+	limit := time.After(commandLimit)
+	for d.web.endless.Load()-before < enough {
+		select {
+		case <-ctx.Done():
+			return Restart{}, context.Cause(ctx)
+		case <-limit:
+			return Restart{}, d.appProcess.Explain(fmt.Errorf("the download before the kill moved only %d bytes", d.web.endless.Load()-before))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	r := Restart{BytesBefore: d.web.endless.Load() - before}
+	if d.Direct {
+		return r, d.appProcess.Kill()
+	}
+	mark := d.driver.Mark()
+	if err := d.appProcess.Kill(); err != nil {
+		return r, err
+	}
+	_, _, err := d.driver.Expect(ctx, mark, commandLimit, "word that the front-end disconnected", containing("front-end disconnected"))
+	return r, err
+}

@@ -1,0 +1,176 @@
+package show
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vvufwd/cmd/vvudemo/guest"
+	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/vvudemo/vm"
+)
+
+// ErrFailed is wrapped by the error for a step that did not show what it should.
+var ErrFailed = errors.New("the demo failed")
+
+// demo is one run. It is owned by one goroutine, the console readers aside.
+type demo struct {
+	Config
+	progress *progress
+	report   *Report
+	counters *counters
+	// fail ends the run when a machine dies that should not.
+	fail context.CancelCauseFunc
+	// ending is closed when the machines are told to end.
+	ending chan struct{}
+
+	run     string // directory of the sockets: short, because a socket's path may have 107 bytes at most
+	ram     string // file that is the app VM's RAM
+	network *network
+	web     *web
+
+	vvudev     *vm.Process
+	driver     *vm.Process
+	appProcess *vm.Process
+	app        *guest.App
+	lease      guest.Lease
+	// sessions counts app VMs started, to begin its log file only once.
+	sessions int
+}
+
+// step is one thing to show. do returns the figure that it shows.
+type step struct {
+	name string
+	do   func(ctx context.Context) (figure string, err error)
+}
+
+// Run shows everything that cfg asks for. The report is never nil: with an error, it tells how far it came.
+func Run(ctx context.Context, cfg Config) (*Report, error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	d := &demo{
+		Config: cfg, fail: fail, ending: make(chan struct{}), counters: newCounters(), report: newReport(cfg),
+		progress: &progress{w: cfg.Progress, begin: time.Now()},
+	}
+	err := d.prepare()
+	if err == nil {
+		err = d.steps(ctx)
+	}
+	err = errors.Join(err, d.close())
+	d.report.OK = err == nil
+	d.report.Seconds = seconds(time.Since(d.progress.begin))
+	return d.report, err
+}
+
+func newReport(cfg Config) *Report {
+	r := &Report{AppQEMU: describe(cfg.Tools.AppQEMU), Kernel: cfg.Tools.Modules.Release, Device: "none"}
+	if !cfg.Direct {
+		r.DriverQEMU = describe(cfg.Tools.QEMU)
+		r.Device = "vvudev"
+		if cfg.Device == machine.BuiltIn {
+			r.Device = "built into QEMU"
+		}
+	}
+	return r
+}
+
+func describe(q machine.QEMU) string { return fmt.Sprintf("%v (%s)", q.Version, q.Origin) }
+
+// prepare makes what every step needs.
+func (d *demo) prepare() error {
+	if err := os.MkdirAll(d.OutDir, 0o755); err != nil {
+		return fmt.Errorf("output directory: %w", err)
+	}
+	var err error
+	if d.run, err = socketDir(); err != nil {
+		return err
+	}
+	if d.ram, err = ramFile(d.run, appMemoryMiB<<20); err != nil {
+		return err
+	}
+	if d.network, err = openNetwork(d.TAP); err != nil {
+		return err
+	}
+	d.web, err = startWeb(d.network.listen, d.network.host)
+	return err
+}
+
+// steps does them in order until one fails.
+func (d *demo) steps(ctx context.Context) error {
+	steps := []step{{"images", d.images}}
+	if !d.Direct {
+		if d.Device == machine.VfioUserServer {
+			steps = append(steps, step{"vvudev", d.startDevice})
+		}
+		steps = append(steps, step{"driver VM", d.startDriver})
+	}
+	steps = append(steps, step{"app VM", d.startApp}, step{"lease", d.getLease}, step{"ping", d.ping}, step{"download", d.download}, step{"upload", d.upload})
+	if d.Pktgen > 0 {
+		steps = append(steps, step{"pktgen", d.pktgen})
+	}
+	if d.Restarts > 0 {
+		steps = append(steps, step{"restarts", d.restarts})
+	}
+	if !d.Direct {
+		steps = append(steps, step{"counters", d.count})
+	}
+	if d.Keep != nil {
+		steps = append(steps, step{"keep", d.keep})
+	}
+	steps = append(steps, step{"power off", d.powerOff}, step{"capture", d.capture})
+	for _, s := range steps {
+		if err := d.step(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *demo) step(ctx context.Context, s step) error {
+	begin := time.Now()
+	figure, err := s.do(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // why it was stopped says more than how the step took it
+	}
+	result := Step{Name: s.name, OK: err == nil, Figure: figure, Seconds: seconds(time.Since(begin))}
+	if err != nil {
+		result.Error = err.Error()
+		d.progress.say(s.name, "FAILED: %v", err)
+		err = fmt.Errorf("%w: %s: %w", ErrFailed, s.name, err)
+	} else {
+		d.progress.say(s.name, "%s", figure)
+	}
+	d.report.Steps = append(d.report.Steps, result)
+	return err
+}
+
+// close removes everything that the run made, except for the output directory. Machines that still run are killed.
+func (d *demo) close() error {
+	var errs []error
+	for _, p := range []*vm.Process{d.appProcess, d.driver, d.vvudev} { // front-end first, device last
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	if d.web != nil {
+		errs = append(errs, d.web.Close())
+	}
+	if d.network != nil {
+		errs = append(errs, d.network.Close())
+	}
+	if d.ram != "" {
+		if err := os.Remove(d.ram); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if d.run != "" {
+		errs = append(errs, os.RemoveAll(d.run))
+	}
+	return errors.Join(errs...)
+}
+
+// out is the path of a file in the output directory.
+func (d *demo) out(name string) string { return filepath.Join(d.OutDir, name) }

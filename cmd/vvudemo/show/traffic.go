@@ -1,0 +1,149 @@
+package show
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"vvufwd/cmd/vvudemo/capture"
+	"vvufwd/cmd/vvudemo/machine"
+)
+
+// getLease shows that broadcasts and answers pass.
+func (d *demo) getLease(ctx context.Context) (string, error) {
+	lease, err := d.app.Lease(ctx, commandLimit)
+	if err != nil {
+		return "", err
+	}
+	if _, _, err := net.ParseCIDR(lease.Address); err != nil {
+		return "", fmt.Errorf("the lease is no address: %w", err)
+	}
+	d.lease, d.report.Lease = lease, &lease
+	return fmt.Sprintf("udhcpc got %s, router %s, in %.2f s", lease.Address, lease.Router, lease.Took.Seconds()), nil
+}
+
+// ping shows that nothing is lost.
+func (d *demo) ping(ctx context.Context) (string, error) {
+	d.progress.say("ping", "%d echo requests to %s", PingCount, d.network.host)
+	pings, err := d.app.Ping(ctx, commandLimit, d.network.host, PingCount)
+	if err != nil {
+		return "", err
+	}
+	d.report.Pings = &pings
+	figure := fmt.Sprintf("%d sent, %d received, round trip %s ms (least/mean/most)", pings.Sent, pings.Received, pings.RTT)
+	if pings.Sent != PingCount || pings.Received != pings.Sent {
+		return figure, fmt.Errorf("of %d echo requests %d were sent and %d answered", PingCount, pings.Sent, pings.Received)
+	}
+	return figure, nil
+}
+
+// download shows bulk traffic to the app VM.
+func (d *demo) download(ctx context.Context) (string, error) {
+	got, err := d.app.Fetch(ctx, commandLimit, d.web.base+"/blob")
+	if err != nil {
+		return "", err
+	}
+	t := Transfer{Bytes: got.Bytes, SHA256: got.SHA256, Seconds: seconds(got.Took)}
+	d.report.Download = &t
+	return t.compare(d.web.sum(), "the app VM downloaded")
+}
+
+// upload shows bulk traffic from the app VM, over a connection that the host opens.
+func (d *demo) upload(ctx context.Context) (string, error) {
+	made, err := d.app.Blob(ctx, commandLimit, TransferBytes)
+	if err != nil {
+		return "", err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, commandLimit, errors.New("the app VM's HTTP server is too slow"))
+	defer cancel()
+	begin := time.Now()
+	bytes, sum, err := fetch(limited, d.network.appURL(d.lease.IP(), "blob"), TransferBytes)
+	if err != nil {
+		if cause := context.Cause(limited); cause != nil {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		return "", err
+	}
+	t := Transfer{Bytes: bytes, SHA256: sum, Seconds: seconds(time.Since(begin))}
+	d.report.Upload = &t
+	return t.compare(made.SHA256, "the host fetched from the app VM")
+}
+
+// compare returns the figure of a transfer, and an error unless all of it arrived as it was.
+func (t Transfer) compare(sum, who string) (string, error) {
+	figure := fmt.Sprintf("%s %s in %.2f s, %.0f Mbit/s, SHA-256 %.8s… equal at both ends", who, size(t.Bytes), t.Seconds, t.MbitPerSecond(), t.SHA256)
+	switch {
+	case t.Bytes != TransferBytes:
+		return "", fmt.Errorf("%s %d of %d bytes", who, t.Bytes, TransferBytes)
+	case t.SHA256 != sum:
+		return "", fmt.Errorf("what %s has SHA-256 %s, but %s was sent", who, t.SHA256, sum)
+	}
+	return figure, nil
+}
+
+// count reports what vvufwd counted and checks that it carried the transfers of both directions.
+func (d *demo) count(ctx context.Context) (string, error) {
+	s, err := d.counters.now(ctx)
+	if err != nil {
+		return "", err
+	}
+	vvu, err := s.vvu()
+	if err != nil {
+		return "", err
+	}
+	nic, err := s.nic()
+	if err != nil {
+		return "", err
+	}
+	d.report.Ports = s.Ports
+	figure := fmt.Sprintf("from the app VM %d frames in and %d out at the NIC, to it %d and %d; dropped %d", vvu.RxPackets, nic.TxPackets, nic.RxPackets, vvu.TxPackets, vvu.Dropped()+nic.Dropped())
+	for _, c := range []struct {
+		what  string
+		bytes uint64
+	}{
+		{"received from the app VM", vvu.RxBytes}, {"sent to the app VM", vvu.TxBytes},
+		{"received from the NIC", nic.RxBytes}, {"sent to the NIC", nic.TxBytes},
+	} {
+		if c.bytes < TransferBytes {
+			return figure, fmt.Errorf("vvufwd counted only %d bytes %s, although %d were transferred", c.bytes, c.what, TransferBytes)
+		}
+	}
+	return figure, nil
+}
+
+// capture reads back what passed the NIC.
+func (d *demo) capture(context.Context) (string, error) {
+	mac, err := net.ParseMAC(machine.AppMAC)
+	if err != nil {
+		return "", err
+	}
+	s, err := capture.Summarise(d.pcap(), mac)
+	if err != nil {
+		return "", err
+	}
+	d.report.Capture = s
+	figure := fmt.Sprintf("%d frames from the app VM, %d to it, in %s", s.Total.FromApp.Frames, s.Total.ToApp.Frames, s.File)
+	var lacks []string
+	for _, check := range []struct {
+		what string
+		fine bool
+	}{
+		{"a whole DHCP exchange", s.DHCP["Discover"] > 0 && s.DHCP["Offer"] > 0 && s.DHCP["Request"] > 0 && s.DHCP["Ack"] > 0},
+		{"some echo requests", s.EchoRequests >= PingCount},
+		{"some echo replies", s.EchoReplies >= PingCount},
+		{"the download", s.Kind(capture.TCP).ToApp.Bytes >= TransferBytes},
+		{"the upload", s.Kind(capture.TCP).FromApp.Bytes >= TransferBytes},
+		{"some frames of the packet generator", s.Kind(capture.VLAN).FromApp.Frames >= d.Pktgen},
+	} {
+		if !check.fine {
+			lacks = append(lacks, check.what)
+		}
+	}
+	if lacks != nil {
+		return figure, fmt.Errorf("%s lacks %s", s.File, strings.Join(lacks, ", "))
+	}
+	return figure, nil
+}
