@@ -57,13 +57,8 @@ func NewLoop(a, b Port, cfg Config, onFault func(err error)) (*Loop, error) {
 	l.dirs[0] = direction{src: a, dst: b}
 	l.dirs[1] = direction{src: b, dst: a}
 	l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-	for i, p := range l.ports {
+	for i := range l.ports {
 		l.shared[i].Store(&virtionet.Counters{})
-		if w, ok := p.(Waker); ok {
-			for _, fd := range w.WakeFDs() {
-				l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-			}
-		}
 	}
 	return l, nil
 }
@@ -202,6 +197,12 @@ func (l *Loop) sleep() {
 		waiting = waiting || room || frames && !l.dirs[i].blocked()
 	}
 	if !waiting && !l.ports[0].Changed() && !l.ports[1].Changed() && l.ctx.Err() == nil && !l.ask.Load() {
+		l.poll = l.poll[:1] // our own eventfd stays
+		for _, p := range l.ports {
+			for _, fd := range p.WakeFDs() {
+				l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+			}
+		}
 		n, _ := unix.Poll(l.poll, int(longestSleep/time.Millisecond)) // an error is a short sleep
 		if n > 0 {
 			l.drain()

@@ -38,10 +38,8 @@ type Port interface {
 
 	// Counters are the port's counters, to be read by the loop only.
 	Counters() *virtionet.Counters
-}
 
-// Waker is a Port whose kicks arrive at file descriptors, non-blocking eventfds
-// that the loop waits for and drains. A port without cannot wake a sleeping loop.
-type Waker interface {
+	// WakeFDs are the non-blocking eventfds at which kicks arrive: a sleeping loop
+	// waits for them and drains them. They may change whenever the port does.
 	WakeFDs() []int
 }

@@ -7,7 +7,9 @@ import (
 	"vvufwd/vfio/dma"
 	"vvufwd/vfio/mmio"
 	"vvufwd/virtio"
+	virtionet "vvufwd/virtio/net"
 	virtiopci "vvufwd/virtio/pci"
+	"vvufwd/vvu/session"
 )
 
 // Device configuration space (draft, "Device configuration layout").
@@ -34,9 +36,6 @@ const (
 	vectorTx        = 2
 	vectorFirstKick = 3 // of vring 0; vring i has vectorFirstKick + i
 )
-
-// Rings is how many vrings we serve: one queue pair.
-const Rings = 2
 
 // PCIDevice is what Device needs of VFIO; *vfio.Device is one.
 type PCIDevice interface {
@@ -84,11 +83,15 @@ func Open(name string, pci PCIDevice, alloc Allocator) (*Device, error) {
 	if err = pci.EnableBusMaster(); err != nil {
 		return nil, err
 	}
-	if err = pci.EnableMSIX(vectorFirstKick + Rings); err != nil {
+	if err = pci.EnableMSIX(vectorFirstKick + session.Rings); err != nil {
 		return nil, err
 	}
 	if d.doorbells, err = transport.Space(d.caps.Doorbell); err != nil {
 		return nil, err
+	}
+	if last := d.doorbellOffset(session.Rings-1) + 2; last > d.doorbells.Len() {
+		return nil, &vfio.DeviceError{Device: name, Problem: fmt.Sprintf("has a doorbell area of %d bytes, %d are needed", d.doorbells.Len(), last),
+			Remedy: "its virtio-vhost-user implementation is not supported"}
 	}
 	if d.vectors, err = transport.Space(d.caps.Notification); err != nil {
 		return nil, err
@@ -120,7 +123,7 @@ func (d *Device) recognise() error {
 				Remedy:  "give --vvu the address of the virtio-vhost-user function, see lspci -nn"}
 		}
 	}
-	if need := vectorFirstKick + Rings; d.pci.MSIXCount() < need {
+	if need := vectorFirstKick + session.Rings; d.pci.MSIXCount() < need {
 		return &vfio.DeviceError{Device: d.name,
 			Problem: fmt.Sprintf("has %d MSI-X vectors, %d are needed", d.pci.MSIXCount(), need),
 			Remedy:  fmt.Sprintf("start it with vectors=%d or more", need)}
@@ -171,7 +174,7 @@ const (
 // setKickVectors directs the guest's kicks to our vectors. The device forgets
 // them when a front-end disconnects; without a vector a kick is lost.
 func (d *Device) setKickVectors() error {
-	for ring := range uint16(Rings) {
+	for ring := range uint16(session.Rings) {
 		want := vectorFirstKick + ring
 		d.vectors.Store16(regNotifySelect, ring)
 		d.vectors.Store16(regNotifyVector, want)
@@ -187,7 +190,7 @@ func (d *Device) setKickVectors() error {
 // clearKickVectors takes the vectors away, so that a later driver does not meet
 // stale ones.
 func (d *Device) clearKickVectors() {
-	for ring := range uint16(Rings) {
+	for ring := range uint16(session.Rings) {
 		d.vectors.Store16(regNotifySelect, ring)
 		d.vectors.Store16(regNotifyVector, virtio.NoVector)
 	}
@@ -209,8 +212,7 @@ func (d *Device) setUp(up bool) {
 func (d *Device) MaxQueues() uint32 { return d.config.Load32(cfgMaxQueues) }
 
 // KickFDs are the eventfds that become readable when the guest kicks a vring.
-func (d *Device) KickFDs() []int {
-	fds := make([]int, Rings)
+func (d *Device) KickFDs() (fds [session.Rings]int) {
 	for i := range fds {
 		fds[i] = d.pci.Vector(vectorFirstKick + i)
 	}
@@ -235,11 +237,11 @@ type doorbell struct {
 // that width to the guest's interrupt without leaving the kernel.
 func (b *doorbell) Ring() { b.space.Store16(b.off, b.ring) }
 
-// doorbell returns the doorbell of a vring, or an error if the device has none.
-func (d *Device) doorbell(ring int) (*doorbell, error) {
-	off := uint64(ring) * uint64(d.caps.DoorbellMultiplier)
-	if off+2 > d.doorbells.Len() {
-		return nil, fmt.Errorf("%s: doorbell of vring %d lies outside the doorbell area of %d bytes", d.name, ring, d.doorbells.Len())
-	}
-	return &doorbell{space: d.doorbells, off: off, ring: uint16(ring)}, nil
+// Doorbell returns the doorbell of a vring that is served.
+func (d *Device) Doorbell(ring int) virtionet.Doorbell {
+	return &doorbell{space: d.doorbells, off: d.doorbellOffset(ring), ring: uint16(ring)}
+}
+
+func (d *Device) doorbellOffset(ring int) uint64 {
+	return uint64(ring) * uint64(d.caps.DoorbellMultiplier)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -18,24 +19,18 @@ import (
 // what it offers to a forwarder.
 type Endpoint struct {
 	device  *Device
-	session session
+	session *session.Session
 	log     *zap.Logger
-	port    Port
+	guest   *virtionet.Guest
 
 	wake      int // eventfd by which the end of ctx interrupts a wait
 	connected bool
 	bounces   backoff
 }
 
-// Port is the endpoint as a forwarder sees it: a guest whose kicks arrive at
-// eventfds.
-type Port struct {
-	*virtionet.Guest
-	fds []int
-}
-
-// WakeFDs are the eventfds of the guest's kicks.
-func (p Port) WakeFDs() []int { return p.fds }
+// offeredProtocol are the protocol features that we can serve. The device lets
+// through what it can carry: QEMU's own takes away all of them.
+const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice
 
 // pollStatus is how often the status is looked at without an interrupt: one that
 // comes right after start is lost with some devices.
@@ -53,18 +48,15 @@ func NewEndpoint(device *Device, log *zap.Logger) (*Endpoint, error) {
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
 	e := &Endpoint{device: device, log: log, wake: wake}
-	e.port = Port{fds: device.KickFDs(), Guest: virtionet.NewGuest("vvu:"+device.name, func(ring string, err error) {
+	e.guest = virtionet.NewGuest("vvu:"+device.name, func(ring string, err error) {
 		log.Error("the guest broke the rules of a ring; it stands still until the guest restarts it", zap.String("ring", ring), zap.Error(err))
-	})}
-	e.session = session{
-		device: device, guest: e.port.Guest, log: log,
-		backend: vhostuser.NewBackend(vhostuser.BackendConfig{Features: offered, Protocol: offeredProtocol, Rings: Rings}),
-	}
+	})
+	e.session = session.New(device, vhostuser.BackendConfig{Protocol: offeredProtocol}, e.guest, log)
 	return e, nil
 }
 
-// Port is the guest as a forwarder sees it.
-func (e *Endpoint) Port() Port { return e.port }
+// Port is the endpoint as a forwarder sees it.
+func (e *Endpoint) Port() *virtionet.Guest { return e.guest }
 
 // Run serves front-ends until ctx is done. A device that breaks is restarted,
 // again and again if need be, more and more slowly.
@@ -85,9 +77,7 @@ func (e *Endpoint) Run(ctx context.Context) {
 			continue
 		case errors.Is(err, errBroken):
 			e.log.Error("restarting the device", zap.Error(err))
-			e.session.stopAll()
-			e.session.backend.Reset()
-			err = errors.Join(e.session.unmap(), e.device.start())
+			err = errors.Join(e.session.Reset(), e.device.start())
 			e.connected = false
 			if err == nil {
 				e.device.setUp(true)
@@ -104,8 +94,7 @@ func (e *Endpoint) Run(ctx context.Context) {
 			e.log.Error("the device does not come back", zap.Error(err))
 		}
 	}
-	e.session.stopAll()
-	if err := e.session.unmap(); err != nil {
+	if err := e.session.Reset(); err != nil {
 		e.log.Warn("unmap guest memory", zap.Error(err))
 	}
 }
@@ -163,7 +152,7 @@ func (e *Endpoint) serve(answer bool) error {
 		if err != nil || !ok {
 			return err
 		}
-		reply, failed := e.session.handle(m)
+		reply, failed := e.session.Handle(m)
 		if reply != nil && answer {
 			if err := e.device.messages.send(*reply); err != nil {
 				return err
@@ -183,7 +172,7 @@ func (e *Endpoint) bounce(ctx context.Context) error {
 		e.connected = false
 		e.log.Info("front-end disconnected")
 	}
-	err := e.session.bounce()
+	err := e.session.Bounce()
 	for deadline := time.Now().Add(drainReplies); !e.device.messages.idle(); {
 		if time.Now().After(deadline) {
 			return errors.Join(err, fmt.Errorf("%w: it does not consume replies", errBroken))

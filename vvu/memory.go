@@ -5,15 +5,9 @@ import (
 	"fmt"
 
 	"vvufwd/virtio/mem"
+	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 )
-
-// peerMemory is the front-end's memory as the BAR shows it.
-type peerMemory struct {
-	table *mem.Table
-	maps  [][]byte
-	unmap func([]byte) error
-}
 
 const page = 4096
 
@@ -35,9 +29,9 @@ func slots(regions []vhostuser.MemoryRegion, start, limit uint64) ([]uint64, err
 	return at, nil
 }
 
-// mapMemory maps the regions of a memory table, each for itself: the BAR is far
-// larger than what is behind it.
-func (d *Device) mapMemory(regions []vhostuser.MemoryRegion) (*peerMemory, error) {
+// Map maps the regions of a memory table, each for itself: the BAR is far larger
+// than what is behind it.
+func (d *Device) Map(regions []vhostuser.MemoryRegion) (*session.Memory, error) {
 	shm := d.caps.SharedMemory
 	size := d.pci.BARSize(shm.BAR)
 	if shm.Offset > size {
@@ -47,34 +41,29 @@ func (d *Device) mapMemory(regions []vhostuser.MemoryRegion) (*peerMemory, error
 	if err != nil {
 		return nil, err
 	}
-	p := &peerMemory{unmap: d.pci.Unmap}
+	var maps [][]byte
+	unmap := func() error {
+		var errs []error
+		for _, m := range maps {
+			errs = append(errs, d.pci.Unmap(m))
+		}
+		return errors.Join(errs...)
+	}
 	views := make([]mem.Region, len(regions))
 	for i, r := range regions {
 		start := at[i] &^ (page - 1)
 		end := min((at[i]+r.Size+page-1)&^(page-1), size)
 		m, err := d.pci.MapBAR(shm.BAR, start, end-start)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("map memory region %d: %w", i, err), p.close())
+			return nil, errors.Join(fmt.Errorf("map memory region %d: %w", i, err), unmap())
 		}
-		p.maps = append(p.maps, m)
+		maps = append(maps, m)
 		skip := at[i] - start
 		views[i] = mem.Region{GPA: mem.GPA(r.GPA), UVA: r.UVA, Mem: m[skip : skip+r.Size : skip+r.Size]}
 	}
-	if p.table, err = mem.New(views); err != nil {
-		return nil, errors.Join(err, p.close())
+	table, err := mem.New(views)
+	if err != nil {
+		return nil, errors.Join(err, unmap())
 	}
-	return p, nil
-}
-
-// close unmaps everything. Nobody may hold a view any more.
-func (p *peerMemory) close() error {
-	if p == nil {
-		return nil
-	}
-	var errs []error
-	for _, m := range p.maps {
-		errs = append(errs, p.unmap(m))
-	}
-	p.maps = nil
-	return errors.Join(errs...)
+	return &session.Memory{Table: table, Unmap: unmap}, nil
 }

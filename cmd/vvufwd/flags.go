@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -15,15 +16,24 @@ import (
 
 // portSpec is a port as named on the command line.
 type portSpec struct {
-	kind string // one of kinds
-	addr pci.Address
-	flag string // how the user wrote it, for errors
+	kind   string      // one of kinds
+	addr   pci.Address // of a PCI function
+	path   string      // of a socket
+	client bool        // connect to the socket rather than listen at it
+	flag   string      // how the user wrote it, for errors
 }
 
-func (p portSpec) String() string { return p.kind + ":" + p.addr.String() }
+func (p portSpec) onPCI() bool { return p.path == "" }
+
+func (p portSpec) String() string {
+	if p.onPCI() {
+		return p.kind + ":" + p.addr.String()
+	}
+	return p.kind + ":" + p.path
+}
 
 // kinds of ports that --port knows.
-var kinds = []string{"vvu", "virtio-net", "nic"}
+var kinds = []string{"vvu", "virtio-net", "nic", "vhost-user"}
 
 // options is the parsed command line.
 type options struct {
@@ -68,10 +78,11 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	}
 	fs.Func("vvu", "`PCI` address of a virtio-vhost-user function; repeat for more pairs", port("vvu"))
 	fs.Func("nic", "`PCI` address of a NIC, driver chosen by its id; repeat for more pairs", port("nic"))
-	fs.Func("port", "`KIND:PCI` of any port: "+strings.Join(kinds, ", "), func(s string) error {
+	fs.Func("vhost-user", "`SOCKET` at which to wait for a front-end; with \",client\" behind it, to connect to", port("vhost-user"))
+	fs.Func("port", "`KIND:ADDRESS` of any port: "+strings.Join(kinds, ", "), func(s string) error {
 		kind, addr, ok := strings.Cut(s, ":")
 		if !ok {
-			return fmt.Errorf("want KIND:PCI, with KIND one of %s", strings.Join(kinds, ", "))
+			return fmt.Errorf("want KIND:ADDRESS, with KIND one of %s", strings.Join(kinds, ", "))
 		}
 		for _, k := range kinds {
 			if k == kind {
@@ -113,6 +124,19 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 }
 
 func (o *options) addPort(kind, flagName, s string) error {
+	if kind == "vhost-user" {
+		path, option, has := strings.Cut(s, ",")
+		if path == "" || has && option != "client" && option != "server" {
+			return fmt.Errorf("want SOCKET or SOCKET,client")
+		}
+		if !filepath.IsAbs(path) {
+			if abs, err := filepath.Abs(path); err == nil {
+				path = abs
+			}
+		}
+		o.ports = append(o.ports, portSpec{kind: kind, path: path, client: option == "client", flag: flagName + " " + s})
+		return nil
+	}
 	addr, err := pci.ParseAddress(s)
 	if err != nil {
 		return err
@@ -139,12 +163,13 @@ func (o *options) check() error {
 	case o.queueSize < 2 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
 		return usagef("--queue-size %d: want a power of two from 2 to 32768", o.queueSize)
 	}
-	seen := map[pci.Address]bool{}
+	seen := map[string]bool{}
 	for _, p := range o.ports {
-		if seen[p.addr] {
-			return usagef("%s: the function is named twice", p.flag)
+		place := p.addr.String() + p.path
+		if seen[place] {
+			return usagef("%s: named twice", p.flag)
 		}
-		seen[p.addr] = true
+		seen[place] = true
 	}
 	return nil
 }
@@ -170,7 +195,8 @@ func parseCPUs(s string) ([]int, error) {
 }
 
 func printHelp(fs *flag.FlagSet, w io.Writer) {
-	fmt.Fprint(w, `vvufwd forwards packets between virtio-vhost-user devices and NICs through VFIO.
+	fmt.Fprint(w, `vvufwd forwards packets between virtio-vhost-user devices and NICs through VFIO,
+and between vhost-user sockets.
 
 usage: vvufwd --vvu PCI --nic PCI [flags]
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,6 +49,9 @@ func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (e
 func (f *forwarder) bind(ports []portSpec) error {
 	sysfs := pci.Sysfs{Root: "/sys"}
 	for _, p := range ports {
+		if !p.onPCI() {
+			continue
+		}
 		restore, err := sysfs.Bind(p.addr, "vfio-pci")
 		if err != nil {
 			return err
@@ -59,10 +63,10 @@ func (f *forwarder) bind(ports []portSpec) error {
 
 // open opens the ports and joins them in pairs.
 func (f *forwarder) open(o *options) error {
-	var err error
-	memory := dma.ArenaConfig{RequireHugePages: o.requireHugePages, Warn: func(err error) { f.log.Warn("DMA memory", zap.Error(err)) }}
-	if f.container, err = vfio.OpenContainerWith(vfio.Config{Memory: memory}); err != nil {
-		return err
+	if slices.ContainsFunc(o.ports, portSpec.onPCI) {
+		if err := f.openContainer(o); err != nil {
+			return err
+		}
 	}
 	for _, spec := range o.ports {
 		p, err := openPort(spec, f.container, o, f.log)
@@ -88,6 +92,15 @@ func (f *forwarder) open(o *options) error {
 		b.onChange(loop.Wake)
 	}
 	return nil
+}
+
+// openContainer makes ready for functions on PCI.
+func (f *forwarder) openContainer(o *options) (err error) {
+	f.container, err = vfio.OpenContainerWith(vfio.Config{Memory: dma.ArenaConfig{
+		RequireHugePages: o.requireHugePages,
+		Warn:             func(err error) { f.log.Warn("DMA memory", zap.Error(err)) },
+	}})
+	return err
 }
 
 // run forwards until ctx is done or a loop cannot start. Sessions end before the

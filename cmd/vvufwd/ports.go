@@ -13,6 +13,7 @@ import (
 	"vvufwd/virtio"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/vvu"
+	"vvufwd/vvu/socket"
 )
 
 // port is an open port with the goroutine that looks after it.
@@ -23,14 +24,6 @@ type port struct {
 	closers  []func() error                  // in the order in which they are to run
 }
 
-// WakeFDs passes on what the forwarder waits for.
-func (p *port) WakeFDs() []int {
-	if w, ok := p.Port.(netfwd.Waker); ok {
-		return w.WakeFDs()
-	}
-	return nil
-}
-
 func (p *port) close() error {
 	var errs []error
 	for _, f := range p.closers {
@@ -39,8 +32,12 @@ func (p *port) close() error {
 	return errors.Join(errs...)
 }
 
-// openPort opens the function that spec names with the driver for its kind.
+// openPort opens the port that spec names with the driver for its kind. Without
+// ports on PCI there is no container.
 func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
+	if !spec.onPCI() {
+		return openVhostUser(spec, log.With(zap.Stringer("port", spec)))
+	}
 	dev, err := c.Open(spec.addr)
 	if err != nil {
 		return nil, err
@@ -81,6 +78,19 @@ func openVVU(spec portSpec, dev *vfio.Device, c *vfio.Container, log *zap.Logger
 		control:  func(ctx context.Context) error { e.Run(ctx); return nil },
 		closers:  []func() error{e.Close},
 	}, nil
+}
+
+func openVhostUser(spec portSpec, log *zap.Logger) (*port, error) {
+	var e *socket.Endpoint
+	if spec.client {
+		e = socket.Connect(spec.path, log)
+	} else {
+		var err error
+		if e, err = socket.Listen(spec.path, log); err != nil {
+			return nil, &vfio.DeviceError{Device: spec.flag, Problem: err.Error()}
+		}
+	}
+	return &port{Port: e.Port(), onChange: e.Port().OnChange, control: e.Run, closers: []func() error{e.Close}}, nil
 }
 
 func openVirtioNet(spec portSpec, dev *vfio.Device, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {

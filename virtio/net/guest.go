@@ -25,6 +25,10 @@ type Queues struct {
 	ToGuestEnabled   bool
 	FromGuestEnabled bool
 
+	// KickFDs are non-blocking eventfds that become readable when the guest kicks
+	// one of the rings. They stay open until the next Install returns.
+	KickFDs []int
+
 	HeaderLen int  // 10 or 12, see HeaderSize
 	Mergeable bool // MRG_RXBUF: a frame may span several buffers
 }
@@ -131,6 +135,9 @@ func (g *Guest) Fail(err error) {
 	g.held, g.released = 0, 0
 	g.checkFaults()
 }
+
+// WakeFDs are what a sleeping forwarder waits for.
+func (g *Guest) WakeFDs() []int { return g.cur.KickFDs }
 
 // Counters are the port's counters, owned by the forwarder.
 func (g *Guest) Counters() *Counters { return &g.counters }

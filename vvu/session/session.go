@@ -1,4 +1,7 @@
-package vvu
+// Package session makes a forwarder's queues follow what a vhost-user front-end
+// sets up. It knows neither device nor socket: a Carrier stands for whatever
+// brings the messages and gives access to the front-end's memory and interrupts.
+package session
 
 import (
 	"errors"
@@ -7,35 +10,58 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/virtio"
+	"vvufwd/virtio/mem"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/vring"
 	"vvufwd/vvu/vhostuser"
 )
 
-// offered are the features of the network device that the guest sees. What is
+// Rings is how many vrings a session serves: one queue pair.
+const Rings = 2
+
+// Offered are the features of the network device that the guest sees. What is
 // not listed, offloads in particular, QEMU then withholds from its guest.
-const offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx
+const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx
 
-// offeredProtocol are the protocol features that we can serve. The device lets
-// through what it can carry: QEMU's own takes away all of them.
-const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice
+// Carrier is the transport's side of a session. The session's goroutine calls it.
+type Carrier interface {
+	// Map gives access to the regions of a memory table. The result is closed when
+	// nothing uses it any more, and before the next Map.
+	Map(regions []vhostuser.MemoryRegion) (*Memory, error)
+	// Doorbell interrupts the guest for a ring. It returns nil if there is no way
+	// to, now.
+	Doorbell(ring int) virtionet.Doorbell
+	// KickFDs become readable when the guest kicks; negative ones are not there.
+	KickFDs() [Rings]int
+}
 
-// session holds what one front-end has set up, and makes the forwarder's queues
-// follow the protocol's state. It belongs to the endpoint's goroutine.
-type session struct {
-	device  *Device
+// Memory is a front-end's memory, mapped.
+type Memory struct {
+	Table *mem.Table
+	Unmap func() error
+}
+
+// Session holds what one front-end has set up. It belongs to one goroutine.
+type Session struct {
+	carrier Carrier
 	backend *vhostuser.Backend
 	guest   *virtionet.Guest
 	log     *zap.Logger
 
-	memory  *peerMemory
+	memory  *Memory
 	rings   [Rings]*vring.Device
 	running [Rings]vhostuser.RingState // as rings[i] was built
 }
 
-// handle carries one message out and returns the reply, if any. An error ends
+// New returns a session without a front-end that will serve guest's queues.
+func New(carrier Carrier, cfg vhostuser.BackendConfig, guest *virtionet.Guest, log *zap.Logger) *Session {
+	cfg.Features, cfg.Rings = Offered, Rings
+	return &Session{carrier: carrier, backend: vhostuser.NewBackend(cfg), guest: guest, log: log}
+}
+
+// Handle carries one message out and returns the reply, if any. An error ends
 // the session, except for a *vhostuser.Refusal, which is only logged.
-func (s *session) handle(m vhostuser.Message) (*vhostuser.Message, error) {
+func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
 	reply, effects, err := s.backend.Handle(m)
 	s.log.Debug("message", zap.Stringer("request", m.Request), zap.Int("size", len(m.Payload)),
 		zap.Uint32("flags", m.Flags), zap.Stringers("effects", effects), zap.Error(err))
@@ -62,7 +88,7 @@ func (s *session) handle(m vhostuser.Message) (*vhostuser.Message, error) {
 
 // apply makes the data path follow one effect. For EffectStop it returns the
 // reply that the front-end waits for.
-func (s *session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error) {
+func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error) {
 	switch e.Kind {
 	case vhostuser.EffectReset:
 		s.stopAll()
@@ -79,38 +105,28 @@ func (s *session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 		m := s.backend.Stopped(e.Index, uint32(s.stop(e.Index)))
 		return &m, nil
 	case vhostuser.EffectSignal:
-		bell, err := s.device.doorbell(e.Index)
-		if err == nil {
+		if bell := s.carrier.Doorbell(e.Index); bell != nil {
 			bell.Ring()
 		}
-		return nil, err
 	}
 	return nil, nil // MTU, announcements and the MAC concern nobody here
 }
 
-// position is where ring i goes on: where it stands, or where the front-end said.
-func (s *session) position(i int) uint16 {
-	if s.rings[i] != nil {
-		return s.rings[i].NextAvail()
-	}
-	return uint16(s.backend.Ring(i).Base)
-}
-
-// stop stops ring i, waits until nothing touches it any more, and returns its
-// position.
-func (s *session) stop(i int) uint16 {
-	old := s.rings[i]
-	if old == nil {
-		return s.position(i)
+// stop stops ring i, waits until nothing touches it any more, and returns where
+// it stands.
+func (s *Session) stop(i int) uint16 {
+	q := s.rings[i]
+	if q == nil { // it never came to run: its memory or addresses were no good
+		return uint16(s.backend.Ring(i).Base)
 	}
 	s.rings[i] = nil
 	s.install()
-	s.log.Info("ring stopped", zap.Int("ring", i), zap.Uint16("next avail", old.NextAvail()))
-	return old.NextAvail()
+	s.log.Info("ring stopped", zap.Int("ring", i), zap.Uint16("next avail", q.NextAvail()))
+	return q.NextAvail()
 }
 
 // stopAll stops every ring and tells the protocol where each stands.
-func (s *session) stopAll() {
+func (s *Session) stopAll() {
 	old := s.rings
 	s.rings = [Rings]*vring.Device{}
 	s.guest.Install(nil)
@@ -122,7 +138,7 @@ func (s *session) stopAll() {
 }
 
 // restart builds all rings anew where they stand.
-func (s *session) restart() error {
+func (s *Session) restart() error {
 	s.stopAll()
 	var errs []error
 	for i := range Rings {
@@ -133,13 +149,13 @@ func (s *session) restart() error {
 
 // remap replaces the guest's memory and then all rings. The device has swapped
 // the BAR already; until the rings are stopped nobody but their owner is at fault.
-func (s *session) remap() error {
+func (s *Session) remap() error {
 	s.stopAll()
 	if err := s.unmap(); err != nil {
 		return err
 	}
 	regions := s.backend.Regions()
-	memory, err := s.device.mapMemory(regions)
+	memory, err := s.carrier.Map(regions)
 	if err != nil {
 		s.backend.ForgetMemory()
 		return err
@@ -153,14 +169,17 @@ func (s *session) remap() error {
 	return s.restart()
 }
 
-func (s *session) unmap() error {
+func (s *Session) unmap() error {
+	if s.memory == nil {
+		return nil
+	}
 	memory := s.memory
 	s.memory = nil
-	return memory.close()
+	return memory.Unmap()
 }
 
 // follow makes ring i what the protocol says it is.
-func (s *session) follow(i int) error {
+func (s *Session) follow(i int) error {
 	want := s.backend.Ring(i)
 	switch running := s.rings[i] != nil; {
 	case running && !want.Ready:
@@ -181,16 +200,16 @@ func samePlace(a, b vhostuser.RingState) bool {
 }
 
 // start builds ring i from the addresses that the front-end gave.
-func (s *session) start(i int) error {
+func (s *Session) start(i int) error {
 	state, features := s.backend.Ring(i), s.backend.Features()
 	cfg := vring.DeviceConfig{
-		Size: int(state.Num), Mem: s.memory.table, NextAvail: uint16(state.Base),
+		Size: int(state.Num), Mem: s.memory.Table, NextAvail: uint16(state.Base),
 		EventIdx: features.Has(virtio.EventIdx), Indirect: features.Has(virtio.IndirectDesc),
 	}
 	var ok [3]bool
-	cfg.Desc, ok[0] = s.memory.table.FromUser(state.Desc, uint64(vring.TableBytes(cfg.Size)))
-	cfg.Avail, ok[1] = s.memory.table.FromUser(state.Avail, uint64(vring.AvailBytes(cfg.Size)))
-	cfg.Used, ok[2] = s.memory.table.FromUser(state.Used, uint64(vring.UsedBytes(cfg.Size)))
+	cfg.Desc, ok[0] = s.memory.Table.FromUser(state.Desc, uint64(vring.TableBytes(cfg.Size)))
+	cfg.Avail, ok[1] = s.memory.Table.FromUser(state.Avail, uint64(vring.AvailBytes(cfg.Size)))
+	cfg.Used, ok[2] = s.memory.Table.FromUser(state.Used, uint64(vring.UsedBytes(cfg.Size)))
 	for k, name := range []string{"descriptor table", "avail ring", "used ring"} {
 		if !ok[k] {
 			return fmt.Errorf("ring %d: its %s is not in the memory that the front-end shares", i, name)
@@ -207,30 +226,44 @@ func (s *session) start(i int) error {
 }
 
 // install hands the rings that run to the forwarder and waits for it.
-func (s *session) install() {
+func (s *Session) install() {
 	features := s.backend.Features()
 	q := &virtionet.Queues{
 		ToGuest: s.rings[0], FromGuest: s.rings[1],
 		ToGuestEnabled: s.backend.Ring(0).Enabled, FromGuestEnabled: s.backend.Ring(1).Enabled,
 		HeaderLen: virtionet.HeaderSize(features), Mergeable: features.Has(virtio.NetMrgRxbuf),
 	}
-	for i, call := range []*virtionet.Doorbell{&q.ToGuestCall, &q.FromGuestCall} {
-		if !s.backend.Ring(i).Callable {
-			continue
+	for _, fd := range s.carrier.KickFDs() {
+		if fd >= 0 {
+			q.KickFDs = append(q.KickFDs, fd)
 		}
-		if bell, err := s.device.doorbell(i); err == nil { // Open has checked that they exist
-			*call = bell
+	}
+	for i, call := range []*virtionet.Doorbell{&q.ToGuestCall, &q.FromGuestCall} {
+		if s.backend.Ring(i).Callable {
+			*call = s.carrier.Doorbell(i)
 		}
 	}
 	s.guest.Install(q)
 }
 
-// bounce ends a session as far as the device has ended it: rings stand still,
-// memory is gone, and what was negotiated stays until it is clear that another
-// front-end has come (see vhostuser.Backend).
-func (s *session) bounce() error {
+// Bounce ends a session as far as a device that may go on with the same
+// front-end has ended it: rings stand still, memory is gone, and what was
+// negotiated stays until it is clear that another front-end has come (see
+// vhostuser.Backend).
+func (s *Session) Bounce() error {
 	s.stopAll()
 	err := s.unmap()
 	s.backend.Bounce()
 	return err
 }
+
+// Reset ends a session: the next message is another front-end's.
+func (s *Session) Reset() error {
+	s.stopAll()
+	err := s.unmap()
+	s.backend.Reset()
+	return err
+}
+
+// Regions is the memory table in force.
+func (s *Session) Regions() []vhostuser.MemoryRegion { return s.backend.Regions() }

@@ -1,0 +1,24 @@
+// Package appliance is what vvufwd does when it is all the user space a virtual
+// machine has: the kernel starts it as /init.
+//
+// There are two processes, both made from the one binary:
+//
+//	PID 1   Supervise: starts the other one, reaps orphans, passes on SIGTERM,
+//	        SIGINT and an Enter on the console, prints the exit code, powers off.
+//	child   Args, Setup, StopSignal, and then the program as on any machine.
+//
+// The kernel panics when PID 1 dies, and a Go program can die in ways that no
+// deferred function sees: a panic in another goroutine, a SIGBUS from a device
+// that went away, os.Exit, the out-of-memory killer. So PID 1 does next to
+// nothing, and everything that can fail runs in the child, whose end, however it
+// came, is a status that PID 1 reads. The price is the private memory of an idle
+// Go process, about 2 MiB; the text is shared.
+//
+// A main function begins with
+//
+//	if appliance.IsInit() {
+//		appliance.Supervise() // does not return
+//	}
+//
+// and asks Supervised whether to call Args and Setup.
+package appliance

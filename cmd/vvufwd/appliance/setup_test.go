@@ -1,0 +1,130 @@
+package appliance
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSetup(t *testing.T) {
+	m := newModuleMachine(t)
+	m.write("proc/meminfo", "MemAvailable: 400000 kB\n")
+	m.write(hugePageCounter, "0\n")
+	if err := m.setup(Config{HugePages: 16, VFIO: true}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"mount proc /proc", "mount sysfs /sys", "mount devtmpfs /dev", "mount hugetlbfs /dev/hugepages",
+		"load vfio.ko", "load vfio_iommu_type1.ko dma_entry_limit=9",
+		"load irqbypass.ko.xz", "load vfio-pci-core.ko", "load vfio-pci.ko ids=1af4:1017",
+	}
+	if diff := cmp.Diff(want, m.calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	if got := m.read(hugePageCounter); got != "16\n" {
+		t.Errorf("%q huge pages, want 16", got)
+	}
+	if got := m.read(unsafeInterrupts); got != "N\n" {
+		t.Errorf("unsafe interrupts are %q without having been asked for", got)
+	}
+	if w := m.warnings(); w != "" {
+		t.Errorf("warned of %s", w)
+	}
+}
+
+func TestSetupWithoutVFIO(t *testing.T) {
+	m := newTestMachine(t, nil)
+	if err := m.setup(Config{}); err != nil {
+		t.Error(err)
+	}
+	if len(m.calls) != len(fileSystems) {
+		t.Errorf("calls %q, want the mounts only", m.calls)
+	}
+}
+
+func TestAllowUnsafeInterrupts(t *testing.T) {
+	m := newModuleMachine(t)
+	if err := m.setupVFIO(true); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.read(unsafeInterrupts); got != "Y\n" {
+		t.Errorf("the switch is %q, want Y", got)
+	}
+	if w := m.warnings(); !strings.Contains(w, "unsafe interrupts") {
+		t.Errorf("warning %q is not about the switch", w)
+	}
+	m = newModuleMachine(t)
+	m.onLoad["vfio_iommu_type1.ko"] = nil
+	if err := m.setupVFIO(true); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "vfio_iommu_type1") {
+		t.Errorf("without the switch: %v", err)
+	}
+	if _, err := os.Stat(m.path(unsafeInterrupts)); err == nil {
+		t.Error("the switch was made rather than found")
+	}
+}
+
+func TestBuiltInVFIO(t *testing.T) {
+	m := newTestMachine(t, map[string]string{
+		vfioContainer: "", vfioPCI + "/bind": "", unsafeInterrupts: "N\n", "sys/module/vfio_pci/parameters/ids": "",
+	})
+	// There is no sign of a module vfio, and no /lib/modules at all.
+	if err := m.setupVFIO(false); err != nil {
+		t.Error(err)
+	}
+	if w := m.warnings(); w != "" {
+		t.Errorf("warned of %s", w)
+	}
+}
+
+func TestIncompleteVFIO(t *testing.T) {
+	t.Run("nothing", func(t *testing.T) {
+		m := newTestMachine(t, nil)
+		err := m.setupVFIO(false)
+		if err == nil || !strings.Contains(err.Error(), "no VFIO") || !strings.Contains(err.Error(), "modules.dep") {
+			t.Errorf("error %v does not say what is missing and why", err)
+		}
+		if m.slept != deviceTimeout {
+			t.Errorf("waited %v for the device, want %v", m.slept, deviceTimeout)
+		}
+	})
+	t.Run("no vfio-pci", func(t *testing.T) {
+		m := newModuleMachine(t)
+		m.loadErr["vfio-pci.ko"] = os.ErrPermission
+		m.onLoad["vfio-pci.ko"] = nil
+		err := m.setupVFIO(false)
+		if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "vfio-pci") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error %v does not say in one line what is missing and why", err)
+		}
+	})
+	t.Run("no type1", func(t *testing.T) {
+		m := newModuleMachine(t)
+		m.loadErr["vfio_iommu_type1.ko"] = os.ErrPermission
+		m.onLoad["vfio_iommu_type1.ko"] = nil
+		if err := m.setupVFIO(false); err != nil {
+			t.Error(err)
+		}
+		if w := m.warnings(); !strings.Contains(w, "vfio_iommu_type1") {
+			t.Errorf("warning %q does not name the module", w)
+		}
+	})
+	t.Run("late", func(t *testing.T) {
+		m := newModuleMachine(t)
+		m.onLoad["vfio.ko"] = nil
+		sleep := m.sleep
+		m.sleep = func(d time.Duration) {
+			sleep(d)
+			m.write(vfioContainer, "")
+		}
+		if err := m.setupVFIO(false); err != nil {
+			t.Error(err)
+		}
+		if m.slept != devicePoll {
+			t.Errorf("waited %v, want one poll", m.slept)
+		}
+	})
+}

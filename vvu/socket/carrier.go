@@ -1,0 +1,221 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio/mem"
+	virtionet "vvufwd/virtio/net"
+	"vvufwd/vvu/session"
+	"vvufwd/vvu/vhostuser"
+)
+
+// carrier keeps the file descriptors of one connection. What a message replaces
+// is retired, and closed by sweep when the session has let go of it.
+type carrier struct {
+	regions map[vhostuser.MemoryRegion]int // memory files
+	kicks   [session.Rings]int
+	calls   [session.Rings]int
+	retired []int
+}
+
+func newCarrier() *carrier {
+	c := &carrier{regions: map[vhostuser.MemoryRegion]int{}}
+	for i := range session.Rings {
+		c.kicks[i], c.calls[i] = -1, -1
+	}
+	return c
+}
+
+// take takes a message's descriptors over, before the session handles it. It
+// looks at them only; whether the message is right is the session's business.
+func (c *carrier) take(m *vhostuser.Message) error {
+	switch m.Request {
+	case vhostuser.SetMemTable:
+		var t vhostuser.MemoryTable
+		if t.Decode(m.Payload) != nil || len(t) != len(m.FDs) {
+			break // the session refuses it
+		}
+		c.dropRegions(func(vhostuser.MemoryRegion) bool { return true })
+		for i, r := range t {
+			c.addRegion(r, m.FDs[i])
+		}
+		return nil
+	case vhostuser.AddMemReg:
+		var r vhostuser.SingleRegion
+		if r.Decode(m.Payload) != nil || len(m.FDs) != 1 {
+			break
+		}
+		c.addRegion(vhostuser.MemoryRegion(r), m.FDs[0])
+		return nil
+	case vhostuser.SetVringKick:
+		return c.takeEvent(m, &c.kicks)
+	case vhostuser.SetVringCall:
+		return c.takeEvent(m, &c.calls)
+	}
+	c.retired = append(c.retired, m.FDs...)
+	return nil
+}
+
+func (c *carrier) addRegion(r vhostuser.MemoryRegion, fd int) {
+	if old, ok := c.regions[r]; ok {
+		c.retired = append(c.retired, old)
+	}
+	c.regions[r] = fd
+}
+
+func (c *carrier) dropRegions(drop func(vhostuser.MemoryRegion) bool) {
+	for r, fd := range c.regions {
+		if drop(r) {
+			c.retired = append(c.retired, fd)
+			delete(c.regions, r)
+		}
+	}
+}
+
+// takeEvent stores the eventfd of a kick or call message.
+func (c *carrier) takeEvent(m *vhostuser.Message, slots *[session.Rings]int) error {
+	var v vhostuser.VringFD
+	if v.Decode(m.Payload) != nil || int(v.Index) >= session.Rings || len(m.FDs) > 1 {
+		c.retired = append(c.retired, m.FDs...)
+		return nil
+	}
+	fd := -1
+	if len(m.FDs) == 1 {
+		fd = m.FDs[0]
+		if err := checkEventFD(fd); err != nil {
+			c.retired = append(c.retired, fd)
+			return fmt.Errorf("%v for ring %d: %w", m.Request, v.Index, err)
+		}
+	}
+	if old := slots[v.Index]; old >= 0 {
+		c.retired = append(c.retired, old)
+	}
+	slots[v.Index] = fd
+	return nil
+}
+
+// checkEventFD makes sure that reading and writing a descriptor cannot block the
+// forwarder: it is an eventfd, and non-blocking.
+func checkEventFD(fd int) error {
+	target, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	if err != nil {
+		return err
+	}
+	if target != "anon_inode:[eventfd]" {
+		return fmt.Errorf("the descriptor is %s, not an eventfd", target)
+	}
+	return unix.SetNonblock(fd, true)
+}
+
+// sweep closes what nobody uses any more: after the session has handled a
+// message, and so has installed what the message brought.
+func (c *carrier) sweep(known []vhostuser.MemoryRegion) {
+	c.dropRegions(func(r vhostuser.MemoryRegion) bool {
+		for _, k := range known {
+			if k == r {
+				return false
+			}
+		}
+		return true
+	})
+	for _, fd := range c.retired {
+		unix.Close(fd)
+	}
+	c.retired = c.retired[:0]
+}
+
+// close closes everything, after the session has been reset.
+func (c *carrier) close() {
+	for _, slots := range []*[session.Rings]int{&c.kicks, &c.calls} {
+		for i, fd := range slots {
+			if fd >= 0 {
+				c.retired = append(c.retired, fd)
+				slots[i] = -1
+			}
+		}
+	}
+	c.sweep(nil)
+}
+
+// Map maps the memory files of the regions.
+func (c *carrier) Map(regions []vhostuser.MemoryRegion) (*session.Memory, error) {
+	var maps [][]byte
+	unmap := func() error {
+		var errs []error
+		for _, m := range maps {
+			errs = append(errs, unix.Munmap(m))
+		}
+		return errors.Join(errs...)
+	}
+	views := make([]mem.Region, len(regions))
+	for i, r := range regions {
+		fd, ok := c.regions[r]
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("memory region %d came without its file", i), unmap())
+		}
+		view, whole, err := mapRegion(fd, r)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("memory region %d: %w", i, err), unmap())
+		}
+		maps = append(maps, whole)
+		views[i] = mem.Region{GPA: mem.GPA(r.GPA), UVA: r.UVA, Mem: view}
+	}
+	table, err := mem.New(views)
+	if err != nil {
+		return nil, errors.Join(err, unmap())
+	}
+	return &session.Memory{Table: table, Unmap: unmap}, nil
+}
+
+// mapRegion maps a region's part of its file. A file that is shorter would raise
+// SIGBUS when touched, so its length is checked here; a front-end that cuts it
+// later is caught by the loop.
+func mapRegion(fd int, r vhostuser.MemoryRegion) (view, whole []byte, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, nil, err
+	}
+	// The session has checked that offset and size do not wrap.
+	if end := r.Offset + r.Size; st.Size < 0 || end > uint64(st.Size) {
+		return nil, nil, fmt.Errorf("its file of %d bytes ends before the region does, at %d", st.Size, end)
+	}
+	// Huge-page files are mapped in units of their page size.
+	unit := uint64(max(st.Blksize, 4096))
+	if unit&(unit-1) != 0 {
+		unit = 4096
+	}
+	start := r.Offset &^ (unit - 1)
+	end := min((r.Offset+r.Size+unit-1)&^(unit-1), (uint64(st.Size)+4095)&^4095)
+	whole, err = unix.Mmap(fd, int64(start), int(end-start), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, fmt.Errorf("map %d bytes of its file: %w", end-start, err)
+	}
+	skip := r.Offset - start
+	return whole[skip : skip+r.Size : skip+r.Size], whole, nil
+}
+
+// KickFDs are the guest's kick eventfds, -1 where there is none.
+func (c *carrier) KickFDs() [session.Rings]int { return c.kicks }
+
+// Doorbell returns the call eventfd of a ring, nil if there is none.
+func (c *carrier) Doorbell(ring int) virtionet.Doorbell {
+	if c.calls[ring] < 0 {
+		return nil
+	}
+	return callFD(c.calls[ring])
+}
+
+// callFD interrupts a guest through an eventfd.
+type callFD int
+
+// one is what a notification adds to an eventfd's counter.
+var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
+
+// Ring adds one to the eventfd. A counter that is full has a notification
+// waiting already.
+func (fd callFD) Ring() { _, _ = unix.Write(int(fd), one) }

@@ -1,0 +1,204 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	virtionet "vvufwd/virtio/net"
+	"vvufwd/vvu/session"
+	"vvufwd/vvu/vhostuser"
+)
+
+// offeredProtocol are the protocol features that we serve.
+const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice | vhostuser.ProtoConfigureMemSlots
+
+// maxRegions is how many memory regions a front-end may share. It bounds
+// mappings and open files.
+const maxRegions = 32
+
+// stalled is how long a front-end may take for a message it has begun, or to
+// take a reply.
+const stalled = 10 * time.Second
+
+// Redial is the pause between attempts to connect, as a client.
+const redial = 500 * time.Millisecond
+
+// Endpoint serves the front-ends at one socket, one after the other.
+type Endpoint struct {
+	path     string
+	listener *net.UnixListener // nil: we are the client
+	guest    *virtionet.Guest
+	log      *zap.Logger
+}
+
+// Listen makes an endpoint that waits for front-ends at path. The socket is
+// created with mode 0600; one that nobody listens at any more is replaced.
+func Listen(path string, log *zap.Logger) (*Endpoint, error) {
+	if err := clearStale(path); err != nil {
+		return nil, err
+	}
+	old := unix.Umask(0o177)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	unix.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w (does its directory exist, and may we write there?)", path, err)
+	}
+	return newEndpoint(path, l, log), nil
+}
+
+// clearStale removes a socket whose owner is gone.
+func clearStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode()&os.ModeSocket == 0:
+		return fmt.Errorf("%s exists and is not a socket: remove it or choose another path", path)
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return fmt.Errorf("%s is in use by another process: choose another path or stop that process", path)
+	}
+	return os.Remove(path)
+}
+
+// Connect makes an endpoint that connects to a front-end which listens at path,
+// again and again.
+func Connect(path string, log *zap.Logger) *Endpoint { return newEndpoint(path, nil, log) }
+
+func newEndpoint(path string, l *net.UnixListener, log *zap.Logger) *Endpoint {
+	return &Endpoint{path: path, listener: l, log: log, guest: virtionet.NewGuest("vhost-user:"+path, func(ring string, err error) {
+		log.Error("the guest broke the rules of a ring; it stands still until the guest restarts it", zap.String("ring", ring), zap.Error(err))
+	})}
+}
+
+// Port is the endpoint as a forwarder sees it.
+func (e *Endpoint) Port() *virtionet.Guest { return e.guest }
+
+// Run serves front-ends until ctx is done. A forwarder must serve Port.
+func (e *Endpoint) Run(ctx context.Context) error {
+	debug.SetPanicOnFault(true) // ring memory can vanish under our hands
+	if e.listener != nil {
+		stop := context.AfterFunc(ctx, func() { e.listener.Close() })
+		defer stop()
+		e.log.Info("waiting for a front-end")
+	}
+	for ctx.Err() == nil {
+		sock, err := e.next(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			return err
+		}
+		e.log.Info("front-end connected")
+		err = e.serve(ctx, vhostuser.NewConn(sock))
+		switch {
+		case errors.Is(err, io.EOF), ctx.Err() != nil:
+			e.log.Info("front-end disconnected")
+		default:
+			e.log.Error("ended the session", zap.Error(err))
+			e.pause(ctx) // a front-end that fails at once comes back at once
+		}
+	}
+	return nil
+}
+
+// next waits for the next front-end.
+func (e *Endpoint) next(ctx context.Context) (*net.UnixConn, error) {
+	if e.listener != nil {
+		sock, err := e.listener.AcceptUnix()
+		if err != nil {
+			return nil, fmt.Errorf("accept at %s: %w", e.path, err)
+		}
+		return sock, nil
+	}
+	for said := false; ; said = true {
+		sock, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: e.path, Net: "unix"})
+		if err == nil {
+			return sock, nil
+		}
+		if !said {
+			e.log.Info("waiting for the front-end to listen", zap.Error(err))
+		}
+		if e.pause(ctx); ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (e *Endpoint) pause(ctx context.Context) {
+	select {
+	case <-time.After(redial):
+	case <-ctx.Done():
+	}
+}
+
+// serve handles one connection's messages until it ends, and returns why.
+func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	c := newCarrier()
+	s := session.New(c, vhostuser.BackendConfig{
+		Protocol: offeredProtocol, MaxRegions: maxRegions, PassesFDs: true,
+	}, e.guest, e.log)
+	defer func() {
+		if r := recover(); r != nil {
+			fault, ok := r.(interface {
+				error
+				Addr() uintptr
+			})
+			if !ok {
+				panic(r) // a bug, not memory that went away
+			}
+			err = fmt.Errorf("the front-end's memory vanished: %w", fault)
+		}
+		if e := s.Reset(); e != nil {
+			err = errors.Join(err, e)
+		}
+		c.close()
+		conn.Close()
+	}()
+	for {
+		m, err := conn.ReadMessage()
+		if err != nil {
+			return err
+		}
+		if err := c.take(&m); err != nil {
+			return err
+		}
+		reply, err := s.Handle(m)
+		c.sweep(s.Regions())
+		if reply != nil {
+			conn.SetWriteDeadline(time.Now().Add(stalled))
+			if e := conn.WriteMessage(*reply); e != nil {
+				return errors.Join(err, e)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Close removes the socket, after Run has returned or if it never ran.
+func (e *Endpoint) Close() error {
+	if e.listener == nil {
+		return nil
+	}
+	if err := e.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
