@@ -1,0 +1,129 @@
+package vring_test
+
+import (
+	"errors"
+	"testing"
+
+	"vvufwd/virtio/vring"
+	"vvufwd/virtio/vring/vringtest"
+)
+
+// heads are the descriptors of a ring of 8 entries that a hostile device may name.
+type heads struct {
+	readable uint32 // an outstanding buffer of two readable parts
+	writable uint32 // an outstanding buffer of 10 and 11 bytes to write to
+	back     uint32 // a buffer that has come back already
+	unused   uint32 // one that was not offered since
+}
+
+// hostileDevice is what a device does to that ring.
+type hostileDevice struct {
+	name  string
+	want  vring.Fault
+	taken int // buffers that come through before the fault is met
+	play  func(r vringtest.Raw, h heads)
+}
+
+var hostileDevices = []hostileDevice{
+	{"used.idx one too far", vring.FaultUsedIndex, 0,
+		func(r vringtest.Raw, h heads) { r.SetUsedIdx(r.UsedIdx() + 4) }},
+	{"used.idx goes back", vring.FaultUsedIndex, 0,
+		func(r vringtest.Raw, h heads) { r.SetUsedIdx(r.UsedIdx() - 1) }},
+	{"used.idx half the space away", vring.FaultUsedIndex, 0,
+		func(r vringtest.Raw, h heads) { r.SetUsedIdx(r.UsedIdx() + 32768) }},
+	{"id is the size", vring.FaultUsedID, 0,
+		func(r vringtest.Raw, h heads) { r.Complete(8, 0) }},
+	{"id is a head with high bits", vring.FaultUsedID, 0,
+		func(r vringtest.Raw, h heads) { r.Complete(h.readable|1<<16, 0) }},
+	{"id is all ones", vring.FaultUsedID, 0,
+		func(r vringtest.Raw, h heads) { r.Complete(0xffff_ffff, 0) }},
+	{"id is the middle of a chain", vring.FaultUsedID, 0,
+		func(r vringtest.Raw, h heads) {
+			r.Complete(uint32(vringtest.Desc(r.Table, int(h.readable)).Next), 0)
+		}},
+	{"id came back already", vring.FaultUsedID, 0,
+		func(r vringtest.Raw, h heads) { r.Complete(h.back, 0) }},
+	{"id was never offered", vring.FaultUsedID, 0,
+		func(r vringtest.Raw, h heads) { r.Complete(h.unused, 0) }},
+	{"the same buffer twice", vring.FaultUsedID, 1,
+		func(r vringtest.Raw, h heads) { r.Complete(h.readable, 0); r.Complete(h.readable, 0) }},
+	{"a byte more than the buffer", vring.FaultUsedLen, 0,
+		func(r vringtest.Raw, h heads) { r.Complete(h.writable, 22) }},
+	{"more than any buffer", vring.FaultUsedLen, 1,
+		func(r vringtest.Raw, h heads) { r.Complete(h.readable, 0); r.Complete(h.writable, 0xffff_ffff) }},
+	{"rewritten descriptor", vring.FaultUsedLen, 0,
+		func(r vringtest.Raw, h heads) {
+			d := vringtest.Desc(r.Table, int(h.writable))
+			d.Len = 0x10000 // the driver keeps its own account of what it offered
+			vringtest.PutDesc(r.Table, int(h.writable), d)
+			r.Complete(h.writable, 0x10000)
+		}},
+}
+
+func TestHostileDevice(t *testing.T) {
+	for _, a := range hostileDevices {
+		for _, eventIdx := range []bool{false, true} {
+			t.Run(a.name, func(t *testing.T) {
+				p := vringtest.NewPair(t, vringtest.Config{Size: 8, EventIdx: eventIdx, Start: hostileStart()})
+				q := p.Driver
+				add := func(read, write []vring.Part) uint32 {
+					t.Helper()
+					head, err := q.Add(read, write)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return uint32(head)
+				}
+				h := heads{back: add(parts(1), nil), readable: add(parts(2), nil), writable: add(nil, parts(2))}
+				q.Publish()
+				add(parts(1), nil) // never published
+				h.unused = uint32(q.NextHead())
+				p.Raw.Complete(h.back, 0)
+				var u vring.Used
+				if q.Completed() != 1 || !q.Take(&u) || uint32(u.Head) != h.back {
+					t.Fatalf("took %+v, fault %v", u, q.Err())
+				}
+				a.play(p.Raw, h)
+				q.Completed()
+				taken := 0
+				for ; q.Take(&u); taken++ {
+					if uint32(u.Head) != h.readable {
+						t.Fatalf("took %+v", u)
+					}
+				}
+				if q.Err() != a.want || taken != a.taken {
+					t.Fatalf("fault is %v after %d, want %v after %d", q.Err(), taken, a.want, a.taken)
+				}
+				checkDriverStopped(t, p)
+			})
+		}
+	}
+}
+
+// checkDriverStopped checks that the driver side of a ring with a fault does
+// nothing that the device could see, whatever is called.
+func checkDriverStopped(t *testing.T, p *vringtest.Pair) {
+	t.Helper()
+	q := p.Driver
+	fault, idx, flags, event := q.Err(), p.Raw.AvailIdx(), p.Raw.AvailFlags(), p.Raw.UsedEvent()
+	free := q.Free()
+	for range 2 {
+		if _, err := q.Add(parts(1), nil); !errors.Is(err, fault) {
+			t.Errorf("Add after the fault: %v", err)
+		}
+		var u vring.Used
+		if q.Completed() != 0 || q.Take(&u) {
+			t.Error("a buffer is handed out after the fault")
+		}
+		q.DisableInterrupts()
+		if q.Publish() || q.NeedKick() || q.EnableInterrupts() {
+			t.Error("the ring is at work after the fault")
+		}
+	}
+	if p.Raw.AvailIdx() != idx || p.Raw.AvailFlags() != flags || p.Raw.UsedEvent() != event {
+		t.Error("avail ring changed after the fault")
+	}
+	if q.Err() != fault || q.Free() != free {
+		t.Errorf("fault %v and %d free became %v and %d", fault, free, q.Err(), q.Free())
+	}
+}

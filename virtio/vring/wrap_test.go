@@ -1,0 +1,188 @@
+package vring_test
+
+import (
+	"fmt"
+	"testing"
+
+	"vvufwd/virtio/mem"
+	"vvufwd/virtio/vring"
+	"vvufwd/virtio/vring/vringtest"
+)
+
+// Rings of all sizes, filled to the last entry and emptied, with the indices
+// going over 65535 on the way; buffers come back in reverse order every second
+// time, with what the device wrote into them.
+func TestFullRingsAcrossTheWrap(t *testing.T) {
+	for _, size := range []int{1, 2, 4, 64, 256, 1024, 16384, 32768} {
+		for _, ind := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d/indirect=%v", size, ind), func(t *testing.T) {
+				start := uint16(65536 - min(size/2+1, 40000))
+				p := vringtest.NewPair(t, vringtest.Config{
+					Size: size, Indirect: ind, IndirectParts: min(2, size), EventIdx: ind,
+					Start: start, HeapBytes: 16*size + 64,
+				})
+				base, _ := p.Alloc(16 * size)
+				for round := range 3 {
+					want := start + uint16(round*fill(size, ind))
+					if got := p.Device.NextAvail(); got != want {
+						t.Fatalf("round %d begins at %d, want %d", round, got, want)
+					}
+					fillAndEmpty(t, p, uint64(base), ind, round)
+				}
+			})
+		}
+	}
+}
+
+// fill is how many buffers of two parts (one, in a ring of one) fill a ring.
+func fill(size int, ind bool) int {
+	if size == 1 || ind {
+		return size
+	}
+	return size / 2
+}
+
+func fillAndEmpty(t *testing.T, p *vringtest.Pair, base uint64, ind bool, round int) {
+	t.Helper()
+	size := p.Driver.Size()
+	n := fill(size, ind)
+	content := make(map[uint16]uint32, n) // by head
+	for i := range n {
+		id := uint32(round<<16 + i)
+		addr := base + uint64(i)*16
+		read, write := []vring.Part{{Addr: addr, Len: 4}}, []vring.Part{{Addr: addr + 8, Len: 8}}
+		if size == 1 {
+			write = nil
+		}
+		view, ok := p.Mem.View(mem.GPA(addr), 4)
+		if !ok {
+			t.Fatal("buffer is not in memory")
+		}
+		put32(view, id)
+		head, err := p.Driver.Add(read, write)
+		if err != nil {
+			t.Fatalf("buffer %d of %d: %v", i, n, err)
+		}
+		content[head] = id
+	}
+	if p.Driver.Free() != 0 || p.Driver.Outstanding() != n || len(content) != n {
+		t.Fatalf("%d free, %d outstanding, %d heads", p.Driver.Free(), p.Driver.Outstanding(), len(content))
+	}
+	if _, err := p.Driver.Add([]vring.Part{{Addr: base, Len: 1}}, nil); err != vring.ErrFull {
+		t.Fatalf("a full ring takes a buffer: %v", err)
+	}
+	p.Driver.Publish()
+	if got := p.Device.Available(); got != n {
+		t.Fatalf("%d chains are available, want %d; fault %v", got, n, p.Device.Err())
+	}
+	chains := make([]vring.Chain, n)
+	for i := range chains {
+		c := &chains[i]
+		if !p.Device.Pop(c) {
+			t.Fatal(p.Device.Err())
+		}
+		if id := get32(c.Read[0]); id != uint32(round<<16+i) || id != content[c.Head] {
+			t.Fatalf("chain %d holds %#x", i, id)
+		}
+	}
+	for i := range chains {
+		c := &chains[i]
+		if round%2 == 1 {
+			c = &chains[n-1-i]
+		}
+		if len(c.Write) == 1 {
+			put32(c.Write[0], ^content[c.Head])
+		}
+		p.Device.Push(c.Head, min(4, c.WriteLen))
+	}
+	p.Device.ResetViews()
+	p.Device.Publish()
+	if got := p.Driver.Completed(); got != n {
+		t.Fatalf("%d buffers are done, want %d; fault %v", got, n, p.Driver.Err())
+	}
+	var u vring.Used
+	for i := range n {
+		if !p.Driver.Take(&u) {
+			t.Fatal(p.Driver.Err())
+		}
+		id, ok := content[u.Head]
+		if !ok {
+			t.Fatalf("buffer %d came back twice", u.Head)
+		}
+		delete(content, u.Head)
+		order := i
+		if round%2 == 1 {
+			order = n - 1 - i
+		}
+		if id != uint32(round<<16+order) {
+			t.Fatalf("buffer %#x came back at place %d", id, i)
+		}
+		if size > 1 {
+			view, _ := p.Mem.View(mem.GPA(base+uint64(order)*16+8), 4)
+			if u.Len != 4 || get32(view) != ^id {
+				t.Fatalf("buffer %#x came back with %d bytes, %#x", id, u.Len, get32(view))
+			}
+		}
+	}
+	if p.Driver.Free() != size || p.Driver.Outstanding() != 0 || p.Driver.Err() != nil || p.Device.Err() != nil {
+		t.Fatalf("%d free, %d outstanding, faults %v, %v", p.Driver.Free(), p.Driver.Outstanding(), p.Driver.Err(), p.Device.Err())
+	}
+}
+
+// Ring indices are 16 bits: a lap of the whole index space, and some, one at a
+// time through a ring of one entry and through one of four.
+func TestLapOfTheIndexSpace(t *testing.T) {
+	for _, size := range []int{1, 4} {
+		p := vringtest.NewPair(t, vringtest.Config{Size: size, EventIdx: true})
+		addr, buf := p.Alloc(4)
+		part := []vring.Part{vringtest.Part(addr, 4)}
+		var c vring.Chain
+		var u vring.Used
+		for i := range uint32(65536 + 100) {
+			put32(buf, i)
+			head, err := p.Driver.Add(part, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Driver.Publish()
+			if p.Device.Available() != 1 || !p.Device.Pop(&c) || c.Head != head || get32(c.Read[0]) != i {
+				t.Fatalf("buffer %d: popped %d with %v, fault %v", i, c.Head, c.Read, p.Device.Err())
+			}
+			p.Device.Push(c.Head, 0)
+			p.Device.ResetViews()
+			p.Device.Publish()
+			if p.Driver.Completed() != 1 || !p.Driver.Take(&u) || u.Head != head {
+				t.Fatalf("buffer %d: took %d, fault %v", i, u.Head, p.Driver.Err())
+			}
+		}
+		if p.Device.NextAvail() != 100 || p.Raw.UsedIdx() != 100 || p.Raw.AvailIdx() != 100 {
+			t.Errorf("indices are %d, %d, %d, want 100", p.Device.NextAvail(), p.Raw.UsedIdx(), p.Raw.AvailIdx())
+		}
+	}
+}
+
+// An avail ring at 2 modulo 4, where idx shares its aligned word with an entry
+// of the ring instead of the flags, works just as well.
+func TestAvailRingAt2Mod4(t *testing.T) {
+	for _, eventIdx := range []bool{false, true} {
+		p := vringtest.NewPair(t, vringtest.Config{Size: 4, AvailAt2Mod4: true, EventIdx: eventIdx, Start: 65530})
+		addr, buf := p.Alloc(64)
+		for i := range uint16(16) {
+			slot := i % 4
+			put32(buf[4*slot:], uint32(i)*0x01010101)
+			vringtest.PutDesc(p.Raw.Table, int(slot), vring.Desc{Addr: uint64(addr) + 4*uint64(slot), Len: 4})
+			p.Raw.SetAvailFlags(i & 1)
+			p.Raw.SetUsedEvent(65530 + i - i&1) // crossed by the even ones
+			p.Raw.Offer(slot)
+			c := popOne(t, p.Device)
+			if c.Head != slot || get32(c.Read[0]) != uint32(i)*0x01010101 {
+				t.Fatalf("chain %d: head %d holds %#x", i, c.Head, get32(c.Read[0]))
+			}
+			p.Device.Push(c.Head, 0)
+			p.Device.Publish()
+			if got := p.Device.NeedSignal(); got != (i&1 == 0) {
+				t.Errorf("chain %d: interrupt %v", i, got)
+			}
+		}
+	}
+}
