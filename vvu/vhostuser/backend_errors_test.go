@@ -39,7 +39,9 @@ func TestRefusals(t *testing.T) {
 		"region overlaps gpa":        {overlapping(func(r *MemoryRegion) { r.GPA = 0x9f000 }), "guest-physical"},
 		"region overlaps uva":        {overlapping(func(r *MemoryRegion) { r.UVA = testRegions[1].UVA - 4095 }), "user"},
 		"region within":              {overlapping(func(r *MemoryRegion) { r.GPA = 0xc1000 }), "guest-physical"},
-		"no such region":             {NewRequest(RemMemReg, SingleRegion{GPA: 0, Size: 1}), "no region"},
+		"no region of that address":  {NewRequest(RemMemReg, SingleRegion{GPA: 1, Size: 0xa0000, UVA: testRegions[0].UVA}), "no region"},
+		"no region of that size":     {NewRequest(RemMemReg, SingleRegion{Size: 1, UVA: testRegions[0].UVA}), "no region"},
+		"no region of that user":     {NewRequest(RemMemReg, SingleRegion{Size: 0xa0000, UVA: 1}), "no region"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := running(t, allConfig)

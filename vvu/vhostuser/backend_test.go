@@ -195,9 +195,10 @@ func TestBase(t *testing.T) {
 	if !d.b.Ring(0).Ready {
 		t.Error("a packed ring of 200 is not ready")
 	}
-	d.must(setFeatures(virtio.Version1))
-	if d.b.Ring(0).Ready {
-		t.Error("a split ring of 200 is ready")
+	d.takeEffects()
+	d.must(setFeatures(virtio.Version1 | virtio.ProtocolFeatures))
+	if got := d.takeEffects(); d.b.Ring(0).Ready || got != "features, ring 0" {
+		t.Errorf("a split ring of 200: %+v, effects %q", d.b.Ring(0), got)
 	}
 	d.replies = nil
 	d.must(state(GetVringBase, 0, 0), state(SetVringBase, 255, 7), state(GetVringBase, 255, 0), state(GetVringBase, 254, 0))
@@ -229,6 +230,38 @@ func TestConfigSpace(t *testing.T) {
 	d.must(NewRequest(ResetDevice, nil))
 	if d.b.MAC() != allConfig.MAC || d.b.MTU() != allConfig.MTU {
 		t.Errorf("after a reset MAC %x, MTU %d", d.b.MAC(), d.b.MTU())
+	}
+}
+
+// TestAdjacentRegions: touching is not overlapping, in either order.
+func TestAdjacentRegions(t *testing.T) {
+	low, high := MemoryRegion{GPA: 0x1000, Size: 0x1000, UVA: 0x5000}, MemoryRegion{GPA: 0x2000, Size: 0x1000, UVA: 0x6000}
+	last := MemoryRegion{GPA: ^uint64(0x1fff), Size: 0x1000, UVA: ^uint64(0x1fff)}
+	for _, table := range []MemoryTable{{low, high}, {high, low}, {last, low}} {
+		d := newModel(t, allConfig)
+		d.must(NewRequest(SetMemTable, table))
+		if diff := cmp.Diff([]MemoryRegion(table), d.b.Regions()); diff != "" || len(d.refused) > 0 {
+			t.Errorf("refused %v, regions (-want +got):\n%s", d.refused, diff)
+		}
+	}
+}
+
+// TestResetDevice: rings, features and status begin anew; memory, owner and
+// protocol features stay.
+func TestResetDevice(t *testing.T) {
+	d := running(t, allConfig)
+	d.must(NewRequest(SetStatus, U64(virtio.StatusDriverOK)), state(SetVringBase, 9, 5))
+	if got := d.b.Status(); got != virtio.StatusDriverOK {
+		t.Errorf("status %#x, want %#x", got, virtio.StatusDriverOK)
+	}
+	d.must(NewRequest(ResetDevice, nil))
+	for i := range MaxRings {
+		if got, want := d.b.Ring(i), (RingState{Enabled: true}); got != want { // enabled: bit 30 is not in force any more
+			t.Errorf("ring %d is %+v, want %+v", i, got, want)
+		}
+	}
+	if d.b.Features() != 0 || d.b.Status() != 0 || d.b.Regions() == nil || d.b.Protocol() != SupportedProtocol {
+		t.Errorf("features %v, status %#x, regions %v, protocol %v", d.b.Features(), d.b.Status(), d.b.Regions(), d.b.Protocol())
 	}
 }
 

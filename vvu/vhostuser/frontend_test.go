@@ -177,11 +177,21 @@ func life(t *testing.T, cfg FrontendConfig, backend BackendConfig) {
 	}
 
 	step("connect", f.Connect())
+	wantNum := uint64(0)
+	if f.Protocol().Has(ProtoMQ) {
+		wantNum = uint64(rings)
+	}
+	if want := backend.Protocol & cfg.Style.wants; f.Protocol() != want || f.QueueNum() != wantNum && cfg.Style.Name != VirtioUser.Name {
+		t.Errorf("protocol features %v, want %v; %d queues, want %d", f.Protocol(), want, f.QueueNum(), wantNum)
+	}
 	if len(d.running) != 0 {
 		t.Errorf("after connect rings %v run", d.runningRings())
 	}
 	step("start", f.Start())
 	checkRunning("start", 0)
+	if f.Features() != testFeatures {
+		t.Errorf("the front-end has features %v, want %v", f.Features(), testFeatures)
+	}
 
 	d.work(70)
 	bases, err := f.Stop()
