@@ -59,6 +59,9 @@ func (s *supervisor) run() int {
 	for {
 		select {
 		case end := <-ended:
+			if killed {
+				return 1 // that much was said already
+			}
 			return s.exitCode(end)
 		case sig := <-s.stops:
 			stop(sig.String())
@@ -102,7 +105,7 @@ func (s *supervisor) send(pid int, sig unix.Signal) {
 	}
 }
 
-// exitCode says how the child ended, if that is not clear from the code.
+// exitCode returns the child's exit code, and says how it ended if it has none.
 func (s *supervisor) exitCode(end childEnd) int {
 	status := end.status
 	if end.err != nil {

@@ -157,6 +157,7 @@ func TestSupervisorStopsOnce(t *testing.T) {
 		c.stops <- unix.SIGTERM // somebody is impatient
 		time.AfterFunc(20*time.Millisecond, func() { c.ends <- exited(0) })
 	}
+	c.stops <- unix.SIGTERM
 	c.run()
 	if got := c.received(); len(got) != 1 {
 		t.Errorf("the child was sent %v, want one signal", got)
