@@ -1,6 +1,7 @@
 package device
 
 import (
+	"encoding/binary"
 	"fmt"
 	"testing"
 	"time"
@@ -392,4 +393,41 @@ func TestUnansweredReplies(t *testing.T) {
 	c = r.dialApp()
 	d.waitStatus(statusBoth)
 	exchange(t, d, c) // and not one of the others comes first
+}
+
+// TestOverlappingRings: a txq whose used ring is its avail ring always has one
+// message more. It must not keep the device from anything else.
+func TestOverlappingRings(t *testing.T) {
+	r := newRig(t)
+	d := r.plug()
+	if !d.negotiate(virtio.Version1 | virtio.AccessPlatform) {
+		t.Fatal("features are refused")
+	}
+	clear(d.mem[:queueBytes])
+	const avail = 0x1000
+	wire := vhostuser.Ack(vhostuser.SetOwner, 0).Append(nil)
+	copy(d.mem[0x8000:], wire)
+	le := binary.LittleEndian
+	le.PutUint64(d.mem[0:], iovaBase+0x8000)
+	le.PutUint32(d.mem[8:], uint32(len(wire)))
+	le.PutUint16(d.mem[avail+2:], 1)
+	d.common(commonQueueSelect, 2, txq)
+	d.common(commonQueueSize, 2, ringSize)
+	d.common(commonQueueDesc, 8, iovaBase)
+	d.common(commonQueueAvail, 8, iovaBase+avail)
+	d.common(commonQueueUsed, 8, iovaBase+avail)
+	d.common(commonQueueEnable, 2, 1)
+	d.common(commonStatus, 1, uint64(d.virtioStatus()|virtio.StatusDriverOK))
+	must(t, d.c.Conn.SetDeadline(time.Now().Add(5*time.Second)))
+	d.notify(txq)
+	for range 20 {
+		d.virtioStatus() // is answered
+		time.Sleep(time.Millisecond)
+	}
+	must(t, d.c.Conn.SetDeadline(time.Time{}))
+	d.bringUp(0)
+	d.setUp(1)
+	c := r.dialApp()
+	d.waitStatus(statusBoth)
+	exchange(t, d, c)
 }
