@@ -29,11 +29,6 @@ func run(ctx context.Context, args []string) error {
 	log := newLogger(o)
 	defer log.Sync()
 
-	ram, err := openRAM(o)
-	if err != nil {
-		return &unusableError{err}
-	}
-	defer ram.Close()
 	monitor, err := listen("--vfio-user", o.vfioUser)
 	if err != nil {
 		return &unusableError{err}
@@ -44,6 +39,11 @@ func run(ctx context.Context, args []string) error {
 		return &unusableError{err}
 	}
 	defer frontend.Close()
+	ram, err := openRAM(o)
+	if err != nil {
+		return &unusableError{err}
+	}
+	defer ram.Close()
 	dev, err := device.New(device.Config{RAM: ram, Queues: o.queues, UUID: o.uuid, Log: log})
 	if err != nil {
 		return err

@@ -55,7 +55,10 @@ func CreateRAM(path string, size uint64) (*RAMFile, error) {
 	r, err := func() (*RAMFile, error) {
 		st, err := f.Stat()
 		if err == nil && st.Mode().IsRegular() && uint64(st.Size()) != size {
-			err = f.Truncate(int64(size))
+			err = resize(f, int64(size))
+		}
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("RAM file %s is in use by another vvudev and has %d bytes, not %d: stop that one first or leave --create-ram out", path, st.Size(), size)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("RAM file %s: %w", path, err)
@@ -66,6 +69,14 @@ func CreateRAM(path string, size uint64) (*RAMFile, error) {
 		f.Close()
 	}
 	return r, err
+}
+
+// resize changes the size of a file that no other Device has open.
+func resize(f *os.File, size int64) error {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return err
+	}
+	return f.Truncate(size)
 }
 
 func newRAM(path string, f *os.File) (*RAMFile, error) {
@@ -82,6 +93,11 @@ func newRAM(path string, f *os.File) (*RAMFile, error) {
 	size := uint64(st.Size)
 	if err := checkRAMSize(path, size); err != nil {
 		return nil, err
+	}
+	// Shared: several devices may show the same memory, but none may resize it
+	// while another has it.
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("RAM file %s: another vvudev is changing its size (%w): try again", path, err)
 	}
 	return &RAMFile{path: path, file: f, size: size, id: fileID{uint64(st.Dev), st.Ino}}, nil
 }

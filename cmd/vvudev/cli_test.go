@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"vvufwd/vfio/user/vfiousertest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"vvudev": main,
+		"hold":   hold,
+		"client": client,
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":  status,
+			"await":   await,
+			"mode":    mode,
+			"size":    fileSize,
+			"json":    jsonLines,
+			"oneline": oneLine,
+			"term":    terminate,
+		},
+	})
+}
+
+// hold listens on a socket until it is interrupted: hold PATH. With "stale" it leaves
+// the socket behind at once, as a process that crashed does.
+func hold() {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: os.Args[1], Net: "unix"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if len(os.Args) > 2 && os.Args[2] == "stale" {
+		l.SetUnlinkOnClose(false)
+		l.Close()
+		return
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt)
+	<-stop
+}
+
+// client plugs the device in and out again: client PATH.
+func client() {
+	c, err := vfiousertest.Dial(os.Args[1])
+	if err == nil {
+		err = c.Reset()
+		c.Close()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// status runs a program and checks its exit code: status N PROGRAM ARGS….
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	if err != nil {
+		exit, ok := err.(interface{ ExitCode() int })
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got = fmt.Sprint(exit.ExitCode())
+	}
+	if neg || got != args[0] {
+		ts.Fatalf("exit status %s, want %s", got, args[0])
+	}
+}
+
+// await waits for files to appear.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	for _, path := range args {
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			if _, err := os.Stat(ts.MkAbs(path)); (err != nil) == neg {
+				break
+			}
+			if time.Now().After(deadline) {
+				ts.Fatalf("%s: nothing happened within 10 s", path)
+			}
+		}
+	}
+}
+
+// mode checks the permissions of a file: mode 600 FILE.
+func mode(ts *testscript.TestScript, _ bool, args []string) {
+	st, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%o", st.Mode().Perm()); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
+
+// fileSize checks the size of a file: size BYTES FILE.
+func fileSize(ts *testscript.TestScript, _ bool, args []string) {
+	st, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprint(st.Size()); got != args[0] {
+		ts.Fatalf("%s has %s bytes, want %s", args[1], got, args[0])
+	}
+}
+
+// jsonLines checks that a file consists of JSON objects, one a line.
+func jsonLines(ts *testscript.TestScript, _ bool, args []string) {
+	for line := range bytes.Lines([]byte(ts.ReadFile(args[0]))) {
+		var v map[string]any
+		if err := json.Unmarshal(line, &v); err != nil {
+			ts.Fatalf("%s: %v", line, err)
+		}
+	}
+}
+
+// oneLine checks that a file has just one line.
+func oneLine(ts *testscript.TestScript, _ bool, args []string) {
+	if text := ts.ReadFile(args[0]); bytes.Count([]byte(text), []byte("\n")) != 1 {
+		ts.Fatalf("want one line, got %q", text)
+	}
+}
+
+// terminate sends SIGTERM to the program that was started last.
+func terminate(ts *testscript.TestScript, _ bool, _ []string) {
+	running := ts.BackgroundCmds()
+	ts.Check(running[len(running)-1].Process.Signal(unix.SIGTERM))
+}
