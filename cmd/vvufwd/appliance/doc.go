@@ -12,7 +12,7 @@
 // that went away, os.Exit, the out-of-memory killer. So PID 1 does next to
 // nothing, and everything that can fail runs in the child, whose end, however it
 // came, is a status that PID 1 reads. The price is the private memory of an idle
-// Go process, about 2 MiB; the text is shared.
+// Go process, less than 1 MiB; the text is shared.
 //
 // A main function begins with
 //

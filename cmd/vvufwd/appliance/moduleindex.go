@@ -35,7 +35,7 @@ func readModuleIndex(dir string) (*moduleIndex, error) {
 	x := &moduleIndex{dir: dir, files: make(map[string]string), needs: make(map[string][]string), builtin: make(map[string]bool)}
 	err := readLines(filepath.Join(dir, "modules.dep"), x.addDep)
 	if err != nil {
-		return nil, fmt.Errorf("%w; make it with depmod -b ROOT RELEASE when the initramfs is built", err)
+		return nil, fmt.Errorf("%w; put the modules vfio, vfio_iommu_type1 and vfio-pci with all they need into the initramfs and run depmod for it", err)
 	}
 	err = readLines(filepath.Join(dir, "modules.builtin"), func(line string) error {
 		x.builtin[moduleName(line)] = true

@@ -23,8 +23,8 @@ type Config struct {
 // Parameters for modules are taken from the kernel command line, as modprobe does:
 // vfio_pci.disable_idle_d3=1.
 //
-// An error means that there are no devices to work with. Everything that only costs
-// speed is a warning in the log.
+// An error means that there are no devices to work with; it is an ErrVFIO if kernel or
+// initramfs lack VFIO. Everything that only costs speed is a warning in the log.
 func Setup(cfg Config, log *zap.Logger) error {
 	return thisMachine(log).setup(cfg)
 }

@@ -85,8 +85,19 @@ func TestIncompleteVFIO(t *testing.T) {
 	t.Run("nothing", func(t *testing.T) {
 		m := newTestMachine(t, nil)
 		err := m.setupVFIO(false)
-		if err == nil || !strings.Contains(err.Error(), "no VFIO") || !strings.Contains(err.Error(), "modules.dep") {
+		if !errors.Is(err, ErrVFIO) || !strings.Contains(err.Error(), "no /dev/vfio/vfio") || !strings.Contains(err.Error(), "modules.dep") {
 			t.Errorf("error %v does not say what is missing and why", err)
+		}
+		if m.slept != 0 {
+			t.Errorf("waited %v for a device that cannot come", m.slept)
+		}
+	})
+	t.Run("no device node", func(t *testing.T) {
+		m := newModuleMachine(t)
+		m.onLoad["vfio.ko"] = nil
+		err := m.setupVFIO(false)
+		if !errors.Is(err, ErrVFIO) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "dmesg") {
+			t.Errorf("error %v does not say what is missing and where to look", err)
 		}
 		if m.slept != deviceTimeout {
 			t.Errorf("waited %v for the device, want %v", m.slept, deviceTimeout)
@@ -97,7 +108,7 @@ func TestIncompleteVFIO(t *testing.T) {
 		m.loadErr["vfio-pci.ko"] = os.ErrPermission
 		m.onLoad["vfio-pci.ko"] = nil
 		err := m.setupVFIO(false)
-		if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "vfio-pci") || strings.Contains(err.Error(), "\n") {
+		if !errors.Is(err, ErrVFIO) || !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "vfio-pci") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("error %v does not say in one line what is missing and why", err)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -74,19 +75,20 @@ func Supervise() {
 // startChild runs this binary again, with the standard streams and arguments that we
 // have. The caller must reap it.
 func startChild() (pid int, err error) {
-	// os.Executable does not know: it looked before /proc was there.
-	binary := "/proc/self/exe"
-	if _, err := os.Stat(binary); err != nil {
-		binary = os.Args[0] // the kernel puts the whole path there
+	attr := &syscall.ProcAttr{Env: childEnv(os.Environ()), Files: []uintptr{0, 1, 2}}
+	// os.Executable does not know our path: it looked before /proc was there. The kernel
+	// puts it into the first argument; another init that made way for us may have put
+	// anything there, or deleted the file.
+	for _, binary := range []string{os.Args[0], "/proc/self/exe"} {
+		if !filepath.IsAbs(binary) {
+			continue
+		}
+		if pid, err = syscall.ForkExec(binary, os.Args, attr); err == nil {
+			return pid, nil
+		}
+		err = &os.PathError{Op: "fork/exec", Path: binary, Err: err}
 	}
-	pid, err = syscall.ForkExec(binary, os.Args, &syscall.ProcAttr{
-		Env:   childEnv(os.Environ()),
-		Files: []uintptr{0, 1, 2},
-	})
-	if err != nil {
-		return 0, &os.PathError{Op: "fork/exec", Path: binary, Err: err}
-	}
-	return pid, nil
+	return 0, err
 }
 
 // childEnv is the environment of the child: the mark for Supervised, a setting that

@@ -35,7 +35,8 @@ type childEnd struct {
 }
 
 // run starts the child and returns its exit code when it has ended: 1 if it was
-// killed, could not be started, or does not even die.
+// killed, could not be started, or does not even die. A stop that is asked for so early
+// that the child does not listen yet is a success too.
 func (s *supervisor) run() int {
 	pid, err := s.start()
 	if err != nil {
@@ -59,8 +60,12 @@ func (s *supervisor) run() int {
 	for {
 		select {
 		case end := <-ended:
-			if killed {
+			switch {
+			case killed:
 				return 1 // that much was said already
+			case overdue != nil && end.status.Signaled() && end.status.Signal() == unix.SIGTERM:
+				s.say("stopped before it had begun")
+				return 0
 			}
 			return s.exitCode(end)
 		case sig := <-s.stops:

@@ -80,6 +80,7 @@ func TestSupervisorExitCodes(t *testing.T) {
 		{"orphans in between", []end{{pid: 7}, {pid: 9, status: 1 << 8}, {err: unix.EINTR}, exited(0)}, 0, ""},
 		{"stopped and continued", []end{{pid: childPID, status: 0x137f}, {pid: childPID, status: 0xffff}, exited(0)}, 0, ""},
 		{"a crash", []end{killedBy(unix.SIGABRT)}, 1, "crashed (SIGABRT)"},
+		{"a signal that we did not send", []end{killedBy(unix.SIGTERM)}, 1, "killed (SIGTERM)"},
 		{"a bus error", []end{killedBy(unix.SIGBUS)}, 1, "killed (SIGBUS)"},
 		{"out of memory", []end{killedBy(unix.SIGKILL)}, 1, "out of memory"},
 		{"nothing to wait for", []end{{err: unix.ECHILD}}, 1, "no child processes"},
@@ -161,6 +162,16 @@ func TestSupervisorStopsOnce(t *testing.T) {
 	c.run()
 	if got := c.received(); len(got) != 1 {
 		t.Errorf("the child was sent %v, want one signal", got)
+	}
+}
+
+// TestSupervisorStopsEarly has a child that has not called StopSignal yet.
+func TestSupervisorStopsEarly(t *testing.T) {
+	c := newTestChild()
+	c.onSignal = func(sig unix.Signal) { c.ends <- killedBy(sig) }
+	c.stops <- unix.SIGTERM
+	if code := c.run(); code != 0 || !strings.Contains(c.output.String(), "before it had begun") {
+		t.Errorf("exit code %d, said %q", code, c.output.String())
 	}
 }
 

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -22,16 +23,19 @@ const (
 	devicePoll    = 10 * time.Millisecond
 )
 
+// ErrVFIO says that the kernel of a machine, or its initramfs, has not all of VFIO, so
+// that no device can be used.
+var ErrVFIO = errors.New("VFIO is not usable")
+
 // setupVFIO loads what VFIO needs and makes sure that it is there. What counts is
 // the result: a module that cannot be loaded is of no interest when the kernel has
 // the same thing built in.
 func (m *machine) setupVFIO(allowUnsafeInterrupts bool) error {
 	loadErr := m.loadModules("vfio", "vfio_iommu_type1", "vfio-pci")
-	if err := m.waitFor(vfioContainer); err != nil {
-		return fmt.Errorf("the kernel has no VFIO: %w", oneLine(err, loadErr))
-	}
-	if err := m.waitFor(vfioPCI); err != nil {
-		return fmt.Errorf("the kernel has no driver vfio-pci: %w", oneLine(err, loadErr))
+	for _, path := range []string{vfioContainer, vfioPCI} {
+		if err := m.waitFor(path, loadErr == nil); err != nil {
+			return fmt.Errorf("%w, there is no /%s: %w", ErrVFIO, path, oneLine(loadErr, err))
+		}
 	}
 	if loadErr != nil {
 		level := zap.DebugLevel
@@ -50,15 +54,17 @@ func (m *machine) setupVFIO(allowUnsafeInterrupts bool) error {
 	return nil
 }
 
-// waitFor waits until a path exists.
-func (m *machine) waitFor(path string) error {
+// waitFor makes sure that a path exists, and waits for it if it can be hoped for.
+func (m *machine) waitFor(path string, hope bool) error {
 	for waited := time.Duration(0); ; waited += devicePoll {
 		_, err := os.Stat(m.path(path))
-		if err == nil {
+		switch {
+		case err == nil:
 			return nil
-		}
-		if waited >= deviceTimeout {
-			return fmt.Errorf("waited %v: %w", deviceTimeout, err)
+		case !hope:
+			return err
+		case waited >= deviceTimeout:
+			return fmt.Errorf("%w after %v, look into dmesg for the reason", err, deviceTimeout)
 		}
 		m.sleep(devicePoll)
 	}
