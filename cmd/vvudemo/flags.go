@@ -150,13 +150,3 @@ usage: vvudemo [flags]
 Exit codes: 0 everything was shown, 1 something was not, 2 usage.
 `)
 }
-
-// isOurs reports whether a go.mod is that of this project.
-func isOurs(gomod string) bool {
-	for line := range strings.Lines(gomod) {
-		if strings.TrimSpace(line) == "module vvufwd" {
-			return true
-		}
-	}
-	return false
-}

@@ -83,7 +83,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 // demonstrate gathers what is needed and runs the demo. The report is nil if it could not begin.
 func demonstrate(ctx context.Context, o *options, stdin io.Reader, stderr io.Writer) (*show.Report, error) {
-	source := sourceDir()
+	source := tools.SourceDir()
 	build := o.build
 	if build == "" {
 		build = filepath.Join(source, "build") // source may be empty: then below the working directory
@@ -135,27 +135,6 @@ func writeReport(w io.Writer, r *show.Report, asJSON bool) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(r)
-}
-
-// sourceDir returns the root of the project's source tree if the working directory is in it, or "".
-func sourceDir() string {
-	dir, err := os.Getwd()
-	if err != nil {
-		return ""
-	}
-	for {
-		if text, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil {
-			if isOurs(string(text)) {
-				return dir
-			}
-			return ""
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return ""
-		}
-		dir = parent
-	}
 }
 
 // version is the revision that the program was built from.

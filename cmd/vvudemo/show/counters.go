@@ -79,6 +79,13 @@ func (c *counters) feed(line string) {
 	c.changed = make(chan struct{})
 }
 
+// last returns the newest statistics, which are empty before the first.
+func (c *counters) last() sample {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.latest
+}
+
 // now returns statistics that were collected after the call: the second sample from now, because the first may have been
 // on its way already.
 func (c *counters) now(ctx context.Context) (sample, error) {

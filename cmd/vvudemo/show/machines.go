@@ -143,6 +143,9 @@ func (d *demo) startApp(ctx context.Context) (string, error) {
 			v.Pcap = d.pcap() // that of a restarted machine would replace it
 		}
 	}
+	if err := clearRAM(d.ram); err != nil {
+		return "", err
+	}
 	begin := time.Now()
 	var err error
 	d.appProcess, err = d.start(vm.Config{Name: "app VM", Argv: v.Argv(), Env: d.Tools.AppQEMU.Env, LogPath: d.out("app.log"), Append: d.sessions > 0}, false)

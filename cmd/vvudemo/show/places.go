@@ -1,6 +1,7 @@
 package show
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,4 +40,29 @@ func ramFile(dir string, size int64) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no room for the app VM's RAM file of %d MiB in /dev/shm or %s: make room, or set TMPDIR", size>>20, dir)
+}
+
+// clearRAM empties the app VM's RAM file without changing its size, as switching a machine off does: some firmware does not boot
+// on what a killed machine left there. The file stays the same, because vvudev and the driver VM have it mapped. A file that
+// QEMU has yet to make is fine.
+func clearRAM(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("clear the app VM's RAM: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("clear the app VM's RAM: %w", err)
+	}
+	if info.Size() == 0 {
+		return nil
+	}
+	if err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, info.Size()); err != nil {
+		return fmt.Errorf("clear the app VM's RAM in %s: %w", path, err)
+	}
+	return nil
 }

@@ -145,5 +145,24 @@ func (d *demo) capture(context.Context) (string, error) {
 	if lacks != nil {
 		return figure, fmt.Errorf("%s lacks %s", s.File, strings.Join(lacks, ", "))
 	}
-	return figure, nil
+	return figure, d.compareWithCounters(s)
+}
+
+// compareWithCounters checks that vvufwd claims no frame at the NIC that did not pass there. Frames that passed after it counted
+// are in the capture alone.
+func (d *demo) compareWithCounters(s *capture.Summary) error {
+	if d.Direct {
+		return nil
+	}
+	nic, err := sample{Ports: d.report.Ports}.nic()
+	if err != nil {
+		return err
+	}
+	if passed := s.Total.FromApp.Frames; int64(nic.TxPackets) > passed {
+		return fmt.Errorf("vvufwd counted %d frames sent to the NIC, but %d passed it", nic.TxPackets, passed)
+	}
+	if passed := s.Total.ToApp.Frames; int64(nic.RxPackets) > passed {
+		return fmt.Errorf("vvufwd counted %d frames received from the NIC, but %d passed it", nic.RxPackets, passed)
+	}
+	return nil
 }
