@@ -1,0 +1,77 @@
+// Vvugen loads a vhost-user back-end without a virtual machine: it is the
+// front-end of one or two ports, generates frames, receives and checks them.
+//
+// Synopsis:
+//
+//	vvugen --port SOCKET --port SOCKET [flags]
+//	vvugen --port SOCKET --tx-only | --rx-only [flags]
+//
+// Description:
+//
+// The back-end, vvufwd or testpmd for example, forwards between its two
+// vhost-user sockets. Vvugen takes the place of the two virtual machines: for
+// each socket it shares a memory of its own, hands over the rings of one queue
+// pair and polls them. Frames go into the first port and are expected at the
+// second; with --both also the other way.
+//
+//	vvufwd --vhost-user /tmp/a.sock --vhost-user /tmp/b.sock &
+//	vvugen --port /tmp/a.sock --port /tmp/b.sock --size 1518 --verify --count 100000000
+//
+// It is the client of a socket unless ",server" follows its name.
+//
+// Frame sizes count what lies in a ring behind the 12-byte vnet header: no FCS,
+// no preamble. Rates count frames that came out of the back-end while sending
+// lasted, bit rates the bits in those frames.
+//
+// With --payload headers, the default, the first 64 bytes of each frame are
+// written: what a host that only looks at headers does, and all of a 64-byte
+// frame. With --payload full every byte is written.
+//
+// With --verify every frame's number, headers, length and payload are checked;
+// the exit status is 1 if anything is wrong or missing. No more frames are then
+// under way than the receive ring holds, so that a back-end has no reason to drop
+// any. Without it the receiver counts frames and does not look into them.
+//
+// With --latency each frame carries the time at which it was sent. Use --rate as
+// well: at full load one measures the length of the queues.
+//
+// The result goes to standard output, progress to standard error.
+//
+// Exit status: 0 done, 1 for a failure while running or when --verify finds
+// something wrong, 2 for wrong usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+func main() { os.Exit(vvugen()) }
+
+// vvugen is the program; it returns the exit status.
+func vvugen() int {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "vvugen:", err)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailure
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"vvufwd/cmd/vvugen/port"
+	"vvufwd/cmd/vvugen/traffic"
+	"vvufwd/virtio"
+)
+
+// usageError is an error of the command line.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+type options struct {
+	ports   portList
+	both    bool
+	txOnly  bool
+	rxOnly  bool
+	payload string
+
+	size      int
+	burst     int
+	queueSize int
+	window    int
+	duration  time.Duration
+	count     uint64
+	rate      float64
+	timeout   time.Duration
+
+	verify, checksum, latency              bool
+	mergeable, eventIdx, indirect, inOrder bool
+
+	cpu     int
+	json    bool
+	quiet   bool
+	version bool
+}
+
+const (
+	defaultDuration = 2 * time.Second
+	windowOfRing    = -1
+)
+
+// parseOptions reads the command line. Help goes to out.
+func parseOptions(args []string, out io.Writer) (o options, err error) {
+	f := flag.NewFlagSet("vvugen", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.Var(&o.ports, "port", "vhost-user `SOCKET` of the back-end, \"SOCKET,server\" to listen on it; twice, or once with --tx-only or --rx-only")
+	f.BoolVar(&o.both, "both", false, "send both ways at once")
+	f.BoolVar(&o.txOnly, "tx-only", false, "send into one port; what the back-end takes counts")
+	f.BoolVar(&o.rxOnly, "rx-only", false, "receive from one port what the back-end sends")
+	f.IntVar(&o.size, "size", port.MinFrame, "frame size in `BYTES` without FCS, 64 to 9000")
+	f.StringVar(&o.payload, "payload", "headers", "`WHAT` to write of each frame: headers (first 64 bytes) or full")
+	f.IntVar(&o.burst, "burst", 32, "send up to `N` frames at once")
+	f.IntVar(&o.queueSize, "queue-size", 256, "`ENTRIES` of each ring, a power of two")
+	f.IntVar(&o.window, "window", windowOfRing, "at most `N` frames under way, 0 for no limit (default: as many as the receive ring holds with --verify, else no limit)")
+	f.DurationVar(&o.duration, "duration", 0, "send for `TIME` (default 2s unless --count)")
+	f.Uint64Var(&o.count, "count", 0, "send `N` frames per direction")
+	f.Float64Var(&o.rate, "rate", 0, "send `PPS` frames per second and direction (default: as many as possible)")
+	f.DurationVar(&o.timeout, "timeout", 5*time.Second, "give up on a back-end that is away or does nothing for `TIME`")
+	f.BoolVar(&o.verify, "verify", false, "check order, loss, headers, length and checksum of every frame")
+	f.BoolVar(&o.checksum, "checksum", true, "with --verify: check whole payloads, not only headers")
+	f.BoolVar(&o.latency, "latency", false, "measure how long frames take")
+	f.BoolVar(&o.mergeable, "mergeable", true, "negotiate MRG_RXBUF; receive buffers are 2 KiB then, else as large as a frame")
+	f.BoolVar(&o.eventIdx, "event-idx", false, "negotiate EVENT_IDX")
+	f.BoolVar(&o.indirect, "indirect", false, "negotiate INDIRECT_DESC and send header and frame through indirect tables")
+	f.BoolVar(&o.inOrder, "in-order", false, "negotiate IN_ORDER")
+	f.IntVar(&o.cpu, "cpu", -1, "pin the loop to CPU `N` (default: not pinned)")
+	f.BoolVar(&o.json, "json", false, "print one JSON object instead of a table")
+	f.BoolVar(&o.quiet, "quiet", false, "print no progress")
+	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(out, "Usage: vvugen --port SOCKET --port SOCKET [flags]\n\n")
+		f.SetOutput(out)
+		f.PrintDefaults()
+		return o, err
+	case err != nil:
+		return o, usagef("%w (see --help)", err)
+	case o.version:
+		return o, nil
+	case f.NArg() > 0:
+		return o, usagef("unexpected argument %q (see --help)", f.Arg(0))
+	}
+	if o.duration == 0 && o.count == 0 {
+		o.duration = defaultDuration
+	}
+	return o, o.check()
+}
+
+// check finds what does not go together.
+func (o *options) check() error {
+	wantPorts := 2
+	if o.txOnly || o.rxOnly {
+		wantPorts = 1
+	}
+	switch {
+	case o.txOnly && o.rxOnly:
+		return usagef("--tx-only and --rx-only exclude each other")
+	case (o.txOnly || o.rxOnly) && (o.both || o.verify || o.latency):
+		return usagef("--tx-only and --rx-only see one end only: leave out --both, --verify and --latency")
+	case o.rxOnly && (o.rate != 0 || o.count != 0):
+		return usagef("--rx-only sends nothing: leave out --rate and --count")
+	case len(o.ports) != wantPorts:
+		return usagef("--port given %d times, want %d: the sockets of the back-end", len(o.ports), wantPorts)
+	case wantPorts == 2 && o.ports[0].path == o.ports[1].path:
+		return usagef("--port %s given twice: give each port a socket of its own", o.ports[0].path)
+	case o.payload != "headers" && o.payload != "full":
+		return usagef("--payload %q: must be headers or full", o.payload)
+	case o.window < windowOfRing:
+		return usagef("--window %d: must be 0 or more", o.window)
+	case o.queueSize < 16 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
+		return usagef("--queue-size %d: must be a power of two from 16 to 32768", o.queueSize)
+	case o.timeout <= 0:
+		return usagef("--timeout %v: must be positive", o.timeout)
+	case o.cpu < -1:
+		return usagef("--cpu %d: must be a CPU number", o.cpu)
+	}
+	plan := o.plan(0)
+	if err := plan.Check(); err != nil {
+		return usagef("%w (see --help)", err)
+	}
+	return nil
+}
+
+// drainTime is how long to wait for frames under way once none arrives.
+const drainTime = 300 * time.Millisecond
+
+// plan is the traffic to run when the receive rings hold so many frames.
+func (o *options) plan(ringFrames int) traffic.Plan {
+	window := o.window
+	if window == windowOfRing {
+		window = 0
+		if o.verify {
+			window = ringFrames
+		}
+	}
+	return traffic.Plan{
+		Size: o.size, Full: o.payload == "full", Burst: o.burst,
+		Duration: o.duration, Count: o.count, Rate: o.rate, Window: window,
+		Verify: o.verify, Checksum: o.checksum, Latency: o.latency,
+		Drain: drainTime, Stall: o.timeout,
+	}
+}
+
+func (o *options) features() virtio.Features {
+	var f virtio.Features
+	for _, wish := range []struct {
+		on  bool
+		bit virtio.Features
+	}{
+		{o.mergeable, virtio.NetMrgRxbuf}, {o.eventIdx, virtio.EventIdx},
+		{o.indirect, virtio.IndirectDesc}, {o.inOrder, virtio.InOrder},
+	} {
+		if wish.on {
+			f |= wish.bit
+		}
+	}
+	return f
+}
+
+// portArg is the value of --port.
+type portArg struct {
+	path   string
+	server bool
+}
+
+type portList []portArg
+
+func (l *portList) String() string {
+	var names []string
+	for _, p := range *l {
+		names = append(names, p.path)
+	}
+	return strings.Join(names, " ")
+}
+
+// Set implements flag.Value.
+func (l *portList) Set(text string) error {
+	path, role, found := strings.Cut(text, ",")
+	if path == "" || found && role != "server" && role != "client" {
+		return errors.New("want SOCKET or SOCKET,server")
+	}
+	*l = append(*l, portArg{path: path, server: role == "server"})
+	return nil
+}

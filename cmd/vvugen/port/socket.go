@@ -1,0 +1,85 @@
+package port
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/vvu/vhostuser"
+)
+
+// retryEvery is how often a client tries again while the socket is not there.
+const retryEvery = 50 * time.Millisecond
+
+// join connects to the back-end in the role that the configuration says, and
+// gives up after the timeout or when ctx ends.
+func join(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	defer cancel()
+	if cfg.Server {
+		return accept(ctx, cfg)
+	}
+	for {
+		conn, err := vhostuser.Dial(cfg.Socket)
+		switch {
+		case err == nil:
+			return conn, nil
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED):
+			return nil, err // it will not get better
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("no back-end listens on it after %v; start the back-end first, or add \",server\" if it is the client: %w",
+				cfg.Timeout, err)
+		case <-time.After(retryEvery):
+		}
+	}
+}
+
+// accept waits for one back-end. The socket file is gone afterwards: a port
+// serves one connection.
+func accept(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: cfg.Socket, Net: "unix"})
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, fmt.Errorf("the socket file exists already; remove it if nobody uses it: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	defer listener.Close()
+	stop := context.AfterFunc(ctx, func() { listener.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	sock, err := listener.AcceptUnix()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("no back-end connected within %v; start it as client of this socket: %w", cfg.Timeout, ctx.Err())
+		}
+		return nil, fmt.Errorf("accept: %w", err)
+	}
+	return vhostuser.NewConn(sock), nil
+}
+
+// patient is a transport whose every message has to arrive within a time.
+type patient struct {
+	conn    *vhostuser.Conn
+	timeout time.Duration
+}
+
+func (p patient) WriteMessage(m vhostuser.Message) error {
+	if err := p.conn.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil {
+		return err
+	}
+	return p.conn.WriteMessage(m)
+}
+
+func (p patient) ReadMessage() (vhostuser.Message, error) {
+	if err := p.conn.SetReadDeadline(time.Now().Add(p.timeout)); err != nil {
+		return vhostuser.Message{}, err
+	}
+	return p.conn.ReadMessage()
+}

@@ -1,0 +1,91 @@
+package traffic
+
+import (
+	"encoding/binary"
+
+	"vvufwd/cmd/vvugen/port"
+)
+
+// Offsets in a frame; see the package documentation.
+const (
+	offIPv4     = 14
+	offUDP      = 34
+	offMagic    = 42
+	offCheck    = 44
+	offSequence = 48
+	offStamp    = 56
+	offPayload  = port.MinFrame
+)
+
+const (
+	magic    = 0x5600 // the stream number is in the low byte
+	flowPort = 0xc000 // UDP source port of flow 0
+	sinkPort = 9      // discard
+	flows    = 64     // a power of two
+)
+
+// header is the part of a frame that is written for every frame, whatever its
+// length.
+type header [offPayload]byte
+
+// newHeader makes the headers of a stream's frames. Sequence, stamp and check
+// are left zero.
+func newHeader(stream uint8, size int) (h header) {
+	copy(h[0:], []byte{0x02, 0x56, 0x47, 0, stream, 2}) // to
+	copy(h[6:], []byte{0x02, 0x56, 0x47, 0, stream, 1}) // from
+	binary.BigEndian.PutUint16(h[12:], 0x0800)
+
+	ip := h[offIPv4:offUDP]
+	ip[0] = 0x45 // version 4, 20 bytes
+	binary.BigEndian.PutUint16(ip[2:], uint16(size-offIPv4))
+	binary.BigEndian.PutUint16(ip[6:], 0x4000) // do not fragment
+	ip[8] = 64                                 // time to live
+	ip[9] = 17                                 // UDP
+	copy(ip[12:], []byte{198, 18, stream, 1})
+	copy(ip[16:], []byte{198, 19, stream, 1})
+	binary.BigEndian.PutUint16(ip[10:], ipChecksum(ip))
+
+	udp := h[offUDP:offMagic]
+	binary.BigEndian.PutUint16(udp[0:], flowPort)
+	binary.BigEndian.PutUint16(udp[2:], sinkPort)
+	binary.BigEndian.PutUint16(udp[4:], uint16(size-offUDP))
+
+	binary.LittleEndian.PutUint16(h[offMagic:], magic|uint16(stream))
+	return h
+}
+
+// ipChecksum is the Internet checksum of a header whose own field is zero.
+func ipChecksum(b []byte) uint16 {
+	var sum uint32
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	return ^uint16(sum)
+}
+
+// setFlow writes the flow of a sequence number.
+func (h *header) setFlow(sequence uint64) {
+	binary.BigEndian.PutUint16(h[offUDP:], flowPort+uint16(sequence%flows))
+}
+
+// seal writes the fields that differ from frame to frame.
+func (h *header) seal(sequence uint64, stamp int64, size int, payload uint32) {
+	h.setFlow(sequence)
+	binary.LittleEndian.PutUint32(h[offCheck:], check(sequence, stamp, size, payload))
+	binary.LittleEndian.PutUint64(h[offSequence:], sequence)
+	binary.LittleEndian.PutUint64(h[offStamp:], uint64(stamp))
+}
+
+func (h *header) sequence() uint64 { return binary.LittleEndian.Uint64(h[offSequence:]) }
+func (h *header) stamp() int64     { return int64(binary.LittleEndian.Uint64(h[offStamp:])) }
+func (h *header) check() uint32    { return binary.LittleEndian.Uint32(h[offCheck:]) }
+
+// check mixes what must arrive unchanged into 32 bits. It guards against faults,
+// not against malice.
+func check(sequence uint64, stamp int64, size int, payload uint32) uint32 {
+	x := (sequence^0x9e3779b97f4a7c15)*0xbf58476d1ce4e5b9 ^ uint64(stamp)*0x94d049bb133111eb ^ uint64(size)<<40
+	return uint32(x>>32) ^ uint32(x) ^ payload
+}
