@@ -94,7 +94,7 @@ func fail(stderr io.Writer, err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &device), errors.Is(err, dma.ErrHugePages):
+	case errors.As(err, &device), errors.Is(err, dma.ErrHugePages), errors.Is(err, appliance.ErrVFIO):
 		return exitDevice
 	}
 	return exitFailed
