@@ -90,7 +90,7 @@ func New(cfg Config) (*Device, error) {
 	if d.kicks, err = newWatcher(d.kicked); err != nil {
 		return nil, err
 	}
-	d.resetAll()
+	d.resetAll(nil) // there is no session to end
 	return d, nil
 }
 
@@ -129,7 +129,7 @@ func (d *Device) Region(index int) vfiouser.Region {
 func (d *Device) Attach(h vfiouser.Host) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.resetAll()
+	d.resetAll(errors.New("a driver VM was started"))
 	d.host = h
 }
 
@@ -137,7 +137,7 @@ func (d *Device) Attach(h vfiouser.Host) {
 func (d *Device) Detach() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.resetAll()
+	d.resetAll(errors.New("the driver VM is gone"))
 	d.host = nil
 }
 
@@ -145,7 +145,7 @@ func (d *Device) Detach() {
 func (d *Device) Reset() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.resetAll()
+	d.resetAll(errors.New("the driver VM or its driver reset the function"))
 }
 
 // MemoryChanged implements vfiouser.Device. The queues are looked up anew in the
@@ -159,21 +159,21 @@ func (d *Device) MemoryChanged() {
 	}
 }
 
-// resetAll is a reset of the PCI function; mu is held.
-func (d *Device) resetAll() {
+// resetAll is a reset of the PCI function; mu is held. A session ends with reason.
+func (d *Device) resetAll(reason error) {
 	d.pci.Reset()
 	clear(d.table)
 	for v := 0; v < d.layout.vectors; v++ {
 		d.table[16*v+12] = 1 // vectors start masked (PCI 3.0, 6.8.2.9)
 	}
-	d.reset()
+	d.reset(reason)
 }
 
 // reset is a virtio reset; mu is held. A connected front-end loses its session:
 // the driver that knew its state is gone. One that was not heard yet stays.
-func (d *Device) reset() {
+func (d *Device) reset(reason error) {
 	if d.connected() {
-		d.end(d.session, errors.New("the driver reset the device"), false)
+		d.end(d.session, reason, false)
 	}
 	d.driverUp = false
 	d.status, d.isr = 0, 0

@@ -2,6 +2,7 @@ package device
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"go.uber.org/zap"
 
@@ -149,7 +150,7 @@ func (d *Device) writeFeatures(v uint64) {
 // writeStatus is the driver's progress (virtio 1.3, 3.1.1). Zero is a reset.
 func (d *Device) writeStatus(v uint8) {
 	if v == 0 {
-		d.reset()
+		d.reset(errors.New("the driver reset the device"))
 		return
 	}
 	if v&virtio.StatusFeaturesOK != 0 && d.status&virtio.StatusFeaturesOK == 0 && !d.acceptable() {
