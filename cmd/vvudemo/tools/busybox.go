@@ -44,7 +44,11 @@ func checkBusybox(ctx context.Context, path string) error {
 	if err := checkStatic(path); err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, path, "--list").Output()
+	program, err := filepath.Abs(path) // a name without a slash would be looked for in PATH
+	if err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, program, "--list").Output()
 	if err != nil {
 		return fmt.Errorf("list its applets: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"vvufwd/cmd/vvudemo/machine"
@@ -44,7 +45,11 @@ func (f *finder) driverQEMU(ctx context.Context) (machine.QEMU, error) {
 
 // given checks a QEMU that was named by a flag. Its device list is not looked at: if a device is missing, QEMU says so best.
 func given(ctx context.Context, flag, path string) (machine.QEMU, error) {
-	q, err := probe(ctx, machine.QEMU{Command: []string{path}, Origin: path})
+	program, err := filepath.Abs(path) // a name without a slash would be looked for in PATH
+	if err != nil {
+		return machine.QEMU{}, fmt.Errorf("%s: %w", flag, err)
+	}
+	q, err := probe(ctx, machine.QEMU{Command: []string{program}, Origin: path})
 	if err != nil {
 		return q, fmt.Errorf("%s: %w", flag, err)
 	}

@@ -1,0 +1,132 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"vvufwd/cmd/vvudemo/capture"
+	"vvufwd/cmd/vvudemo/show"
+	"vvufwd/cmd/vvudemo/tools"
+)
+
+const (
+	pktgenFrames = 20000
+	restarts     = 2
+)
+
+// TestTwoMachines boots a driver VM with vvufwd as its /init and an app VM behind it, and sends traffic both ways. It then loads the
+// path with the kernel's packet generator and kills the app VM twice under load.
+func TestTwoMachines(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 14*time.Minute)
+	defer cancel()
+	source := tools.SourceDir()
+	if source == "" {
+		t.Fatal("the test does not run in the source tree")
+	}
+	build := filepath.Join(source, "build")
+	found, err := tools.Find(ctx, tools.Options{
+		BuildDir: build, SourceDir: source, NeedVfioUser: true, NeedPrograms: true,
+		Progress: func(text string) { t.Log(text) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(build, "e2e")
+	report, err := show.Run(ctx, show.Config{
+		Tools: found, Accel: "tcg", SMP: 2, Pktgen: pktgenFrames, Restarts: restarts,
+		OutDir: out, Progress: t.Output(),
+	})
+	if err != nil {
+		logTail(t, filepath.Join(out, "driver.log"))
+		t.Fatal(err)
+	}
+	for _, name := range []string{"images", "vvudev", "driver VM", "app VM", "lease", "ping", "download", "upload", "pktgen", "restarts", "counters", "power off", "capture"} {
+		if step := report.Step(name); step == nil || !step.OK {
+			t.Errorf("step %q: %+v", name, step)
+		}
+	}
+	checkTraffic(t, report)
+	checkCounters(t, report)
+	checkCapture(t, report.Capture)
+}
+
+func checkTraffic(t *testing.T, r *show.Report) {
+	if r.Lease == nil || r.Lease.Address != "10.0.2.15/24" || r.Lease.Router != "10.0.2.2" {
+		t.Errorf("lease = %+v", r.Lease)
+	}
+	if r.Pings == nil || r.Pings.Sent != show.PingCount || r.Pings.Received != show.PingCount {
+		t.Errorf("pings = %+v, want %d sent and received", r.Pings, show.PingCount)
+	}
+	for name, transfer := range map[string]*show.Transfer{"download": r.Download, "upload": r.Upload} {
+		if transfer == nil || transfer.Bytes != show.TransferBytes || len(transfer.SHA256) != 64 || transfer.Seconds <= 0 {
+			t.Errorf("%s = %+v", name, transfer)
+		}
+	}
+	if r.Pktgen == nil || r.Pktgen.Sent != pktgenFrames || r.Pktgen.Passed < pktgenFrames {
+		t.Errorf("packet generator = %+v, want %d frames to pass", r.Pktgen, pktgenFrames)
+	}
+	if len(r.Restarts) != restarts {
+		t.Errorf("restarts = %+v, want %d", r.Restarts, restarts)
+	}
+	for _, restart := range r.Restarts {
+		if restart.BytesBefore <= 0 || restart.Seconds <= 0 {
+			t.Errorf("restart = %+v", restart)
+		}
+	}
+}
+
+// checkCounters wants every frame that came in at one port to have gone out at the other or to be counted as dropped.
+func checkCounters(t *testing.T, r *show.Report) {
+	if len(r.Ports) != 2 {
+		t.Fatalf("ports = %+v, want two", r.Ports)
+	}
+	vvu, nic := r.Ports[0], r.Ports[1]
+	if vvu.Name != "vvu:0000:00:05.0" {
+		t.Errorf("the first port is %q", vvu.Name)
+	}
+	if out := nic.TxPackets + nic.Dropped() + vvu.Dropped(); vvu.RxPackets < nic.TxPackets || vvu.RxPackets > out {
+		t.Errorf("%d frames came from the app VM, %d went to the NIC: %+v", vvu.RxPackets, nic.TxPackets, r.Ports)
+	}
+	if out := vvu.TxPackets + nic.Dropped() + vvu.Dropped(); nic.RxPackets < vvu.TxPackets || nic.RxPackets > out {
+		t.Errorf("%d frames came from the NIC, %d went to the app VM: %+v", nic.RxPackets, vvu.TxPackets, r.Ports)
+	}
+	for _, bytes := range []uint64{vvu.RxBytes, vvu.TxBytes, nic.RxBytes, nic.TxBytes} {
+		if bytes < show.TransferBytes {
+			t.Errorf("a port counted only %d bytes: %+v", bytes, r.Ports)
+		}
+	}
+}
+
+func checkCapture(t *testing.T, s *capture.Summary) {
+	if s == nil {
+		t.Fatal("no capture")
+	}
+	// Each start of the app VM asks for a lease.
+	for _, kind := range []string{"Discover", "Offer", "Request", "Ack"} {
+		if s.DHCP[kind] < restarts+1 {
+			t.Errorf("%d DHCP %s messages passed, want %d or more", s.DHCP[kind], kind, restarts+1)
+		}
+	}
+	if s.EchoRequests < show.PingCount || s.EchoReplies < show.PingCount {
+		t.Errorf("%d echo requests and %d replies passed", s.EchoRequests, s.EchoReplies)
+	}
+	if vlan := s.Kind(capture.VLAN).FromApp.Frames; vlan != pktgenFrames {
+		t.Errorf("%d frames of the packet generator passed, want %d", vlan, pktgenFrames)
+	}
+	if tcp := s.Kind(capture.TCP); tcp.FromApp.Bytes < show.TransferBytes || tcp.ToApp.Bytes < show.TransferBytes {
+		t.Errorf("TCP = %+v", tcp)
+	}
+}
+
+// logTail shows the end of a console log, which tells why a machine failed.
+func logTail(t *testing.T, path string) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	t.Logf("the end of %s:\n%s", path, text[max(0, len(text)-8000):])
+}
