@@ -1,0 +1,243 @@
+package vvu
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"vvufwd/netfwd"
+	vfiouser "vvufwd/vfio/user"
+	"vvufwd/vvu/device"
+	"vvufwd/vvu/vvutest"
+)
+
+// rig is a device, the driver, a forwarding loop and the wire at its other end.
+// App VMs are booted on its memory.
+type rig struct {
+	t     *testing.T
+	pci   *recorder
+	alloc Allocator
+	fork  *vvutest.Fork // nil: the device is vvudev's
+	ram   *vvutest.RAM
+	path  string // of the device's socket
+	wire  *vvutest.Wire
+	log   *zap.Logger
+	logs  *observer.ObservedLogs
+
+	driver *driver // nil while it is down
+
+	mu       sync.Mutex
+	expected []string // parts of error messages that are no surprise
+	faults   []error  // caught by the loop
+}
+
+// driver is one life of the driver's process.
+type driver struct {
+	device   *Device
+	endpoint *Endpoint
+	loop     *netfwd.Loop
+	stop     func() // ends all goroutines
+}
+
+// onBoth runs a test with the fork's device and with vvudev's.
+func onBoth(t *testing.T, test func(*testing.T, *rig)) {
+	t.Run("fork", func(t *testing.T) { test(t, newForkRig(t, vvutest.ForkConfig{})) })
+	t.Run("vvudev", func(t *testing.T) { test(t, newVvudevRig(t)) })
+}
+
+func newRig(t *testing.T) *rig {
+	core, logs := observer.New(zapcore.InfoLevel)
+	r := &rig{t: t, ram: vvutest.NewRAM(t), wire: vvutest.NewWire(t), log: zap.New(core), logs: logs}
+	t.Cleanup(func() {
+		r.down()
+		r.checkLogs()
+		if t.Failed() {
+			for _, e := range r.logs.All() {
+				t.Logf("%v %s %s %v", e.Time.Format("05.000000"), e.Level, e.Message, e.ContextMap())
+			}
+		}
+	})
+	return r
+}
+
+func newForkRig(t *testing.T, cfg vvutest.ForkConfig) *rig {
+	fork := vvutest.NewFork(t, cfg)
+	r := newRig(t)
+	r.fork, r.pci, r.alloc, r.path = fork, newRecorder(fork), fork, fork.Path()
+	return r
+}
+
+// newVvudevRig has the device that vvudev serves, behind its vfio-user socket.
+func newVvudevRig(t *testing.T) *rig {
+	dir := t.TempDir()
+	ram := vvutest.NewRAM(t)
+	file, err := device.OpenRAM(ram.Path())
+	must(t, err)
+	dev, err := device.New(device.Config{RAM: file, Queues: 8, Log: zap.NewNop()})
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var servers sync.WaitGroup
+	listen := func(name string) *net.UnixListener {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name), Net: "unix"})
+		must(t, err)
+		return l
+	}
+	monitor, app := listen("monitor"), listen("app")
+	for _, serve := range []func() error{
+		func() error { return vfiouser.NewServer(dev, zap.NewNop()).Serve(ctx, monitor) },
+		func() error { return dev.ServeFrontends(ctx, app) },
+	} {
+		servers.Go(func() {
+			if err := serve(); err != nil {
+				t.Errorf("vvudev: %v", err)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		cancel()
+		servers.Wait()
+		dev.Close()
+		file.Close()
+	})
+	m := vvutest.Plug(t, filepath.Join(dir, "monitor"))
+	r := newRig(t)
+	r.ram, r.pci, r.alloc, r.path = ram, newRecorder(m), m, filepath.Join(dir, "app")
+	return r
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expect says that errors with this text are part of the test.
+func (r *rig) expect(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expected = append(r.expected, text)
+}
+
+// checkLogs fails the test for each error that it did not provoke.
+func (r *rig) checkLogs() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.logs.All() {
+		if e.Level < zapcore.ErrorLevel {
+			continue
+		}
+		surprise := true
+		for _, text := range r.expected {
+			surprise = surprise && !strings.Contains(e.Message, text)
+		}
+		if surprise {
+			r.t.Errorf("unexpected error: %s %v", e.Message, e.ContextMap())
+		}
+	}
+	for _, err := range r.faults {
+		r.t.Errorf("the loop met a fault: %v", err)
+	}
+}
+
+// up starts the driver on the device.
+func (r *rig) up() *driver {
+	r.t.Helper()
+	d := r.open()
+	loop, err := netfwd.NewLoop(d.endpoint.Port(), r.wire, netfwd.Config{CPU: -1, IdleAfter: 50 * time.Microsecond}, func(err error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.faults = append(r.faults, err)
+	})
+	must(r.t, err)
+	d.loop = loop
+	d.endpoint.Port().OnChange(loop.Wake)
+	stopLoop := goRun(func(ctx context.Context) {
+		if err := loop.Run(ctx); err != nil {
+			r.t.Errorf("loop: %v", err)
+		}
+	})
+	stopEndpoint := goRun(d.endpoint.Run)
+	d.stop = func() {
+		stopEndpoint() // first: it waits for the loop to let go of rings
+		stopLoop()
+		loop.Close()
+	}
+	return d
+}
+
+// goRun runs f until the returned function is called, which waits for it to end.
+func goRun(f func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); f(ctx) }()
+	return func() { cancel(); <-done }
+}
+
+// open brings the device up without anybody who serves it.
+func (r *rig) open() *driver {
+	r.t.Helper()
+	dev, err := Open("0000:00:05.0", r.pci, r.alloc)
+	must(r.t, err)
+	endpoint, err := NewEndpoint(dev, r.log)
+	must(r.t, err)
+	r.driver = &driver{device: dev, endpoint: endpoint, stop: func() {}}
+	return r.driver
+}
+
+// down ends the driver's process in good order, if it runs, and checks what it did.
+func (r *rig) down() {
+	r.t.Helper()
+	d := r.driver
+	if d == nil {
+		return
+	}
+	r.driver = nil
+	d.stop()
+	if d.loop != nil && r.t.Failed() {
+		r.t.Logf("counters of the guest and the wire: %+v", d.loop.Snapshot())
+	}
+	if err := d.endpoint.Close(); err != nil {
+		r.t.Errorf("close: %v", err)
+	}
+	if n := r.pci.mapped(); n != 0 {
+		r.t.Errorf("%d mappings of guest memory are left", n)
+	}
+	r.pci.checkRules(r.t, d.device)
+}
+
+// boot starts an app VM, which stays until the test ends unless it halts before.
+func (r *rig) boot(cfg vvutest.AppConfig) *vvutest.App {
+	r.t.Helper()
+	app, err := vvutest.Boot(r.ram, r.path, cfg)
+	must(r.t, err)
+	r.t.Cleanup(func() { app.Halt() })
+	return app
+}
+
+// run boots an app VM up to a started network device.
+func (r *rig) run(cfg vvutest.AppConfig) *vvutest.App {
+	r.t.Helper()
+	app := r.boot(cfg)
+	must(r.t, app.Connect())
+	must(r.t, app.Start())
+	return app
+}
+
+// eventually waits for what another goroutine makes true.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(vvutest.Patience); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not happen within %v", what, vvutest.Patience)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package vvutest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio/vring"
+	"vvufwd/vvu/vhostuser"
+)
+
+// queue is one ring of the app VM's network device, seen by its guest.
+type queue struct {
+	*vring.Driver
+	ram     *RAM
+	at      uint64 // file offset of the ring; its buffers follow
+	entries int
+	regions []vhostuser.MemoryRegion
+	polls   bool // the guest wants no interrupts
+	done    int  // completed buffers that were taken since reset
+	kick    int
+	call    int
+}
+
+const (
+	bufferBytes = 2048
+	buffersAt   = 0x10000 // from the ring
+)
+
+// reset lays the ring out anew, as a guest's driver does after a device reset.
+func (q *queue) reset(eventIdx bool) error {
+	base, err := gpa(q.regions, q.at)
+	if err != nil {
+		return err
+	}
+	memory := q.ram.Bytes[q.at : q.at+uint64(vring.DriverBytes(q.entries))]
+	clear(memory)
+	q.done = 0
+	q.Driver, err = vring.NewDriver(vring.DriverConfig{Size: q.entries, Memory: memory, Base: base, EventIdx: eventIdx})
+	take(q.call)
+	return err
+}
+
+// ring is what the front-end tells of the queue.
+func (q *queue) ring() vhostuser.FrontendRing {
+	user := userBase + q.at
+	call := q.call
+	if q.polls {
+		call = -1
+	}
+	desc, avail, used := q.Addresses()
+	return vhostuser.FrontendRing{
+		Num: uint32(q.entries), Kick: q.kick, Call: call,
+		Desc: user, Avail: user + avail - desc, Used: user + used - desc,
+	}
+}
+
+// buffer is the memory that belongs to a descriptor, and its address.
+func (q *queue) buffer(head uint16) ([]byte, uint64, error) {
+	at := q.at + buffersAt + uint64(head)*bufferBytes
+	addr, err := gpa(q.regions, at)
+	return q.ram.Bytes[at : at+bufferBytes], addr, err
+}
+
+// take takes a completed buffer that the last look has seen.
+func (q *queue) take(u *vring.Used) bool {
+	if !q.Take(u) {
+		return false
+	}
+	q.done++
+	return true
+}
+
+// publish shows what was added, and kicks if the other side asks for it.
+func (q *queue) publish() {
+	if q.Publish() && q.NeedKick() {
+		signal(q.kick)
+	}
+}
+
+// sleep waits for completed buffers, for which an interrupt must come.
+func (q *queue) sleep(deadline time.Time) error {
+	for q.Completed() == 0 {
+		if err := q.Err(); err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errors.New("nothing comes")
+		}
+		if q.polls {
+			time.Sleep(50 * time.Microsecond)
+			continue
+		}
+		if q.EnableInterrupts() {
+			break
+		}
+		if err := wait(q.call, time.Until(deadline)); err != nil {
+			if n := q.Completed(); n > 0 {
+				return fmt.Errorf("%d buffers are complete but no interrupt came: %w", n, err)
+			}
+			return fmt.Errorf("nothing comes: %w", err)
+		}
+	}
+	return nil
+}
+
+func (q *queue) close() {
+	for _, fd := range []*int{&q.kick, &q.call} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package vvutest
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// Wire is the other port of a pair, played by the test: what it pushes goes to the
+// VM, and what comes from the VM it pops. Push and Pop may be called while the
+// loop runs; the other methods are the loop's.
+type Wire struct {
+	wake int
+
+	mu       sync.Mutex
+	cond     *sync.Cond
+	toVM     [][]byte
+	held     [][]byte
+	fromVM   [][]byte
+	counters virtionet.Counters
+}
+
+// NewWire returns a wire without frames.
+func NewWire(t testing.TB) *Wire {
+	t.Helper()
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	w := &Wire{wake: fd}
+	w.cond = sync.NewCond(&w.mu)
+	return w
+}
+
+// Push sends frames towards the VM.
+func (w *Wire) Push(frames ...[]byte) {
+	w.mu.Lock()
+	w.toVM = append(w.toVM, frames...)
+	w.mu.Unlock()
+	signal(w.wake)
+}
+
+// Pop waits for a frame from the VM.
+func (w *Wire) Pop() ([]byte, error) {
+	late := time.AfterFunc(Patience, w.cond.Broadcast)
+	defer late.Stop()
+	deadline := time.Now().Add(Patience)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.fromVM) == 0 {
+		if !time.Now().Before(deadline) {
+			return nil, errors.New("no frame comes from the VM")
+		}
+		w.cond.Wait()
+	}
+	f := w.fromVM[0]
+	w.fromVM = w.fromVM[1:]
+	return f, nil
+}
+
+// Waiting is how many pushed frames the loop has not yet got rid of.
+func (w *Wire) Waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.toVM) + len(w.held)
+}
+
+// Discard forgets frames in both directions that nobody has asked for.
+func (w *Wire) Discard() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.toVM, w.fromVM = nil, nil
+}
+
+// Name implements netfwd.Port, as do the methods below.
+func (w *Wire) Name() string { return "wire" }
+
+// WakeFDs implements netfwd.Waker.
+func (w *Wire) WakeFDs() []int { return []int{w.wake} }
+
+// RxBurst hands out frames for the VM.
+func (w *Wire) RxBurst(frames []virtionet.Frame) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := min(len(frames), len(w.toVM))
+	w.held, w.toVM = append(w.held, w.toVM[:n]...), w.toVM[n:]
+	for i := range n {
+		frames[i] = virtionet.Frame{Data: [][]byte{w.held[i]}, Len: len(w.held[i])}
+	}
+	return n
+}
+
+// Release gives frames up.
+func (w *Wire) Release(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = w.held[n:]
+	w.counters.RxPackets += uint64(n)
+}
+
+// Abandon gives all held frames up.
+func (w *Wire) Abandon() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = nil
+}
+
+// TxBurst takes frames of the VM.
+func (w *Wire) TxBurst(frames []virtionet.Frame) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range frames {
+		var b []byte
+		for _, part := range frames[i].Data {
+			b = append(b, part...)
+		}
+		w.fromVM = append(w.fromVM, b)
+	}
+	w.counters.TxPackets += uint64(len(frames))
+	w.cond.Broadcast()
+	return len(frames)
+}
+
+// EnableKicks reports whether frames wait; there is always room.
+func (w *Wire) EnableKicks(bool) (frames, room bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.toVM) > 0, false
+}
+
+// Changed, Sync, Fail, Leave and DisableKicks have nothing to do.
+func (w *Wire) Changed() bool { return false }
+
+// Sync does nothing.
+func (w *Wire) Sync() {}
+
+// Fail gives up what is held.
+func (w *Wire) Fail(error) { w.Abandon() }
+
+// Leave does nothing.
+func (w *Wire) Leave() {}
+
+// DisableKicks does nothing.
+func (w *Wire) DisableKicks() {}
+
+// Counters are the wire's counters.
+func (w *Wire) Counters() *virtionet.Counters { return &w.counters }
