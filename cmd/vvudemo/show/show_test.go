@@ -1,0 +1,309 @@
+package show
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"vvufwd/cmd/vvudemo/capture"
+	"vvufwd/cmd/vvudemo/kmod"
+	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/vvudemo/tools"
+)
+
+// statistics is a line as vvufwd prints it.
+func statistics(rx uint64) string {
+	return fmt.Sprintf(`{"time":"2026-11-24T05:34:31Z","ports":[`+
+		`{"name":"vvu:0000:00:05.0","rx_packets":%d,"rx_bytes":100,"tx_packets":3,"tx_bytes":400,"notifications":1,"drops":{"no_peer":2,"runt":1}},`+
+		`{"name":"virtio-net:0000:00:04.0","rx_packets":5,"rx_bytes":6,"tx_packets":7,"tx_bytes":8,"notifications":0,"drops":{}}]}`, rx)
+}
+
+func TestCountersFollowTheConsole(t *testing.T) {
+	c := newCounters()
+	for _, line := range []string{"", "INFO forwarding", `{"time":1`, `{"time":1,"ports":[]}`, "[ 1.0] message " + statistics(10)} {
+		c.feed(line)
+	}
+	vvu, err := c.last().vvu()
+	if err != nil || vvu.Name != "vvu:0000:00:05.0" || vvu.RxPackets != 10 || vvu.TxBytes != 400 || vvu.Dropped() != 3 {
+		t.Errorf("vvu = %+v, %v", vvu, err)
+	}
+	nic, err := c.last().nic()
+	if err != nil || nic.TxPackets != 7 || nic.Dropped() != 0 {
+		t.Errorf("nic = %+v, %v", nic, err)
+	}
+	if _, err := (sample{}).nic(); err == nil {
+		t.Error("a port is found in no statistics")
+	}
+}
+
+// TestCountersNowSkipsTheSampleOnItsWay wants the second sample after the call.
+func TestCountersNowSkipsTheSampleOnItsWay(t *testing.T) {
+	c := newCounters()
+	c.feed(statistics(1))
+	got := make(chan sample)
+	go func() {
+		s, err := c.now(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		got <- s
+	}()
+	for n := uint64(2); ; n++ {
+		select {
+		case s := <-got:
+			if vvu, err := s.vvu(); err != nil || vvu.RxPackets < 3 {
+				t.Errorf("sample = %+v, %v; want the third or a later one", s, err)
+			}
+			return
+		case <-time.After(time.Millisecond):
+			c.feed(statistics(n))
+		}
+	}
+}
+
+func TestCountersNowEndsWithTheContext(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	why := errors.New("interrupted")
+	cancel(why)
+	if _, err := newCounters().now(ctx); !errors.Is(err, why) {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestWebServesBlobAndEndless(t *testing.T) {
+	w, err := startWeb("127.0.0.1", "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	bytes, sum, err := fetch(context.Background(), w.base+"/blob", TransferBytes)
+	if err != nil || bytes != TransferBytes || sum != w.sum() {
+		t.Errorf("fetch = %d, %s, %v", bytes, sum, err)
+	}
+	if _, _, err := fetch(context.Background(), w.base+"/blob", TransferBytes-1); err == nil || !strings.Contains(err.Error(), "more than it should") {
+		t.Errorf("too long a download gives %v", err)
+	}
+	if _, _, err := fetch(context.Background(), w.base+"/absent", 1); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("a missing file gives %v", err)
+	}
+	response, err := http.Get(w.base + "/endless")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, response.Body, 1<<20); err != nil {
+		t.Error(err)
+	}
+	response.Body.Close()
+	if w.endless.Load() < 1<<20 {
+		t.Errorf("%d endless bytes counted", w.endless.Load())
+	}
+}
+
+func TestFetchNoticesACutDownload(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Length", "100")
+		io.WriteString(rw, "only this")
+	}))
+	defer server.Close()
+	if _, _, err := fetch(context.Background(), server.URL, 100); err == nil {
+		t.Error("a cut download is accepted")
+	}
+}
+
+func TestTransferCompare(t *testing.T) {
+	sum := hex.EncodeToString(sha256.New().Sum(nil))
+	whole := Transfer{Bytes: TransferBytes, SHA256: sum, Seconds: 2}
+	if figure, err := whole.compare(sum, "it fetched"); err != nil || !strings.Contains(figure, "67 Mbit/s") {
+		t.Errorf("figure = %q, %v", figure, err)
+	}
+	if _, err := whole.compare("other", "it fetched"); err == nil {
+		t.Error("another content is accepted")
+	}
+	whole.Bytes--
+	if _, err := whole.compare(sum, "it fetched"); err == nil {
+		t.Error("a missing byte is accepted")
+	}
+}
+
+func TestRAMFile(t *testing.T) {
+	dir := t.TempDir()
+	path, err := ramFile(dir, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if filepath.Base(path) != filepath.Base(dir)+".ram" {
+		t.Errorf("path = %s", path)
+	}
+	if _, err := ramFile(dir, 1<<60); err == nil || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("an exabyte gives %v", err)
+	}
+}
+
+func TestClearRAM(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ram")
+	if err := clearRAM(path); err != nil {
+		t.Errorf("a file that does not exist yet: %v", err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Repeat("x", 8192)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := clearRAM(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil || len(got) != 8192 || strings.Trim(string(got), "\x00") != "" {
+		t.Errorf("%d bytes, %v; want 8192 zeros", len(got), err)
+	}
+}
+
+func TestSocketDirIsShortAndPrivate(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir()+strings.Repeat("/long", 20))
+	dir, err := socketDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(dir)
+	if len(dir) > longestSocketDir {
+		t.Errorf("%s has %d bytes", dir, len(dir))
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode = %v, %v", info, err)
+	}
+}
+
+func TestNetworkURLs(t *testing.T) {
+	user, err := openNetwork("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer user.Close()
+	if url := user.appURL("10.0.2.15", "blob"); url != fmt.Sprintf("http://127.0.0.1:%d/blob", user.backend.ForwardPort) {
+		t.Errorf("user networking: %s", url)
+	}
+	tap := network{backend: machine.Backend{TAP: "tap0"}}
+	if url := tap.appURL("10.231.77.15", "blob"); url != "http://10.231.77.15/blob" {
+		t.Errorf("TAP: %s", url)
+	}
+}
+
+func TestAddressOf(t *testing.T) {
+	if ip, err := addressOf("lo"); err != nil || !ip.Equal(net.IPv4(127, 0, 0, 1)) {
+		t.Errorf("lo = %v, %v", ip, err)
+	}
+	if _, err := addressOf("vvu-absent"); !errors.Is(err, errNoDevice) {
+		t.Errorf("an absent device gives %v", err)
+	}
+}
+
+func testReport() *Report {
+	return &Report{
+		OK: false, Seconds: 12.5, DriverQEMU: "11.1 (here)", AppQEMU: "5.2 (there)", Kernel: "6.1.0", Device: "vvudev",
+		Steps: []Step{
+			{Name: "lease", OK: true, Figure: "10.0.2.15/24", Seconds: 0.16},
+			{Name: "ping", Error: "lost one\nmore", Seconds: 4},
+		},
+		Ports: []PortCounter{{Name: "vvu:0000:00:05.0", RxPackets: 1, RxBytes: 2, TxPackets: 3, TxBytes: 4, Drops: map[string]uint64{"runt": 1, "no_peer": 2}}},
+		Capture: &capture.Summary{
+			Total:  capture.Both{FromApp: capture.Count{Frames: 1, Bytes: 42}},
+			ByKind: map[string]*capture.Both{capture.ARP: {FromApp: capture.Count{Frames: 1, Bytes: 42}}},
+		},
+	}
+}
+
+func TestWriteTable(t *testing.T) {
+	var got strings.Builder
+	if err := testReport().WriteTable(&got); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+kernel 6.1.0; driver VM on QEMU 11.1 (here); app VM on QEMU 5.2 (there); virtio-vhost-user device: vvudev
+
+STEP   RESULT  SECONDS  FIGURE
+lease  ok      0.2      10.0.2.15/24
+ping   FAILED  4.0      lost one
+
+              PORT  RX FRAMES  RX BYTES  TX FRAMES  TX BYTES              DROPS
+  vvu:0000:00:05.0          1         2          3         4  no_peer 2, runt 1
+
+  NIC SIDE  FRAMES FROM APP VM  BYTES  FRAMES TO APP VM  BYTES
+       ARP                   1     42                 0      0
+       all                   1     42                 0      0
+
+FAILED in 12.5 s
+`
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+}
+
+func TestReportAsJSON(t *testing.T) {
+	text, err := json.Marshal(testReport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Report
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(testReport(), &back); diff != "" {
+		t.Errorf("read back (-want +got):\n%s", diff)
+	}
+}
+
+// TestRunReportsAndCleansUpAFailure runs the demo with a QEMU that fails at once.
+func TestRunReportsAndCleansUpAFailure(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	qemu := filepath.Join(dir, "qemu")
+	if err := os.WriteFile(qemu, []byte("#!/bin/sh\necho \"qemu: cannot open the kernel\" >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	release := filepath.Join(dir, "6.1.0-test")
+	if err := os.MkdirAll(filepath.Join(release, "kernel"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"kernel/virtio_pci.ko": "", "kernel/virtio_net.ko": "", "kernel/pktgen.ko": "",
+		"modules.dep": "kernel/virtio_pci.ko:\nkernel/virtio_net.ko:\nkernel/pktgen.ko:\n",
+	} {
+		if err := os.WriteFile(filepath.Join(release, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	modules, err := kmod.Open(release)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := machine.QEMU{Command: []string{qemu}, Version: machine.VfioUser, Origin: "test"}
+	var progress strings.Builder
+	report, err := Run(context.Background(), Config{
+		Tools:  &tools.Tools{QEMU: q, AppQEMU: q, Kernel: "vmlinuz", Modules: modules, Busybox: qemu},
+		Direct: true, Accel: "tcg", SMP: 1, OutDir: filepath.Join(dir, "out"), Progress: &progress,
+	})
+	if !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "cannot open the kernel") {
+		t.Errorf("error = %v", err)
+	}
+	if report.OK || report.Step("images") == nil || !report.Step("images").OK || report.Step("app VM") == nil || report.Step("app VM").OK || report.Step("lease") != nil {
+		t.Errorf("steps = %+v", report.Steps)
+	}
+	if !strings.Contains(progress.String(), "app VM     FAILED: ") {
+		t.Errorf("progress = %s", progress.String())
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "vvudemo-*")); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
