@@ -40,7 +40,9 @@ type Driver struct {
 
 // Argv returns the command line.
 func (d Driver) Argv() []string {
-	args := d.argv(append([]string{"intel_iommu=on", "--"}, d.InitArgs...)...)
+	// no_timer_check: on a loaded machine an emulated timer can be too late for the
+	// kernel's probe, which panics then if interrupts are remapped.
+	args := d.argv(append([]string{"intel_iommu=on", "no_timer_check", "--"}, d.InitArgs...)...)
 	iommu := "intel-iommu,caching-mode=on,intremap=on"
 	if d.VVU == BuiltIn {
 		// The fork's base is too old for "-machine memory-backend", and its extended interrupt mode needs KVM.

@@ -37,7 +37,7 @@ func TestDriverWithVfioUser(t *testing.T) {
 -m 256M
 -kernel vmlinuz
 -initrd initrd
--append console=ttyS0 quiet panic=-1 intel_iommu=on
+-append console=ttyS0 quiet panic=-1 intel_iommu=on no_timer_check
 --
 --vvu 0000:00:05.0
 --nic 0000:00:04.0
