@@ -109,14 +109,7 @@ func (e *Endpoint) Close() error {
 func (e *Endpoint) turn(ctx context.Context) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			fault, ok := r.(interface {
-				error
-				Addr() uintptr
-			})
-			if !ok {
-				panic(r) // a bug, not memory that went away
-			}
-			err = fmt.Errorf("the front-end's memory vanished: %w", fault)
+			err = session.Vanished(r)
 		}
 	}()
 	status := e.device.status()

@@ -155,14 +155,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	}, e.guest, e.log)
 	defer func() {
 		if r := recover(); r != nil {
-			fault, ok := r.(interface {
-				error
-				Addr() uintptr
-			})
-			if !ok {
-				panic(r) // a bug, not memory that went away
-			}
-			err = fmt.Errorf("the front-end's memory vanished: %w", fault)
+			err = session.Vanished(r)
 		}
 		if e := s.Reset(); e != nil {
 			err = errors.Join(err, e)
