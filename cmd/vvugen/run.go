@@ -35,10 +35,12 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	if err != nil {
 		return err
 	}
+	unfollow := func() {}
 	if !o.quiet {
-		defer report.Follow(progress, runner.Progress())()
+		unfollow = report.Follow(progress, runner.Progress())
 	}
 	result, err := runner.Run(ctx, o.cpu)
+	unfollow()
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func join(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("no back-end listens on it after %v; start the back-end first, or add \",server\" if it is the client: %w",
-				cfg.Timeout, err)
+				cfg.Timeout, ctx.Err())
 		case <-time.After(retryEvery):
 		}
 	}

@@ -67,7 +67,9 @@ func JSON(out io.Writer, r Run) error {
 	if r.Plan.Verify {
 		object.Verified = &right
 	}
-	return json.NewEncoder(out).Encode(object)
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(object)
 }
 
 func latencyJSON(h *traffic.Histogram) map[string]float64 {

@@ -73,9 +73,18 @@ func (d *direction) done() uint64 {
 	return d.sink.received
 }
 
+// arrived is done without repetitions.
+func (d *direction) arrived() uint64 {
+	n := d.done()
+	if d.sink != nil {
+		n -= d.sink.order.duplicated
+	}
+	return n
+}
+
 // underWay is the number of frames sent and neither received nor given up.
 func (d *direction) underWay() uint64 {
-	gone := d.done() + d.writtenOff
+	gone := d.arrived() + d.writtenOff
 	if gone >= d.sent() {
 		return 0
 	}
@@ -133,6 +142,7 @@ func (d *direction) check(now int64) error {
 	}
 	moved := d.done()
 	if d.source != nil {
+		d.source.tx.Reap() // send does so only when the window is open
 		moved += d.source.tx.Completed()
 	}
 	if moved != d.idleMark || d.source != nil && d.underWay() == 0 && d.source.tx.Outstanding() == 0 {
@@ -140,8 +150,8 @@ func (d *direction) check(now int64) error {
 		return nil
 	}
 	idle := now - d.idleSince
-	if d.window > 0 && idle > int64(writeOffAfter) {
-		d.writtenOff = d.sent() - min(d.sent(), d.done()) // lost, or the window would stay shut
+	if d.window > 0 && idle > int64(writeOffAfter) && d.source.tx.Outstanding() == 0 {
+		d.writtenOff = d.sent() - min(d.sent(), d.arrived()) // lost; the window would stay shut
 	}
 	if idle > int64(d.plan.Stall) {
 		return d.stalled()
@@ -169,7 +179,7 @@ func (d *direction) drained() bool {
 		return true
 	}
 	if d.sink != nil {
-		return d.sink.received >= d.source.sent
+		return d.arrived() >= d.source.sent
 	}
 	d.source.tx.Reap()
 	return d.source.tx.Outstanding() == 0

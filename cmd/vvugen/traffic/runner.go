@@ -19,8 +19,10 @@ const (
 	// the stop flag; a power of two.
 	checkEvery = 64
 
-	// writeOffAfter is how long frames under way keep a window shut.
-	writeOffAfter = 20 * time.Millisecond
+	// writeOffAfter is how long frames that a back-end has taken, but that do not
+	// come out, keep a window shut. Shorter than the pauses of a back-end that
+	// shares its CPU, it would make the back-end lose frames.
+	writeOffAfter = 500 * time.Millisecond
 )
 
 // Way is one direction of a run. A nil port leaves that end out: nothing is
