@@ -75,7 +75,7 @@ func (d *demo) startDevice(ctx context.Context) (string, error) {
 	var err error
 	d.vvudev, err = d.start(vm.Config{
 		Name: "vvudev", LogPath: d.out("vvudev.log"),
-		Argv: []string{d.Tools.Vvudev, "--vfio-user", d.vfioUserSocket(), "--vhost-user", d.vhostUserSocket(), "--ram", d.ram, "--create-ram", fmt.Sprintf("%dM", appMemoryMiB)},
+		Argv: []string{d.Tools.Vvudev, "--vfio-user", d.vfioUserSocket(), "--vhost-user", d.vhostUserSocket(), "--ram", d.ram.path()},
 	}, true)
 	if err != nil {
 		return "", err
@@ -83,7 +83,7 @@ func (d *demo) startDevice(ctx context.Context) (string, error) {
 	if err := awaitSockets(ctx, d.vvudev, d.vfioUserSocket(), d.vhostUserSocket()); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("listens on both sockets, %d MiB of shared RAM in %s", appMemoryMiB, filepath.Dir(d.ram)), nil
+	return fmt.Sprintf("listens on both sockets, shows the driver VM %d MiB of the app VM's RAM", appMemoryMiB), nil
 }
 
 // awaitSockets waits until all the sockets exist. They are not connected to, because each takes one client.
@@ -136,14 +136,14 @@ func containing(word string) func(string) bool {
 // startApp boots the app VM, for the first time or again, and waits until it obeys commands.
 func (d *demo) startApp(ctx context.Context) (string, error) {
 	boot := machine.Boot{QEMU: d.Tools.AppQEMU, Kernel: d.Tools.Kernel, Initrd: d.appImage(), Accel: d.Accel, SMP: 1, MemoryMiB: appMemoryMiB}
-	v := machine.App{Boot: boot, RAMFile: d.ram, Socket: d.vhostUserSocket(), NetOpts: d.AppNetOpts}
+	v := machine.App{Boot: boot, RAMFile: d.ram.path(), Socket: d.vhostUserSocket(), NetOpts: d.AppNetOpts}
 	if d.Direct {
 		v.Direct = &d.network.backend
 		if d.sessions == 0 {
 			v.Pcap = d.pcap() // that of a restarted machine would replace it
 		}
 	}
-	if err := clearRAM(d.ram); err != nil {
+	if err := d.ram.clear(); err != nil {
 		return "", err
 	}
 	begin := time.Now()

@@ -28,7 +28,7 @@ type demo struct {
 	ending chan struct{}
 
 	run     string // directory of the sockets: short, because a socket's path may have 107 bytes at most
-	ram     string // file that is the app VM's RAM
+	ram     *ram   // of the app VM
 	network *network
 	web     *web
 
@@ -88,7 +88,7 @@ func (d *demo) prepare() error {
 	if d.run, err = socketDir(); err != nil {
 		return err
 	}
-	if d.ram, err = ramFile(d.run, appMemoryMiB<<20); err != nil {
+	if d.ram, err = newRAM(appMemoryMiB << 20); err != nil {
 		return err
 	}
 	if d.network, err = openNetwork(d.TAP); err != nil {
@@ -161,10 +161,8 @@ func (d *demo) close() error {
 	if d.network != nil {
 		errs = append(errs, d.network.Close())
 	}
-	if d.ram != "" {
-		if err := os.Remove(d.ram); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-		}
+	if d.ram != nil {
+		errs = append(errs, d.ram.Close())
 	}
 	if d.run != "" {
 		errs = append(errs, os.RemoveAll(d.run))
