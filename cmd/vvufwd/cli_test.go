@@ -44,11 +44,10 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func TestPortsArePairedInOrder(t *testing.T) {
-	o, err := parseFlags([]string{"--vvu", "5.0", "--nic=0000:00:04.0", "--port", "vhost-user:b.sock,client", "--port=virtio-net:01:00.0"}, false, os.Stderr)
-	if err == nil {
+	if _, err := parseFlags([]string{"--vvu", "5.0", "--nic=0000:00:04.0"}, false, os.Stderr); err == nil {
 		t.Fatal("accepted the address 5.0")
 	}
-	o, err = parseFlags([]string{"--vvu", "00:05.0", "--nic=0000:00:04.0", "--port", "vhost-user:/b.sock,client", "--port=virtio-net:01:00.0"}, false, os.Stderr)
+	o, err := parseFlags([]string{"--vvu", "00:05.0", "--nic=0000:00:04.0", "--port", "vhost-user:/b.sock,client", "--port=virtio-net:01:00.0"}, false, os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,6 @@ type nicRig struct {
 	devRx, devTx     *vring.Device
 	rxKicks, txKicks notifier
 	failures         []string
-	posted           []vring.Chain // receive buffers that the device holds
 }
 
 const rigFeatures = virtio.Version1 | virtio.NetMrgRxbuf | virtio.EventIdx
