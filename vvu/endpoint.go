@@ -137,10 +137,12 @@ func (e *Endpoint) turn(ctx context.Context) (err error) {
 	return nil
 }
 
-// serve handles every message that waits. When the session is over (the device
-// is down) nobody waits for replies any more: the next front-end would get them.
+// serve handles the messages that wait: at most a queue of them, so that a
+// front-end that sends without end keeps nobody from ending Run. After the end of
+// a session these are all, because a device that is down delivers nothing; then
+// nobody waits for replies any more: the next front-end would get them.
 func (e *Endpoint) serve(answer bool) error {
-	for {
+	for range messageQueue {
 		m, ok, err := e.device.messages.receive()
 		if err != nil || !ok {
 			return err
@@ -155,6 +157,7 @@ func (e *Endpoint) serve(answer bool) error {
 			return failed
 		}
 	}
+	return nil
 }
 
 // bounce takes note that the device has dropped the session and makes it ready
