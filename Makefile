@@ -1,12 +1,12 @@
 # make demo    boot both VMs and show traffic both ways
 # make test    everything: unit tests, race detector, linters, fuzz smoke, the two-VM test
-# make build   build/bin/{vvufwd,vvudev,vvudemo}, static and stripped
+# make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen}, static and stripped
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each
 
 GO       ?= go
 BIN      := build/bin
-COMMANDS := vvufwd vvudev vvudemo
+COMMANDS := vvufwd vvudev vvudemo vvugen
 FUZZTIME ?= 5s
 
 # Packages whose memory is shared with a peer are also run without the race

@@ -24,6 +24,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -109,7 +110,12 @@ func newLogger(o *options, w io.Writer) *zap.Logger {
 		cfg.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(cfg)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), o.logLevel))
+	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), o.logLevel)
+	if o.logLevel > zapcore.DebugLevel {
+		// A front-end can make us say the same thing as often as it likes.
+		core = zapcore.NewSamplerWithOptions(core, time.Second, 20, 1000)
+	}
+	return zap.New(core)
 }
 
 // version is the module version or revision that the binary was built from.
