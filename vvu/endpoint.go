@@ -85,10 +85,12 @@ func (e *Endpoint) Run(ctx context.Context) {
 			broken.wait(ctx)
 		default:
 			// What the front-end did wrong costs it the session. vvudev closes its
-			// socket then; QEMU's device leaves it open, and it may go on.
+			// socket then; QEMU's device leaves it open, and it may go on. The next
+			// turn takes what is left of the session out of the queue, unanswered, and
+			// comes up again.
 			e.log.Error("ending the session", zap.Error(err))
+			err = e.flush()
 			e.device.setUp(false)
-			err = e.bounce(ctx)
 		}
 		if err != nil {
 			e.log.Error("the device does not come back", zap.Error(err))
@@ -140,12 +142,18 @@ func (e *Endpoint) turn(ctx context.Context) (err error) {
 // serve handles the messages that wait: at most a queue of them, so that a
 // front-end that sends without end keeps nobody from ending Run. After the end of
 // a session these are all, because a device that is down delivers nothing; then
-// nobody waits for replies any more: the next front-end would get them.
+// nobody waits for replies any more: the next front-end would get them. The error
+// of a message that ends the session is returned when those behind it have got
+// their answers, for a front-end whose socket stays open waits for them.
 func (e *Endpoint) serve(answer bool) error {
+	var over error
 	for range messageQueue {
 		m, ok, err := e.device.messages.receive()
-		if err != nil || !ok {
+		if err != nil {
 			return err
+		}
+		if !ok {
+			break
 		}
 		reply, failed := e.session.Handle(m)
 		if reply != nil && answer {
@@ -153,11 +161,11 @@ func (e *Endpoint) serve(answer bool) error {
 				return err
 			}
 		}
-		if failed != nil {
-			return failed
+		if over == nil {
+			over = failed
 		}
 	}
-	return nil
+	return over
 }
 
 // bounce takes note that the device has dropped the session and makes it ready
@@ -168,19 +176,26 @@ func (e *Endpoint) bounce(ctx context.Context) error {
 		e.connected = false
 		e.log.Info("front-end disconnected")
 	}
-	err := e.session.Bounce()
-	for deadline := time.Now().Add(drainReplies); !e.device.messages.idle(); {
-		if time.Now().After(deadline) {
-			return errors.Join(err, fmt.Errorf("%w: it does not consume replies", errBroken))
-		}
-		time.Sleep(time.Millisecond)
-	}
-	if err := errors.Join(err, e.device.setKickVectors()); err != nil {
+	if err := errors.Join(e.session.Bounce(), e.flush()); err != nil {
 		return err
+	}
+	if err := e.device.setKickVectors(); err != nil {
+		return fmt.Errorf("%w: %w", errBroken, err)
 	}
 	e.bounces.wait(ctx)
 	if ctx.Err() == nil {
 		e.device.setUp(true)
+	}
+	return nil
+}
+
+// flush waits until the device has taken every reply.
+func (e *Endpoint) flush() error {
+	for deadline := time.Now().Add(drainReplies); !e.device.messages.idle(); {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w: it does not consume replies", errBroken)
+		}
+		time.Sleep(time.Millisecond)
 	}
 	return nil
 }
