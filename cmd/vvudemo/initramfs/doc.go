@@ -5,5 +5,5 @@
 // root, and carry no time.
 //
 // No device node is written: every kernel that has no built-in initramfs of its own unpacks a tiny one with
-// /dev/console and /root in it before it unpacks this one.
+// /dev/console in it before it unpacks this one.
 package initramfs
