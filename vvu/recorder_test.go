@@ -41,17 +41,24 @@ func newRecorder(pci PCIDevice) *recorder {
 	return &recorder{PCIDevice: pci, views: map[*byte][]byte{}}
 }
 
-// accesses returns what was recorded since index from.
-func (r *recorder) accesses(from int) []access {
+// accesses returns what was recorded.
+func (r *recorder) accesses() []access {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]access(nil), r.log[from:]...)
+	return append([]access(nil), r.log...)
+}
+
+// forget drops the record so far.
+func (r *recorder) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log = nil
 }
 
 // within returns the recorded accesses to a structure, their offsets relative to it.
 func (r *recorder) within(at virtiopci.Location) []access {
 	var found []access
-	for _, a := range r.accesses(0) {
+	for _, a := range r.accesses() {
 		if a.bar == at.BAR && a.off-at.Offset < at.Length {
 			a.off -= at.Offset
 			found = append(found, a)

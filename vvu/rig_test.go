@@ -182,9 +182,11 @@ func goRun(f func(context.Context)) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// open brings the device up without anybody who serves it.
+// open brings the device up without anybody who serves it. The record of accesses
+// begins here.
 func (r *rig) open() *driver {
 	r.t.Helper()
+	r.pci.forget()
 	dev, err := Open("0000:00:05.0", r.pci, r.alloc)
 	must(r.t, err)
 	endpoint, err := NewEndpoint(dev, r.log)

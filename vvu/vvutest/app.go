@@ -43,7 +43,8 @@ type App struct {
 }
 
 // Boot starts a VM whose monitor connects to the socket at path. Negotiation is
-// left to Connect.
+// left to Connect, and use of the RAM to Start: until Connect returns, a VM before
+// this one may not be known to be gone.
 func Boot(ram *RAM, path string, cfg AppConfig) (*App, error) {
 	if cfg.Features == 0 {
 		cfg.Features = AllFeatures
@@ -66,7 +67,7 @@ func Boot(ram *RAM, path string, cfg AppConfig) (*App, error) {
 				return nil, errors.Join(err, a.Halt())
 			}
 		}
-		if err := (*q).reset(cfg.Features.Has(virtio.EventIdx)); err != nil {
+		if err := (*q).plan(); err != nil {
 			return nil, errors.Join(err, a.Halt())
 		}
 	}
@@ -288,3 +289,11 @@ func (a *App) FallAsleep() error {
 
 // Wake waits for the interrupt of a guest that fell asleep.
 func (a *App) Wake() error { return wait(a.rx.call, Patience) }
+
+// CorruptAvail moves a ring's avail index further ahead than the ring is long.
+func (a *App) CorruptAvail(ring int) {
+	q := []*queue{a.rx, a.tx}[ring]
+	at := q.at + uint64(vring.TableBytes(q.entries)) + 2
+	q.ram.Bytes[at+1] += 0x40
+	a.Kick(ring)
+}

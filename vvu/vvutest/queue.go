@@ -31,12 +31,22 @@ const (
 
 // reset lays the ring out anew, as a guest's driver does after a device reset.
 func (q *queue) reset(eventIdx bool) error {
+	memory := q.ram.Bytes[q.at : q.at+uint64(vring.DriverBytes(q.entries))]
+	clear(memory)
+	return q.layOut(memory, eventIdx)
+}
+
+// plan finds out where the ring will be, without touching memory that a
+// predecessor's back-end may still look at.
+func (q *queue) plan() error {
+	return q.layOut(alignedHeap(vring.DriverBytes(q.entries)), false)
+}
+
+func (q *queue) layOut(memory []byte, eventIdx bool) error {
 	base, err := gpa(q.regions, q.at)
 	if err != nil {
 		return err
 	}
-	memory := q.ram.Bytes[q.at : q.at+uint64(vring.DriverBytes(q.entries))]
-	clear(memory)
 	q.done = 0
 	q.Driver, err = vring.NewDriver(vring.DriverConfig{Size: q.entries, Memory: memory, Base: base, EventIdx: eventIdx})
 	take(q.call)

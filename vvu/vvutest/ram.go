@@ -41,6 +41,10 @@ func NewRAM(t testing.TB) *RAM {
 // Path is a name under which the file can be opened.
 func (r *RAM) Path() string { return fmt.Sprintf("/proc/self/fd/%d", r.FD) }
 
+// Resize changes the size of the file. What lies beyond a smaller one cannot be
+// touched, by anybody; with RAMSize it is there again, zeroed.
+func (r *RAM) Resize(n int64) error { return unix.Ftruncate(r.FD, n) }
+
 // Where an app VM has its memory: below the hole for the VGA window, above it, and
 // above 4 GiB. In the file all lies at its offset, and the front-end has the file
 // mapped as a whole.

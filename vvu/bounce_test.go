@@ -1,0 +1,97 @@
+package vvu
+
+import (
+	"testing"
+	"time"
+
+	"vvufwd/vvu/vhostuser"
+	"vvufwd/vvu/vvutest"
+)
+
+// bounced is a message that the fork does not know: it drops the session, and the
+// front-end notices nothing.
+var bounced = vhostuser.NewRequest(vhostuser.SetVringErr, vhostuser.VringFD{NoFD: true})
+
+// TestBouncesWhileConnecting: QEMU since 7 sends message 14 for each ring. The
+// device drops the session twice, the driver comes back, and what was negotiated
+// is still known.
+func TestBouncesWhileConnecting(t *testing.T) {
+	r := newForkRig(t, vvutest.ForkConfig{})
+	r.up()
+	app := r.boot(vvutest.AppConfig{Style: vhostuser.QEMU})
+	must(t, app.Connect())
+	must(t, app.Settle())
+	if n := r.fork.Raised(); n != 3 {
+		t.Errorf("the driver came up %d times, want 3: at first, and after each of two messages 14", n)
+	}
+	must(t, app.Start())
+	r.exchange(app, 6)
+	if n := r.fork.Raised(); n != 3 {
+		t.Errorf("the driver came up %d times, the start of the rings is no reason for it", n)
+	}
+	r.checkStop(app)
+}
+
+// TestBounceWhileRunning takes the kicks, calls and vectors of running rings away.
+// When the guest starts its device anew all is well, and positions were kept.
+func TestBounceWhileRunning(t *testing.T) {
+	r := newForkRig(t, vvutest.ForkConfig{})
+	r.up()
+	app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
+	for range 3 {
+		r.exchange(app, 4)
+		must(t, app.Conn.WriteMessage(bounced))
+		must(t, app.Settle())
+		for ring := range 2 {
+			if r.fork.HasKick(ring) {
+				t.Fatalf("the device still has the kick of ring %d", ring)
+			}
+			if v := r.fork.RingVector(ring); v != vectorFirstKick+uint16(ring) {
+				t.Errorf("kicks of ring %d go to vector %d after a bounce", ring, v)
+			}
+		}
+		if n := r.pci.mapped(); n != 0 {
+			t.Errorf("%d regions are mapped after a bounce", n)
+		}
+		r.checkStop(app)
+		must(t, app.Start())
+	}
+	r.exchange(app, 4)
+}
+
+// TestKicksAfterBounce: the vectors that a bounce cost are set again, so that a
+// kick wakes a sleeping loop at once and not by its own timer.
+func TestKicksAfterBounce(t *testing.T) {
+	r := newForkRig(t, vvutest.ForkConfig{})
+	r.upGated() // its forwarder leaves the eventfds alone
+	app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
+	must(t, app.Conn.WriteMessage(bounced))
+	_, err := app.Stop()
+	must(t, err)
+	must(t, app.Start())
+	for ring := range 2 {
+		app.Kick(ring)
+		awaitVector(t, r, "kicks", vectorFirstKick+ring)
+	}
+}
+
+// TestEndlessBounces: a front-end that bounces for ever is answered more and more
+// slowly, and does not keep the driver from ending.
+func TestEndlessBounces(t *testing.T) {
+	r := newForkRig(t, vvutest.ForkConfig{})
+	r.up()
+	app := r.boot(vvutest.AppConfig{Style: vhostuser.QEMU})
+	for range 40 {
+		must(t, app.Conn.WriteMessage(bounced))
+	}
+	time.Sleep(500 * time.Millisecond)
+	// Eight at once, then after 10, 20, 40, 80, 160 and 320 ms.
+	if n := r.fork.Raised(); n < 1+backoffFree || n > 1+backoffFree+6 {
+		t.Errorf("the driver came up %d times within half a second", n)
+	}
+	began := time.Now()
+	r.down()
+	if took := time.Since(began); took > 300*time.Millisecond {
+		t.Errorf("the driver took %v to end", took)
+	}
+}

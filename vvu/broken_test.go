@@ -1,0 +1,112 @@
+package vvu
+
+import (
+	"testing"
+	"time"
+
+	"vvufwd/vvu/vhostuser"
+	"vvufwd/vvu/vvutest"
+)
+
+// breakDevice makes the device ask for a reset: an undefined bit in the status is
+// what no device stands (contract 2.1).
+func (r *rig) breakDevice() {
+	r.t.Helper()
+	at := r.driver.device.caps.Device
+	bar, err := r.pci.PCIDevice.BAR(at.BAR)
+	must(r.t, err)
+	bar.Store32(at.Offset+cfgStatus, 1<<5)
+}
+
+// awaitRestart waits for the nth restart of the device to be complete. What a
+// front-end sends before may be lost with the broken device.
+func (r *rig) awaitRestart(n int) {
+	r.t.Helper()
+	eventually(r.t, "the restart of the device", func() bool {
+		done := r.logs.FilterMessage("restarting the device").Len()
+		if done > n {
+			r.t.Fatalf("the device was restarted %d times, want %d", done, n)
+		}
+		return done == n && !r.driver.device.needsReset() && r.driver.device.status()&statusDriverUp != 0
+	})
+}
+
+// TestBrokenDevice: a device that asks for a reset gets one, and works again.
+func TestBrokenDevice(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *rig) {
+		r.expect("restarting the device")
+		r.up()
+		r.breakDevice() // while nobody is there
+		r.awaitRestart(1)
+		app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
+		r.exchange(app, 3)
+		for i := range 3 {
+			r.breakDevice()
+			r.awaitRestart(2 + i)
+			if r.fork != nil {
+				// The front-end has noticed nothing; its guest restarts its device.
+				_, err := app.Stop()
+				must(t, err)
+				must(t, app.Start())
+			} else {
+				must(t, app.Halt())
+				app = r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
+			}
+			r.exchange(app, 3)
+		}
+	})
+}
+
+// TestBrokenRing: a device that completes what was never offered is restarted.
+func TestBrokenRing(t *testing.T) {
+	r := newForkRig(t, vvutest.ForkConfig{})
+	r.expect("restarting the device")
+	r.up()
+	app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
+	for i := range 3 {
+		r.exchange(app, 2)
+		r.fork.BreakRing()
+		r.awaitRestart(i + 1)
+		_, err := app.Stop()
+		must(t, err)
+		must(t, app.Start())
+	}
+	r.exchange(app, 2)
+}
+
+// TestDeviceThatStaysBroken is restarted again and again, but not as fast as the
+// driver can, and does not keep the driver from ending.
+func TestDeviceThatStaysBroken(t *testing.T) {
+	r := newForkRig(t, vvutest.ForkConfig{})
+	r.expect("restarting the device")
+	d := r.up()
+	stop := goRun(breaker(r))
+	time.Sleep(500 * time.Millisecond)
+	stop()
+	n := r.logs.FilterMessage("restarting the device").Len()
+	if n < backoffFree || n > backoffFree+7 {
+		t.Errorf("the device was restarted %d times within half a second", n)
+	}
+	eventually(t, "the last restart", func() bool { return r.fork.DriverOK() && d.device.status() == statusDriverUp })
+	r.exchange(r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld}), 2)
+}
+
+// TestRepliesThatStay: a device that does not consume the replies to a front-end
+// that is gone is restarted, for they would reach the next.
+func TestRepliesThatStay(t *testing.T) {
+	r := newForkRig(t, vvutest.ForkConfig{})
+	r.expect("restarting the device")
+	r.up()
+	app := r.boot(vvutest.AppConfig{Style: vhostuser.QEMUOld})
+	must(t, app.Settle())
+	r.fork.HoldReplies()
+	must(t, app.Conn.WriteMessage(vhostuser.NewRequest(vhostuser.GetFeatures, nil)))
+	eventually(t, "the reply", func() bool { return r.fork.QueuedReplies() == 1 })
+	must(t, app.Halt())
+	next := r.boot(vvutest.AppConfig{Style: vhostuser.QEMUOld})
+	eventually(t, "the restart", func() bool { return r.logs.FilterMessage("restarting the device").Len() == 1 })
+	r.fork.ReleaseReplies()
+	must(t, next.Connect())
+	must(t, next.Start())
+	r.exchange(next, 2)
+}
