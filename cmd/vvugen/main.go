@@ -28,9 +28,12 @@
 // frame. With --payload full every byte is written.
 //
 // With --verify every frame's number, headers, length and payload are checked;
-// the exit status is 1 if anything is wrong or missing. No more frames are then
-// under way than the receive ring holds, so that a back-end has no reason to drop
-// any. Without it the receiver counts frames and does not look into them.
+// the exit status is 1 if anything is wrong or missing. Without it the receiver
+// counts frames and does not look into them.
+//
+// No more frames are under way than the receive ring holds, so that a back-end has
+// no reason to drop any; --window 0 lifts that. Before it counts anything, vvugen
+// sends a few probes until they come out: back-ends take a while to open.
 //
 // With --latency each frame carries the time at which it was sent. Use --rate as
 // well: at full load one measures the length of the queues.

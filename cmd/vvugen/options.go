@@ -62,7 +62,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.StringVar(&o.payload, "payload", "headers", "`WHAT` to write of each frame: headers (first 64 bytes) or full")
 	f.IntVar(&o.burst, "burst", 32, "send up to `N` frames at once")
 	f.IntVar(&o.queueSize, "queue-size", 256, "`ENTRIES` of each ring, a power of two")
-	f.IntVar(&o.window, "window", windowOfRing, "at most `N` frames under way, 0 for no limit (default: as many as the receive ring holds with --verify, else no limit)")
+	f.IntVar(&o.window, "window", windowOfRing, "at most `N` frames under way, 0 for no limit (default: as many as the receive ring holds)")
 	f.DurationVar(&o.duration, "duration", 0, "send for `TIME` (default 2s unless --count)")
 	f.Uint64Var(&o.count, "count", 0, "send `N` frames per direction")
 	f.Float64Var(&o.rate, "rate", 0, "send `PPS` frames per second and direction (default: as many as possible)")
@@ -139,10 +139,7 @@ const drainTime = 300 * time.Millisecond
 func (o *options) plan(ringFrames int) traffic.Plan {
 	window := o.window
 	if window == windowOfRing {
-		window = 0
-		if o.verify {
-			window = ringFrames
-		}
+		window = ringFrames
 	}
 	return traffic.Plan{
 		Size: o.size, Full: o.payload == "full", Burst: o.burst,

@@ -19,8 +19,7 @@ type Backend struct {
 	quit chan struct{}
 	wg   sync.WaitGroup
 
-	taken uint64 // frames from the first socket
-	held  []byte // a delayed frame, empty if there is none
+	held []byte // a delayed frame, empty if there is none
 
 	chain  vring.Chain // scratch of pump; tests count allocations
 	chains []vring.Chain

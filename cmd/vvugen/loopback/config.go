@@ -35,7 +35,7 @@ type Config struct {
 	Dial     bool     // connect to the sockets instead of listening on them
 	Features virtio.Features
 	Mode     Mode
-	Tamper   func(n uint64) Action // for frame n taken from the first socket; nil delivers all
+	Tamper   func(n uint64) Action // for frame number n from the first socket; nil delivers all
 	Shuffle  bool                  // complete buffers in an order of our own
 }
 

@@ -10,6 +10,9 @@ import (
 // burst is how many frames one round moves, at most.
 const burst = 64
 
+// sequenceAt is where a frame of vvugen has its number.
+const sequenceAt = 48
+
 // round moves frames in all directions and reports whether there were any.
 func (b *Backend) round() bool {
 	switch b.cfg.Mode {
@@ -64,8 +67,7 @@ func (b *Backend) pump(from, to *side) bool {
 func (b *Backend) carry(packet []byte, tampered bool, to *side) {
 	action := Deliver
 	if tampered && b.cfg.Tamper != nil {
-		action = b.cfg.Tamper(b.taken)
-		b.taken++
+		action = b.cfg.Tamper(binary.LittleEndian.Uint64(packet[virtionet.HeaderLen+sequenceAt:]))
 	}
 	frame := packet[virtionet.HeaderLen:]
 	switch action {
@@ -79,7 +81,7 @@ func (b *Backend) carry(packet []byte, tampered bool, to *side) {
 	case Corrupt:
 		packet[len(packet)-1] ^= 0x40
 	case Restamp:
-		frame[48] ^= 1
+		frame[sequenceAt] ^= 1
 	case Truncate:
 		packet = packet[:len(packet)-1]
 	case Reheader:

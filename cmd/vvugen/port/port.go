@@ -77,6 +77,7 @@ func (p *Port) open(ctx context.Context) (err error) {
 		return err
 	}
 	p.Rx.Return()
+	p.Rx.Settle()
 	return nil
 }
 

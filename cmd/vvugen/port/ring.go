@@ -24,8 +24,8 @@ const (
 // us look for the slot among those it holds and swap, which at the same time is
 // the check that it holds it.
 //
-// One goroutine owns it. Only sync/atomic is needed: avail.flags is ours, so
-// avail.idx can be published with its whole word.
+// One goroutine owns it. avail.flags is ours, so avail.idx is published with its
+// whole word.
 type ring struct {
 	shared sharedRing
 	order  []uint16
@@ -35,7 +35,8 @@ type ring struct {
 	published uint16 // avail.idx as the device sees it
 	nextUsed  uint16 // position of the next completion
 	seenUsed  uint16 // used.idx as of the last look
-	kickedAt  uint16 // avail.idx at the last decision on a kick
+	kickedAt  uint16 // avail.idx up to which the device's wish for a kick is settled
+	checkedAt uint16 // avail.idx at the last mustKick
 
 	writable  uint32 // bytes a device may write into a buffer; 0: it reads them
 	flags     uint32 // our avail.flags
@@ -110,22 +111,46 @@ func (r *ring) next() (slot uint16) {
 	return slot
 }
 
-// publish shows all offered slots to the device. The store is a release and, on
-// amd64 and arm64, ordered with the later load in needKick.
+// publish shows all offered slots to the device.
 func (r *ring) publish() {
-	atomic.StoreUint32(r.shared.availWord, r.flags|uint32(r.nextAvail)<<16)
+	storeRelease(r.shared.availWord, r.availWord())
 	r.published = r.nextAvail
 }
 
-// needKick says, after publish, whether the device wants to be notified.
+func (r *ring) availWord() uint32 { return r.flags | uint32(r.nextAvail)<<16 }
+
+// needKick says, after publish, whether the device wants to be notified. Its "no"
+// can be out of date: the device may have fallen asleep while our store was on
+// its way. mustKick, called now and then, sees to that.
 func (r *ring) needKick() bool {
 	if !r.eventIdx {
 		return atomic.LoadUint32(r.shared.usedWord)&noNotify == 0
 	}
-	event := uint16(atomic.LoadUint32(r.shared.availEvent))
-	old := r.kickedAt
+	if !r.crossed() {
+		return false // kickedAt stays: mustKick looks at these slots again
+	}
 	r.kickedAt = r.published
-	return r.published-event-1 < r.published-old
+	return true
+}
+
+// mustKick is needKick with a fence (2.7.13.4.1): its "no" is final for all that
+// has been published.
+func (r *ring) mustKick() bool {
+	if r.checkedAt == r.published {
+		return false
+	}
+	r.checkedAt = r.published
+	// Storing the word again, now as an atomic operation, orders the store before
+	// the load in needKick on amd64 and arm64.
+	atomic.StoreUint32(r.shared.availWord, r.flags|uint32(r.published)<<16)
+	need := r.needKick()
+	r.kickedAt = r.published
+	return need
+}
+
+func (r *ring) crossed() bool {
+	event := uint16(atomic.LoadUint32(r.shared.availEvent))
+	return r.published-event-1 < r.published-r.kickedAt
 }
 
 // look loads used.idx (acquire) and returns how many slots can be taken.

@@ -8,7 +8,8 @@ const maxBuffers = 64
 
 // Rx is the receive queue of a port (ring 0). One goroutine owns it.
 //
-// A burst is: Look, then Count or Receive, then Return.
+// A burst is: Look, then Count or Receive, then Return. Settle is due within
+// microseconds to milliseconds of a Return.
 type Rx struct {
 	ring    ring
 	buffers []byte // of all slots, headers included
@@ -49,6 +50,16 @@ func (r *Rx) Count(limit int) (frames, bytes uint64) {
 		bytes += uint64(n - Header)
 	}
 	return frames, bytes
+}
+
+// Discard takes all buffers that Look saw and returns how many.
+func (r *Rx) Discard() (buffers int) {
+	for {
+		if _, _, ok := r.ring.take(); !ok {
+			return buffers
+		}
+		buffers++
+	}
 }
 
 // Receive takes the next frame that Look saw. It returns false if there is none,
@@ -118,6 +129,15 @@ func (r *Rx) Return() {
 	}
 	q.publish()
 	if q.needKick() {
+		r.kicks++
+		notify(r.kick)
+	}
+}
+
+// Settle makes sure that a device which fell asleep at the wrong moment hears of
+// the buffers that Return has given it. Call it every now and then.
+func (r *Rx) Settle() {
+	if r.ring.mustKick() {
 		r.kicks++
 		notify(r.kick)
 	}

@@ -4,8 +4,8 @@ import "golang.org/x/sys/unix"
 
 // Tx is the transmit queue of a port (ring 1). One goroutine owns it.
 //
-// A burst is: Room, then Next as often as wanted, each frame written before the
-// next call, then Flush.
+// A burst is: Room, then Next as often as wanted, each frame written before
+// Flush. Settle is due within microseconds to milliseconds of a Flush.
 type Tx struct {
 	ring    ring
 	buffers []byte // of all slots, headers included
@@ -71,6 +71,15 @@ func (t *Tx) Flush() {
 	}
 	t.ring.publish()
 	if t.ring.needKick() {
+		t.kicks++
+		notify(t.kick)
+	}
+}
+
+// Settle makes sure that a device which fell asleep at the wrong moment hears of
+// what Flush has shown. Call it every now and then.
+func (t *Tx) Settle() {
+	if t.ring.mustKick() {
 		t.kicks++
 		notify(t.kick)
 	}

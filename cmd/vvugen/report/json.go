@@ -20,6 +20,7 @@ type runJSON struct {
 	HugePages   bool            `json:"huge_pages"`
 	CPU         *int            `json:"cpu"`
 	DurationSec float64         `json:"duration_s"`
+	IdleRounds  float64         `json:"idle_rounds"`
 	Mpps        float64         `json:"mpps"`
 	Gbps        float64         `json:"gbps"`
 	Verified    *bool           `json:"verified"`
@@ -44,7 +45,7 @@ func JSON(out io.Writer, r Run) error {
 	object := runJSON{
 		FrameBytes: r.Plan.Size, Payload: r.payload(), Burst: r.Plan.Burst, QueueSize: r.QueueSize,
 		Window: r.Plan.Window, RatePPS: r.Plan.Rate, Features: r.Features.String(), HugePages: r.HugePages,
-		DurationSec: result.Elapsed.Seconds(),
+		DurationSec: result.Elapsed.Seconds(), IdleRounds: result.Idle,
 	}
 	if result.CPU >= 0 {
 		object.CPU = &result.CPU

@@ -17,6 +17,9 @@ type direction struct {
 	plan     *Plan
 	window   uint64 // frames that may be under way; 0: no limit
 
+	probed      int    // probes that have come out
+	takenBefore uint64 // frames that the back-end had taken when sending began
+
 	writtenOff uint64 // frames no longer counted as under way
 	idleMark   uint64 // done() as of the last change
 	idleSince  int64  // when it changed
@@ -39,7 +42,10 @@ func (p *Progress) Sent() uint64 { return p.sent.Load() }
 func (p *Progress) Received() uint64 { return p.received.Load() }
 
 func newDirection(from, to *port.Port, stream uint8, plan *Plan, pat *pattern, c clock) *direction {
-	d := &direction{from: from, to: to, plan: plan, window: uint64(plan.Window)}
+	d := &direction{from: from, to: to, plan: plan}
+	if from != nil && to != nil {
+		d.window = uint64(plan.Window)
+	}
 	if from != nil {
 		d.source = newSource(&from.Tx, stream, plan, pat, c)
 	}
@@ -68,7 +74,7 @@ func (d *direction) sent() uint64 {
 // done is the number of frames that have come out at the other end.
 func (d *direction) done() uint64 {
 	if d.sink == nil {
-		return d.source.tx.Completed()
+		return d.source.tx.Completed() - d.takenBefore
 	}
 	return d.sink.received
 }
@@ -97,13 +103,21 @@ func (d *direction) finished() bool {
 	return d.source == nil || d.plan.Count > 0 && d.source.sent >= d.plan.Count
 }
 
-// send sends what is due at time t since sending began.
-func (d *direction) send(t int64) {
+// send sends what is due at time t since sending began, and reports whether that
+// was anything.
+func (d *direction) send(t int64) bool {
 	if d.source == nil {
-		return
+		return false
 	}
 	want := uint64(d.plan.Burst)
 	sent := d.source.sent
+	if d.window > 0 {
+		// Whole bursts only, see source.send; small windows have small bursts.
+		want = min(want, max(d.window/4, 1))
+		if d.underWay()+want > d.window {
+			return false
+		}
+	}
 	if d.plan.Count > 0 {
 		want = min(want, d.plan.Count-sent)
 	}
@@ -111,20 +125,12 @@ func (d *direction) send(t int64) {
 		due := uint64(d.plan.Rate * float64(t) / 1e9)
 		want = min(want, due-min(due, sent))
 	}
-	if d.window > 0 {
-		want = min(want, d.window-min(d.window, d.underWay()))
-	}
-	if want > 0 {
-		d.source.send(int(want))
-	}
+	return want > 0 && d.source.send(int(want)) > 0
 }
 
-// receive takes what has arrived.
-func (d *direction) receive() {
-	if d.sink != nil {
-		bound := d.sent()
-		d.sink.receive(bound)
-	}
+// receive takes what has arrived, and reports whether that was anything.
+func (d *direction) receive() bool {
+	return d.sink != nil && d.sink.receive(d.sent()) > 0
 }
 
 // check publishes progress and returns an error if a port is of no use any
@@ -141,7 +147,11 @@ func (d *direction) check(now int64) error {
 		}
 	}
 	moved := d.done()
+	if d.sink != nil {
+		d.to.Rx.Settle()
+	}
 	if d.source != nil {
+		d.from.Tx.Settle()
 		d.source.tx.Reap() // send does so only when the window is open
 		moved += d.source.tx.Completed()
 	}
@@ -169,8 +179,7 @@ func (d *direction) stalled() error {
 		return fmt.Errorf("port %s: the back-end has taken no frame for %v; is it forwarding?",
 			d.from.Socket(), d.plan.Stall)
 	}
-	return fmt.Errorf("%s: the back-end takes frames but none has come out for %v; does it forward between these two sockets?",
-		d.name, d.plan.Stall)
+	return notForwarding(d)
 }
 
 // drained reports whether nothing is under way any more.

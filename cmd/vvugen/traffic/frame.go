@@ -10,6 +10,7 @@ import (
 const (
 	offIPv4     = 14
 	offUDP      = 34
+	offTag      = 40 // UDP checksum and magic
 	offMagic    = 42
 	offCheck    = 44
 	offSequence = 48
@@ -66,15 +67,21 @@ func ipChecksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// setFlow writes the flow of a sequence number.
-func (h *header) setFlow(sequence uint64) {
-	binary.BigEndian.PutUint16(h[offUDP:], flowPort+uint16(sequence%flows))
+// setFlow makes the frame one of a flow, taken modulo the number of flows.
+func (h *header) setFlow(flow int) {
+	binary.BigEndian.PutUint16(h[offUDP:], flowPort+uint16(flow%flows))
 }
 
-// seal writes the fields that differ from frame to frame.
-func (h *header) seal(sequence uint64, stamp int64, size int, payload uint32) {
-	h.setFlow(sequence)
-	binary.LittleEndian.PutUint32(h[offCheck:], check(sequence, stamp, size, payload))
+func (h *header) flow() int { return int(binary.BigEndian.Uint16(h[offUDP:])) - flowPort }
+
+// tag is what seal needs to know of a header: its bytes from offTag to offCheck.
+func (h *header) tag() uint64 { return uint64(binary.LittleEndian.Uint32(h[offTag:])) }
+
+// seal writes the fields that differ from frame to frame, in as few stores as
+// possible: each may have to wait in a store buffer for the frame's cache line.
+// It reads nothing of the frame, which would wait as well.
+func (h *header) seal(tag, sequence uint64, stamp int64, check uint32) {
+	binary.LittleEndian.PutUint64(h[offTag:], tag|uint64(check)<<32)
 	binary.LittleEndian.PutUint64(h[offSequence:], sequence)
 	binary.LittleEndian.PutUint64(h[offStamp:], uint64(stamp))
 }
@@ -83,9 +90,12 @@ func (h *header) sequence() uint64 { return binary.LittleEndian.Uint64(h[offSequ
 func (h *header) stamp() int64     { return int64(binary.LittleEndian.Uint64(h[offStamp:])) }
 func (h *header) check() uint32    { return binary.LittleEndian.Uint32(h[offCheck:]) }
 
-// check mixes what must arrive unchanged into 32 bits. It guards against faults,
-// not against malice.
-func check(sequence uint64, stamp int64, size int, payload uint32) uint32 {
+// check mixes what must arrive unchanged into 32 bits; content is what content
+// returned. It guards against faults, not against malice.
+func check(sequence uint64, stamp int64, size int, content uint32) uint32 {
 	x := (sequence^0x9e3779b97f4a7c15)*0xbf58476d1ce4e5b9 ^ uint64(stamp)*0x94d049bb133111eb ^ uint64(size)<<40
-	return uint32(x>>32) ^ uint32(x) ^ payload
+	return uint32(x>>32) ^ uint32(x) ^ content
 }
+
+// content mixes the checksum of a payload with the flow.
+func content(flow int, payload uint32) uint32 { return payload ^ uint32(flow+1)*0x9e3779b1 }

@@ -12,7 +12,8 @@ func TestFrameDecodes(t *testing.T) {
 	for _, size := range []int{64, 65, 1518, 9000} {
 		frame := make([]byte, size)
 		h := newHeader(3, size)
-		h.seal(130, 42, size, 0)
+		h.setFlow(130)
+		h.seal(h.tag(), 130, 42, 0)
 		copy(frame, h[:])
 		p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
 		if p.ErrorLayer() != nil {
@@ -49,6 +50,13 @@ func TestCheckCovers(t *testing.T) {
 		}
 		if check(seq, stamp^1<<bit, size, sum) == want {
 			t.Errorf("bit %d of the stamp is not covered", bit)
+		}
+	}
+	for a := range flows {
+		for b := range a {
+			if content(a, sum) == content(b, sum) {
+				t.Errorf("flows %d and %d mix alike", a, b)
+			}
 		}
 	}
 	for bit := range 16 {

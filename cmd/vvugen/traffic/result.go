@@ -6,6 +6,7 @@ import "time"
 type Result struct {
 	Elapsed    time.Duration // from the first to the last moment of sending
 	CPU        int           // that the loop was pinned to, -1 if none
+	Idle       float64       // share of rounds that waited for the back-end; near 0 the generator is the limit
 	Directions []DirectionResult
 }
 

@@ -37,7 +37,8 @@ type Runner struct {
 	clock clock
 	stop  atomic.Bool
 	round uint64
-	begun int64 // clock at the start of sending
+	idle  uint64 // rounds in which nothing could be sent and nothing had come
+	begun int64  // clock at the start of sending
 }
 
 // NewRunner prepares a run, filling the ports' buffers.
@@ -106,6 +107,9 @@ func (r *Runner) run(ctx context.Context) (Result, error) {
 	unhook := context.AfterFunc(ctx, func() { r.stop.Store(true) })
 	defer unhook()
 
+	if err := r.settle(); err != nil {
+		return Result{}, err
+	}
 	r.begin()
 	err := r.send()
 	elapsed := r.clock.now() - r.begun
@@ -116,7 +120,7 @@ func (r *Runner) run(ctx context.Context) (Result, error) {
 	if err == nil {
 		err = r.drain()
 	}
-	result := Result{Elapsed: time.Duration(max(elapsed, 1))}
+	result := Result{Elapsed: time.Duration(max(elapsed, 1)), Idle: float64(r.idle) / float64(max(r.round, 1))}
 	for i, d := range r.dirs {
 		result.Directions = append(result.Directions, d.result(frames[i], bytes[i]))
 	}
@@ -148,9 +152,13 @@ func (r *Runner) step() (more bool, err error) {
 	if look || r.plan.Rate > 0 {
 		now = r.clock.now()
 	}
+	busy := false
 	for _, d := range r.dirs {
-		d.send(now - r.begun)
-		d.receive()
+		busy = d.send(now-r.begun) || busy
+		busy = d.receive() || busy
+	}
+	if !busy {
+		r.idle++
 	}
 	if look {
 		return r.look(now)

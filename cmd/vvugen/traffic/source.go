@@ -10,28 +10,41 @@ type source struct {
 	pattern *pattern
 	plan    *Plan
 
-	sent     uint64
-	slotSums []uint32 // checksum of the payload that was put into each buffer
+	sent  uint64
+	slots []slotContent // what was put into each buffer
+	tag   uint64
 }
 
-// newSource fills all of the port's buffers, so that writing headers suffices
-// afterwards.
+// slotContent is what goes into the check of a buffer's frames.
+type slotContent struct {
+	flow int
+	mix  uint32 // content of the flow and the payload that the buffer was filled with
+}
+
+// newSource fills all of the port's buffers, so that writing the variable fields
+// suffices afterwards. Each buffer belongs to a flow.
 func newSource(tx *port.Tx, stream uint8, plan *Plan, pat *pattern, c clock) *source {
 	s := &source{
 		tx: tx, clock: c, header: newHeader(stream, plan.Size), pattern: pat, plan: plan,
-		slotSums: make([]uint32, tx.Size()),
+		slots: make([]slotContent, tx.Size()),
 	}
+	s.tag = s.header.tag()
 	tx.Each(func(slot int, frame []byte) {
+		s.header.setFlow(slot)
+		copy(frame, s.header[:])
 		copy(frame[offPayload:], pat.window(slot))
-		s.slotSums[slot] = pat.sums[slot%phases]
+		flow := s.header.flow()
+		s.slots[slot] = slotContent{flow, content(flow, pat.sums[slot%phases])}
 	})
 	return s
 }
 
-// send sends up to want frames and returns how many.
+// send sends want frames, or none if there is no room for all of them: a ring
+// that is nearly full would have both sides trade frames one by one, and cache
+// lines with them. It returns how many.
 func (s *source) send(want int) int {
 	n := s.tx.Room(want)
-	if n <= 0 {
+	if n < want {
 		return 0
 	}
 	var stamp int64
@@ -47,28 +60,30 @@ func (s *source) send(want int) int {
 	return n
 }
 
-// writeHeaders writes the first 64 bytes of n frames: one cache line each.
+// writeHeaders dirties the first 64 bytes of n frames: one cache line each.
 func (s *source) writeHeaders(n int, stamp int64) {
-	size := s.plan.Size
+	sequence, size := s.sent, s.plan.Size
 	for range n {
 		slot, frame := s.tx.Next()
-		h := (*header)(frame)
-		*h = s.header
-		h.seal(s.sent, stamp, size, s.slotSums[slot])
-		s.sent++
+		(*header)(frame).seal(s.tag, sequence, stamp, check(sequence, stamp, size, s.slots[slot].mix))
+		sequence++
 	}
+	s.sent = sequence
 }
 
 // writeFull writes every byte of n frames.
 func (s *source) writeFull(n int, stamp int64) {
-	size := s.plan.Size
+	sequence, size := s.sent, s.plan.Size
 	for range n {
-		phase := int(s.sent % phases)
-		_, frame := s.tx.Next()
+		phase := int(sequence % phases)
+		slot, frame := s.tx.Next()
+		flow := s.slots[slot].flow
 		h := (*header)(frame)
 		*h = s.header
-		h.seal(s.sent, stamp, size, s.pattern.sums[phase])
+		h.setFlow(flow)
+		h.seal(s.tag, sequence, stamp, check(sequence, stamp, size, content(flow, s.pattern.sums[phase])))
 		copy(frame[offPayload:], s.pattern.window(phase))
-		s.sent++
+		sequence++
 	}
+	s.sent = sequence
 }

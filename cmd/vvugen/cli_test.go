@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"vvufwd/cmd/vvugen/loopback"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"vvugen":  main,
+		"backend": backendMain,
+	})
+}
+
+// backendMain is a back-end for scripts: backend MODE FAULT SOCKET…, where FAULT
+// is what happens to every 1000th frame. It serves until it is interrupted.
+func backendMain() {
+	modes := map[string]loopback.Mode{"forward": loopback.Forward, "discard": loopback.Discard, "source": loopback.Source, "idle": loopback.Idle}
+	faults := map[string]loopback.Action{"none": loopback.Deliver, "drop": loopback.Drop, "corrupt": loopback.Corrupt, "duplicate": loopback.Duplicate}
+	mode, fault := modes[os.Args[1]], faults[os.Args[2]]
+	b, err := loopback.Start(loopback.Config{
+		Sockets: os.Args[3:], Features: loopback.AllFeatures, Mode: mode,
+		Tamper: func(n uint64) loopback.Action {
+			if n < 1<<63 && n%1000 == 999 { // not the probes
+				return fault
+			}
+			return loopback.Deliver
+		},
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt)
+	<-interrupted
+	b.Close()
+}
+
+// TestCLI plays command lines and checks what they print and their exit status.
+// exitcode runs a command and compares its exit status, which exec does not tell.
+func TestCLI(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exitcode": exitCode},
+	})
+}
+
+func exitCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exitcode CODE command…")
+	}
+	got := "0"
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		got = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if got != args[0] {
+		ts.Fatalf("exit status %s, want %s", got, args[0])
+	}
+}
