@@ -147,7 +147,9 @@ func TestVerifyFindsFaults(t *testing.T) {
 				return loopback.Deliver
 			}
 			b := newBench(t, 2, loopback.Config{Tamper: tamper}, port.Config{FrameSize: 300, Features: virtio.NetMrgRxbuf})
-			d := run(t, verifyPlan(b, 300, count), b.bothWays())
+			plan := verifyPlan(b, 300, count)
+			plan.Window /= 2 // room in the receive ring for repetitions, which would cost other frames their place
+			d := run(t, plan, b.bothWays())
 			for k := range kinds {
 				if got := d.Directions[0].Faults[k].Count; got != tc.want[k] {
 					t.Errorf("%d %v, want %d", got, k, tc.want[k])
