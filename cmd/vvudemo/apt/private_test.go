@@ -13,12 +13,12 @@ import (
 func TestAcquireSettings(t *testing.T) {
 	dump := `APT::Update::Post-Invoke:: "rm -f /var/cache/apt/*.bin";
 Acquire "";
-Acquire::http::Proxy "http://proxy.example.org:3128";
+Acquire::http::Proxy "http://cache.example.org:3128";
 Acquire::IndexTargets::deb::DEP-11::MetaKey "x";
 Acquire::Languages:: "de";
 Dir::State "var/lib/apt";
 `
-	want := "Acquire::http::Proxy \"http://proxy.example.org:3128\";\n"
+	want := "Acquire::http::Proxy \"http://cache.example.org:3128\";\n"
 	if diff := cmp.Diff(want, acquireSettings(dump)); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
 	}
