@@ -26,6 +26,7 @@ type Endpoint struct {
 	wake      int // eventfd by which the end of ctx interrupts a wait
 	connected bool
 	bounces   backoff
+	restarts  backoff
 }
 
 // offeredProtocol are the protocol features that we can serve. The device lets
@@ -69,35 +70,43 @@ func (e *Endpoint) Run(ctx context.Context) {
 	defer stop()
 	e.device.setUp(true)
 	e.log.Info("ready for a front-end")
-	broken := backoff{}
 	for ctx.Err() == nil {
 		err := e.turn(ctx)
 		switch {
 		case err == nil:
 			continue
 		case errors.Is(err, errBroken):
-			e.log.Error("restarting the device", zap.Error(err))
-			err = errors.Join(e.session.Reset(), e.device.start())
-			e.connected = false
-			if err == nil {
-				e.device.setUp(true)
-			}
-			broken.wait(ctx)
+			e.restart(ctx, err)
 		default:
 			// What the front-end did wrong costs it the session. vvudev closes its
 			// socket then; QEMU's device leaves it open, and it may go on. The next
 			// turn takes what is left of the session out of the queue, unanswered, and
 			// comes up again.
 			e.log.Error("ending the session", zap.Error(err))
-			err = e.flush()
+			_ = e.flush() // the next turn waits again, and restarts a device that takes nothing
 			e.device.setUp(false)
-		}
-		if err != nil {
-			e.log.Error("the device does not come back", zap.Error(err))
 		}
 	}
 	if err := e.session.Reset(); err != nil {
 		e.log.Warn("unmap guest memory", zap.Error(err))
+	}
+}
+
+// restart takes a broken device through a reset, as often as it takes.
+func (e *Endpoint) restart(ctx context.Context, reason error) {
+	e.connected = false
+	if err := e.session.Reset(); err != nil {
+		e.log.Warn("unmap guest memory", zap.Error(err))
+	}
+	for ctx.Err() == nil {
+		e.log.Error("restarting the device", zap.Error(reason))
+		if e.restarts.wait(ctx); ctx.Err() != nil {
+			return
+		}
+		if reason = e.device.start(); reason == nil {
+			e.device.setUp(true)
+			return
+		}
 	}
 }
 
