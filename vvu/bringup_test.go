@@ -160,16 +160,19 @@ func awaitVector(t *testing.T, r *rig, name string, vector int) {
 // TestClose leaves a device that does nothing any more and holds no vectors.
 func TestClose(t *testing.T) {
 	r := newForkRig(t, vvutest.ForkConfig{})
-	r.up()
-	app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
-	r.exchange(app, 2)
-	r.down()
-	if r.fork.DriverOK() || r.fork.Connection() != 0 {
-		t.Errorf("DRIVER_OK %v, status %d", r.fork.DriverOK(), r.fork.Connection())
-	}
-	for ring := range 2 {
-		if v := r.fork.RingVector(ring); v != virtio.NoVector {
-			t.Errorf("ring %d keeps vector %d", ring, v)
+	for _, with := range []string{"nobody", "a front-end"} {
+		r.up()
+		if with == "a front-end" {
+			r.exchange(r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld}), 2)
+		}
+		r.down()
+		if r.fork.DriverOK() || r.fork.Connection() != 0 {
+			t.Errorf("with %s: DRIVER_OK %v, status %d", with, r.fork.DriverOK(), r.fork.Connection())
+		}
+		for ring := range 2 {
+			if v := r.fork.RingVector(ring); v != virtio.NoVector {
+				t.Errorf("with %s: ring %d keeps vector %d", with, ring, v)
+			}
 		}
 	}
 }

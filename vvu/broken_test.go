@@ -87,15 +87,43 @@ func TestBrokenRing(t *testing.T) {
 func TestDeviceThatStaysBroken(t *testing.T) {
 	r := newForkRig(t, vvutest.ForkConfig{})
 	r.expect("restarting the device")
+	began := time.Now()
 	d := r.up()
 	stop := goRun(breaker(r))
-	time.Sleep(500 * time.Millisecond)
+	restarts := func() int { return r.logs.FilterMessage("restarting the device").Len() }
+	eventually(t, "restarts", func() bool { return restarts() > backoffFree })
+	time.Sleep(200 * time.Millisecond)
 	stop()
-	n := r.logs.FilterMessage("restarting the device").Len()
-	if n < backoffFree || n > backoffFree+7 {
-		t.Errorf("the device was restarted %d times within half a second", n)
+	if n, most := restarts(), possibleEvents(began); n > most {
+		t.Errorf("the device was restarted %d times within %v, at most %d are possible", n, time.Since(began), most)
 	}
 	eventually(t, "the last restart", func() bool { return r.fork.DriverOK() && d.device.status() == statusDriverUp })
+	r.exchange(r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld}), 2)
+}
+
+// TestDeviceThatDoesNotComeBack at once: a restart that fails is tried again, and a
+// device that was not started is not said to be up.
+func TestDeviceThatDoesNotComeBack(t *testing.T) {
+	r := newForkRig(t, vvutest.ForkConfig{})
+	r.expect("restarting the device")
+	r.up()
+	eventually(t, "the start of the driver", func() bool { return r.fork.Raised() == 1 })
+	r.fork.RefuseFeatures(true)
+	r.fork.Break()
+	eventually(t, "several restarts", func() bool { return r.logs.FilterMessage("restarting the device").Len() > 3 })
+	if n := r.fork.Raised(); n != 1 {
+		t.Errorf("a device that cannot start was said to be up %d times", n-1)
+	}
+	r.fork.RefuseFeatures(false)
+	app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
+	r.exchange(app, 2)
+
+	// So is one that refuses a vector after a session.
+	r.fork.RefuseVectors(true)
+	restarts := r.logs.FilterMessage("restarting the device").Len()
+	must(t, app.Halt())
+	eventually(t, "several restarts", func() bool { return r.logs.FilterMessage("restarting the device").Len() > restarts+3 })
+	r.fork.RefuseVectors(false)
 	r.exchange(r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld}), 2)
 }
 

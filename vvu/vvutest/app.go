@@ -277,18 +277,26 @@ func (a *App) Receive() ([]byte, error) {
 	return frame, nil
 }
 
-// FallAsleep makes the guest wait for the next frame's interrupt, as a driver does
-// that has taken all there is.
-func (a *App) FallAsleep() error {
-	take(a.rx.call)
-	if a.rx.EnableInterrupts() {
-		return errors.New("frames are there already")
+// FallAsleep makes the guest wait for the next completion in a ring, as a driver
+// does that has taken all there is.
+func (a *App) FallAsleep(ring int) error {
+	q := []*queue{a.rx, a.tx}[ring]
+	a.reclaim()
+	take(q.call)
+	if q.EnableInterrupts() {
+		return errors.New("something is complete already")
 	}
 	return nil
 }
 
-// Wake waits for the interrupt of a guest that fell asleep.
-func (a *App) Wake() error { return wait(a.rx.call, Patience) }
+// AwaitInterrupt waits for the interrupt of a guest that fell asleep.
+func (a *App) AwaitInterrupt(ring int) error { return wait([]*queue{a.rx, a.tx}[ring].call, Patience) }
+
+// Completed reports whether everything in a ring is complete.
+func (a *App) Completed(ring int) bool {
+	q := []*queue{a.rx, a.tx}[ring]
+	return q.Completed() == q.Outstanding()
+}
 
 // CorruptAvail moves a ring's avail index further ahead than the ring is long.
 func (a *App) CorruptAvail(ring int) {

@@ -64,14 +64,16 @@ type Fork struct {
 	queues       [2]forkQueue
 
 	// The device's own.
-	up           bool            // SLAVE_UP
-	frontend     *vhostuser.Conn // nil without one
-	session      int             // counts the sessions that ended
-	notifySelect uint16
-	rings        [forkRings]forkRing
-	holdReplies  bool
-	lostReplies  int
-	raised       int // how often the driver set SLAVE_UP
+	up            bool            // SLAVE_UP
+	frontend      *vhostuser.Conn // nil without one
+	session       int             // counts the sessions that ended
+	notifySelect  uint16
+	rings         [forkRings]forkRing
+	holdReplies   bool
+	refuseVectors bool
+	flood         *vhostuser.Message // see Flood
+	lostReplies   int
+	raised        int // how often the driver set SLAVE_UP
 }
 
 // forkRing is what the device knows of a vring of the front-end.

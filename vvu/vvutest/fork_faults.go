@@ -1,6 +1,9 @@
 package vvutest
 
-import "vvufwd/virtio"
+import (
+	"vvufwd/virtio"
+	"vvufwd/vvu/vhostuser"
+)
 
 // Break puts the device out of action, as an error in its program does, until the
 // driver resets it.
@@ -10,11 +13,41 @@ func (f *Fork) Break() {
 	f.needsReset()
 }
 
+// RefuseFeatures makes the device accept no driver.
+func (f *Fork) RefuseFeatures(refuse bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cfg.RefuseFeatures = refuse
+}
+
+// RefuseVectors makes the notification registers take no vector, as if the device
+// had run out of them.
+func (f *Fork) RefuseVectors(refuse bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuseVectors = refuse
+}
+
 // BreakRing completes a buffer on rxq that the driver never offered.
 func (f *Fork) BreakRing() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.complete(rxq, f.queues[rxq].ring, 0x7fff, 12)
+}
+
+// Flood delivers a message whenever the driver offers a buffer for one, at once:
+// rxq is never empty. Nil ends it.
+func (f *Fork) Flood(m *vhostuser.Message) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flood = m
+	f.deliverFlood()
+}
+
+// deliverFlood uses every buffer of rxq for the flood, if there is one; mu is held.
+func (f *Fork) deliverFlood() {
+	for f.flood != nil && f.connected() && f.deliver(*f.flood) {
+	}
 }
 
 // HoldReplies makes the device leave txq alone; ReleaseReplies makes it work on

@@ -113,6 +113,9 @@ func (f *Fork) useVector(old, v uint16) uint16 {
 }
 
 func (f *Fork) setRingVector(ring int, v uint16) {
+	if f.refuseVectors {
+		v = virtio.NoVector
+	}
 	f.rings[ring].vector = f.useVector(f.rings[ring].vector, v)
 }
 

@@ -88,6 +88,8 @@ func (f *Fork) notify(queue int, value uint64) {
 	f.cond.Broadcast()
 	if queue == txq {
 		f.sendReplies()
+	} else {
+		f.deliverFlood()
 	}
 }
 
