@@ -23,9 +23,10 @@
 // no preamble. Rates count frames that came out of the back-end while sending
 // lasted, bit rates the bits in those frames.
 //
-// With --payload headers, the default, the first 64 bytes of each frame are
-// written: what a host that only looks at headers does, and all of a 64-byte
-// frame. With --payload full every byte is written.
+// With --payload headers, the default, number, time and check within the first 64
+// bytes of each frame are written, which dirties one cache line, whatever the
+// size; all else was written beforehand. With --payload full every byte of every
+// frame is written.
 //
 // With --verify every frame's number, headers, length and payload are checked;
 // the exit status is 1 if anything is wrong or missing. Without it the receiver

@@ -59,7 +59,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.BoolVar(&o.txOnly, "tx-only", false, "send into one port; what the back-end takes counts")
 	f.BoolVar(&o.rxOnly, "rx-only", false, "receive from one port what the back-end sends")
 	f.IntVar(&o.size, "size", port.MinFrame, "frame size in `BYTES` without FCS, 64 to 9000")
-	f.StringVar(&o.payload, "payload", "headers", "`WHAT` to write of each frame: headers (first 64 bytes) or full")
+	f.StringVar(&o.payload, "payload", "headers", "`WHAT` to write of each frame: headers (one cache line) or full")
 	f.IntVar(&o.burst, "burst", 32, "send up to `N` frames at once")
 	f.IntVar(&o.queueSize, "queue-size", 256, "`ENTRIES` of each ring, a power of two")
 	f.IntVar(&o.window, "window", windowOfRing, "at most `N` frames under way, 0 for no limit (default: as many as the receive ring holds)")

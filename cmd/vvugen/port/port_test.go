@@ -2,6 +2,7 @@ package port_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"path/filepath"
 	"strings"
@@ -112,6 +113,19 @@ func TestGone(t *testing.T) {
 	}
 	if err := p.Close(); err != nil {
 		t.Errorf("close after the back-end has gone: %v", err)
+	}
+}
+
+// TestInterrupt ends the waiting in both roles.
+func TestInterrupt(t *testing.T) {
+	for _, server := range []bool{false, true} {
+		cfg := config(filepath.Join(t.TempDir(), "a.sock"))
+		cfg.Server, cfg.Timeout = server, time.Hour
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		if _, err := port.Open(ctx, cfg); !errors.Is(err, context.Canceled) {
+			t.Errorf("server %v: error %v, want it to say that it was interrupted", server, err)
+		}
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 // retryEvery is how often a client tries again while the socket is not there.
 const retryEvery = 50 * time.Millisecond
 
+// errInterrupted is the error of waiting that somebody ended.
+var errInterrupted = fmt.Errorf("interrupted while waiting for the back-end: %w", context.Canceled)
+
 // join connects to the back-end in the role that the configuration says, and
 // gives up after the timeout or when ctx ends.
 func join(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
@@ -34,6 +37,9 @@ func join(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
 		}
 		select {
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return nil, errInterrupted
+			}
 			return nil, fmt.Errorf("no back-end listens on it after %v; start the back-end first, or add \",server\" if it is the client: %w",
 				cfg.Timeout, ctx.Err())
 		case <-time.After(retryEvery):
@@ -56,7 +62,10 @@ func accept(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
 	defer stop()
 	sock, err := listener.AcceptUnix()
 	if err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case errors.Is(ctx.Err(), context.Canceled):
+			return nil, errInterrupted
+		case ctx.Err() != nil:
 			return nil, fmt.Errorf("no back-end connected within %v; start it as client of this socket: %w", cfg.Timeout, ctx.Err())
 		}
 		return nil, fmt.Errorf("accept: %w", err)

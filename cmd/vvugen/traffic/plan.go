@@ -11,7 +11,7 @@ import (
 // direction.
 type Plan struct {
 	Size  int  // bytes of each frame, see the package documentation
-	Full  bool // write every byte of every frame, not only its first 64
+	Full  bool // write every byte of every frame, not only what differs in its first 64
 	Burst int  // frames sent at once, at most
 
 	Duration time.Duration // how long to send; 0: until Count
