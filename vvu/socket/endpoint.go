@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"runtime/debug"
 	"time"
 
@@ -29,7 +28,7 @@ const maxRegions = 32
 // take a reply.
 const stalled = 10 * time.Second
 
-// Redial is the pause between attempts to connect, as a client.
+// redial is the pause between attempts to connect, as a client.
 const redial = 500 * time.Millisecond
 
 // Endpoint serves the front-ends at one socket, one after the other.
@@ -43,8 +42,11 @@ type Endpoint struct {
 // Listen makes an endpoint that waits for front-ends at path. The socket is
 // created with mode 0600; one that nobody listens at any more is replaced.
 func Listen(path string, log *zap.Logger) (*Endpoint, error) {
-	if err := clearStale(path); err != nil {
-		return nil, err
+	switch err := vhostuser.ClearStale(path); {
+	case errors.Is(err, vhostuser.ErrInUse):
+		return nil, fmt.Errorf("%s is %w", path, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s %w", path, err)
 	}
 	old := unix.Umask(0o177)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -53,24 +55,6 @@ func Listen(path string, log *zap.Logger) (*Endpoint, error) {
 		return nil, fmt.Errorf("listen at %s: %w (does its directory exist, and may we write there?)", path, err)
 	}
 	return newEndpoint(path, l, log), nil
-}
-
-// clearStale removes a socket whose owner is gone.
-func clearStale(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode()&os.ModeSocket == 0:
-		return fmt.Errorf("%s exists and is not a socket: remove it or choose another path", path)
-	}
-	if c, err := net.Dial("unix", path); err == nil {
-		c.Close()
-		return fmt.Errorf("%s is in use by another process: choose another path or stop that process", path)
-	}
-	return os.Remove(path)
 }
 
 // Connect makes an endpoint that connects to a front-end which listens at path,

@@ -1,0 +1,43 @@
+package vhostuser
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrInUse reports a socket at which another process listens.
+var ErrInUse = errors.New("in use by another process: stop that one or choose another path")
+
+// ClearStale removes the socket at path if nobody has it open, so that it can be
+// listened at. Nothing there is fine; ErrInUse and a file that is no socket are
+// not. Whoever listens there notices nothing.
+func ClearStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSocket == 0 {
+		return errors.New("exists and is not a socket: remove it or choose another path")
+	}
+	// Connecting a socket of another type tells whether somebody is there without
+	// showing up as a client: a live socket answers "wrong type".
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	switch err := unix.Connect(s, &unix.SockaddrUnix{Name: path}); {
+	case errors.Is(err, unix.ECONNREFUSED):
+		return os.Remove(path)
+	case err == nil || errors.Is(err, unix.EPROTOTYPE):
+		return ErrInUse
+	default:
+		return err
+	}
+}
