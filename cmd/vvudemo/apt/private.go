@@ -140,13 +140,13 @@ func (p *Private) Depends(ctx context.Context, name string) ([]string, error) {
 	return names, nil
 }
 
-// Closure downloads a package of a release with everything it depends on and returns the package files.
-func (p *Private) Closure(ctx context.Context, release, name string) ([]string, error) {
+// Closure downloads packages of a release with everything they depend on and returns the package files.
+func (p *Private) Closure(ctx context.Context, release string, names ...string) ([]string, error) {
 	// Files of an earlier download, of other versions perhaps, must not be taken for part of this one.
 	if _, err := p.run(ctx, "apt-get", "autoclean"); err != nil {
 		return nil, err
 	}
-	if _, err := p.run(ctx, "apt-get", p.preferring(release, "--download-only", "install", name)...); err != nil {
+	if _, err := p.run(ctx, "apt-get", p.preferring(release, append([]string{"--download-only", "install"}, names...)...)...); err != nil {
 		return nil, err
 	}
 	return filepath.Glob(filepath.Join(p.dir, "cache", "archives", "*.deb"))

@@ -105,6 +105,7 @@ func TestPrivateAptWithALocalArchive(t *testing.T) {
 	archive := t.TempDir()
 	library := filepath.Base(makePackageIn(t, archive, "library", ""))
 	program := filepath.Base(makePackageIn(t, archive, "program", "library"))
+	single := filepath.Base(makePackageIn(t, archive, "single", ""))
 	writeFlatIndex(t, archive)
 	var progress []string
 	source := Source{Types: []string{"deb"}, URIs: []string{"copy:" + archive}, Suites: []string{"./"}, Options: map[string]string{"Trusted": "yes"}}
@@ -140,5 +141,8 @@ func TestPrivateAptWithALocalArchive(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{library, program}, names); diff != "" {
 		t.Errorf("package with dependencies (-want +got):\n%s", diff)
+	}
+	if files, err = p.Closure(ctx, "", "single", "program"); err != nil || len(files) != 3 || filepath.Base(files[2]) != single {
+		t.Errorf("two packages with dependencies = %q, %v; want %s besides", files, err, single)
 	}
 }
