@@ -31,7 +31,7 @@ type Endpoint struct {
 
 // offeredProtocol are the protocol features that we can serve. The device lets
 // through what it can carry: QEMU's own takes away all of them.
-const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice
+const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice | vhostuser.ProtoMTU
 
 // pollStatus is how often the status is looked at without an interrupt: one that
 // comes right after start is lost with some devices.

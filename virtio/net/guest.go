@@ -29,6 +29,10 @@ type Queues struct {
 	// one of the rings. They stay open until the next Install returns.
 	KickFDs []int
 
+	// MTU is the largest packet in bytes, Ethernet header and VLAN tag not counted,
+	// that the guest takes: a longer frame to it is dropped as too long. 0: no limit.
+	MTU int
+
 	HeaderLen int  // 10 or 12, see HeaderSize
 	Mergeable bool // MRG_RXBUF: a frame may span several buffers
 }

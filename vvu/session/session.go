@@ -108,8 +108,11 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 		if bell := s.carrier.Doorbell(e.Index); bell != nil {
 			bell.Ring()
 		}
+	case vhostuser.EffectMTU:
+		s.log.Info("the front-end limits what its guest takes", zap.Uint16("mtu", s.backend.MTU()))
+		s.install()
 	}
-	return nil, nil // MTU, announcements and the MAC concern nobody here
+	return nil, nil // announcements and the MAC concern nobody here
 }
 
 // stop stops ring i, waits until nothing touches it any more, and returns where
@@ -231,6 +234,7 @@ func (s *Session) install() {
 	q := &virtionet.Queues{
 		ToGuest: s.rings[0], FromGuest: s.rings[1],
 		ToGuestEnabled: s.backend.Ring(0).Enabled, FromGuestEnabled: s.backend.Ring(1).Enabled,
+		MTU:       int(s.backend.MTU()),
 		HeaderLen: virtionet.HeaderSize(features), Mergeable: features.Has(virtio.NetMrgRxbuf),
 	}
 	for _, fd := range s.carrier.KickFDs() {

@@ -18,7 +18,8 @@ import (
 )
 
 // offeredProtocol are the protocol features that we serve.
-const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice | vhostuser.ProtoConfigureMemSlots
+const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice |
+	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU
 
 // maxRegions is how many memory regions a front-end may share. It bounds
 // mappings and open files.

@@ -18,7 +18,7 @@ const (
 type BackendConfig struct {
 	// Features are the virtio features offered. VHOST_USER_F_PROTOCOL_FEATURES
 	// (bit 30) is always added, and VIRTIO_NET_F_MTU is offered if and only if
-	// MTU is set.
+	// MTU is set or Protocol has ProtoMTU.
 	Features virtio.Features
 
 	// Protocol are the protocol features offered. Bits outside SupportedProtocol
@@ -39,7 +39,8 @@ type BackendConfig struct {
 	MaxQueueSize int
 
 	// MTU is announced in the configuration space and is the largest value that
-	// NET_SET_MTU may set; 0 means none is announced and any is accepted.
+	// NET_SET_MTU may set; 0 means none is announced and any that the virtio
+	// specification allows is accepted.
 	MTU uint16
 
 	// MAC is the address in the configuration space (ProtoConfig).
@@ -54,12 +55,11 @@ type BackendConfig struct {
 // withDefaults fills in the defaults and cuts everything to its limits.
 func (c BackendConfig) withDefaults() BackendConfig {
 	c.Features |= virtio.ProtocolFeatures
-	if c.MTU != 0 {
-		c.Features |= virtio.NetMTU
-	} else {
-		c.Features &^= virtio.NetMTU
-	}
 	c.Protocol &= SupportedProtocol
+	c.Features &^= virtio.NetMTU
+	if c.MTU != 0 || c.Protocol.Has(ProtoMTU) {
+		c.Features |= virtio.NetMTU
+	}
 	c.Rings = boundedOr(c.Rings, 2, MaxRings)
 	c.MaxRegions = boundedOr(c.MaxRegions, DefaultMaxRegions, (MaxPayload-memTableHeader)/MemoryRegionSize)
 	c.MaxQueueSize = boundedOr(c.MaxQueueSize, MaxQueueSize, MaxQueueSize)

@@ -285,8 +285,11 @@ func TestSnapshotsAreCopies(t *testing.T) {
 
 func TestConfigDefaults(t *testing.T) {
 	b := NewBackend(BackendConfig{Rings: 1000, MaxRegions: 1 << 30, MaxQueueSize: 1 << 30, Protocol: ^ProtocolFeatures(0), Features: virtio.NetMTU})
-	if b.Rings() != MaxRings || b.cfg.MaxRegions != 127 || b.cfg.MaxQueueSize != 32768 || b.cfg.Protocol != SupportedProtocol || b.cfg.Features != virtio.ProtocolFeatures {
+	if b.Rings() != MaxRings || b.cfg.MaxRegions != 127 || b.cfg.MaxQueueSize != 32768 || b.cfg.Protocol != SupportedProtocol || b.cfg.Features != virtio.ProtocolFeatures|virtio.NetMTU {
 		t.Errorf("limits: %+v", b.cfg)
+	}
+	if b = NewBackend(BackendConfig{Features: virtio.NetMTU, Protocol: SupportedProtocol &^ ProtoMTU}); b.cfg.Features != virtio.ProtocolFeatures {
+		t.Errorf("offers %v though no MTU can be set", b.cfg.Features)
 	}
 	b = NewBackend(BackendConfig{MTU: 1500})
 	if b.Rings() != 2 || b.cfg.MaxRegions != 8 || b.cfg.MaxQueueSize != 32768 || !b.cfg.Features.Has(virtio.NetMTU) {
