@@ -35,6 +35,12 @@ type Pings struct {
 	RTT      string `json:"rtt_ms"` // "minimum/average/maximum", or "-"
 }
 
+// Device is what the app VM sees of its network device.
+type Device struct {
+	MTU                int // in bytes
+	RxPackets, RxBytes uint64
+}
+
 // Transfer is data that the app VM got or made.
 type Transfer struct {
 	Bytes  int64         `json:"bytes"`
@@ -74,9 +80,33 @@ func (p *App) Lease(ctx context.Context, limit time.Duration) (Lease, error) {
 	return l, r.err
 }
 
+// Address makes the app VM take an address, given with its prefix length, without asking anybody.
+func (p *App) Address(ctx context.Context, limit time.Duration, address string) error {
+	_, err := p.do(ctx, limit, "address "+address, nil)
+	return err
+}
+
+// Device asks the app VM what its network device says.
+func (p *App) Device(ctx context.Context, limit time.Duration) (Device, error) {
+	r, err := p.do(ctx, limit, "device", nil)
+	if err != nil {
+		return Device{}, err
+	}
+	d := Device{MTU: int(r.number()), RxPackets: uint64(r.number()), RxBytes: uint64(r.number())}
+	return d, r.err
+}
+
+// defaultPing is the number of data bytes of an echo request that ping sends by itself.
+const defaultPing = 56
+
 // Ping makes the app VM send count echo requests to host, five a second.
 func (p *App) Ping(ctx context.Context, limit time.Duration, host string, count int) (Pings, error) {
-	r, err := p.do(ctx, limit, fmt.Sprintf("ping %d %s", count, host), nil)
+	return p.PingSize(ctx, limit, host, count, defaultPing)
+}
+
+// PingSize is Ping with size data bytes in each echo request: the IP packet is 28 bytes longer.
+func (p *App) PingSize(ctx context.Context, limit time.Duration, host string, count, size int) (Pings, error) {
+	r, err := p.do(ctx, limit, fmt.Sprintf("ping %d %s %d", count, host, size), nil)
 	if err != nil {
 		return Pings{}, err
 	}

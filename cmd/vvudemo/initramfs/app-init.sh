@@ -5,11 +5,16 @@
 # it from the kernel's messages and from the terminal's echo. Each command ends with "@@ NAME ok ..." or "@@ NAME failed ...".
 #
 #   lease                 get an address by DHCP            @@ lease ok ADDRESS/BITS ROUTER MILLISECONDS
-#   ping COUNT HOST       ICMP echo, five a second          @@ ping ok SENT RECEIVED MIN/AVG/MAX
+#   address ADDRESS/BITS  take an address without DHCP      @@ address ok
+#   ping COUNT HOST SIZE  ICMP echo, five a second, of SIZE @@ ping ok SENT RECEIVED MIN/AVG/MAX
+#                         bytes (56 if not given)
 #   fetch URL             download                          @@ fetch ok BYTES SHA256 MILLISECONDS
 #   blob BYTES            put random bytes at /blob         @@ blob ok BYTES SHA256
+#   device                what the network device says      @@ device ok MTU RXPACKETS RXBYTES
 #   pktgen COUNT          kernel packet generator           @@ pktgen at COUNT (each second), @@ pktgen ok SENT MILLISECONDS
 #   off                   power off                         @@ off ok
+#
+# Its HTTP server also serves /endless, which is a gigabyte of zeros.
 #
 # At start it says "@@ ready MAC", or "@@ panic REASON" and powers off.
 
@@ -41,8 +46,16 @@ lease() {
 	fi
 }
 
+address() {
+	if ip addr add "$1" dev eth0 2> /tmp/address.log; then
+		say address ok
+	else
+		say address failed "$(cat /tmp/address.log)"
+	fi
+}
+
 ping_host() {
-	ping -q -c "$1" -i 0.2 -W 5 "$2" > /tmp/ping.log 2>&1
+	ping -q -c "$1" -i 0.2 -W 5 -s "${3:-56}" "$2" > /tmp/ping.log 2>&1
 	counts=$(sed -n 's/^\([0-9]*\) packets transmitted, \([0-9]*\) packets received.*/\1 \2/p' /tmp/ping.log)
 	times=$(sed -n 's/^round-trip min.avg.max = \([^ ]*\) ms/\1/p' /tmp/ping.log)
 	if [ -n "$counts" ]; then
@@ -72,6 +85,11 @@ blob() {
 	else
 		say blob failed "cannot write /srv/blob"
 	fi
+}
+
+device() {
+	eth0=/sys/class/net/eth0
+	say device ok "$(cat $eth0/mtu)" "$(cat $eth0/statistics/rx_packets)" "$(cat $eth0/statistics/rx_bytes)"
 }
 
 # sent prints how many frames pktgen has sent so far.
@@ -118,15 +136,18 @@ until [ -e /sys/class/net/eth0 ]; do
 done
 ip link set lo up
 ip link set eth0 up || die "ip link set eth0 up"
+dd of=/srv/endless bs=1 count=0 seek=1G 2> /dev/null < /dev/zero
 httpd -p 80 -h /srv || die "httpd"
 say ready "$(cat /sys/class/net/eth0/address)"
 
-while read -r command first second; do
+while read -r command first second third; do
 	case $command in
 	lease) lease ;;
-	ping) ping_host "$first" "$second" ;;
+	address) address "$first" ;;
+	ping) ping_host "$first" "$second" "$third" ;;
 	fetch) fetch "$first" ;;
 	blob) blob "$first" ;;
+	device) device ;;
 	pktgen) pktgen "$first" ;;
 	off) say off ok; poweroff -f ;;
 	'') ;;

@@ -14,22 +14,48 @@ const (
 // App is the app VM: an ordinary guest with a virtio-net device.
 type App struct {
 	Boot
-	// RAMFile is the file that is the VM's RAM, so that the back-end can map it. Unused when Direct is set.
+	// RAMFile is the file that is the VM's RAM, so that the back-end can map it. Empty means anonymous memory, which a back-end can
+	// map as well when it gets the descriptor over Socket. Unused when Direct is set.
 	RAMFile string
 	// Socket is the vhost-user socket it connects to. Unused when Direct is set.
 	Socket string
+	// Listen makes QEMU wait at Socket for the back-end, at the start and whenever the back-end went away.
+	Listen bool
+	// Reconnect makes QEMU connect to Socket again when the back-end went away, every second until it is back.
+	Reconnect bool
+	// MAC is the hardware address of the network device. Empty means AppMAC.
+	MAC string
 	// NetOpts are more properties of the virtio-net device: "vectors=0".
 	NetOpts string
+	// Hotplug is how much memory in MiB can be plugged in while the VM runs, in at most hotplugSlots pieces.
+	Hotplug int
+	// QMP is the socket at which QEMU takes QMP commands. Empty means none.
+	QMP string
+	// KernelArgs are more words of the kernel's command line.
+	KernelArgs []string
 	// Direct, when set, is the back-end of the device in place of vhost-user: the VM without a driver VM, to compare with.
 	Direct *Backend
 	// Pcap is the file that receives the frames of a Direct back-end.
 	Pcap string
 }
 
+// hotplugSlots is the number of sockets for memory that is plugged in.
+const hotplugSlots = 2
+
 // Argv returns the command line.
 func (a App) Argv() []string {
-	args := a.argv()
-	device := "virtio-net-pci,netdev=net,romfile=,mac=" + AppMAC
+	args := a.argv(a.KernelArgs...)
+	if a.QMP != "" {
+		args = append(args, "-qmp", "unix:"+quote(a.QMP)+","+a.QEMU.Version.listening())
+	}
+	if a.Hotplug > 0 {
+		args = append(args, "-m", fmt.Sprintf("%dM,slots=%d,maxmem=%dM", a.MemoryMiB, hotplugSlots, a.MemoryMiB+a.Hotplug))
+	}
+	mac := a.MAC
+	if mac == "" {
+		mac = AppMAC
+	}
+	device := "virtio-net-pci,netdev=net,romfile=,mac=" + mac
 	if a.NetOpts != "" {
 		device += "," + strings.Trim(a.NetOpts, ",")
 	}
@@ -41,9 +67,27 @@ func (a App) Argv() []string {
 		return append(args, "-device", device)
 	}
 	return append(args,
-		"-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,share=on,mem-path=%s", a.MemoryMiB, quote(a.RAMFile)),
+		"-object", a.ram(),
 		"-machine", "q35,memory-backend=ram",
-		"-chardev", "socket,id=vhost,path="+quote(a.Socket),
+		"-chardev", a.chardev(),
 		"-netdev", "vhost-user,id=net,chardev=vhost",
 		"-device", device)
+}
+
+func (a App) ram() string {
+	if a.RAMFile == "" {
+		return fmt.Sprintf("memory-backend-memfd,id=ram,size=%dM,share=on", a.MemoryMiB)
+	}
+	return fmt.Sprintf("memory-backend-file,id=ram,size=%dM,share=on,mem-path=%s", a.MemoryMiB, quote(a.RAMFile))
+}
+
+func (a App) chardev() string {
+	socket := "socket,id=vhost,path=" + quote(a.Socket)
+	switch {
+	case a.Listen:
+		return socket + "," + a.QEMU.Version.awaiting()
+	case a.Reconnect:
+		return socket + "," + a.QEMU.Version.reconnecting()
+	}
+	return socket
 }

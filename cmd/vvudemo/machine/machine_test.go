@@ -101,6 +101,35 @@ func TestApp(t *testing.T) {
 	}
 }
 
+// TestAppBesideOthers is an app VM with a back-end that comes and goes, and with memory that does.
+func TestAppBesideOthers(t *testing.T) {
+	a := App{
+		Boot: boot(VfioUser), Socket: "/tmp/vhost", Reconnect: true, MAC: "52:54:00:00:00:0b", Hotplug: 128, QMP: "/tmp/qmp",
+		KernelArgs: []string{"ipv6.disable=1"},
+	}
+	for _, want := range []string{
+		"console=ttyS0 quiet panic=-1 ipv6.disable=1", "unix:/tmp/qmp,server=on,wait=off", "256M,slots=2,maxmem=384M",
+		"memory-backend-memfd,id=ram,size=256M,share=on", "socket,id=vhost,path=/tmp/vhost,reconnect-ms=1000",
+		"virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:0b",
+	} {
+		if argv := a.Argv(); !slices.Contains(argv, want) {
+			t.Errorf("no %q in\n%s", want, lines(argv))
+		}
+	}
+	a.Listen, a.Reconnect = true, false
+	for version, want := range map[Version]string{
+		{10, 1}: "socket,id=vhost,path=/tmp/vhost,server=on,wait=on", {5, 2}: "socket,id=vhost,path=/tmp/vhost,server,wait",
+	} {
+		a.QEMU.Version = version
+		if argv := a.Argv(); !slices.Contains(argv, want) {
+			t.Errorf("no %q in\n%s", want, lines(argv))
+		}
+	}
+	if got := (Version{9, 1}).reconnecting(); got != "reconnect=1" {
+		t.Errorf("version 9.1 reconnects with %q", got)
+	}
+}
+
 func TestParseVersion(t *testing.T) {
 	got, err := ParseVersion("QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1)\nCopyright ...")
 	if err != nil || got != (Version{11, 1}) || got.String() != "11.1" {

@@ -62,3 +62,20 @@ func (v Version) listening() string {
 	}
 	return "server,nowait"
 }
+
+// awaiting returns the fields that make a socket character device listen and wait for its first client, as this version spells them.
+func (v Version) awaiting() string {
+	if v.AtLeast(Version{6, 0}) {
+		return "server=on,wait=on"
+	}
+	return "server,wait"
+}
+
+// reconnecting returns the field that makes a socket character device connect again, a second after it lost its server, as this
+// version spells it.
+func (v Version) reconnecting() string {
+	if v.AtLeast(Version{9, 2}) {
+		return "reconnect-ms=1000"
+	}
+	return "reconnect=1"
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"vvufwd/cmd/vvudemo/counters"
 )
 
 // pktgen shows that small frames at full speed neither stall nor get lost.
@@ -43,15 +45,15 @@ func (d *demo) pktgen(ctx context.Context) (string, error) {
 }
 
 // nicNow returns the NIC's counters: zeros without a driver VM.
-func (d *demo) nicNow(ctx context.Context) (PortCounter, error) {
+func (d *demo) nicNow(ctx context.Context) (counters.Port, error) {
 	if d.Direct {
-		return PortCounter{}, nil
+		return counters.Port{}, nil
 	}
-	s, err := d.counters.now(ctx)
+	s, err := d.counters.Now(ctx)
 	if err != nil {
-		return PortCounter{}, err
+		return counters.Port{}, err
 	}
-	return s.nic()
+	return nicPort(s.Ports)
 }
 
 // restarts kills the app VM in the middle of a download and starts it again, time after time, without touching the driver VM.
@@ -130,7 +132,7 @@ func (d *demo) delivered() int64 {
 	if d.Direct {
 		return d.web.endless.Load()
 	}
-	vvu, err := d.counters.last().vvu()
+	vvu, err := vvuPort(d.counters.Last().Ports)
 	if err != nil {
 		return 0 // nothing printed yet
 	}

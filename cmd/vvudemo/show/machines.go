@@ -119,7 +119,7 @@ func (d *demo) startDriver(ctx context.Context) (string, error) {
 	v.InitArgs = append([]string{"--vvu", machine.VVUAddress, "--nic", machine.NICAddress, "--stats", statsInterval.String(), "--stats-json"}, d.ForwarderArgs...)
 	begin := time.Now()
 	var err error
-	d.driver, err = d.start(vm.Config{Name: "driver VM", Argv: v.Argv(), Env: d.Tools.QEMU.Env, LogPath: d.out("driver.log"), OnLine: d.counters.feed}, true)
+	d.driver, err = d.start(vm.Config{Name: "driver VM", Argv: v.Argv(), Env: d.Tools.QEMU.Env, LogPath: d.out("driver.log"), OnLine: d.counters.Feed}, true)
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/vvudemo/capture"
+	"vvufwd/cmd/vvudemo/counters"
 	"vvufwd/cmd/vvudemo/guest"
 )
 
@@ -20,13 +21,13 @@ type Report struct {
 	Sizes Sizes  `json:"sizes"`
 	Steps []Step `json:"steps"`
 
-	Lease    *guest.Lease  `json:"lease,omitempty"`
-	Pings    *guest.Pings  `json:"pings,omitempty"`
-	Download *Transfer     `json:"download,omitempty"`
-	Upload   *Transfer     `json:"upload,omitempty"`
-	Pktgen   *Pktgen       `json:"pktgen,omitempty"`
-	Restarts []Restart     `json:"restarts,omitempty"`
-	Ports    []PortCounter `json:"ports,omitempty"`
+	Lease    *guest.Lease    `json:"lease,omitempty"`
+	Pings    *guest.Pings    `json:"pings,omitempty"`
+	Download *Transfer       `json:"download,omitempty"`
+	Upload   *Transfer       `json:"upload,omitempty"`
+	Pktgen   *Pktgen         `json:"pktgen,omitempty"`
+	Restarts []Restart       `json:"restarts,omitempty"`
+	Ports    []counters.Port `json:"ports,omitempty"`
 
 	Capture *capture.Summary `json:"capture,omitempty"`
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"vvufwd/cmd/vvudemo/counters"
 	"vvufwd/cmd/vvudemo/guest"
 	"vvufwd/cmd/vvudemo/machine"
 	"vvufwd/cmd/vvudemo/vm"
@@ -21,7 +22,7 @@ type demo struct {
 	Config
 	progress *progress
 	report   *Report
-	counters *counters
+	counters *counters.Follower
 	// fail ends the run when a machine dies that should not.
 	fail context.CancelCauseFunc
 	// ending is closed when the machines are told to end.
@@ -52,7 +53,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	d := &demo{
-		Config: cfg, fail: fail, ending: make(chan struct{}), counters: newCounters(), report: newReport(cfg),
+		Config: cfg, fail: fail, ending: make(chan struct{}), counters: counters.NewFollower(), report: newReport(cfg),
 		progress: &progress{w: cfg.Progress, begin: time.Now()},
 	}
 	err := d.prepare()

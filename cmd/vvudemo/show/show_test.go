@@ -15,72 +15,26 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"vvufwd/cmd/vvudemo/capture"
+	"vvufwd/cmd/vvudemo/counters"
 	"vvufwd/cmd/vvudemo/kmod"
 	"vvufwd/cmd/vvudemo/machine"
 	"vvufwd/cmd/vvudemo/tools"
 )
 
-// statistics is a line as vvufwd prints it.
-func statistics(rx uint64) string {
-	return fmt.Sprintf(`{"time":"2026-11-24T05:34:31Z","ports":[`+
-		`{"name":"vvu:0000:00:05.0","rx_packets":%d,"rx_bytes":100,"tx_packets":3,"tx_bytes":400,"notifications":1,"drops":{"no_peer":2,"runt":1}},`+
-		`{"name":"virtio-net:0000:00:04.0","rx_packets":5,"rx_bytes":6,"tx_packets":7,"tx_bytes":8,"notifications":0,"drops":{}}]}`, rx)
-}
-
-func TestCountersFollowTheConsole(t *testing.T) {
-	c := newCounters()
-	for _, line := range []string{"", "INFO forwarding", `{"time":1`, `{"time":1,"ports":[]}`, "[ 1.0] message " + statistics(10)} {
-		c.feed(line)
-	}
-	vvu, err := c.last().vvu()
-	if err != nil || vvu.Name != "vvu:0000:00:05.0" || vvu.RxPackets != 10 || vvu.TxBytes != 400 || vvu.Dropped() != 3 {
+func TestPortsOfTheDemo(t *testing.T) {
+	ports := []counters.Port{{Name: "vvu:0000:00:05.0", RxPackets: 1}, {Name: "virtio-net:0000:00:04.0", RxPackets: 2}}
+	if vvu, err := vvuPort(ports); err != nil || vvu.RxPackets != 1 {
 		t.Errorf("vvu = %+v, %v", vvu, err)
 	}
-	nic, err := c.last().nic()
-	if err != nil || nic.TxPackets != 7 || nic.Dropped() != 0 {
+	if nic, err := nicPort(ports); err != nil || nic.RxPackets != 2 {
 		t.Errorf("nic = %+v, %v", nic, err)
 	}
-	if _, err := (sample{}).nic(); err == nil {
+	if _, err := nicPort(nil); err == nil {
 		t.Error("a port is found in no statistics")
-	}
-}
-
-// TestCountersNowSkipsTheSampleOnItsWay wants the second sample after the call.
-func TestCountersNowSkipsTheSampleOnItsWay(t *testing.T) {
-	c := newCounters()
-	c.feed(statistics(1))
-	got := make(chan sample)
-	go func() {
-		s, err := c.now(context.Background())
-		if err != nil {
-			t.Error(err)
-		}
-		got <- s
-	}()
-	for n := uint64(2); ; n++ {
-		select {
-		case s := <-got:
-			if vvu, err := s.vvu(); err != nil || vvu.RxPackets < 3 {
-				t.Errorf("sample = %+v, %v; want the third or a later one", s, err)
-			}
-			return
-		case <-time.After(time.Millisecond):
-			c.feed(statistics(n))
-		}
-	}
-}
-
-func TestCountersNowEndsWithTheContext(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	why := errors.New("interrupted")
-	cancel(why)
-	if _, err := newCounters().now(ctx); !errors.Is(err, why) {
-		t.Errorf("error = %v", err)
 	}
 }
 
@@ -209,7 +163,7 @@ func testReport() *Report {
 			{Name: "lease", OK: true, Figure: "10.0.2.15/24", Seconds: 0.16},
 			{Name: "ping", Error: "lost one\nmore", Seconds: 4},
 		},
-		Ports: []PortCounter{{Name: "vvu:0000:00:05.0", RxPackets: 1, RxBytes: 2, TxPackets: 3, TxBytes: 4, Drops: map[string]uint64{"runt": 1, "no_peer": 2}}},
+		Ports: []counters.Port{{Name: "vvu:0000:00:05.0", RxPackets: 1, RxBytes: 2, TxPackets: 3, TxBytes: 4, Drops: map[string]uint64{"runt": 1, "no_peer": 2}}},
 		Capture: &capture.Summary{
 			Total:  capture.Both{FromApp: capture.Count{Frames: 1, Bytes: 42}},
 			ByKind: map[string]*capture.Both{capture.ARP: {FromApp: capture.Count{Frames: 1, Bytes: 42}}},

@@ -86,15 +86,15 @@ func (t Transfer) compare(sum, who string) (string, error) {
 
 // count reports what vvufwd counted and checks that it carried the transfers of both directions.
 func (d *demo) count(ctx context.Context) (string, error) {
-	s, err := d.counters.now(ctx)
+	s, err := d.counters.Now(ctx)
 	if err != nil {
 		return "", err
 	}
-	vvu, err := s.vvu()
+	vvu, err := vvuPort(s.Ports)
 	if err != nil {
 		return "", err
 	}
-	nic, err := s.nic()
+	nic, err := nicPort(s.Ports)
 	if err != nil {
 		return "", err
 	}
@@ -154,7 +154,7 @@ func (d *demo) compareWithCounters(s *capture.Summary) error {
 	if d.Direct {
 		return nil
 	}
-	nic, err := sample{Ports: d.report.Ports}.nic()
+	nic, err := nicPort(d.report.Ports)
 	if err != nil {
 		return err
 	}

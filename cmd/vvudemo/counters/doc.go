@@ -1,0 +1,2 @@
+// Package counters reads the statistics that vvufwd prints among other lines.
+package counters
