@@ -59,18 +59,13 @@ import (
 	"os/signal"
 
 	"golang.org/x/sys/unix"
-)
 
-// Exit codes.
-const (
-	exitFailure  = 1
-	exitUsage    = 2
-	exitUnusable = 3
+	"vvufwd/cmd/internal/cli"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
-	err := run(ctx, os.Args[1:])
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return
@@ -81,15 +76,14 @@ func main() {
 
 // exitCode finds the exit status for an error of run.
 func exitCode(err error) int {
-	var usage *usageError
 	var unusable *unusableError
 	switch {
-	case errors.As(err, &usage):
-		return exitUsage
+	case cli.IsUsage(err):
+		return cli.Misused
 	case errors.As(err, &unusable):
-		return exitUnusable
+		return cli.Unusable
 	}
-	return exitFailure
+	return cli.Failed
 }
 
 // unusableError is the error of a file or socket that cannot be used.

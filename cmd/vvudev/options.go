@@ -13,15 +13,10 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
+	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/logging"
 	"vvufwd/vvu/device"
 )
-
-// usageError is an error of the command line.
-type usageError struct{ error }
-
-func (e *usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
 type options struct {
 	vfioUser  string
@@ -46,7 +41,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.IntVar(&o.queues, "queues", device.MaxQueues, "number of vrings that can be connected, `N` from 1 to 256")
 	f.Var(&o.uuid, "uuid", "identity of the device, a `UUID` (default random)")
 	f.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel, "lowest `LEVEL` to log: debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", "console", "`FORM` of the log: console or json")
+	f.StringVar(&o.logFormat, "log-format", logging.Console, "`FORM` of the log: console or json")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -55,23 +50,23 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		f.PrintDefaults()
 		return o, err
 	case err != nil:
-		return o, usagef("%w (see --help)", err)
+		return o, cli.Usagef("%w (see --help)", err)
 	case o.version:
 		return o, nil
 	case f.NArg() > 0:
-		return o, usagef("unexpected argument %q (see --help)", f.Arg(0))
+		return o, cli.Usagef("unexpected argument %q (see --help)", f.Arg(0))
 	case o.vfioUser == "":
-		return o, usagef("--vfio-user PATH is missing: the socket for the driver VM's QEMU")
+		return o, cli.Usagef("--vfio-user PATH is missing: the socket for the driver VM's QEMU")
 	case o.vhostUser == "":
-		return o, usagef("--vhost-user PATH is missing: the socket for the app VM's monitor")
+		return o, cli.Usagef("--vhost-user PATH is missing: the socket for the app VM's monitor")
 	case o.vfioUser == o.vhostUser:
-		return o, usagef("--vfio-user and --vhost-user are both %s: give each a socket of its own", o.vfioUser)
+		return o, cli.Usagef("--vfio-user and --vhost-user are both %s: give each a socket of its own", o.vfioUser)
 	case o.ram == "":
-		return o, usagef("--ram FILE is missing: the app VM's RAM file")
+		return o, cli.Usagef("--ram FILE is missing: the app VM's RAM file")
 	case o.queues < 1 || o.queues > device.MaxQueues:
-		return o, usagef("--queues %d: must be 1 to %d", o.queues, device.MaxQueues)
-	case o.logFormat != "console" && o.logFormat != "json":
-		return o, usagef("--log-format %q: must be console or json", o.logFormat)
+		return o, cli.Usagef("--queues %d: must be 1 to %d", o.queues, device.MaxQueues)
+	case !logging.Known(o.logFormat):
+		return o, cli.Usagef("--log-format %q: must be console or json", o.logFormat)
 	}
 	given := false
 	f.Visit(func(f *flag.Flag) { given = given || f.Name == "uuid" })

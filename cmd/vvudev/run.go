@@ -4,30 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"os"
-	"runtime/debug"
 	"sync"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
+	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/logging"
 	vfiouser "vvufwd/vfio/user"
 	"vvufwd/vvu/device"
 )
 
 // run is the program: it serves until ctx ends.
-func run(ctx context.Context, args []string) error {
-	o, err := parseOptions(args, os.Stderr)
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parseOptions(args, stdout)
 	if err != nil {
 		return err
 	}
 	if o.version {
-		fmt.Println("vvudev", version())
-		return nil
+		_, err := fmt.Fprintln(stdout, cli.Version("vvudev"))
+		return err
 	}
-	log := newLogger(o)
-	defer log.Sync()
+	log := logging.New(stderr, o.logFormat, o.logLevel)
 
 	monitor, err := listen("--vfio-user", o.vfioUser)
 	if err != nil {
@@ -80,26 +79,4 @@ func serve(ctx context.Context, dev *device.Device, monitor, frontend *net.UnixL
 	}
 	wg.Wait()
 	return errors.Join(errs[:]...)
-}
-
-func newLogger(o options) *zap.Logger {
-	encoding := zap.NewProductionEncoderConfig()
-	encoding.EncodeTime = zapcore.RFC3339TimeEncoder
-	encoder := zapcore.NewJSONEncoder(encoding)
-	if o.logFormat == "console" {
-		encoding.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
-		encoding.EncodeLevel = zapcore.LowercaseLevelEncoder
-		encoding.ConsoleSeparator = " "
-		encoder = zapcore.NewConsoleEncoder(encoding)
-	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), o.logLevel))
-}
-
-// version is that of the module, or of the commit it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }

@@ -22,24 +22,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
-	"runtime/debug"
-	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
+	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/logging"
 	"vvufwd/cmd/vvufwd/appliance"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
-)
-
-// Exit codes.
-const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
-	exitDevice = 3
 )
 
 func main() {
@@ -62,14 +52,14 @@ func run(argv []string, stdout, stderr io.Writer) int {
 	o, err := parseFlags(args, owned, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return exitDone
+		return cli.Done
 	case err != nil:
 		return fail(stderr, err)
 	case o.version:
-		fmt.Fprintln(stdout, version())
-		return exitDone
+		fmt.Fprintln(stdout, cli.Version("vvufwd"))
+		return cli.Done
 	}
-	log := newLogger(o, stderr)
+	log := logging.New(stderr, o.logFormat, o.logLevel)
 	if len(ignored) > 0 {
 		log.Info("words of the kernel command line that are not for us", zap.Strings("ignored", ignored))
 	}
@@ -84,7 +74,7 @@ func run(argv []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, err)
 	}
-	return exitDone
+	return cli.Done
 }
 
 // fail prints an error on one line and returns the exit code for its kind.
@@ -94,44 +84,9 @@ func fail(stderr io.Writer, err error) int {
 	var device *vfio.DeviceError
 	switch {
 	case errors.As(err, &usage):
-		return exitUsage
+		return cli.Misused
 	case errors.As(err, &device), errors.Is(err, dma.ErrHugePages), errors.Is(err, appliance.ErrVFIO):
-		return exitDevice
+		return cli.Unusable
 	}
-	return exitFailed
-}
-
-// newLogger makes the logger that --log-level and --log-format ask for.
-func newLogger(o *options, w io.Writer) *zap.Logger {
-	cfg := zap.NewProductionEncoderConfig()
-	cfg.EncodeTime = zapcore.ISO8601TimeEncoder
-	encoder := zapcore.NewJSONEncoder(cfg)
-	if o.logFormat == "console" {
-		cfg.EncodeLevel = zapcore.CapitalLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(cfg)
-	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), o.logLevel)
-	if o.logLevel > zapcore.DebugLevel {
-		// A front-end can make us say the same thing as often as it likes.
-		core = zapcore.NewSamplerWithOptions(core, time.Second, 20, 1000)
-	}
-	return zap.New(core)
-}
-
-// version is the module version or revision that the binary was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "vvufwd (unknown build)"
-	}
-	revision, dirty := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = " " + s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "+dirty"
-		}
-	}
-	return fmt.Sprintf("vvufwd %s%s%s %s/%s %s", info.Main.Version, revision, dirty, runtime.GOOS, runtime.GOARCH, info.GoVersion)
+	return cli.Failed
 }

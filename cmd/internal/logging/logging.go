@@ -1,0 +1,46 @@
+// Package logging sets up the loggers of the commands, so that all write alike.
+package logging
+
+import (
+	"io"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// Forms of a log: lines for people, or JSON, one object a line.
+const (
+	Console = "console"
+	JSON    = "json"
+)
+
+// Known reports whether there is such a form, for checking --log-format.
+func Known(form string) bool { return slices.Contains([]string{Console, JSON}, form) }
+
+// The same message is written sampleFirst times in a second, and from then on only
+// each sampleThereafter-th time.
+const (
+	sampleFirst      = 20
+	sampleThereafter = 1000
+)
+
+// New returns a logger that writes entries of at least the given level to w, which
+// need not be safe for concurrent use. Above the level debug it drops most of what
+// repeats itself within a second: a peer can make us say the same thing as often as
+// it likes.
+func New(w io.Writer, form string, level zapcore.Level) *zap.Logger {
+	cfg := zap.NewProductionEncoderConfig()
+	cfg.EncodeTime = zapcore.ISO8601TimeEncoder
+	encoder := zapcore.NewJSONEncoder(cfg)
+	if form == Console {
+		cfg.EncodeLevel = zapcore.CapitalLevelEncoder
+		encoder = zapcore.NewConsoleEncoder(cfg)
+	}
+	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
+	if level > zapcore.DebugLevel {
+		core = zapcore.NewSamplerWithOptions(core, time.Second, sampleFirst, sampleThereafter)
+	}
+	return zap.New(core)
+}

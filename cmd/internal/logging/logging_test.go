@@ -1,0 +1,59 @@
+package logging
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+func TestForms(t *testing.T) {
+	var out bytes.Buffer
+	New(&out, Console, zapcore.InfoLevel).Warn("text", zap.Int("n", 7))
+	if got := out.String(); !strings.Contains(got, "WARN\ttext\t{\"n\": 7}\n") || strings.Count(got, "\n") != 1 {
+		t.Errorf("for people: %q", got)
+	}
+	out.Reset()
+	New(&out, JSON, zapcore.InfoLevel).Warn("text", zap.Int("n", 7))
+	var entry struct {
+		Level, Msg, TS string
+		N              int
+	}
+	if err := json.Unmarshal(out.Bytes(), &entry); err != nil || entry.Level != "warn" || entry.Msg != "text" || entry.N != 7 || !strings.Contains(entry.TS, "T") {
+		t.Errorf("JSON %q: %v", out.String(), err)
+	}
+	if !Known("json") || !Known("console") || Known("xml") || Known("") {
+		t.Error("forms are not told apart")
+	}
+}
+
+// TestFlood repeats a message: it is held back, unless somebody is looking for a bug.
+func TestFlood(t *testing.T) {
+	const times = 500
+	count := func(level zapcore.Level) int {
+		var out bytes.Buffer
+		log := New(&out, JSON, level)
+		for range times {
+			log.Error("again")
+		}
+		return strings.Count(out.String(), "again")
+	}
+	// A second may begin in the middle.
+	if got := count(zapcore.InfoLevel); got < sampleFirst || got > 2*sampleFirst {
+		t.Errorf("%d of %d repetitions were written, want some %d", got, times, sampleFirst)
+	}
+	if got := count(zapcore.DebugLevel); got != times {
+		t.Errorf("with debug %d of %d repetitions were written", got, times)
+	}
+}
+
+func TestLevel(t *testing.T) {
+	var out bytes.Buffer
+	New(&out, Console, zapcore.ErrorLevel).Warn("text")
+	if out.Len() != 0 {
+		t.Errorf("below the level: %q", out.String())
+	}
+}
