@@ -54,12 +54,8 @@ import (
 	"os/signal"
 
 	"golang.org/x/sys/unix"
-)
 
-// Exit codes.
-const (
-	exitFailure = 1
-	exitUsage   = 2
+	"vvufwd/cmd/internal/cli"
 )
 
 func main() { os.Exit(vvugen()) }
@@ -70,12 +66,11 @@ func vvugen() int {
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return 0
+		return cli.Done
 	}
 	fmt.Fprintln(os.Stderr, "vvugen:", err)
-	var usage *usageError
-	if errors.As(err, &usage) {
-		return exitUsage
+	if cli.IsUsage(err) {
+		return cli.Misused
 	}
-	return exitFailure
+	return cli.Failed
 }

@@ -8,17 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/vvugen/port"
 	"vvufwd/cmd/vvugen/traffic"
 	"vvufwd/virtio"
 )
-
-// usageError is an error of the command line.
-type usageError struct{ error }
-
-func (e *usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
 type options struct {
 	ports   portList
@@ -85,11 +79,11 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		f.PrintDefaults()
 		return o, err
 	case err != nil:
-		return o, usagef("%w (see --help)", err)
+		return o, cli.Usagef("%w (see --help)", err)
 	case o.version:
 		return o, nil
 	case f.NArg() > 0:
-		return o, usagef("unexpected argument %q (see --help)", f.Arg(0))
+		return o, cli.Usagef("unexpected argument %q (see --help)", f.Arg(0))
 	}
 	if o.duration == 0 && o.count == 0 {
 		o.duration = defaultDuration
@@ -105,29 +99,29 @@ func (o *options) check() error {
 	}
 	switch {
 	case o.txOnly && o.rxOnly:
-		return usagef("--tx-only and --rx-only exclude each other")
+		return cli.Usagef("--tx-only and --rx-only exclude each other")
 	case (o.txOnly || o.rxOnly) && (o.both || o.verify || o.latency):
-		return usagef("--tx-only and --rx-only see one end only: leave out --both, --verify and --latency")
+		return cli.Usagef("--tx-only and --rx-only see one end only: leave out --both, --verify and --latency")
 	case o.rxOnly && (o.rate != 0 || o.count != 0):
-		return usagef("--rx-only sends nothing: leave out --rate and --count")
+		return cli.Usagef("--rx-only sends nothing: leave out --rate and --count")
 	case len(o.ports) != wantPorts:
-		return usagef("--port given %d times, want %d: the sockets of the back-end", len(o.ports), wantPorts)
+		return cli.Usagef("--port given %d times, want %d: the sockets of the back-end", len(o.ports), wantPorts)
 	case wantPorts == 2 && o.ports[0].path == o.ports[1].path:
-		return usagef("--port %s given twice: give each port a socket of its own", o.ports[0].path)
+		return cli.Usagef("--port %s given twice: give each port a socket of its own", o.ports[0].path)
 	case o.payload != "headers" && o.payload != "full":
-		return usagef("--payload %q: must be headers or full", o.payload)
+		return cli.Usagef("--payload %q: must be headers or full", o.payload)
 	case o.window < windowOfRing:
-		return usagef("--window %d: must be 0 or more", o.window)
+		return cli.Usagef("--window %d: must be 0 or more", o.window)
 	case o.queueSize < 16 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
-		return usagef("--queue-size %d: must be a power of two from 16 to 32768", o.queueSize)
+		return cli.Usagef("--queue-size %d: must be a power of two from 16 to 32768", o.queueSize)
 	case o.timeout <= 0:
-		return usagef("--timeout %v: must be positive", o.timeout)
+		return cli.Usagef("--timeout %v: must be positive", o.timeout)
 	case o.cpu < -1:
-		return usagef("--cpu %d: must be a CPU number", o.cpu)
+		return cli.Usagef("--cpu %d: must be a CPU number", o.cpu)
 	}
 	plan := o.plan(0)
 	if err := plan.Check(); err != nil {
-		return usagef("%w (see --help)", err)
+		return cli.Usagef("%w (see --help)", err)
 	}
 	return nil
 }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/vvugen/port"
 	"vvufwd/cmd/vvugen/report"
 	"vvufwd/cmd/vvugen/traffic"
@@ -22,7 +22,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return err
 	}
 	if o.version {
-		_, err := fmt.Fprintln(out, "vvugen", version())
+		_, err := fmt.Fprintln(out, cli.Version("vvugen"))
 		return err
 	}
 	ports, err := openPorts(ctx, o)
@@ -117,13 +117,4 @@ func judge(o options, result traffic.Result) error {
 		}
 	}
 	return nil
-}
-
-// version is that of the module, or of the commit it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }
