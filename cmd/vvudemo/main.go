@@ -30,19 +30,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 	"time"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/vvudemo/show"
 	"vvufwd/cmd/vvudemo/tools"
-)
-
-// Exit codes.
-const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
 )
 
 func main() {
@@ -54,13 +47,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	o, err := parseFlags(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return exitDone
+		return cli.Done
 	case err != nil:
 		fmt.Fprintf(stderr, "vvudemo: %v\n", err)
-		return exitUsage
+		return cli.Misused
 	case o.version:
-		fmt.Fprintln(stdout, version())
-		return exitDone
+		fmt.Fprintln(stdout, cli.Version("vvudemo"))
+		return cli.Done
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -72,13 +65,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	switch {
 	case err == nil:
-		return exitDone
+		return cli.Done
 	case errors.Is(err, show.ErrFailed): // its timed line has said why
 		fmt.Fprintf(stderr, "vvudemo: %v\n", show.ErrFailed)
 	default:
 		fmt.Fprintf(stderr, "vvudemo: %v\n", err)
 	}
-	return exitFailed
+	return cli.Failed
 }
 
 // demonstrate gathers what is needed and runs the demo. The report is nil if it could not begin.
@@ -135,19 +128,4 @@ func writeReport(w io.Writer, r *show.Report, asJSON bool) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(r)
-}
-
-// version is the revision that the program was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "vvudemo (unknown build)"
-	}
-	text := "vvudemo " + info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			text += " " + s.Value
-		}
-	}
-	return text + " " + info.GoVersion
 }
