@@ -89,3 +89,31 @@ func (r *ram) at(gpa uint64, n int) []byte {
 
 // next returns the first n bytes of the main region's neighbour.
 func (r *ram) next(n int) []byte { return r.bytes[nextAt : nextAt+n : nextAt+n] }
+
+// pieces returns the n bytes at an address of the main region or its neighbour, in
+// one piece or, across the border, two.
+func (r *ram) pieces(gpa uint64, n int) [][]byte {
+	if rest := int(int64(gpa) + int64(n) - nextGPA); gpa < nextGPA && rest > 0 {
+		return [][]byte{r.at(gpa, n-rest), r.next(rest)}
+	}
+	if gpa >= nextGPA {
+		off := int(gpa - nextGPA + nextAt)
+		return [][]byte{r.bytes[off : off+n : off+n]}
+	}
+	return [][]byte{r.at(gpa, n)}
+}
+
+// write puts bytes into guest memory, across the border if need be.
+func (r *ram) write(gpa uint64, b []byte) {
+	for _, p := range r.pieces(gpa, len(b)) {
+		b = b[copy(p, b):]
+	}
+}
+
+// read takes bytes out of guest memory.
+func (r *ram) read(gpa uint64, n int) (b []byte) {
+	for _, p := range r.pieces(gpa, n) {
+		b = append(b, p...)
+	}
+	return b
+}
