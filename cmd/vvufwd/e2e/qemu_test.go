@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"vvufwd/cmd/vvudemo/guest"
+	"vvufwd/cmd/vvudemo/qmp"
+)
+
+const transferBytes = 16 << 20
+
+// TestTwoGuests joins two virtual machines by one vvufwd: guest a's QEMU connects to vvufwd, vvufwd connects to guest b's. Everything
+// that can come and go comes and goes: each machine, memory of one, vvufwd.
+func TestTwoGuests(t *testing.T) {
+	l := newLab(t)
+	image := l.image()
+	a := l.machine("a", 1, image, l.socket("a"))
+	b := l.machine("b", 2, image, l.socket("b"))
+	a.Reconnect, a.NetOpts, a.Hotplug, a.QMP = true, "host_mtu=9000", 128, l.socket("qmp")
+	b.Listen, b.NetOpts = true, "host_mtu=9000"
+	ends := [2]string{a.Socket, b.Socket + ",client"}
+	f := l.forward(ends[0], ends[1])
+
+	l.step("boot", func(l *lab) {
+		l.switchOn(a)
+		l.switchOn(b)
+		l.together(func() error { return l.ready(a) }, func() error { return l.ready(b) })
+		l.expect(f, "front-end limits", "9000")
+	})
+	l.step("pings", func(l *lab) {
+		l.together(func() error { return l.pings(a, b, 8, 56) }, func() error { return l.pings(b, a, 8, 8000) })
+	})
+	l.step("transfers", func(l *lab) { l.transfers(a, b) })
+	l.step("counters", func(l *lab) {
+		l.eventually(func() error {
+			portA, portB := l.ports(f)
+			return errors.Join(nothingLost(portA, portB), l.received(a, portA), l.received(b, portB))
+		})
+		portA, portB := l.ports(f)
+		if portA.RxBytes < transferBytes || portB.RxBytes < transferBytes {
+			l.Errorf("ports counted less than was transferred: %+v, %+v", portA, portB)
+		}
+	})
+	l.step("memory comes and goes", func(l *lab) { l.plugMemory(f, a, b) })
+	l.step("kill a", func(l *lab) { l.killAndReturn(f, a, b) })
+	b.NetOpts = "host_mtu=1400"
+	l.step("kill b", func(l *lab) { l.killAndReturn(f, b, a) })
+	l.step("mtu", func(l *lab) {
+		if got := [2]int{l.mtu(a), l.mtu(b)}; got != [2]int{9000, 1400} {
+			l.Errorf("the guests' MTUs are %v", got)
+		}
+		l.must(l.pings(a, b, 3, 1372)) // the largest IP packet of 1400 bytes
+	})
+	l.step("vvufwd restarts", func(l *lab) {
+		l.stop(f)
+		f = l.forward(ends[0], ends[1])
+		l.expect(f, "ring started", a.Socket)
+		l.together(func() error { return l.pings(a, b, 5, 56) }, func() error { return l.pings(b, a, 5, 1000) })
+	})
+	l.step("power off", func(l *lab) {
+		l.together(func() error { return l.powerOff(a) }, func() error { return l.powerOff(b) })
+		l.stop(f)
+	})
+}
+
+// transfers moves a file each way at the same time, and compares it.
+func (l *lab) transfers(a, b *virtualMachine) {
+	l.Helper()
+	var made [2]guest.Transfer
+	l.together(
+		func() (err error) { made[0], err = a.app.Blob(l.ctx, commandLimit, transferBytes); return err },
+		func() (err error) { made[1], err = b.app.Blob(l.ctx, commandLimit, transferBytes); return err },
+	)
+	l.together(
+		func() error { return l.download(a, b, made[0]) },
+		func() error { return l.download(b, a, made[1]) },
+	)
+}
+
+// killAndReturn kills a guest under load and starts it again, without touching vvufwd.
+func (l *lab) killAndReturn(f *forwarder, m, other *virtualMachine) {
+	l.Helper()
+	l.killUnderLoad(f, m, other)
+	begin := time.Now()
+	l.switchOn(m)
+	l.must(l.ready(m))
+	l.together(func() error { return l.pings(m, other, 5, 56) }, func() error { return l.pings(other, m, 5, 1000) })
+	l.restartTime(m, begin)
+}
+
+// plugMemory gives a running guest more memory and takes it away again. Its QEMU tells vvufwd of each (ADD_MEM_REG, REM_MEM_REG).
+func (l *lab) plugMemory(f *forwarder, m, other *virtualMachine) {
+	l.Helper()
+	q, err := qmp.Dial(l.ctx, m.QMP)
+	l.must(err)
+	defer q.Close()
+	execute := func(command string, arguments map[string]any) {
+		l.Helper()
+		_, err := q.Execute(l.ctx, command, arguments)
+		l.must(err)
+	}
+	f.forget()
+	execute("object-add", map[string]any{"qom-type": "memory-backend-memfd", "id": "more", "size": m.Hotplug << 20, "share": true})
+	execute("device_add", map[string]any{"driver": "pc-dimm", "id": "dimm", "memdev": "more"})
+	l.expect(f, "ADD_MEM_REG", m.Socket)
+	l.must(l.pings(m, other, 3, 1000))
+	f.forget()
+	execute("device_del", map[string]any{"id": "dimm"})
+	l.must(q.Await(l.ctx, "DEVICE_DELETED"))
+	l.expect(f, "REM_MEM_REG", m.Socket)
+	l.must(l.pings(other, m, 3, 1000))
+}
