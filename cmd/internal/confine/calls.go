@@ -1,0 +1,117 @@
+package confine
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// call is a system call that is allowed, if all conditions hold. A call that is
+// listed twice is allowed if either is.
+type call struct {
+	number uint32
+	when   []condition
+}
+
+// condition is about the low 32 bits of an argument: all of those tested here are
+// int or unsigned int for the kernel, or flags whose upper half is unused.
+type condition struct {
+	arg         int // 0 to 5
+	mask, value uint32
+}
+
+const all = ^uint32(0)
+
+// is is the condition that an argument has a value.
+func is(arg int, value uint32) condition { return condition{arg, all, value} }
+
+// without is the condition that an argument has none of some bits.
+func without(arg int, bits uint32) condition { return condition{arg, bits, 0} }
+
+// Flags of clone(2): of a new thread, and of new namespaces.
+const (
+	threadFlags    = unix.CLONE_VM | unix.CLONE_SIGHAND | unix.CLONE_THREAD
+	namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
+)
+
+// Requests to VFIO that using, resetting and closing a device takes:
+// VFIO_DEVICE_SET_IRQS, VFIO_DEVICE_RESET, VFIO_IOMMU_UNMAP_DMA.
+const (
+	vfioBase       = ';'<<8 + 100
+	vfioSetIRQs    = vfioBase + 10
+	vfioReset      = vfioBase + 11
+	vfioUnmapDMA   = vfioBase + 14
+	argIoctl       = 1
+	argProtection  = 2
+	argOpenFlags   = 2
+	argFcntl       = 1
+	argSockLevel   = 1
+	unlinkFlagsArg = 2
+)
+
+// calls lists the system calls of a program with this policy, the frequent ones
+// first: kernels before 5.11 walk the list for each.
+func (p Policy) calls() []call {
+	list := anytime(unix.SYS_WRITE, unix.SYS_READ, unix.SYS_FUTEX, unix.SYS_PPOLL, unix.SYS_EPOLL_PWAIT)
+	list = append(list, archCalls...)
+	list = append(list, runtimeCalls(uint32(os.Getpid()))...)
+	list = append(list, peerCalls...)
+	if len(p.Listen) > 0 {
+		list = append(list, call{unix.SYS_ACCEPT4, nil}, call{unix.SYS_UNLINKAT, []condition{is(unlinkFlagsArg, 0)}})
+	}
+	if len(p.Connect) > 0 {
+		list = append(list, call{unix.SYS_SOCKET, []condition{is(0, unix.AF_UNIX)}}, call{unix.SYS_CONNECT, nil})
+	}
+	if len(p.Write) > 0 {
+		// Not for reading, and not to make files.
+		list = append(list, call{unix.SYS_OPENAT, []condition{{argOpenFlags, unix.O_ACCMODE | unix.O_CREAT | unix.O_TMPFILE&^unix.O_DIRECTORY, unix.O_WRONLY}}})
+	}
+	if p.VFIO {
+		for _, request := range []uint32{vfioSetIRQs, vfioReset, vfioUnmapDMA} {
+			list = append(list, call{unix.SYS_IOCTL, []condition{is(argIoctl, request)}})
+		}
+	}
+	return list
+}
+
+// anytime are calls that are allowed whatever their arguments.
+func anytime(numbers ...uint32) []call {
+	list := make([]call, len(numbers))
+	for i, n := range numbers {
+		list[i] = call{number: n}
+	}
+	return list
+}
+
+// runtimeCalls are those that the Go run-time makes: memory, threads, signals, time,
+// its poller, and the end, also that by a panic.
+func runtimeCalls(pid uint32) []call {
+	return append(
+		anytime(
+			unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_GETTIME, unix.SYS_SCHED_YIELD, unix.SYS_SCHED_GETAFFINITY,
+			unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EVENTFD2, unix.SYS_GETRANDOM,
+			unix.SYS_RT_SIGRETURN, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGACTION, unix.SYS_SIGALTSTACK, unix.SYS_RESTART_SYSCALL,
+			unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
+		),
+		call{unix.SYS_MMAP, []condition{without(argProtection, unix.PROT_EXEC)}},
+		call{unix.SYS_MPROTECT, []condition{without(argProtection, unix.PROT_EXEC)}},
+		call{unix.SYS_CLONE, []condition{{0, threadFlags | namespaceFlags, threadFlags}}},
+		call{unix.SYS_TGKILL, []condition{is(0, pid)}}, // preemption of goroutines
+		call{unix.SYS_KILL, []condition{is(0, pid)}},   // a crash that shows all threads
+		call{unix.SYS_PRCTL, []condition{is(0, unix.PR_SET_VMA)}},
+		call{unix.SYS_SCHED_SETAFFINITY, []condition{is(0, 0)}}, // loops pin themselves
+	)
+}
+
+// peerCalls are those on sockets, eventfds, devices and files that are open or that
+// peers sent.
+var peerCalls = append(
+	anytime(
+		unix.SYS_RECVMSG, unix.SYS_SENDMSG, unix.SYS_CLOSE, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_FSTAT, unix.SYS_SHUTDOWN,
+		unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_GETSOCKOPT,
+		unix.SYS_READLINKAT, // tells what kind of descriptor a peer has sent
+	),
+	call{unix.SYS_SETSOCKOPT, []condition{is(argSockLevel, unix.SOL_SOCKET)}},
+	call{unix.SYS_FCNTL, []condition{is(argFcntl, unix.F_GETFL)}},
+	call{unix.SYS_FCNTL, []condition{is(argFcntl, unix.F_SETFL)}},
+)

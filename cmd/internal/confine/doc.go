@@ -1,0 +1,30 @@
+// Package confine takes from a running program what it does not need any more.
+//
+// A program starts with all that its user may do: it opens devices, sockets and
+// files. From then on it moves bytes that hostile peers hand it, and needs little
+// for that. Apply gives the rest up, for all threads and for good, so that somebody
+// who finds a mistake in the program and takes it over gets no further than it can
+// go itself:
+//
+//	no_new_privs   nothing that is executed gains privileges
+//	Landlock       no file, but for those that a Policy names (Linux 5.13 or later)
+//	capabilities   none left, in any set; DMA memory is mapped and pinned before
+//	seccomp        only the system calls that the Go run-time and the data path make
+//
+// A system call that is not on the list fails with EPERM and is written to the
+// kernel's log (audit, type 1326, with the number of the call). The program is not
+// killed for it: a call that this list has forgotten shows as an error with a name,
+// and whoever took the program over learns nothing from a second attempt that a
+// first one did not tell.
+//
+// # What stays
+//
+// Memory can be mapped, never executable. Descriptors that are open work on,
+// among them VFIO's, with the requests that running and closing a device takes, and
+// peers may send more. Threads can be made, processes cannot. A program that
+// connects to sockets can still do that, see Policy.Connect.
+//
+// User and group stay as they are. A program that runs as root without capabilities
+// still owns root's files; it is Landlock and the lack of open(2) that keep it from
+// them.
+package confine
