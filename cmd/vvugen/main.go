@@ -1,9 +1,9 @@
 // Vvugen loads a vhost-user back-end without a virtual machine: it is the
-// front-end of one or two ports, generates frames, receives and checks them.
+// front-end of one, two or more ports, generates frames, receives and checks them.
 //
 // Synopsis:
 //
-//	vvugen --port SOCKET --port SOCKET [flags]
+//	vvugen --port SOCKET --port SOCKET [--port SOCKET --port SOCKET …] [flags]
 //	vvugen --port SOCKET --tx-only | --rx-only [flags]
 //
 // Description:
@@ -12,7 +12,8 @@
 // vhost-user sockets. Vvugen takes the place of the two virtual machines: for
 // each socket it shares a memory of its own, hands over the rings of one queue
 // pair and polls them. Frames go into the first port and are expected at the
-// second; with --both also the other way.
+// second; with --both also the other way. Further ports are further pairs, in the
+// order given; one loop serves them all, and rates and counts are for each of them.
 //
 //	vvufwd --vhost-user /tmp/a.sock --vhost-user /tmp/b.sock &
 //	vvugen --port /tmp/a.sock --port /tmp/b.sock --size 1518 --verify --count 100000000

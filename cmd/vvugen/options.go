@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ const (
 func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("vvugen", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.Var(&o.ports, "port", "vhost-user `SOCKET` of the back-end, \"SOCKET,server\" to listen on it; twice, or once with --tx-only or --rx-only")
+	f.Var(&o.ports, "port", "vhost-user `SOCKET` of the back-end, \"SOCKET,server\" to listen on it; twice, paired in the order given if there are more, or once with --tx-only or --rx-only")
 	f.BoolVar(&o.both, "both", false, "send both ways at once")
 	f.BoolVar(&o.txOnly, "tx-only", false, "send into one port; what the back-end takes counts")
 	f.BoolVar(&o.rxOnly, "rx-only", false, "receive from one port what the back-end sends")
@@ -93,21 +94,22 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 
 // check finds what does not go together.
 func (o *options) check() error {
-	wantPorts := 2
-	if o.txOnly || o.rxOnly {
-		wantPorts = 1
-	}
+	oneEnd := o.txOnly || o.rxOnly
 	switch {
 	case o.txOnly && o.rxOnly:
 		return cli.Usagef("--tx-only and --rx-only exclude each other")
-	case (o.txOnly || o.rxOnly) && (o.both || o.verify || o.latency):
+	case oneEnd && (o.both || o.verify || o.latency):
 		return cli.Usagef("--tx-only and --rx-only see one end only: leave out --both, --verify and --latency")
 	case o.rxOnly && (o.rate != 0 || o.count != 0):
 		return cli.Usagef("--rx-only sends nothing: leave out --rate and --count")
-	case len(o.ports) != wantPorts:
-		return cli.Usagef("--port given %d times, want %d: the sockets of the back-end", len(o.ports), wantPorts)
-	case wantPorts == 2 && o.ports[0].path == o.ports[1].path:
-		return cli.Usagef("--port %s given twice: give each port a socket of its own", o.ports[0].path)
+	case oneEnd && len(o.ports) != 1:
+		return cli.Usagef("--port given %d times, want 1: the socket of the back-end", len(o.ports))
+	case !oneEnd && (len(o.ports) == 0 || len(o.ports)%2 != 0):
+		return cli.Usagef("--port given %d times, want 2, or more pairs: the sockets of the back-end", len(o.ports))
+	case len(o.ports) > maxPorts:
+		return cli.Usagef("--port given %d times, want %d at most", len(o.ports), maxPorts)
+	case o.ports.twice() != "":
+		return cli.Usagef("--port %s given twice: give each port a socket of its own", o.ports.twice())
 	case o.payload != "headers" && o.payload != "full":
 		return cli.Usagef("--payload %q: must be headers or full", o.payload)
 	case o.window < windowOfRing:
@@ -166,6 +168,20 @@ type portArg struct {
 }
 
 type portList []portArg
+
+// maxPorts is how many ports there may be: a stream, of which a pair has up to
+// two, has a number of eight bits.
+const maxPorts = traffic.MaxWays
+
+// twice is a path that stands in the list more than once, or "".
+func (l portList) twice() string {
+	for i, p := range l {
+		if slices.ContainsFunc(l[:i], func(q portArg) bool { return q.path == p.path }) {
+			return p.path
+		}
+	}
+	return ""
+}
 
 func (l *portList) String() string {
 	var names []string

@@ -83,16 +83,22 @@ func closePorts(ports []*port.Port) error {
 	return errors.Join(errs...)
 }
 
-func ways(o options, ports []*port.Port) []traffic.Way {
+// ways are the directions in which frames go. Pairs follow each other, so that
+// one round serves all of them.
+func ways(o options, ports []*port.Port) (ways []traffic.Way) {
 	switch {
 	case o.txOnly:
 		return []traffic.Way{{From: ports[0]}}
 	case o.rxOnly:
 		return []traffic.Way{{To: ports[0]}}
-	case o.both:
-		return []traffic.Way{{From: ports[0], To: ports[1]}, {From: ports[1], To: ports[0]}}
 	}
-	return []traffic.Way{{From: ports[0], To: ports[1]}}
+	for i := 0; i < len(ports); i += 2 {
+		ways = append(ways, traffic.Way{From: ports[i], To: ports[i+1], Pair: i / 2})
+		if o.both {
+			ways = append(ways, traffic.Way{From: ports[i+1], To: ports[i], Pair: i / 2})
+		}
+	}
+	return ways
 }
 
 func show(out io.Writer, o options, plan traffic.Plan, p *port.Port, result traffic.Result) error {

@@ -23,6 +23,7 @@ type runJSON struct {
 	IdleRounds  float64         `json:"idle_rounds"`
 	Mpps        float64         `json:"mpps"`
 	Gbps        float64         `json:"gbps"`
+	PairsMpps   []float64       `json:"pairs_mpps"` // both ways together
 	Verified    *bool           `json:"verified"`
 	Directions  []directionJSON `json:"directions"`
 }
@@ -64,6 +65,9 @@ func JSON(out io.Writer, r Run) error {
 		object.Mpps += j.Mpps
 		object.Gbps += j.Gbps
 		object.Directions = append(object.Directions, j)
+	}
+	for _, pps := range result.Pairs() {
+		object.PairsMpps = append(object.PairsMpps, pps/1e6)
 	}
 	if r.Plan.Verify {
 		object.Verified = &right

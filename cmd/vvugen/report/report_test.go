@@ -85,6 +85,30 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// TestPairs sums several pairs up.
+func TestPairs(t *testing.T) {
+	direction := func(pair int, frames uint64) traffic.DirectionResult {
+		return traffic.DirectionResult{Name: "x", Pair: pair, Sent: frames + 1, Received: frames, Lost: 1, Frames: frames, Bytes: 64 * frames, Kicks: 2}
+	}
+	run := Run{Result: traffic.Result{Elapsed: time.Second, CPU: -1, Directions: []traffic.DirectionResult{
+		direction(0, 1000000), direction(0, 500000), direction(1, 2000000), direction(1, 1000000),
+	}}}
+	var b strings.Builder
+	if err := Table(&b, run); err != nil {
+		t.Fatal(err)
+	}
+	if want := "4.500   2.304  4500004   4500000     4      8  all 2 pairs; 1.500 to 3.000 Mpps each\n"; !strings.Contains(b.String(), want) {
+		t.Errorf("table lacks %q:\n%s", want, b.String())
+	}
+	b.Reset()
+	if err := JSON(&b, run); err != nil {
+		t.Fatal(err)
+	}
+	if want := `"pairs_mpps":[1.5,3],`; !strings.Contains(b.String(), want) {
+		t.Errorf("%s lacks %s", b.String(), want)
+	}
+}
+
 // TestJSONOfNothing has null where nothing was measured.
 func TestJSONOfNothing(t *testing.T) {
 	run := Run{Result: traffic.Result{Elapsed: time.Second, CPU: -1, Directions: make([]traffic.DirectionResult, 1)}}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -31,11 +32,30 @@ func Table(out io.Writer, r Run) error {
 		fmt.Fprintf(w, "%.3f\t%.3f\t%d\t%d\t%d\t%d\t  %s\n",
 			d.PPS(result.Elapsed)/1e6, d.BPS(result.Elapsed)/1e9, d.Sent, d.Received, d.Lost, d.Kicks, d.Name)
 	}
+	total(w, result)
 	latencies(w, result)
 	if r.Plan.Verify {
 		faults(w, result)
 	}
 	return w.Flush()
+}
+
+// total sums up several pairs and says how evenly they were served.
+func total(w io.Writer, result *traffic.Result) {
+	pairs := result.Pairs()
+	if len(pairs) < 2 {
+		return
+	}
+	var pps, bps float64
+	var sent, received, lost, kicks uint64
+	for i := range result.Directions {
+		d := &result.Directions[i]
+		pps += d.PPS(result.Elapsed)
+		bps += d.BPS(result.Elapsed)
+		sent, received, lost, kicks = sent+d.Sent, received+d.Received, lost+d.Lost, kicks+d.Kicks
+	}
+	fmt.Fprintf(w, "%.3f\t%.3f\t%d\t%d\t%d\t%d\t  all %d pairs; %.3f to %.3f Mpps each\n",
+		pps/1e6, bps/1e9, sent, received, lost, kicks, len(pairs), slices.Min(pairs)/1e6, slices.Max(pairs)/1e6)
 }
 
 func latencies(w io.Writer, result *traffic.Result) {

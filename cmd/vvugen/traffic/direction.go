@@ -11,6 +11,7 @@ import (
 // another. Either end may be missing. One goroutine owns it, except progress.
 type direction struct {
 	name     string
+	pair     int
 	from, to *port.Port // nil if that end is missing
 	source   *source    // with from
 	sink     *sink      // with to

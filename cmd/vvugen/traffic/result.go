@@ -13,6 +13,7 @@ type Result struct {
 // DirectionResult is the outcome of one direction.
 type DirectionResult struct {
 	Name     string
+	Pair     int    // of ports
 	Sent     uint64 // frames; 0 without a source
 	Received uint64 // frames received, or taken by the back-end if there is no sink
 	Lost     uint64 // sent and not received
@@ -22,6 +23,19 @@ type DirectionResult struct {
 
 	Faults  Faults     // Verify only, except Lost and Malformed
 	Latency *Histogram // nil unless measured
+}
+
+// Pairs returns the number of frames per second that came out of each pair, both
+// ways together.
+func (r *Result) Pairs() (pps []float64) {
+	for i := range r.Directions {
+		d := &r.Directions[i]
+		for d.Pair >= len(pps) {
+			pps = append(pps, 0)
+		}
+		pps[d.Pair] += d.PPS(r.Elapsed)
+	}
+	return pps
 }
 
 // PPS is the number of frames per second that came out.
@@ -45,7 +59,7 @@ func (d *direction) mark() (frames, bytes uint64) {
 
 // result sums the direction up once it has been drained.
 func (d *direction) result(frames, bytes uint64) DirectionResult {
-	r := DirectionResult{Name: d.name, Sent: d.sent(), Received: d.done(), Frames: frames, Bytes: bytes}
+	r := DirectionResult{Name: d.name, Pair: d.pair, Sent: d.sent(), Received: d.done(), Frames: frames, Bytes: bytes}
 	if d.source != nil {
 		r.Kicks += d.source.tx.Kicks()
 		r.Lost = r.Sent - min(r.Sent, r.Received)

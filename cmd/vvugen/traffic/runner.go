@@ -27,7 +27,13 @@ const (
 
 // Way is one direction of a run. A nil port leaves that end out: nothing is
 // sent, or what the back-end has taken counts as received.
-type Way struct{ From, To *port.Port }
+type Way struct {
+	From, To *port.Port
+	Pair     int // of ports, counted from 0; for the report
+}
+
+// MaxWays is how many ways there may be: they have their numbers in 8 bits.
+const MaxWays = 256
 
 // Runner sends and receives along some ways. Make it with NewRunner, then call
 // Run once. Progress may be called from any goroutine.
@@ -46,6 +52,9 @@ func NewRunner(plan Plan, ways []Way) (*Runner, error) {
 	if err := plan.Check(); err != nil {
 		return nil, err
 	}
+	if len(ways) > MaxWays {
+		return nil, fmt.Errorf("%d ways: there may be %d", len(ways), MaxWays)
+	}
 	r := &Runner{plan: plan, clock: newClock()}
 	pat := newPattern(plan.Size)
 	for i, w := range ways {
@@ -53,6 +62,7 @@ func NewRunner(plan Plan, ways []Way) (*Runner, error) {
 			return nil, errors.New("a way needs at least one port")
 		}
 		r.dirs = append(r.dirs, newDirection(w.From, w.To, uint8(i), &r.plan, pat, r.clock))
+		r.dirs[i].pair = w.Pair
 	}
 	return r, nil
 }
