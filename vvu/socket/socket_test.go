@@ -44,7 +44,10 @@ type app struct {
 	calls  [2]int
 }
 
-func newApp(t *testing.T, path string) *app {
+func newApp(t *testing.T, path string) *app { return newAppLike(t, path, vhostuser.QEMU) }
+
+// newAppLike is newApp with the habits of some front-end.
+func newAppLike(t *testing.T, path string, style vhostuser.Style) *app {
 	t.Helper()
 	a := &app{}
 	fd, err := unix.MemfdCreate("app", unix.MFD_CLOEXEC)
@@ -59,7 +62,7 @@ func newApp(t *testing.T, path string) *app {
 		t.Fatal(err)
 	}
 	cfg := vhostuser.FrontendConfig{
-		Style: vhostuser.QEMU, Features: virtio.Version1 | virtio.EventIdx | virtio.NetMrgRxbuf,
+		Style: style, Features: virtio.Version1 | virtio.EventIdx | virtio.NetMrgRxbuf,
 		Regions: []vhostuser.MemoryRegion{{GPA: appGPA, Size: appMemory, UVA: appUVA}}, Files: []int{fd},
 	}
 	for i := range a.rings {
@@ -325,6 +328,45 @@ func TestGuestRestarts(t *testing.T) {
 		if err := a.Start(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A front-end whose back-end died does not know where the rings stood. DPDK says
+// that they stand at 0.
+func TestFrontendReconnectsWithItsRingsInUse(t *testing.T) {
+	r := newRig(t)
+	a, b := newAppLike(t, r.paths[0], vhostuser.VirtioUser), startApp(t, r.paths[1])
+	defer a.exit()
+	defer b.exit()
+	if err := a.Connect(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * ringSize {
+		exchange(t, a, b, i)
+	}
+	a.offer(0) // waits in the ring while the connection changes
+	a.conn.Close()
+	conn, err := vhostuser.Dial(r.paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.conn = conn
+	if err := a.Reconnect(conn); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Start(); err != nil { // with base 0
+		t.Fatal(err)
+	}
+	want := pattern(500, 7)
+	b.send(1, want)
+	if got := a.receive(t, 0); !bytes.Equal(got, want) {
+		t.Errorf("frame differs (%d bytes)", len(got))
+	}
+	if n := r.logs.FilterMessageSnippet("does not stand where").Len(); n != 2 {
+		t.Errorf("%d rings are said to stand elsewhere, want 2", n)
 	}
 }
 
