@@ -29,6 +29,7 @@ type FrontendConfig struct {
 	Style    Style
 	Features virtio.Features  // wanted; what the back-end does not offer is dropped
 	Protocol ProtocolFeatures // wanted, of those that the style knows; 0 means all of them
+	MTU      uint16           // that its owner gave the device (QEMU's host_mtu); 0: none. Only QEMU tells the back-end
 	Regions  []MemoryRegion
 	Files    []int          // one file descriptor per region
 	Rings    []FrontendRing // two per queue pair: the device's receive queue first
@@ -260,6 +261,13 @@ func (f *Frontend) vringFD(r Request, i, fd int) {
 		return
 	}
 	say(r, VringFD{Index: uint8(i)}, fd)
+}
+
+// setMTU tells the MTU of the device if it has one and the back-end wants to know.
+func (f *Frontend) setMTU() {
+	if f.cfg.MTU != 0 && f.protocol.Has(ProtoMTU) {
+		f.confirm(NetSetMTU, U64(f.cfg.MTU))
+	}
 }
 
 // getBase stops ring i and remembers where it stands.

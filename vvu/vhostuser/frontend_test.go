@@ -23,7 +23,7 @@ var testRegions = []MemoryRegion{
 
 // testFrontend returns a front-end config with fake descriptors.
 func testFrontend(style Style, pairs int) FrontendConfig {
-	cfg := FrontendConfig{Style: style, Features: testFeatures | virtio.NetMAC, Regions: testRegions, Files: []int{100, 101}}
+	cfg := FrontendConfig{Style: style, Features: testFeatures | virtio.NetMAC, MTU: 1400, Regions: testRegions, Files: []int{100, 101}}
 	for i := range 2 * pairs {
 		base := 0x7f0000100000 + uint64(i)<<16
 		cfg.Rings = append(cfg.Rings, FrontendRing{
@@ -69,7 +69,7 @@ func TestFrontendOrders(t *testing.T) {
 		{
 			style: QEMU, protocol: SupportedProtocol, pairs: 1,
 			connect:   "1 15 16 17 36 3 1 13 14 13 14 34 18 18",
-			start:     "18 18 2 40 39 37 37 8 10 9 12 13 8 10 9 12 13 40 39",
+			start:     "20 18 18 2 40 39 37 37 8 10 9 12 13 8 10 9 12 13 40 39",
 			stop:      "11 11 39",
 			reconnect: "1 15 16 17 36 3 1 13 14 13 14 34 18 18",
 		},
@@ -189,6 +189,13 @@ func life(t *testing.T, cfg FrontendConfig, backend BackendConfig) {
 	}
 	step("start", f.Start())
 	checkRunning("start", 0)
+	wantMTU := backend.MTU
+	if cfg.Style.Name == QEMU.Name && f.Protocol().Has(ProtoMTU) {
+		wantMTU = cfg.MTU
+	}
+	if got := d.b.MTU(); got != wantMTU {
+		t.Errorf("MTU %d, want %d", got, wantMTU)
+	}
 	if f.Features() != testFeatures {
 		t.Errorf("the front-end has features %v, want %v", f.Features(), testFeatures)
 	}

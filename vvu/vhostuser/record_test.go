@@ -230,7 +230,9 @@ func TestQEMUStylePlaysTheRecord(t *testing.T) {
 				style = QEMUOld
 			}
 			d := newModel(t, r.offer)
-			f := NewFrontend(d, testFrontend(style, r.offer.Rings/2))
+			cfg := testFrontend(style, r.offer.Rings/2)
+			cfg.MTU = 0 // the recorded ones had no host_mtu
+			f := NewFrontend(d, cfg)
 			f.cfg.Regions, f.cfg.Files = testRegions[:1], f.cfg.Files[:1]
 			var recorded []string
 			for _, m := range r.connections[0] {

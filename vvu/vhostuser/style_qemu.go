@@ -56,10 +56,11 @@ func qemuEnable(f *Frontend, pair int, on bool) {
 	}
 }
 
-// qemuStart follows the guest's DRIVER_OK. Enabling comes first; the real call
-// descriptor comes after the kick; further pairs are enabled when the guest has
-// set the number of pairs that it uses.
+// qemuStart follows the guest's DRIVER_OK. The MTU and enabling come first, even
+// before the features; the real call descriptor comes after the kick; further
+// pairs are enabled when the guest has set the number of pairs that it uses.
 func qemuStart(f *Frontend) {
+	f.setMTU()
 	qemuEnable(f, 0, true)
 	for pair := range f.pairs() {
 		f.setFeatures()
