@@ -12,7 +12,7 @@ FUZZTIME ?= 5s
 # Packages whose memory is shared with a peer are also run without the race
 # detector: it does not see mapped memory and swaps the assembly out.
 PACKAGES := ./...
-E2E      := ./cmd/vvudemo/e2e
+E2E      := ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e
 
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w -buildid="
 
@@ -55,8 +55,9 @@ fuzz:
 	    echo "$(GO) test -fuzz ^$$f\$$ $$p"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$p; \
 	  done; done
 
+# Whole machines and DPDK: one package after the other, for they share build/.
 e2e: build
-	$(GO) test -count=1 -timeout 15m -v $(E2E)
+	$(GO) test -count=1 -p 1 -timeout 15m -v $(E2E)
 
 clean:
 	rm -rf build

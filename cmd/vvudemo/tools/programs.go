@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// programs finds vvufwd and vvudev: in the directory that --bin names, built from the source tree, or beside this program.
+// programs finds the project's own programs: in the directory that --bin names, built from the source tree, or beside this program.
 func (f *finder) programs(ctx context.Context, t *Tools) error {
 	if !f.NeedPrograms {
 		return nil
@@ -22,7 +22,7 @@ func (f *finder) programs(ctx context.Context, t *Tools) error {
 			return err
 		}
 	}
-	t.Vvufwd, t.Vvudev = filepath.Join(dir, "vvufwd"), filepath.Join(dir, "vvudev")
+	t.Vvufwd, t.Vvudev, t.Vvugen = filepath.Join(dir, "vvufwd"), filepath.Join(dir, "vvudev"), filepath.Join(dir, "vvugen")
 	if _, err := os.Stat(t.Vvudev); err != nil {
 		return fmt.Errorf("%w: give --bin the directory of vvufwd and vvudev", err)
 	}
@@ -32,7 +32,7 @@ func (f *finder) programs(ctx context.Context, t *Tools) error {
 	return nil
 }
 
-// buildPrograms builds both programs into the build directory and returns where they are. Without a source tree, they are
+// buildPrograms builds the programs into the build directory and returns where they are. Without a source tree, they are
 // expected beside this program.
 func (f *finder) buildPrograms(ctx context.Context) (string, error) {
 	if f.SourceDir == "" {
@@ -49,8 +49,8 @@ func (f *finder) buildPrograms(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	f.Progress("building vvufwd and vvudev")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+string(filepath.Separator), "./cmd/vvufwd", "./cmd/vvudev")
+	f.Progress("building vvufwd, vvudev and vvugen")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+string(filepath.Separator), "./cmd/vvufwd", "./cmd/vvudev", "./cmd/vvugen")
 	cmd.Dir = f.SourceDir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

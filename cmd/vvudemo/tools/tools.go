@@ -25,7 +25,7 @@ type Options struct {
 	SourceDir string
 	// NeedVfioUser asks for a driver VM's QEMU that has the vfio-user-pci device.
 	NeedVfioUser bool
-	// NeedPrograms asks for vvufwd and vvudev too.
+	// NeedPrograms asks for the project's own programs too.
 	NeedPrograms bool
 	// Progress is told what takes its time.
 	Progress func(text string)
@@ -40,6 +40,7 @@ type Tools struct {
 	Busybox string
 	Vvufwd  string // only with NeedPrograms
 	Vvudev  string // only with NeedPrograms
+	Vvugen  string // only with NeedPrograms; the demo does without it, so it may not exist
 }
 
 // Find finds or fetches everything.

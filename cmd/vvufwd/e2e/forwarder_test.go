@@ -2,40 +2,46 @@ package e2e
 
 import (
 	"fmt"
-	"strings"
+	"path/filepath"
 
 	"vvufwd/cmd/vvudemo/counters"
 	"vvufwd/cmd/vvudemo/vm"
 )
 
-// forwarder is a running vvufwd with one pair of sockets.
+// forwarder is a running vvufwd whose ports are sockets.
 type forwarder struct {
 	*vm.Process
 	counters *counters.Follower
 	mark     int // the first line of its log that no wait has passed yet
 }
 
-// forward starts vvufwd between two sockets, given as its --vhost-user takes them, and waits until it serves them.
-func (l *lab) forward(a, b string) *forwarder {
+// forward starts vvufwd on sockets, given as its --vhost-user takes them and paired in that order, and waits until it serves them.
+func (l *lab) forward(sockets ...string) *forwarder {
 	l.Helper()
 	f := &forwarder{counters: counters.NewFollower()}
+	argv := []string{l.tools.Vvufwd, "--stats", "100ms", "--stats-json", "--log-level", "debug"}
+	for _, s := range sockets {
+		argv = append(argv, "--vhost-user", s)
+	}
 	var err error
 	f.Process, err = vm.Start(vm.Config{
-		Name: "vvufwd", LogPath: l.out + "/vvufwd.log", Append: true, OnLine: f.counters.Feed,
-		Argv: []string{l.tools.Vvufwd, "--vhost-user", a, "--vhost-user", b, "--stats", "100ms", "--stats-json", "--log-level", "debug"},
+		Name: "vvufwd", LogPath: filepath.Join(l.out, "vvufwd.log"), Append: true, OnLine: f.counters.Feed, Argv: argv,
 	})
 	l.must(err)
 	l.atEnd(func() { f.Close() })
-	l.expect(f, "forwarding")
+	for range len(sockets) / 2 {
+		l.expect(f, "forwarding")
+	}
 	return f
 }
 
-// expect waits for a line of vvufwd's log with all the words in it, from where the last such wait ended.
-func (l *lab) expect(f *forwarder, words ...string) {
+// expect waits for a line of vvufwd's log with all the words in it, from where the last such wait ended, and returns it.
+func (l *lab) expect(f *forwarder, words ...string) (line string) {
 	l.Helper()
 	var err error
-	_, f.mark, err = f.Expect(l.ctx, f.mark, commandLimit, fmt.Sprintf("line with %q", words), containing(words...))
+	line, f.mark, err = f.Expect(l.ctx, f.mark, commandLimit, fmt.Sprintf("line with %q", words), containing(words...))
 	l.must(err)
+	return line
 }
 
 // forget makes the next expect begin at what is logged from now on.
@@ -48,24 +54,27 @@ func (l *lab) stop(f *forwarder) {
 	l.must(f.WaitExit(l.ctx, stopLimit))
 }
 
-// ports returns what vvufwd has counted until now at its two ports.
-func (l *lab) ports(f *forwarder) (a, b counters.Port) {
+// ports returns what vvufwd has counted until now at its ports.
+func (l *lab) ports(f *forwarder) []counters.Port {
 	l.Helper()
 	s, err := f.counters.Now(l.ctx)
 	l.must(err)
-	if len(s.Ports) != 2 || !strings.HasPrefix(s.Ports[0].Name, "vhost-user:") {
-		l.Fatalf("ports = %+v, want two of sockets", s.Ports)
-	}
-	return s.Ports[0], s.Ports[1]
+	return s.Ports
 }
 
-// nothingLost reports whether all that came in at one port went out at the other.
-func nothingLost(a, b counters.Port) error {
-	switch {
-	case a.Dropped()+b.Dropped() != 0:
-		return fmt.Errorf("frames were dropped: %+v, %+v", a, b)
-	case a.RxPackets != b.TxPackets || a.RxBytes != b.TxBytes || b.RxPackets != a.TxPackets || b.RxBytes != a.TxBytes:
-		return fmt.Errorf("what came in at one port is not what went out at the other: %+v, %+v", a, b)
+// nothingLost reports whether, in every pair, all that came in at one port went out at the other.
+func nothingLost(ports []counters.Port) error {
+	if len(ports) == 0 || len(ports)%2 != 0 {
+		return fmt.Errorf("ports are not in pairs: %+v", ports)
+	}
+	for i := 0; i < len(ports); i += 2 {
+		a, b := ports[i], ports[i+1]
+		switch {
+		case a.Dropped()+b.Dropped() != 0:
+			return fmt.Errorf("frames were dropped: %+v, %+v", a, b)
+		case a.RxPackets != b.TxPackets || a.RxBytes != b.TxBytes || b.RxPackets != a.TxPackets || b.RxBytes != a.TxBytes:
+			return fmt.Errorf("what came in at one port is not what went out at the other: %+v, %+v", a, b)
+		}
 	}
 	return nil
 }

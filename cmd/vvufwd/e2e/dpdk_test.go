@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vvufwd/cmd/vvubench/testpmd"
+)
+
+// frontend is how a testpmd joins vvufwd's sockets with its virtio-user ports.
+type frontend struct {
+	name    string
+	options []string // of both virtio-user ports
+	ring    int      // entries
+	size    int      // bytes of a frame
+	args    []string // of testpmd
+	agreed  []string // features that must be in force
+	not     []string // features that must not be
+}
+
+// scattered makes testpmd take and send frames that lie in several of its buffers.
+var scattered = []string{"--max-pkt-len=9018", "--rx-offloads=0x2000", "--tx-offloads=0x8000"}
+
+var frontends = []frontend{
+	{name: "mergeable", ring: 256, size: 64, agreed: []string{"MRG_RXBUF", "VERSION_1"}},
+	{name: "jumbo frames", ring: 256, size: 9000, args: scattered, agreed: []string{"MRG_RXBUF"}},
+	{name: "one buffer a frame", options: []string{"mrg_rxbuf=0"}, ring: 256, size: 1518, not: []string{"MRG_RXBUF"}},
+	{name: "out of order", options: []string{"mrg_rxbuf=0", "in_order=0"}, ring: 256, size: 64, not: []string{"MRG_RXBUF", "IN_ORDER"}},
+	{name: "long rings", ring: 1024, size: 1518, agreed: []string{"MRG_RXBUF"}},
+	{name: "packed rings wanted", options: []string{"packed_vq=1"}, ring: 256, size: 64, not: []string{"RING_PACKED"}},
+}
+
+// TestVirtioUser puts DPDK between two pairs of vvufwd: what vvugen sends into one passes testpmd and comes back to vvugen out of the
+// other, which compares every byte. testpmd comes and goes with all its kinds of rings; vvufwd stays.
+func TestVirtioUser(t *testing.T) {
+	l := newLab(t)
+	program := l.testpmd()
+	f := l.forward(l.socket("v1"), l.socket("d1"), l.socket("d2"), l.socket("v2"))
+	for _, way := range frontends {
+		l.step(way.name, func(l *lab) {
+			f.forget()
+			p := l.bounce(program, way, false)
+			l.agreed(f, way)
+			l.verify(way.size)
+			l.end(p)
+		})
+	}
+	l.step("counters", func(l *lab) { l.eventually(func() error { return nothingLost(l.ports(f)) }) })
+	l.stop(f)
+}
+
+// TestVirtioUserListens is the same with the roles on testpmd's sockets changed: vvufwd connects. It restarts under a testpmd that
+// goes on, and the other way round.
+func TestVirtioUserListens(t *testing.T) {
+	l := newLab(t)
+	program := l.testpmd()
+	sockets := []string{l.socket("v1"), l.socket("d1") + ",client", l.socket("d2") + ",client", l.socket("v2")}
+	way := frontends[0]
+	f := l.forward(sockets...)
+	p := l.bounce(program, way, true)
+	l.step("first", func(l *lab) { l.verify(64) })
+	l.step("vvufwd restarts", func(l *lab) {
+		l.stop(f)
+		f = l.forward(sockets...)
+		l.verify(1518)
+	})
+	l.step("testpmd restarts", func(l *lab) {
+		l.end(p)
+		p = l.bounce(program, way, true)
+		l.verify(64)
+		l.end(p)
+	})
+	l.stop(f)
+}
+
+// testpmd finds the program.
+func (l *lab) testpmd() *testpmd.Program {
+	l.Helper()
+	p, err := testpmd.Find(l.ctx, testpmd.Options{BuildDir: filepath.Dir(filepath.Dir(l.out)), Progress: func(text string) { l.Log(text) }})
+	l.must(err)
+	return p
+}
+
+// bounce starts a testpmd that forwards between the sockets d1 and d2.
+func (l *lab) bounce(program *testpmd.Program, way frontend, listens bool) *testpmd.Process {
+	l.Helper()
+	cfg := testpmd.Config{
+		Name: "testpmd", Mode: "io", CPU: 0, ControlCPU: 1, Args: way.args,
+		LogPath: filepath.Join(l.out, "testpmd-"+strings.ReplaceAll(way.name, " ", "-")+".log"),
+	}
+	for _, name := range []string{"d1", "d2"} {
+		cfg.Ports = append(cfg.Ports, testpmd.VirtioUser{Socket: l.socket(name), Server: listens, QueueSize: way.ring, Options: way.options})
+	}
+	p, err := testpmd.Start(l.ctx, program, cfg)
+	l.must(err)
+	l.atEnd(func() { p.Close() })
+	return p
+}
+
+// agreed waits for the end of the negotiation at both of testpmd's ports, and looks at what is in force there.
+func (l *lab) agreed(f *forwarder, way frontend) {
+	l.Helper()
+	begin := f.mark
+	for _, name := range []string{"d1", "d2"} {
+		f.mark = begin
+		line := l.expect(f, "features negotiated", l.socket(name))
+		_, features, _ := strings.Cut(line, `"features": "`)
+		features, _, _ = strings.Cut(features, `"`)
+		for _, want := range way.agreed {
+			if !containing(want)(features) {
+				l.Errorf("%s: %s is not in force: %s", name, want, features)
+			}
+		}
+		for _, unwanted := range way.not {
+			if containing(unwanted)(features) {
+				l.Errorf("%s: %s is in force: %s", name, unwanted, features)
+			}
+		}
+		l.expect(f, "ring started", l.socket(name), fmt.Sprintf(`"size": %d,`, way.ring))
+	}
+}
+
+// end stops a testpmd, which must have had room for every frame.
+func (l *lab) end(p *testpmd.Process) {
+	l.Helper()
+	totals, err := p.Stop(l.ctx)
+	l.must(err)
+	if all := totals.All; all.RxDropped+all.TxDropped != 0 || all.RxPackets != all.TxPackets {
+		l.Errorf("testpmd lost frames: %+v", all)
+	}
+}
