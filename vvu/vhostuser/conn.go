@@ -21,10 +21,12 @@ const MaxFDs = 32
 //
 // One goroutine may read while another writes; two must not read, nor two write,
 // at once. A peer that stalls in the middle of a message blocks ReadMessage until
-// the deadline, or until Close, which any goroutine may call.
+// the deadline, until its patience ends, or until Close, which any goroutine may
+// call.
 type Conn struct {
-	sock *net.UnixConn
-	out  []byte // scratch of WriteMessage
+	sock     *net.UnixConn
+	out      []byte        // scratch of WriteMessage
+	patience time.Duration // see SetPatience
 
 	closeOnce sync.Once
 	closeErr  error
@@ -48,6 +50,24 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.sock.SetReadDeadlin
 // SetWriteDeadline bounds the waiting of WriteMessage, see net.Conn.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.sock.SetWriteDeadline(t) }
 
+// SetPatience bounds how long a message that has begun may take to be complete;
+// waiting for one to begin stays unbounded. Call it before the first ReadMessage,
+// and then use no read deadline besides. Zero, the default, is no bound.
+func (c *Conn) SetPatience(d time.Duration) { c.patience = d }
+
+// hurry starts the time that the rest of a message may take, and relax ends it.
+func (c *Conn) hurry() {
+	if c.patience > 0 {
+		c.sock.SetReadDeadline(time.Now().Add(c.patience)) // fails on a closed socket, as the read will
+	}
+}
+
+func (c *Conn) relax() {
+	if c.patience > 0 {
+		c.sock.SetReadDeadline(time.Time{})
+	}
+}
+
 // Close closes the socket. It may be called more than once and from any
 // goroutine.
 func (c *Conn) Close() error {
@@ -66,6 +86,7 @@ func (c *Conn) ReadMessage() (m Message, err error) {
 			m = Message{}
 		}
 	}()
+	defer c.relax()
 	var header [HeaderSize]byte
 	if m.FDs, err = c.readHeader(&header); err != nil {
 		return m, err
@@ -79,6 +100,7 @@ func (c *Conn) ReadMessage() (m Message, err error) {
 		return m, nil
 	}
 	m.Payload = make([]byte, h.Size) // at most MaxPayload
+	c.hurry()
 	// A plain read: should a peer attach descriptors to the payload, where they do
 	// not belong, the kernel drops them.
 	if _, err = io.ReadFull(c.sock, m.Payload); err != nil {
@@ -112,7 +134,9 @@ func (c *Conn) readHeader(header *[HeaderSize]byte) (fds []int, err error) {
 		case cmsgErr != nil:
 			return fds, fmt.Errorf("read message header: %w", cmsgErr)
 		}
-		n += k
+		if n += k; n < HeaderSize {
+			c.hurry()
+		}
 	}
 	return fds, nil
 }
