@@ -17,14 +17,15 @@ import (
 // carrier keeps the file descriptors of one connection. What a message replaces
 // is retired, and closed by sweep when the session has let go of it.
 type carrier struct {
-	regions map[vhostuser.MemoryRegion]int // memory files
-	kicks   [session.Rings]int
-	calls   [session.Rings]int
-	retired []int
+	notifier *notifier                      // the endpoint's
+	regions  map[vhostuser.MemoryRegion]int // memory files
+	kicks    [session.Rings]int
+	calls    [session.Rings]int
+	retired  []int
 }
 
-func newCarrier() *carrier {
-	c := &carrier{regions: map[vhostuser.MemoryRegion]int{}}
+func newCarrier(n *notifier) *carrier {
+	c := &carrier{notifier: n, regions: map[vhostuser.MemoryRegion]int{}}
 	for i := range session.Rings {
 		c.kicks[i], c.calls[i] = -1, -1
 	}
@@ -207,15 +208,5 @@ func (c *carrier) Doorbell(ring int) virtionet.Doorbell {
 	if c.calls[ring] < 0 {
 		return nil
 	}
-	return callFD(c.calls[ring])
+	return c.notifier.call(c.calls[ring])
 }
-
-// callFD interrupts a guest through an eventfd.
-type callFD int
-
-// one is what a notification adds to an eventfd's counter.
-var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
-
-// Ring adds one to the eventfd. A counter that is full has a notification
-// waiting already.
-func (fd callFD) Ring() { _, _ = unix.Write(int(fd), one) }

@@ -37,6 +37,7 @@ type Endpoint struct {
 	path     string
 	listener *net.UnixListener // nil: we are the client
 	guest    *virtionet.Guest
+	notifier *notifier
 	log      *zap.Logger
 }
 
@@ -63,7 +64,11 @@ func Listen(path string, log *zap.Logger) (*Endpoint, error) {
 func Connect(path string, log *zap.Logger) *Endpoint { return newEndpoint(path, nil, log) }
 
 func newEndpoint(path string, l *net.UnixListener, log *zap.Logger) *Endpoint {
-	return &Endpoint{path: path, listener: l, log: log, guest: virtionet.NewGuest("vhost-user:"+path, func(ring string, err error) {
+	n, err := newNotifier()
+	if err != nil {
+		log.Warn("without asynchronous I/O a front-end can block its pair with an eventfd", zap.Error(err))
+	}
+	return &Endpoint{path: path, listener: l, log: log, notifier: n, guest: virtionet.NewGuest("vhost-user:"+path, func(ring string, err error) {
 		log.Error("the guest broke the rules of a ring; it stands still until the guest restarts it", zap.String("ring", ring), zap.Error(err))
 	})}
 }
@@ -89,12 +94,17 @@ func (e *Endpoint) Run(ctx context.Context) error {
 		}
 		e.log.Info("front-end connected")
 		err = e.serve(ctx, vhostuser.NewConn(sock))
+		gone := ctx.Err() != nil || vhostuser.PeerClosed(err)
 		switch {
 		case errors.Is(err, io.EOF), ctx.Err() != nil:
 			e.log.Info("front-end disconnected")
 		default:
 			e.log.Error("ended the session", zap.Error(err))
-			e.pause(ctx) // a front-end that fails at once comes back at once
+		}
+		if !gone || e.listener == nil {
+			// A front-end that fails at once comes back at once. One that is gone is no
+			// reason to let the next wait, unless it is we who would come back to it.
+			e.pause(ctx)
 		}
 	}
 	return nil
@@ -134,7 +144,8 @@ func (e *Endpoint) pause(ctx context.Context) {
 func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	c := newCarrier()
+	conn.SetPatience(stalled)
+	c := newCarrier(e.notifier)
 	s := session.New(c, vhostuser.BackendConfig{
 		Protocol: offeredProtocol, MaxRegions: maxRegions, PassesFDs: true,
 	}, e.guest, e.log)
@@ -170,8 +181,10 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	}
 }
 
-// Close removes the socket, after Run has returned or if it never ran.
+// Close removes the socket, after Run has returned or if it never ran. No
+// forwarder may serve Port any more.
 func (e *Endpoint) Close() error {
+	e.notifier.close()
 	if e.listener == nil {
 		return nil
 	}
