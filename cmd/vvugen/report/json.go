@@ -21,6 +21,7 @@ type runJSON struct {
 	CPU         *int            `json:"cpu"`
 	DurationSec float64         `json:"duration_s"`
 	IdleRounds  float64         `json:"idle_rounds"`
+	Delayed     *float64        `json:"delayed"`
 	Mpps        float64         `json:"mpps"`
 	Gbps        float64         `json:"gbps"`
 	PairsMpps   []float64       `json:"pairs_mpps"` // both ways together
@@ -50,6 +51,9 @@ func JSON(out io.Writer, r Run) error {
 	}
 	if result.CPU >= 0 {
 		object.CPU = &result.CPU
+	}
+	if result.Delayed >= 0 {
+		object.Delayed = &result.Delayed
 	}
 	right := true
 	for i := range result.Directions {

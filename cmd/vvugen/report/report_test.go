@@ -20,7 +20,7 @@ func sample() Run {
 	run := Run{
 		Plan:      traffic.Plan{Size: 1518, Full: true, Burst: 32, Verify: true, Latency: true},
 		QueueSize: 256, Features: virtio.Version1 | virtio.NetMrgRxbuf,
-		Result: traffic.Result{Elapsed: 2 * time.Second, CPU: 1, Idle: 0.25, Directions: []traffic.DirectionResult{{
+		Result: traffic.Result{Elapsed: 2 * time.Second, CPU: 1, Idle: 0.25, Delayed: 0.125, Directions: []traffic.DirectionResult{{
 			Name: "a -> b", Sent: 4000010, Received: 4000000, Lost: 10, Frames: 4000000, Bytes: 4000000 * 1518, Kicks: 3, Latency: h,
 		}}},
 	}
@@ -35,7 +35,7 @@ func TestTable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"1518-byte frames, payload full, bursts of 32, rings of 256, 4 KiB pages, CPU 1, 2s\n",
-		"features MRG_RXBUF|VERSION_1, idle in 25 % of rounds\n",
+		"features MRG_RXBUF|VERSION_1, idle in 25 % of rounds, kept from the CPU 12.5 % of the time\n",
 		"2.000  24.288  4000010   4000000    10      3  a -> b\n",
 		"2.48", "2.00", "50.00", "100  a -> b\n",
 		"10        77  lost (sent, never received), a -> b\n",
@@ -66,6 +66,7 @@ func TestJSON(t *testing.T) {
 	var got struct {
 		CPU        *int
 		IdleRounds float64 `json:"idle_rounds"`
+		Delayed    float64
 		Verified   *bool
 		Mpps, Gbps float64
 		Directions []struct {
@@ -78,7 +79,7 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := got.Directions[0]
-	if got.CPU == nil || *got.CPU != 1 || got.Verified == nil || *got.Verified || got.Mpps != 2 || got.IdleRounds != 0.25 || got.Gbps != 24.288 ||
+	if got.CPU == nil || *got.CPU != 1 || got.Verified == nil || *got.Verified || got.Mpps != 2 || got.IdleRounds != 0.25 || got.Delayed != 0.125 || got.Gbps != 24.288 ||
 		d.Sent != 4000010 || d.Received != 4000000 || d.Lost != 10 || d.Latency["max"] != 50 || d.Latency["p50"] < 1.99 ||
 		d.Latency["p50"] > 2.04 || d.Faults["lost"] != 10 || len(d.Faults) != 1 {
 		t.Errorf("got %s", b.String())
@@ -111,12 +112,12 @@ func TestPairs(t *testing.T) {
 
 // TestJSONOfNothing has null where nothing was measured.
 func TestJSONOfNothing(t *testing.T) {
-	run := Run{Result: traffic.Result{Elapsed: time.Second, CPU: -1, Directions: make([]traffic.DirectionResult, 1)}}
+	run := Run{Result: traffic.Result{Elapsed: time.Second, CPU: -1, Delayed: -1, Directions: make([]traffic.DirectionResult, 1)}}
 	var b strings.Builder
 	if err := JSON(&b, run); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"cpu":null`, `"verified":null`, `"latency_us":null`, `"faults":null`} {
+	for _, want := range []string{`"cpu":null`, `"delayed":null`, `"verified":null`, `"latency_us":null`, `"faults":null`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%s lacks %s", b.String(), want)
 		}

@@ -24,7 +24,11 @@ func Table(out io.Writer, r Run) error {
 	}
 	fmt.Fprintf(w, "%d-byte frames, payload %s, bursts of %d, rings of %d, %s, %s, %v\n",
 		r.Plan.Size, r.payload(), r.Plan.Burst, r.QueueSize, pages, cpu, result.Elapsed.Round(time.Millisecond))
-	fmt.Fprintf(w, "features %v, idle in %.0f %% of rounds\n\n", r.Features, 100*result.Idle)
+	fmt.Fprintf(w, "features %v, idle in %.0f %% of rounds", r.Features, 100*result.Idle)
+	if result.Delayed >= 0 {
+		fmt.Fprintf(w, ", kept from the CPU %.1f %% of the time", 100*result.Delayed)
+	}
+	fmt.Fprint(w, "\n\n")
 
 	fmt.Fprint(w, "Mpps\tGbit/s\tsent\treceived\tlost\tkicks\t  direction\n")
 	for i := range result.Directions {

@@ -120,9 +120,11 @@ func (r *Runner) run(ctx context.Context) (Result, error) {
 	if err := r.settle(); err != nil {
 		return Result{}, err
 	}
+	before, known := threadDelay()
 	r.begin()
 	err := r.send()
 	elapsed := r.clock.now() - r.begun
+	after, _ := threadDelay()
 	frames, bytes := make([]uint64, len(r.dirs)), make([]uint64, len(r.dirs))
 	for i, d := range r.dirs {
 		frames[i], bytes[i] = d.mark()
@@ -130,7 +132,10 @@ func (r *Runner) run(ctx context.Context) (Result, error) {
 	if err == nil {
 		err = r.drain()
 	}
-	result := Result{Elapsed: time.Duration(max(elapsed, 1)), Idle: float64(r.idle) / float64(max(r.round, 1))}
+	result := Result{Elapsed: time.Duration(max(elapsed, 1)), Idle: float64(r.idle) / float64(max(r.round, 1)), Delayed: -1}
+	if known {
+		result.Delayed = (after - before).Seconds() / result.Elapsed.Seconds()
+	}
 	for i, d := range r.dirs {
 		result.Directions = append(result.Directions, d.result(frames[i], bytes[i]))
 	}
