@@ -7,26 +7,53 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"vvufwd/cmd/internal/statictest"
 	"vvufwd/vfio/user/vfiousertest"
 )
 
+// Scripts know two vvudevs: the one that tests are built with, and that may have the
+// race detector, keeps its privileges; the other is built as it is shipped.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"vvudev": main,
+		"vvudev": func() {
+			os.Args = append(os.Args, "--no-confine")
+			main()
+		},
 		"hold":   hold,
 		"client": client,
 	})
 }
 
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { play(t, "testdata/script", nil) }
+
+// TestConfined plays scripts with vvudev as it is shipped, which gives up its
+// privileges.
+func TestConfined(t *testing.T) {
+	binary, err := statictest.Build(t.TempDir(), "vvufwd/cmd/vvudev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setup := func(env *testscript.Env) error {
+		env.Setenv("PATH", filepath.Dir(binary)+string(filepath.ListSeparator)+env.Getenv("PATH"))
+		return nil
+	}
+	play(t, "testdata/script", setup)
+	play(t, "testdata/confined", setup)
+}
+
+func play(t *testing.T, dir string, setup func(*testscript.Env) error) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
+		Setup:               setup,
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":  status,
@@ -36,8 +63,27 @@ func TestScripts(t *testing.T) {
 			"json":    jsonLines,
 			"oneline": oneLine,
 			"term":    terminate,
+			"threads": threads,
 		},
 	})
+}
+
+// threads checks a field of all threads of the program that was started last: threads
+// FIELD VALUE.
+func threads(ts *testscript.TestScript, neg bool, args []string) {
+	running := ts.BackgroundCmds()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", running[len(running)-1].Process.Pid))
+	ts.Check(err)
+	if len(files) < 2 {
+		ts.Fatalf("%d threads", len(files))
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		ts.Check(err)
+		if strings.Contains(string(text), "\n"+args[0]+":\t"+args[1]+"\n") == neg {
+			ts.Fatalf("%s: want %s, got %s", args[0], args[1], text)
+		}
+	}
 }
 
 // hold listens on a socket until it is interrupted: hold PATH. With "stale" it leaves

@@ -41,10 +41,15 @@
 //	--uuid UUID         identity of the device (default: a random one)
 //	--log-level LEVEL   debug, info, warn or error (default info)
 //	--log-format FORM   console or json (default console)
+//	--no-confine        keep all privileges after start-up, for debugging
 //	--version           print the version and exit
 //
 // Sockets are created with mode 0600. A socket file that nobody listens on any
 // more is replaced. Logs go to standard error.
+//
+// Once everything is open, vvudev gives up what it does not need any more: all
+// capabilities, all files but the removal of its sockets, and most system calls
+// (package confine). A system call that is refused shows in the kernel's log.
 //
 // Exit status: 0 after a signal, 1 for a failure while running, 2 for wrong usage,
 // 3 if the RAM file or a socket cannot be used.

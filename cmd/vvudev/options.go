@@ -27,6 +27,7 @@ type options struct {
 	uuid      uuid
 	logLevel  zapcore.Level
 	logFormat string
+	noConfine bool
 	version   bool
 }
 
@@ -42,6 +43,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.Var(&o.uuid, "uuid", "identity of the device, a `UUID` (default random)")
 	f.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel, "lowest `LEVEL` to log: debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", logging.Console, "`FORM` of the log: console or json")
+	f.BoolVar(&o.noConfine, "no-confine", false, "keep all privileges after start-up, for debugging")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/confine"
 	"vvufwd/cmd/internal/logging"
 	vfiouser "vvufwd/vfio/user"
 	"vvufwd/vvu/device"
@@ -48,6 +49,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer dev.Close()
+	if !o.noConfine {
+		policy := confine.Policy{Listen: []string{o.vfioUser, o.vhostUser}}
+		if err := policy.Apply(log); err != nil {
+			return err
+		}
+	}
 	log.Info("ready", zap.String("vfio-user", o.vfioUser), zap.String("vhost-user", o.vhostUser),
 		zap.String("ram", o.ram), zap.Uint64("ram bytes", ram.Size()), zap.Uint64("BAR 2 bytes", dev.Region(2).Size))
 	err = serve(ctx, dev, monitor, frontend, log)

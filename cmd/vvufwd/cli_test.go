@@ -1,31 +1,120 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"vvufwd/cmd/internal/statictest"
 )
 
+// Scripts know two vvufwds: the one that tests are built with, and that may have the
+// race detector, keeps its privileges; the other is built as it is shipped.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"vvufwd": main})
+	testscript.Main(m, map[string]func(){
+		"vvufwd": func() {
+			os.Args = append(os.Args, noConfine)
+			main()
+		},
+		"peer": peer,
+	})
 }
 
-// TestCLI plays command lines and checks messages and exit codes. exitcode runs
-// a command and compares its exit code, which testscript's exec does not tell.
-func TestCLI(t *testing.T) {
+// TestCLI plays command lines and checks messages and exit codes.
+func TestCLI(t *testing.T) { play(t, "testdata", nil) }
+
+// TestConfined plays scripts with vvufwd as it is shipped, which gives up its
+// privileges, those about sockets and those about what is left of it then.
+func TestConfined(t *testing.T) {
+	binary, err := statictest.Build(t.TempDir(), "vvufwd/cmd/vvufwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setup := func(env *testscript.Env) error {
+		env.Setenv("PATH", filepath.Dir(binary)+string(filepath.ListSeparator)+env.Getenv("PATH"))
+		return nil
+	}
+	play(t, "testdata", setup)
+	play(t, "testdata/confined", setup)
+}
+
+// play runs the scripts of a directory. exitcode runs a command and compares its exit
+// code, which testscript's exec does not tell.
+func play(t *testing.T, dir string, setup func(*testscript.Env) error) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Dir:                 dir,
+		Setup:               setup,
 		RequireExplicitExec: true,
 		Condition: func(cond string) (bool, error) {
 			// Machines that do have VFIO fail later, with other messages.
 			_, err := os.Stat("/dev/vfio/vfio")
 			return cond == "novfio" && err != nil, nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exitcode": exitCode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exitcode": exitCode, "await": await, "status": status,
+		},
 	})
+}
+
+// await waits until a file has the words: await FILE WORDS.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await FILE WORDS")
+	}
+	var text []byte
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		text, _ = os.ReadFile(ts.MkAbs(args[0]))
+		if strings.Contains(string(text), args[1]) {
+			return
+		}
+	}
+	ts.Fatalf("%s has no %q within 10 s: %s", args[0], args[1], text)
+}
+
+// status checks a field of all threads of the program that was started last: status
+// FIELD VALUE.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: status FIELD VALUE")
+	}
+	running := ts.BackgroundCmds()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", running[len(running)-1].Process.Pid))
+	ts.Check(err)
+	if len(threads) < 2 {
+		ts.Fatalf("%d threads", len(threads))
+	}
+	for _, thread := range threads {
+		text, err := os.ReadFile(thread)
+		ts.Check(err)
+		if !strings.Contains(string(text), "\n"+args[0]+":\t"+args[1]+"\n") {
+			ts.Fatalf("%s is not %s: %s", args[0], args[1], text)
+		}
+	}
+}
+
+// peer listens at a socket, waits until somebody connects, and closes the connection:
+// peer SOCKET.
+func peer() {
+	l, err := net.Listen("unix", os.Args[1])
+	if err == nil {
+		var conn net.Conn
+		if conn, err = l.Accept(); err == nil {
+			err = errors.Join(conn.Close(), l.Close())
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 func exitCode(ts *testscript.TestScript, neg bool, args []string) {

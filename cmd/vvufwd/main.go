@@ -11,6 +11,11 @@
 // pair has one loop on one thread that polls, and sleeps when nothing comes for
 // a while. See --help for all flags.
 //
+// Once all ports are open vvufwd gives up what it does not need any more: all
+// capabilities, all files but those that taking the ports down takes, and most system
+// calls (package confine). --no-confine switches that off. A system call that is
+// refused shows in the kernel's log.
+//
 // Logs go to standard error, statistics to standard output. Exit codes: 0 done,
 // 1 run-time failure, 2 usage, 3 a device is not usable.
 package main
@@ -49,9 +54,11 @@ func run(argv []string, stdout, stderr io.Writer) int {
 			return fail(stderr, usagef("%v", err))
 		}
 	}
+	args, privileged := cutNoConfine(args)
 	o, err := parseFlags(args, owned, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(stdout, noConfine+" keeps all privileges once ports are served, for debugging.")
 		return cli.Done
 	case err != nil:
 		return fail(stderr, err)
@@ -65,6 +72,9 @@ func run(argv []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := appliance.StopSignal(context.Background())
 	defer stop()
+	if !privileged {
+		ctx = withConfinement(ctx, o, log)
+	}
 	if owned {
 		err = appliance.Setup(appliance.Config{HugePages: o.hugePages, VFIO: true, AllowUnsafeInterrupts: o.unsafeInterrupts}, log)
 	}
@@ -83,7 +93,7 @@ func fail(stderr io.Writer, err error) int {
 	var usage *usageError
 	var device *vfio.DeviceError
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), cli.IsUsage(err):
 		return cli.Misused
 	case errors.As(err, &device), errors.Is(err, dma.ErrHugePages), errors.Is(err, appliance.ErrVFIO):
 		return cli.Unusable

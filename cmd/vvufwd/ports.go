@@ -60,6 +60,7 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 		return nil, errors.Join(err, dev.Close())
 	}
 	p.closers = append(p.closers, dev.Close)
+	p.control = confined(p.control)
 	return p, nil
 }
 
@@ -90,7 +91,7 @@ func openVhostUser(spec portSpec, log *zap.Logger) (*port, error) {
 			return nil, &vfio.DeviceError{Device: spec.flag, Problem: err.Error()}
 		}
 	}
-	return &port{Port: e.Port(), onChange: e.Port().OnChange, control: e.Run, closers: []func() error{e.Close}}, nil
+	return &port{Port: e.Port(), onChange: e.Port().OnChange, control: confined(e.Run), closers: []func() error{e.Close}}, nil
 }
 
 func openVirtioNet(spec portSpec, dev *vfio.Device, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {

@@ -85,6 +85,10 @@ var acts = map[string]func(path string) error{
 	"lift the filter": func(string) error {
 		return ignore(unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, 0, 0, 0), unix.EFAULT)
 	},
+	"submit a request": func(string) error { // to a context that there is not: EINVAL
+		_, _, errno := unix.Syscall(unix.SYS_IO_SUBMIT, 0, 0, 0)
+		return ignore(errno, unix.EINVAL)
+	},
 	"load a BPF program": func(string) error {
 		_, _, errno := unix.Syscall(unix.SYS_BPF, 0xffff, 0, 0)
 		return ignore(errno, unix.EINVAL)

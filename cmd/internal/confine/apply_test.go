@@ -76,6 +76,7 @@ func TestAttacks(t *testing.T) {
 		{act: "own descriptors' signals"},
 		{act: "write another process's memory"},
 		{act: "lift the filter"},
+		{act: "submit a request"},
 		{act: "load a BPF program", admin: true},
 	} {
 		t.Run(test.act, func(t *testing.T) {
@@ -218,6 +219,7 @@ func TestPolicy(t *testing.T) {
 		{Policy{Write: []string{p.file}}, "read a file", p.file, refused},
 		{Policy{Write: []string{p.file}}, "make a file", p.file, refused},
 		{Policy{VFIO: true}, "reset a device", "", done},
+		{Policy{AsyncIO: true}, "submit a request", "", done},
 		{Policy{VFIO: true}, "map memory for a device", "", refused},
 		{Policy{VFIO: true}, "make a request to a VFIO group", "", refused},
 		{Policy{VFIO: true}, "make a request to a terminal", "", refused},

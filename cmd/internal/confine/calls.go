@@ -66,6 +66,9 @@ func (p Policy) calls() []call {
 		// Not for reading, and not to make files.
 		list = append(list, call{unix.SYS_OPENAT, []condition{{argOpenFlags, unix.O_ACCMODE | unix.O_CREAT | unix.O_TMPFILE&^unix.O_DIRECTORY, unix.O_WRONLY}}})
 	}
+	if p.AsyncIO {
+		list = append(list, anytime(unix.SYS_IO_SUBMIT, unix.SYS_IO_DESTROY)...)
+	}
 	if p.VFIO {
 		for _, request := range []uint32{vfioSetIRQs, vfioReset, vfioUnmapDMA} {
 			list = append(list, call{unix.SYS_IOCTL, []condition{is(argIoctl, request)}})

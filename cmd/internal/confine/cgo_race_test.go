@@ -5,12 +5,14 @@ package confine
 import (
 	"errors"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 // TestCgo is for the race detector, which brings cgo in: a program that cannot be
 // confined says so and is left as it is.
 func TestCgo(t *testing.T) {
-	if _, err := (Policy{}).Apply(); !errors.Is(err, ErrCgo) {
+	if err := (Policy{}).Apply(zap.NewNop()); !errors.Is(err, ErrCgo) {
 		t.Fatalf("error %v, want %v", err, ErrCgo)
 	}
 	if status := readStatus(t, "/proc/self/status"); status["Seccomp"] != "0" || status["NoNewPrivs"] != "0" {

@@ -83,7 +83,7 @@ func TestAssemble(t *testing.T) {
 
 // TestProgramsFit keeps the program of the largest policy within what a kernel takes.
 func TestProgramsFit(t *testing.T) {
-	most := Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, Write: []string{"/c"}, VFIO: true}
+	most := Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, Write: []string{"/c"}, VFIO: true, AsyncIO: true}
 	const limit = 4096 // BPF_MAXINSNS
 	if n := len(assemble(most.calls())); n > limit {
 		t.Errorf("%d instructions, the kernel takes %d", n, limit)
@@ -93,7 +93,7 @@ func TestProgramsFit(t *testing.T) {
 // TestDangerousCallsAreNotListed names what must never get onto the list, whatever the
 // policy is.
 func TestDangerousCallsAreNotListed(t *testing.T) {
-	most := Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, Write: []string{"/c"}, VFIO: true}
+	most := Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, Write: []string{"/c"}, VFIO: true, AsyncIO: true}
 	listed := map[uint32]bool{}
 	for _, c := range most.calls() {
 		listed[c.number] = true
@@ -101,7 +101,7 @@ func TestDangerousCallsAreNotListed(t *testing.T) {
 	for _, number := range []uint32{
 		unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_PTRACE, unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT,
 		unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD,
-		unix.SYS_IO_URING_SETUP, unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_SETNS, unix.SYS_UNSHARE, unix.SYS_CAPSET, unix.SYS_SECCOMP,
+		unix.SYS_IO_URING_SETUP, unix.SYS_IO_SETUP, unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_SETNS, unix.SYS_UNSHARE, unix.SYS_CAPSET, unix.SYS_SECCOMP,
 		unix.SYS_FINIT_MODULE, unix.SYS_INIT_MODULE, unix.SYS_KEXEC_LOAD, unix.SYS_REBOOT, unix.SYS_OPENAT2, unix.SYS_OPEN_BY_HANDLE_AT,
 		unix.SYS_MEMFD_CREATE, unix.SYS_PKEY_MPROTECT, unix.SYS_MREMAP, unix.SYS_SHMAT, unix.SYS_PERSONALITY, unix.SYS_PIDFD_GETFD,
 		unix.SYS_PIDFD_SEND_SIGNAL, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_SETUID, unix.SYS_FCHMODAT, unix.SYS_FCHOWNAT, unix.SYS_LINKAT,

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 // A test of confinement needs a process that can be confined: TestMain builds this
@@ -100,7 +102,7 @@ func (r role) play() {
 func (r role) confine(step string) (err error) {
 	switch step {
 	case "policy":
-		_, err = r.Policy.Apply()
+		err = r.Policy.Apply(zap.NewNop())
 	case "no_new_privs":
 		err = forbidPrivileges()
 	case "files":

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // ErrCgo says that a program has threads that Go does not know of, so that not all
@@ -31,34 +33,40 @@ type Policy struct {
 	// VFIO is whether it has devices opened through VFIO. It can use them, reset
 	// them and unmap their memory, but neither map more nor open others.
 	VFIO bool
-}
-
-// Result is what Apply could do.
-type Result struct {
-	// Landlock is the ABI version of the kernel's Landlock, 0 if there is none, so
-	// that files are protected by the filter of system calls only: what Policy
-	// names cannot be told from other files then.
-	Landlock int
+	// AsyncIO is whether it has set up asynchronous I/O, which it goes on using.
+	AsyncIO bool
 }
 
 // Apply confines all threads of the process, present and future, and all its
 // children. It cannot be undone. It is called once, before the first byte from a
-// peer is looked at. After an error the program may be confined in part and should
-// end.
-func (p Policy) Apply() (Result, error) {
+// peer is looked at. The log says with how much of Landlock; a kernel without it is
+// worth a warning, but no error. After an error the program may be confined in part
+// and should end.
+func (p Policy) Apply(log *zap.Logger) error {
+	abi, err := p.apply()
+	if err != nil {
+		return fmt.Errorf("give up privileges: %w; or keep them with --no-confine", err)
+	}
+	if abi == 0 {
+		log.Warn("confined, but the kernel has no Landlock, so that files which may be used cannot be told from others: boot it with lsm=landlock,…")
+		return nil
+	}
+	log.Info("confined: no privileges are left", zap.Int("Landlock ABI", abi))
+	return nil
+}
+
+// apply is Apply; it returns the ABI version of Landlock.
+func (p Policy) apply() (landlockABI int, err error) {
 	_, _ = time.Now().Zone() // logs have local times: read the time zone while files can be opened
 	if err := forbidPrivileges(); err != nil {
-		return Result{}, err
+		return 0, err
 	}
 	abi, err := p.restrictFiles()
 	if err != nil {
-		return Result{}, fmt.Errorf("confine file access with Landlock: %w", err)
+		return 0, fmt.Errorf("confine file access with Landlock: %w", err)
 	}
 	if err := dropCapabilities(); err != nil {
-		return Result{}, err
+		return 0, err
 	}
-	if err := install(assemble(p.calls())); err != nil {
-		return Result{}, err
-	}
-	return Result{Landlock: abi}, nil
+	return abi, install(assemble(p.calls()))
 }

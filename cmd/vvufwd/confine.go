@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"vvufwd/cmd/internal/confine"
+	"vvufwd/vfio/pci"
+)
+
+// noConfine is the flag that keeps privileges, see withConfinement.
+const noConfine = "--no-confine"
+
+// cutNoConfine takes the flag out of a command line and reports whether it was there.
+func cutNoConfine(args []string) (rest []string, found bool) {
+	rest = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == noConfine || arg == noConfine[1:] })
+	return rest, len(rest) < len(args)
+}
+
+// confinement gives privileges up, once, when all ports are open and before the first
+// of them is served.
+type confinement struct {
+	policy func() confine.Policy
+	log    *zap.Logger
+	once   sync.Once
+	failed bool
+}
+
+type confinementKey struct{}
+
+// withConfinement makes those who serve a port with the resulting context confine the
+// process first.
+func withConfinement(ctx context.Context, o *options, log *zap.Logger) context.Context {
+	return context.WithValue(ctx, confinementKey{}, &confinement{policy: o.policy, log: log})
+}
+
+// confined puts confinement, if the context brings it, before a port's control. Should
+// it fail, the first to try returns the error and no port is served.
+func confined(control func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if c, ok := ctx.Value(confinementKey{}).(*confinement); ok {
+			var err error
+			c.once.Do(func() {
+				err = c.policy().Apply(c.log)
+				c.failed = err != nil
+			})
+			if c.failed {
+				return err
+			}
+		}
+		return control(ctx)
+	}
+}
+
+// policy is what forwarding between the ports of a command line needs, and taking them
+// down at the end. It holds for the driver VM as for a host: there, too, nobody else
+// has to be able to do more, and the machine is powered off by another process.
+//
+// DMA memory needs no privilege any more: all of it is mapped and pinned when the
+// ports are opened.
+func (o *options) policy() (p confine.Policy) {
+	for _, port := range o.ports {
+		switch {
+		case port.onPCI():
+			p.VFIO = true
+			if o.bind {
+				p.Write = append(p.Write, bindingFiles(port.addr)...)
+			}
+		case port.client:
+			p.AsyncIO = true // by which package socket rings eventfds
+			p.Connect = append(p.Connect, port.path)
+		default:
+			p.AsyncIO = true
+			p.Listen = append(p.Listen, port.path)
+		}
+	}
+	return p
+}
+
+// bindingFiles are what is written to when a function is given back to the driver it
+// had, see pci.Sysfs.Bind.
+func bindingFiles(function pci.Address) []string {
+	device := "/sys/bus/pci/devices/" + function.String()
+	return []string{device + "/driver_override", device + "/driver/unbind", "/sys/bus/pci/drivers_probe"}
+}
