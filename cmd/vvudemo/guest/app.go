@@ -96,6 +96,13 @@ func (p *App) Device(ctx context.Context, limit time.Duration) (Device, error) {
 	return d, r.err
 }
 
+// Rebind makes the app VM take its network device from the driver and give it back, as reloading the driver does. The device has no
+// address then.
+func (p *App) Rebind(ctx context.Context, limit time.Duration) error {
+	_, err := p.do(ctx, limit, "rebind", nil)
+	return err
+}
+
 // defaultPing is the number of data bytes of an echo request that ping sends by itself.
 const defaultPing = 56
 

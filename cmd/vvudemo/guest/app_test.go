@@ -49,6 +49,7 @@ func TestCommands(t *testing.T) {
 lease) echo "[ 3.2] kernel message @@ lease ok 10.0.2.15/24 10.0.2.2 120" ;;
 address) [ "$a" = 10.0.0.1/24 ] && echo "@@ address ok" ;;
 device) echo "@@ device ok 9000 12 3456" ;;
+rebind) echo "@@ rebind ok" ;;
 ping) [ "$b" = "10.0.2.2 56" ] && echo "@@ ping ok $a 19 0.5/0.8/1.2" ;;
 fetch) echo "@@ fetch ok 16777216 abcd 2500" ;;
 blob) echo "@@ blob ok $a ef01" ;;
@@ -63,6 +64,9 @@ off) echo "@@ off ok"; exit 0 ;;`)
 	device, err := app.Device(ctx, limit)
 	if want := (Device{MTU: 9000, RxPackets: 12, RxBytes: 3456}); err != nil || device != want {
 		t.Errorf("device = %+v, %v", device, err)
+	}
+	if err := app.Rebind(ctx, limit); err != nil {
+		t.Error(err)
 	}
 	pings, err := app.Ping(ctx, limit, "10.0.2.2", 20)
 	if want := (Pings{20, 19, "0.5/0.8/1.2"}); err != nil || pings != want {

@@ -11,6 +11,8 @@
 #   fetch URL             download                          @@ fetch ok BYTES SHA256 MILLISECONDS
 #   blob BYTES            put random bytes at /blob         @@ blob ok BYTES SHA256
 #   device                what the network device says      @@ device ok MTU RXPACKETS RXBYTES
+#   rebind                take the device from its driver   @@ rebind ok
+#                         and give it back; addresses go
 #   pktgen COUNT          kernel packet generator           @@ pktgen at COUNT (each second), @@ pktgen ok SENT MILLISECONDS
 #   off                   power off                         @@ off ok
 #
@@ -92,6 +94,16 @@ device() {
 	say device ok "$(cat $eth0/mtu)" "$(cat $eth0/statistics/rx_packets)" "$(cat $eth0/statistics/rx_bytes)"
 }
 
+rebind() {
+	device=$(readlink /sys/class/net/eth0/device)
+	driver=/sys/bus/virtio/drivers/virtio_net
+	if echo "${device##*/}" > $driver/unbind && echo "${device##*/}" > $driver/bind && ip link set eth0 up; then
+		say rebind ok
+	else
+		say rebind failed "${device##*/}"
+	fi
+}
+
 # sent prints how many frames pktgen has sent so far.
 sent() { sed -n 's/.*pkts-sofar: *\([0-9]*\).*/\1/p' /proc/net/pktgen/eth0; }
 
@@ -148,6 +160,7 @@ while read -r command first second third; do
 	fetch) fetch "$first" ;;
 	blob) blob "$first" ;;
 	device) device ;;
+	rebind) rebind ;;
 	pktgen) pktgen "$first" ;;
 	off) say off ok; poweroff -f ;;
 	'') ;;

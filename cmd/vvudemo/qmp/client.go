@@ -55,11 +55,11 @@ func (c *Client) greet(ctx context.Context) error {
 	return err
 }
 
-// Execute carries out one command with its arguments, which may be nil, and returns its result.
-func (c *Client) Execute(ctx context.Context, command string, arguments any) (json.RawMessage, error) {
+// Execute carries out one command with its arguments, if it has any, and returns its result.
+func (c *Client) Execute(ctx context.Context, command string, arguments map[string]any) (json.RawMessage, error) {
 	request := struct {
-		Execute   string `json:"execute"`
-		Arguments any    `json:"arguments,omitempty"`
+		Execute   string         `json:"execute"`
+		Arguments map[string]any `json:"arguments,omitempty"`
 	}{command, arguments}
 	if err := c.out.Encode(request); err != nil {
 		return nil, fmt.Errorf("QEMU command %s: %w", command, err)

@@ -45,6 +45,7 @@ func TestTwoGuests(t *testing.T) {
 		}
 	})
 	l.step("memory comes and goes", func(l *lab) { l.plugMemory(f, a, b) })
+	l.step("rings stop and start", func(l *lab) { l.stopAndStart(f, a, b) })
 	l.step("kill a", func(l *lab) { l.killAndReturn(f, a, b) })
 	b.NetOpts = "host_mtu=1400"
 	l.step("kill b", func(l *lab) { l.killAndReturn(f, b, a) })
@@ -93,17 +94,23 @@ func (l *lab) killAndReturn(f *forwarder, m, other *virtualMachine) {
 	l.restartTime(m, begin)
 }
 
-// plugMemory gives a running guest more memory and takes it away again. Its QEMU tells vvufwd of each (ADD_MEM_REG, REM_MEM_REG).
-func (l *lab) plugMemory(f *forwarder, m, other *virtualMachine) {
+// control gives commands to a guest's QEMU. Close is the caller's.
+func (l *lab) control(m *virtualMachine) (q *qmp.Client, execute func(command string, arguments map[string]any)) {
 	l.Helper()
 	q, err := qmp.Dial(l.ctx, m.QMP)
 	l.must(err)
-	defer q.Close()
-	execute := func(command string, arguments map[string]any) {
+	return q, func(command string, arguments map[string]any) {
 		l.Helper()
 		_, err := q.Execute(l.ctx, command, arguments)
 		l.must(err)
 	}
+}
+
+// plugMemory gives a running guest more memory and takes it away again. Its QEMU tells vvufwd of each (ADD_MEM_REG, REM_MEM_REG).
+func (l *lab) plugMemory(f *forwarder, m, other *virtualMachine) {
+	l.Helper()
+	q, execute := l.control(m)
+	defer q.Close()
 	f.forget()
 	execute("object-add", map[string]any{"qom-type": "memory-backend-memfd", "id": "more", "size": m.Hotplug << 20, "share": true})
 	execute("device_add", map[string]any{"driver": "pc-dimm", "id": "dimm", "memdev": "more"})
@@ -114,4 +121,31 @@ func (l *lab) plugMemory(f *forwarder, m, other *virtualMachine) {
 	l.must(q.Await(l.ctx, "DEVICE_DELETED"))
 	l.expect(f, "REM_MEM_REG", m.Socket)
 	l.must(l.pings(other, m, 3, 1000))
+}
+
+// stopAndStart takes a guest's rings through everything that stops them and lets them go on: a pause of the machine, a link that goes
+// down and up, and a driver that lets go of the device and takes it again.
+func (l *lab) stopAndStart(f *forwarder, m, other *virtualMachine) {
+	l.Helper()
+	q, execute := l.control(m)
+	defer q.Close()
+	for _, way := range []struct{ stop, start func() }{
+		{func() { execute("stop", nil) }, func() { execute("cont", nil) }},
+		{
+			func() { execute("set_link", map[string]any{"name": "net", "up": false}) },
+			func() { execute("set_link", map[string]any{"name": "net", "up": true}) },
+		},
+		{
+			func() { l.must(m.app.Rebind(l.ctx, commandLimit)) },
+			func() { l.must(m.app.Address(l.ctx, commandLimit, m.address+"/24")) },
+		},
+	} {
+		f.forget()
+		way.stop()
+		l.expect(f, "ring stopped", m.Socket)
+		l.expect(f, "ring stopped", m.Socket)
+		way.start()
+		l.expect(f, "ring started", m.Socket)
+		l.together(func() error { return l.pings(m, other, 3, 56) }, func() error { return l.pings(other, m, 3, 8000) })
+	}
 }
