@@ -19,9 +19,10 @@ type forwarder struct {
 	log     *journal
 	stats   *statistics
 
-	cmd    *exec.Cmd
-	exited chan struct{}
-	status error // of the process, once exited is closed
+	cmd      *exec.Cmd
+	exited   chan struct{}
+	status   error // of the process, once exited is closed
+	expected bool  // its end was, however it came
 }
 
 // startForwarder starts vvufwd with so many ports. At the end of the test it must
@@ -35,7 +36,7 @@ func startForwarder(t *testing.T, ports int, flags ...string) *forwarder {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	f := &forwarder{exited: make(chan struct{})}
-	args := append([]string{"--log-format=json", "--stats=200ms", "--stats-json", "--idle-after=200us"}, flags...)
+	args := append([]string{"--log-format=json", "--stats=50ms", "--stats-json", "--idle-after=200us"}, flags...)
 	for i := range ports {
 		f.sockets = append(f.sockets, filepath.Join(dir, string(rune('a'+i))+".sock"))
 		args = append(args, "--vhost-user="+f.sockets[i])
@@ -62,7 +63,10 @@ func startForwarder(t *testing.T, ports int, flags ...string) *forwarder {
 	}()
 	t.Cleanup(func() { f.stop(t) })
 	for _, s := range f.sockets {
-		f.log.await(t, 0, s, "waiting for a front-end")
+		eventually(t, "vvufwd listens at "+s, func() bool {
+			_, err := os.Stat(s)
+			return err == nil
+		})
 	}
 	return f
 }
@@ -70,22 +74,35 @@ func startForwarder(t *testing.T, ports int, flags ...string) *forwarder {
 // pid is the process.
 func (f *forwarder) pid() int { return f.cmd.Process.Pid }
 
+// end sends vvufwd a signal and returns whether it ended in good time.
+func (f *forwarder) end(sig os.Signal) bool {
+	f.cmd.Process.Signal(sig)
+	select {
+	case <-f.exited:
+		return true
+	case <-time.After(patience):
+		return false
+	}
+}
+
 // stop ends vvufwd as an operator does and checks that it could be: exit code 0,
 // quickly, with no word outside its log, whatever it has been through.
 func (f *forwarder) stop(t *testing.T) {
 	t.Helper()
+	if f.expected {
+		return
+	}
+	f.expected = true
 	select {
 	case <-f.exited:
 	default:
 		before := f.stats.count()
-		f.cmd.Process.Signal(unix.SIGTERM)
-		select {
-		case <-f.exited:
-			if f.stats.count() == before {
-				t.Error("vvufwd printed no totals at its end")
-			}
-		case <-time.After(patience):
+		if !f.end(unix.SIGTERM) {
 			t.Errorf("vvufwd did not stop within %v of SIGTERM:\n%s", patience, f.dump())
+			return
+		}
+		if f.stats.count() == before {
+			t.Error("vvufwd printed no totals at its end")
 		}
 	}
 	if f.status != nil {
@@ -98,14 +115,17 @@ func (f *forwarder) stop(t *testing.T) {
 
 // dump kills vvufwd for the traces of its goroutines.
 func (f *forwarder) dump() string {
-	f.cmd.Process.Signal(unix.SIGQUIT)
-	select {
-	case <-f.exited:
-	case <-time.After(patience):
+	if !f.end(unix.SIGQUIT) {
 		f.cmd.Process.Kill()
 		<-f.exited
 	}
-	return strings.Join(f.log.outside(), "\n")
+	var ours []string // the runtime's own goroutines tell nothing
+	for trace := range strings.SplitSeq(strings.Join(f.log.outside(), "\n"), "\n\n") {
+		if strings.Contains(trace, "vvufwd/") {
+			ours = append(ours, trace)
+		}
+	}
+	return strings.Join(ours, "\n\n")
 }
 
 // alive fails the test if vvufwd has ended.
@@ -168,7 +188,8 @@ func (f *forwarder) settled(t *testing.T, before census) census {
 	for deadline := time.Now().Add(patience); (now.files > before.files || now.mappings > before.mappings || now.huge > before.huge) && time.Now().Before(deadline); now = f.census(t) {
 		time.Sleep(5 * time.Millisecond)
 	}
-	const moreThreads, moreMemory = 6, 24 << 10
+	const moreMemory = 24 << 10
+	moreThreads := 4 + len(f.sockets)
 	if now.files > before.files || now.mappings > before.mappings || now.huge > before.huge ||
 		now.threads > before.threads+moreThreads || now.memory > before.memory+moreMemory {
 		t.Errorf("vvufwd leaks: %v before, %v after", before, now)

@@ -88,12 +88,8 @@ func TestRingsInMotion(t *testing.T) {
 		{"disabled", func(t *testing.T, a *guest) {
 			sayAll(t, a, vhostuser.SetVringEnable, state(0))
 			for range 3 * ringEntries { // consumed, or this fills up
-				frame := testFrame(0, 100)
-				for deadline := time.Now().Add(patience); a.send(frame) == errFull; {
-					if time.Now().After(deadline) {
-						t.Fatal("a disabled transmit ring is not consumed")
-					}
-					a.doze(transmitRing)
+				if err := a.sendWithin(patience, testFrame(0, 100)); err != nil {
+					t.Fatalf("a disabled transmit ring is not consumed: %v", err)
 				}
 			}
 			eventually(t, "the frames are counted as dropped", func() bool { return f.stats.port(a.path).Drops["no_peer"] >= 3*ringEntries })

@@ -86,19 +86,26 @@ func (w *wire) ask(r vhostuser.Request, p vhostuser.Payload) ([]byte, error) {
 	}
 }
 
-// listening reports whether the other side still answers, that is, whether the
-// session goes on; false if it ended. The question is one that was not asked yet.
-func (w *wire) listening(asked vhostuser.Request) (bool, error) {
+// listening waits until the other side has carried out what was said to it, or has
+// ended the session, and returns how many answers to a request came meanwhile. An
+// error is neither of the two.
+func (w *wire) listening(request vhostuser.Request) (answers int, err error) {
 	question := vhostuser.GetQueueNum
-	if asked == question {
+	if request == question {
 		question = vhostuser.GetFeatures
 	}
-	_, err := w.ask(question, nil)
-	switch {
-	case err == nil:
-		return true, nil
-	case vhostuser.PeerClosed(err):
-		return false, nil
+	err = w.say(question, nil)
+	for err == nil {
+		var got vhostuser.Request
+		if got, _, err = w.hear(); err == nil && got == question {
+			return answers, nil
+		}
+		if err == nil && got == request {
+			answers++
+		}
 	}
-	return false, err
+	if vhostuser.PeerClosed(err) {
+		err = nil
+	}
+	return answers, err
 }

@@ -1,0 +1,105 @@
+package hostile
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/vvu/vhostuser"
+)
+
+// full is what fills an eventfd's counter to the brim.
+var full = []byte{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// setBlocking changes a file that two processes share: the flag is the file's, not
+// the descriptor's.
+func setBlocking(t *testing.T, fd int, blocking bool) {
+	t.Helper()
+	if err := unix.SetNonblock(fd, !blocking); err != nil {
+		t.Error(err)
+	}
+}
+
+// fillUp fills an eventfd's counter without waiting.
+func fillUp(t *testing.T, fd int) {
+	t.Helper()
+	var b [8]byte
+	unix.Read(fd, b[:])
+	if _, err := unix.Write(fd, full); err != nil {
+		t.Error(err)
+	}
+}
+
+// A front-end shares eventfds, and with them the flag that says whether to wait. It
+// must not be able to make the forwarder wait in a write or a read.
+func TestEventFDsThatBlock(t *testing.T) {
+	t.Run("call", func(t *testing.T) {
+		f := startForwarder(t, 4)
+		startVictim(t, f, 2, 3, gentle...)
+		a, b := join(t, f.sockets[0]), join(t, f.sockets[1])
+		defer b.leave()
+		exchange(t, a, b)
+		for i := range a.calls {
+			fillUp(t, a.calls[i])
+			setBlocking(t, a.calls[i], true)
+		}
+		for range ringEntries {
+			b.send(testFrame(0, 100))
+			a.send(testFrame(0, 100))
+		}
+		time.Sleep(50 * time.Millisecond)
+		a.leave()
+		a = join(t, f.sockets[0])
+		defer a.leave()
+		exchange(t, a, b)
+	})
+	t.Run("kick", func(t *testing.T) {
+		f := startForwarder(t, 4, "--idle-after=0s")
+		startVictim(t, f, 2, 3, gentle...)
+		a, b := join(t, f.sockets[0]), join(t, f.sockets[1])
+		defer b.leave()
+		exchange(t, a, b)
+		setBlocking(t, a.kicks[transmitRing], true)
+		// Whoever is faster gets what wakes both.
+		var wg sync.WaitGroup
+		for end := time.Now().Add(time.Second); time.Now().Before(end); {
+			wg.Go(func() { a.kick(transmitRing) })
+			fds := []unix.PollFd{{Fd: int32(a.kicks[transmitRing]), Events: unix.POLLIN}}
+			if n, _ := unix.Poll(fds, 1); n > 0 {
+				unix.Poll(fds, 0)
+				if fds[0].Revents != 0 {
+					setBlocking(t, a.kicks[transmitRing], false)
+					var buf [8]byte
+					unix.Read(a.kicks[transmitRing], buf[:])
+					setBlocking(t, a.kicks[transmitRing], true)
+				}
+			}
+			wg.Wait()
+		}
+		a.leave()
+		a = join(t, f.sockets[0])
+		defer a.leave()
+		exchange(t, a, b)
+	})
+	t.Run("one for everything", func(t *testing.T) {
+		f := startForwarder(t, 4)
+		startVictim(t, f, 2, 3, gentle...)
+		a, b := join(t, f.sockets[0]), join(t, f.sockets[1])
+		defer a.leave()
+		defer b.leave()
+		for i := range a.rings {
+			for _, r := range []vhostuser.Request{vhostuser.SetVringKick, vhostuser.SetVringCall} {
+				if err := a.say(r, vhostuser.VringFD{Index: uint8(i)}, a.calls[0]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := a.barrier(); err != nil {
+			t.Fatal(err)
+		}
+		a.kicks = [2]int{a.calls[0], a.calls[0]}
+		exchange(t, a, b)
+	})
+}

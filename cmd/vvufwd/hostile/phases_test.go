@@ -1,0 +1,96 @@
+package hostile
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// phase is what happens to the other pair while the victim's speed is measured.
+type phase struct {
+	name  string
+	play  func(f *forwarder, b *guest, s *assault) error
+	begun time.Time
+	times [][2]time.Time
+}
+
+// newPhases are nobody, a good neighbour, which takes its share of the machine, and
+// an attacker, which should not take more.
+func newPhases() []*phase {
+	return []*phase{
+		{name: "alone", play: func(*forwarder, *guest, *assault) error {
+			time.Sleep(10 * time.Millisecond)
+			return nil
+		}},
+		{name: "good neighbour", play: neighbour},
+		{name: "attacker", play: func(_ *forwarder, b *guest, s *assault) error {
+			if err := s.play(); err != nil {
+				return err
+			}
+			// The partner sends, so that attacks on receive rings find their mark.
+			for range 4 {
+				b.send(testFrame(0, 200))
+			}
+			return b.drain()
+		}},
+	}
+}
+
+// neighbour is traffic as fast as it goes for a while, from a front-end that then
+// leaves.
+func neighbour(f *forwarder, b *guest, _ *assault) error {
+	for i := range b.rings { // whatever happened to it before
+		if err := b.restart(i, true); err != nil {
+			return err
+		}
+	}
+	a, err := newGuest(f.sockets[0], defaultFeatures)
+	if err != nil {
+		return err
+	}
+	defer a.leave()
+	a.fill()
+	if err := a.start(); err != nil {
+		return err
+	}
+	tr, other := startTraffic(a), startTraffic(b)
+	time.Sleep(200 * time.Millisecond)
+	if err := tr.stop(); err != nil {
+		return err
+	}
+	return other.stop()
+}
+
+func (p *phase) begin() { p.begun = time.Now() }
+func (p *phase) end()   { p.times = append(p.times, [2]time.Time{p.begun, time.Now()}) }
+
+// covers reports whether a whole second that ended at some time lies in the phase.
+func (p *phase) covers(end time.Time) bool {
+	return slices.ContainsFunc(p.times, func(t [2]time.Time) bool {
+		return end.Add(-time.Second).After(t[0]) && end.Before(t[1])
+	})
+}
+
+// report shows the victim's speed per second, direction by direction, in each
+// phase. It must never have stood still.
+func report(t *testing.T, phases []*phase, rates []rate) {
+	t.Helper()
+	t.Logf("victim, Mpps per direction and second %25s %8s %8s %8s", "seconds", "min", "median", "max")
+	for _, p := range phases {
+		var speeds []float64
+		for _, r := range rates {
+			if p.covers(r.at) {
+				speeds = append(speeds, r.mpps)
+			}
+		}
+		if len(speeds) == 0 {
+			t.Errorf("no speed was measured: %s", p.name)
+			continue
+		}
+		slices.Sort(speeds)
+		t.Logf("%-40s %22d %8.3f %8.3f %8.3f", p.name, len(speeds)/2, speeds[0], speeds[len(speeds)/2], speeds[len(speeds)-1])
+		if speeds[0] == 0 {
+			t.Errorf("the victim stood still for a second: %s", p.name)
+		}
+	}
+}
