@@ -3,11 +3,13 @@
 # make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen}, static and stripped
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each
+# make soak    attacks on a running vvufwd in their long form, the longest SOAKTIME
 
 GO       ?= go
 BIN      := build/bin
 COMMANDS := vvufwd vvudev vvudemo vvugen
 FUZZTIME ?= 5s
+SOAKTIME ?= 10m
 
 # Packages whose memory is shared with a peer are also run without the race
 # detector: it does not see mapped memory and swaps the assembly out.
@@ -16,7 +18,7 @@ E2E      := ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e
 
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w -buildid="
 
-.PHONY: build demo test quick unit race lint cross fuzz e2e clean
+.PHONY: build demo test quick unit race lint cross fuzz soak e2e clean
 
 build:
 	@mkdir -p $(BIN)
@@ -56,6 +58,10 @@ fuzz:
 	  done; done
 
 # Whole machines and DPDK: one package after the other, for they share build/.
+# The short form of the same tests is part of unit.
+soak:
+	SOAKTIME=$(SOAKTIME) $(GO) test -count=1 -timeout 3h -v ./cmd/vvufwd/hostile
+
 e2e: build
 	$(GO) test -count=1 -p 1 -timeout 15m -v $(E2E)
 
