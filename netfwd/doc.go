@@ -3,12 +3,13 @@
 // # The way of a frame
 //
 //	Loop.round            one OS thread, pinned if asked; no lock, no channel, no allocation
-//	  direction.step      once for A to B, once for B to A
-//	    src.RxBurst       looks once at the ring's index, copies and checks descriptors,
+//	  pair.step           for each pair of the loop
+//	    direction.step    once for A to B, once for B to A
+//	      src.RxBurst     looks once at the ring's index, copies and checks descriptors,
 //	                      hands out views of the frames where they lie
-//	    dst.TxBurst       reserves buffers, copies each frame once, publishes once,
-//	                      notifies once if the other side's ring asks for it
-//	    src.Release       gives the source buffers back, the same way
+//	      dst.TxBurst     reserves buffers, copies each frame once, publishes once
+//	      src.Release     gives the source buffers back
+//	    Notify            tells both peers of what was published, if their rings ask for it
 //
 // A frame for which the destination has no room now stays where it is, and the
 // source is not asked for more: nothing is lost between two rings. A frame for a

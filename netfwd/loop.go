@@ -2,7 +2,6 @@ package netfwd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -10,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	virtionet "vvufwd/virtio/net"
 )
 
 // Config is how a loop behaves.
@@ -21,45 +18,47 @@ type Config struct {
 	// IdleAfter is how long the loop polls without seeing a frame before it asks
 	// for kicks and sleeps. Negative: never, it polls for ever.
 	IdleAfter time.Duration
+	// OnFault is told which ports are out of order after the loop caught a memory
+	// fault or a panic in its own goroutine. The loop goes on.
+	OnFault func(failed []Port, err error)
 }
 
-// Loop forwards between two ports, both ways, on one OS thread.
+// Loop forwards between the ports of one or more pairs, both ways, on one OS
+// thread.
 type Loop struct {
-	cfg   Config
-	ports [2]Port
-	dirs  [2]direction
+	cfg     Config
+	pairs   []pair
+	serving int // the pair at work
 
-	wake   int // eventfd by which control and stats wake a sleeping loop
-	poll   []unix.PollFd
-	ask    atomic.Bool // somebody waits for fresh counters
-	shared [2]atomic.Pointer[virtionet.Counters]
-	ctx    context.Context
-	faults func(err error)
+	wake  int // eventfd by which control and stats wake a sleeping loop
+	poll  []unix.PollFd
+	ask   atomic.Bool // somebody waits for fresh counters
+	stats atomic.Pointer[snapshot]
+	clock busyClock
+	ctx   context.Context
 }
 
 // Rounds between two looks at whether the loop shall stop, refresh counters or
-// go to sleep. A round is 50 ns when there is nothing to do.
+// go to sleep. A round with nothing to do takes some 50 ns for each pair.
 const housekeeping = 256
 
 // longestSleep bounds a sleep, should a kick be lost on the way (a device that
 // has no vector for it at that moment drops it).
 const longestSleep = 100 * time.Millisecond
 
-// NewLoop prepares a loop between a and b. onFault is told when the loop caught
-// a memory fault or panic in its own goroutine and put the pair's ports out of
-// order; the loop goes on.
-func NewLoop(a, b Port, cfg Config, onFault func(err error)) (*Loop, error) {
+// NewLoop prepares a loop for pairs of ports: each port with an even index is
+// joined with the one behind it.
+func NewLoop(ports []Port, cfg Config) (*Loop, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
-	l := &Loop{cfg: cfg, ports: [2]Port{a, b}, wake: fd, faults: onFault}
-	l.dirs[0] = direction{src: a, dst: b}
-	l.dirs[1] = direction{src: b, dst: a}
-	l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-	for i := range l.ports {
-		l.shared[i].Store(&virtionet.Counters{})
+	l := &Loop{cfg: cfg, wake: fd, pairs: make([]pair, 0, len(ports)/2)}
+	for i := 0; i+1 < len(ports); i += 2 {
+		l.pairs = append(l.pairs, newPair(ports[i], ports[i+1]))
 	}
+	l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	l.publish()
 	return l, nil
 }
 
@@ -69,17 +68,9 @@ func (l *Loop) Wake() {
 	unix.Write(l.wake, one[:]) // a full counter is as good as a wake-up
 }
 
-// Ports are the loop's two ports.
-func (l *Loop) Ports() [2]Port { return l.ports }
-
-// Snapshot returns recent counters of both ports. Safe for concurrent use.
-func (l *Loop) Snapshot() [2]virtionet.Counters {
-	return [2]virtionet.Counters{*l.shared[0].Load(), *l.shared[1].Load()}
-}
-
 // Run forwards until ctx is done. It takes the calling goroutine's thread for
-// itself. Faults of memory that a peer took away are caught: the ports are put
-// out of order and the loop goes on, so that other sessions can start.
+// itself. Faults of memory that a peer took away are caught: that peer's port is
+// put out of order and the loop goes on, so that another session can start.
 func (l *Loop) Run(ctx context.Context) error {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	defer l.leave()
@@ -87,31 +78,30 @@ func (l *Loop) Run(ctx context.Context) error {
 		var set unix.CPUSet
 		set.Set(l.cfg.CPU)
 		if err := unix.SchedSetaffinity(0, &set); err != nil {
-			return fmt.Errorf("pin the loop of %s and %s to CPU %d: %w (does the machine have it?)",
-				l.ports[0].Name(), l.ports[1].Name(), l.cfg.CPU, err)
+			return fmt.Errorf("pin the loop of %v to CPU %d: %w (does the machine have it?)", &l.pairs[0], l.cfg.CPU, err)
 		}
 	}
 	debug.SetPanicOnFault(true)
 	l.ctx = ctx
 	stop := context.AfterFunc(ctx, l.Wake)
 	defer stop()
+	l.clock.start()
 	for ctx.Err() == nil {
-		if err := l.forward(); err != nil {
-			for i, p := range l.ports {
-				l.dirs[i].forget()
-				p.Fail(err)
-			}
-			l.faults(err)
+		if err := guarded(l.forward); err != nil {
+			l.cfg.OnFault(l.pairs[l.serving].contain(err), err)
 		}
 	}
 	return nil
 }
 
-// leave lets go of the ports, so that no control goroutine waits for the loop.
+// leave lets go of the ports and leaves the last counters.
 func (l *Loop) leave() {
-	for i, p := range l.ports {
-		l.dirs[i].forget()
-		p.Leave()
+	for i := range l.pairs {
+		p := &l.pairs[i]
+		if err := guarded(p.leave); err != nil { // rings can vanish at the very end too
+			l.cfg.OnFault(p.contain(err), err)
+			p.leave()
+		}
 	}
 	l.publish()
 }
@@ -119,32 +109,19 @@ func (l *Loop) leave() {
 // Close frees the loop's eventfd after Run has returned.
 func (l *Loop) Close() error { return unix.Close(l.wake) }
 
-// forward runs rounds until the context ends, or until a fault.
-func (l *Loop) forward() (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			if e, ok := r.(error); ok {
-				err = fmt.Errorf("forwarding stopped by %w", e)
-			} else {
-				err = fmt.Errorf("forwarding stopped by %v", r)
-			}
-			var fault interface{ Addr() uintptr }
-			if !errors.As(err, &fault) { // not memory that went away: a bug, worth a trace
-				err = fmt.Errorf("%w\n%s", err, debug.Stack())
-			}
-		}
-	}()
+// forward runs rounds until the context ends.
+func (l *Loop) forward() {
 	var idleSince time.Time
 	worked := false
 	for rounds := 0; ; rounds++ {
-		if l.round() {
-			worked = true
-		}
+		moved := l.round()
+		l.clock.tick(moved)
+		worked = worked || moved
 		if rounds%housekeeping != 0 {
 			continue
 		}
 		if l.ctx.Err() != nil {
-			return nil
+			return
 		}
 		if l.ask.Swap(false) {
 			l.publish()
@@ -161,56 +138,38 @@ func (l *Loop) forward() (err error) {
 	}
 }
 
-// round serves both directions once and reports whether a frame moved.
+// round serves every pair once and reports whether a frame moved.
 func (l *Loop) round() bool {
-	if l.ports[0].Changed() || l.ports[1].Changed() {
-		l.sync()
+	moved := false
+	for i := range l.pairs {
+		l.serving = i
+		moved = l.pairs[i].step() || moved
 	}
-	a := l.dirs[0].step()
-	b := l.dirs[1].step()
-	return a || b
+	return moved
 }
 
-// sync lets ports change. Frames on the way are given up first, since their
-// views may be of memory that is going away.
-func (l *Loop) sync() {
-	for i, p := range l.ports {
-		p.Abandon()
-		l.dirs[i].forget()
-	}
-	for _, p := range l.ports {
-		if p.Changed() {
-			p.Sync()
-		}
-	}
-}
-
-// sleep asks both ports for kicks and waits for one, unless something came up
+// sleep asks all ports for kicks and waits for one, unless something came up
 // while asking.
 func (l *Loop) sleep() {
 	l.publish()
-	waiting := false
-	for i, p := range l.ports {
-		// A port is asked for room if the frames of the other one wait for it;
-		// its own frames are no work while earlier ones wait for room.
-		frames, room := p.EnableKicks(l.dirs[1-i].blocked())
-		waiting = waiting || room || frames && !l.dirs[i].blocked()
+	work := l.ctx.Err() != nil || l.ask.Load()
+	l.poll = l.poll[:1] // our own eventfd stays
+	for i := range l.pairs {
+		l.serving = i
+		work = l.pairs[i].enableKicks() || work
+		l.poll = l.pairs[i].appendWakeFDs(l.poll)
 	}
-	if !waiting && !l.ports[0].Changed() && !l.ports[1].Changed() && l.ctx.Err() == nil && !l.ask.Load() {
-		l.poll = l.poll[:1] // our own eventfd stays
-		for _, p := range l.ports {
-			for _, fd := range p.WakeFDs() {
-				l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-			}
-		}
+	if !work {
 		n, _ := unix.Poll(l.poll, int(longestSleep/time.Millisecond)) // an error is a short sleep
 		if n > 0 {
 			l.drain()
 		}
 	}
-	for _, p := range l.ports {
-		p.DisableKicks()
+	for i := range l.pairs {
+		l.serving = i
+		l.pairs[i].disableKicks()
 	}
+	l.clock.tick(false)
 }
 
 // drain empties the eventfds that woke us.
@@ -221,19 +180,4 @@ func (l *Loop) drain() {
 			unix.Read(int(l.poll[i].Fd), buf[:]) // EAGAIN: somebody else was faster
 		}
 	}
-}
-
-// publish makes the counters visible to Snapshot.
-func (l *Loop) publish() {
-	for i, p := range l.ports {
-		c := *p.Counters()
-		l.shared[i].Store(&c)
-	}
-}
-
-// Refresh makes the loop publish its counters soon: within a few rounds, or at
-// once if it sleeps. Safe for concurrent use.
-func (l *Loop) Refresh() {
-	l.ask.Store(true)
-	l.Wake()
 }

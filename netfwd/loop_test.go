@@ -73,7 +73,8 @@ func (v *vm) kickIf(d *vring.Driver) {
 // startLoop joins two ports and runs the loop until the test ends.
 func startLoop(t *testing.T, a, b Port, cfg Config, onFault func(error)) *Loop {
 	t.Helper()
-	l, err := NewLoop(a, b, cfg, onFault)
+	cfg.OnFault = func(_ []Port, err error) { onFault(err) }
+	l, err := NewLoop([]Port{a, b}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +309,7 @@ func TestLoopSurvivesVanishedMemory(t *testing.T) {
 	b.rx.Driver.Add(nil, []vring.Part{vringtest.Part(rxAddr, 2048)})
 	b.rx.Driver.Publish()
 
-	l, err := NewLoop(a, b, Config{CPU: -1, IdleAfter: -1}, func(err error) { faults <- err })
+	l, err := NewLoop([]Port{a, b}, Config{CPU: -1, IdleAfter: -1, OnFault: func(_ []Port, err error) { faults <- err }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +393,7 @@ func (p *panicking) RxBurst(frames []virtionet.Frame) int {
 
 func TestLoopRefusesImpossibleCPU(t *testing.T) {
 	a, b := newVM(t, "a"), newVM(t, "b")
-	l, err := NewLoop(a, b, Config{CPU: 1023}, func(error) {})
+	l, err := NewLoop([]Port{a, b}, Config{CPU: 1023})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,17 +17,27 @@ type Port interface {
 	// Abandon drops what is still held.
 	Abandon()
 	// TxBurst takes frames over by copying them and returns how many it is done
-	// with, sent or dropped; fewer means that there is no room now.
+	// with, sent or dropped; fewer means that there is no room now. It may change
+	// the frames' headers.
 	TxBurst(frames []virtionet.Frame) int
+
+	// Notify tells the port's peer of all that was published since the last time, if
+	// it wants to know. It comes at the end of each round.
+	Notify()
 
 	// Changed says that control wants the port to change, which Sync then does.
 	// Sync abandons what is held.
 	Changed() bool
 	Sync()
-	// Fail tells the port that a fault struck the pair while it forwarded. The port
-	// drops what is held; if the memory that faulted may be its peer's, it stands
-	// still until the peer starts its rings anew.
+	// Owns reports whether addr, an address of this process, lies in memory that the
+	// port's peer shares, which is memory that can vanish.
+	Owns(addr uintptr) bool
+	// Fail puts the port out of order, because its memory vanished or for an error of
+	// ours, until its peer starts its rings anew. It touches no shared memory.
 	Fail(err error)
+	// Recover brings the port back to order when a fault elsewhere broke a burst
+	// off: what is held is dropped, what was begun is taken back.
+	Recover()
 	// Leave says that the loop has ended.
 	Leave()
 

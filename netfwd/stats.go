@@ -8,6 +8,7 @@ import (
 	"time"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/vring"
 )
 
 // PortStats are a port's counters as they are reported.
@@ -18,13 +19,51 @@ type PortStats struct {
 	TxPackets  uint64            `json:"tx_packets"`
 	TxBytes    uint64            `json:"tx_bytes"`
 	Interrupts uint64            `json:"notifications"`
-	Drops      map[string]uint64 `json:"drops"` // only reasons that occurred
+	Drops      map[string]uint64 `json:"drops"`            // only reasons that occurred
+	Faults     map[string]uint64 `json:"faults,omitempty"` // rings stopped, by the rule that was broken
 }
 
-// Stats are the counters of all ports at one time.
+// LoopStats say how busy a loop was since it started.
+type LoopStats struct {
+	CPU        int    `json:"cpu"` // to which it is pinned, or -1
+	Pairs      int    `json:"pairs"`
+	Rounds     uint64 `json:"rounds"`
+	BusyRounds uint64 `json:"busy_rounds"` // that moved a frame
+	BusyNS     int64  `json:"busy_ns"`     // spent in these
+}
+
+// Stats are the counters of all ports and loops at one time.
 type Stats struct {
 	Time  time.Time   `json:"time"`
 	Ports []PortStats `json:"ports"`
+	Loops []LoopStats `json:"loops"`
+}
+
+// snapshot is what a loop publishes of itself: immutable.
+type snapshot struct {
+	ports []PortStats
+	loop  LoopStats
+}
+
+// publish makes the counters visible to Collect. It is the loop's.
+func (l *Loop) publish() {
+	s := &snapshot{loop: LoopStats{
+		CPU: l.cfg.CPU, Pairs: len(l.pairs),
+		Rounds: l.clock.rounds, BusyRounds: l.clock.busyRounds, BusyNS: l.clock.busyTime().Nanoseconds(),
+	}}
+	for i := range l.pairs {
+		for _, p := range l.pairs[i].ports {
+			s.ports = append(s.ports, portStats(p.Name(), p.Counters()))
+		}
+	}
+	l.stats.Store(s)
+}
+
+// Refresh makes the loop publish its counters soon: within a few rounds, or at
+// once if it sleeps. Safe for concurrent use.
+func (l *Loop) Refresh() {
+	l.ask.Store(true)
+	l.Wake()
 }
 
 // Collect asks every loop for its counters. Loops publish within a few rounds;
@@ -36,13 +75,15 @@ func Collect(loops []*Loop) Stats {
 	time.Sleep(settle)
 	s := Stats{Time: time.Now()}
 	for _, l := range loops {
-		counters := l.Snapshot()
-		for i, p := range l.Ports() {
-			s.Ports = append(s.Ports, portStats(p.Name(), &counters[i]))
-		}
+		now := l.stats.Load()
+		s.Ports = append(s.Ports, now.ports...)
+		s.Loops = append(s.Loops, now.loop)
 	}
 	return s
 }
+
+// memoryFault names rings stopped because their memory vanished.
+const memoryFault = "memory vanished"
 
 const settle = 2 * time.Millisecond
 
@@ -57,6 +98,18 @@ func portStats(name string, c *virtionet.Counters) PortStats {
 			s.Drops[virtionet.Drop(why).String()] = n
 		}
 	}
+	addFault := func(name string, n uint64) {
+		if n > 0 {
+			if s.Faults == nil {
+				s.Faults = map[string]uint64{}
+			}
+			s.Faults[name] = n
+		}
+	}
+	for fault, n := range c.Faults {
+		addFault(vring.Fault(fault).String(), n)
+	}
+	addFault(memoryFault, c.MemoryFaults)
 	return s
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -91,7 +92,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 		}
 		return fmt.Errorf("unknown kind %q, want one of %s", kind, strings.Join(kinds, ", "))
 	})
-	fs.Func("cpus", "`LIST` of CPUs, one for each pair, to pin its loop to: 1,2 or 1-3", func(s string) (err error) {
+	fs.Func("cpus", "`LIST` of CPUs, such as 1,2 or 1-3, each with a loop pinned to it; pairs are dealt out to them (default: not pinned, as many loops as CPUs but one)", func(s string) (err error) {
 		o.cpus, err = parseCPUs(s)
 		return err
 	})
@@ -121,6 +122,19 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 		return o, nil
 	}
 	return o, o.check()
+}
+
+// loopCPUs is the CPU of each loop, -1 if it is not pinned. By default there is
+// a loop for each pair, but one CPU is left to everybody else.
+func (o *options) loopCPUs() []int {
+	if len(o.cpus) > 0 {
+		return o.cpus
+	}
+	cpus := make([]int, max(1, min(len(o.ports)/2, runtime.NumCPU()-1)))
+	for i := range cpus {
+		cpus[i] = -1
+	}
+	return cpus
 }
 
 func (o *options) addPort(kind, flagName, s string) error {
@@ -154,8 +168,8 @@ func (o *options) check() error {
 		return usagef("port %s has no partner: ports are paired in the order given, and there are %d", o.ports[len(o.ports)-1], len(o.ports))
 	case o.logFormat != "console" && o.logFormat != "json":
 		return usagef("--log-format %q: want console or json", o.logFormat)
-	case len(o.cpus) > 0 && len(o.cpus) != len(o.ports)/2:
-		return usagef("--cpus names %d CPUs for %d pairs: give one for each pair", len(o.cpus), len(o.ports)/2)
+	case len(o.cpus) > len(o.ports)/2:
+		return usagef("--cpus names %d CPUs for %d pairs: give at most one for each pair", len(o.cpus), len(o.ports)/2)
 	case o.stats < 0:
 		return usagef("--stats %s: want a positive interval", o.stats)
 	case o.hugePages < 0:

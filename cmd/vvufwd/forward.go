@@ -75,23 +75,37 @@ func (f *forwarder) open(o *options) error {
 		}
 		f.ports = append(f.ports, p)
 	}
-	for i := 0; i < len(f.ports); i += 2 {
-		cfg := netfwd.Config{CPU: -1, IdleAfter: o.idleAfter}
-		if len(o.cpus) > 0 {
-			cfg.CPU = o.cpus[i/2]
+	return f.openLoops(o)
+}
+
+// openLoops deals the pairs out to the loops, in order. Each loop has a thread and
+// a CPU of its own.
+func (f *forwarder) openLoops(o *options) error {
+	pairs, cpus := len(f.ports)/2, o.loopCPUs()
+	for i, cpu := range cpus {
+		first, end := 2*(pairs*i/len(cpus)), 2*(pairs*(i+1)/len(cpus))
+		served := make([]netfwd.Port, 0, end-first)
+		for _, p := range f.ports[first:end] {
+			served = append(served, p.Port)
 		}
-		a, b := f.ports[i], f.ports[i+1]
-		loop, err := netfwd.NewLoop(a, b, cfg, func(err error) {
-			f.log.Error("a fault stopped a pair; its guests must restart their devices", zap.String("a", a.Name()), zap.String("b", b.Name()), zap.Error(err))
-		})
+		loop, err := netfwd.NewLoop(served, netfwd.Config{CPU: cpu, IdleAfter: o.idleAfter, OnFault: f.onFault})
 		if err != nil {
 			return err
 		}
 		f.loops = append(f.loops, loop)
-		a.onChange(loop.Wake)
-		b.onChange(loop.Wake)
+		for _, p := range f.ports[first:end] {
+			p.onChange(loop.Wake)
+		}
 	}
 	return nil
+}
+
+func (f *forwarder) onFault(failed []netfwd.Port, err error) {
+	names := make([]string, len(failed))
+	for i, p := range failed {
+		names[i] = p.Name()
+	}
+	f.log.Error("a fault stopped ports; their guests must restart their devices", zap.Strings("ports", names), zap.Error(err))
 }
 
 // openContainer makes ready for functions on PCI.

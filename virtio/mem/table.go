@@ -20,6 +20,16 @@ type Region struct {
 	Mem []byte // the memory, mapped by the caller, who keeps it mapped while a Table with it is in use
 }
 
+// View returns the n bytes at addr, or false unless they lie in the region and n
+// is not 0.
+func (r *Region) View(addr GPA, n uint32) ([]byte, bool) {
+	off, size := uint64(addr-r.GPA), uint64(len(r.Mem)) // off wraps to a huge number below the region
+	if off >= size || uint64(n) > size-off || n == 0 {
+		return nil, false
+	}
+	return r.Mem[off : off+uint64(n) : off+uint64(n)], true
+}
+
 // Table is an immutable set of regions. It is safe for concurrent use; whoever
 // built it must not unmap a region before every user has let go of the Table.
 type Table struct {
@@ -73,22 +83,23 @@ func (t *Table) View(addr GPA, n uint64) ([]byte, bool) {
 // Prefix returns the longest contiguous view that starts at addr, at most n
 // bytes: all n, or up to the end of addr's region (a buffer may continue in the
 // next region, which need not be adjacent in our address space), or nil when
-// addr is not guest memory. hint remembers the last region between calls; it
-// belongs to the caller and may hold any value.
-func (t *Table) Prefix(addr GPA, n uint32, hint *int) []byte {
-	i := *hint
-	if uint(i) >= uint(len(t.regions)) || uint64(addr-t.regions[i].GPA) >= uint64(len(t.regions[i].Mem)) {
-		if i = t.find(addr); i < 0 {
+// addr is not guest memory. last remembers the region hit between calls; it
+// belongs to the caller and is empty at first, or one of this Table's regions.
+func (t *Table) Prefix(addr GPA, n uint32, last *Region) []byte {
+	off := uint64(addr - last.GPA)
+	if off >= uint64(len(last.Mem)) {
+		i := t.find(addr)
+		if i < 0 {
 			return nil
 		}
-		*hint = i
+		*last = t.regions[i]
+		off = uint64(addr - last.GPA)
 	}
-	r := &t.regions[i]
-	rest := r.Mem[addr-r.GPA:]
+	rest := last.Mem[off:]
 	if uint64(n) < uint64(len(rest)) {
 		return rest[:n:n]
 	}
-	return rest
+	return rest[:len(rest):len(rest)]
 }
 
 // FromUser translates n bytes at a front-end address (as SET_VRING_ADDR carries

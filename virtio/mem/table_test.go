@@ -53,20 +53,44 @@ func TestViewStaysInsideOneRegion(t *testing.T) {
 
 func TestPrefixSplitsAtRegionEnds(t *testing.T) {
 	tab, _ := New([]Region{region(0x1000, 0, 0x1000), region(0x2000, 0, 0x1000)})
-	for _, start := range []int{0, 1, -1, 99, math.MinInt} { // whatever the hint holds
-		hint := start
-		if v := tab.Prefix(0x1ff0, 0x20, &hint); len(v) != 0x10 {
-			t.Errorf("hint %d: prefix of a straddling buffer is %d bytes, want 16", start, len(v))
+	for i, start := range append([]Region{{}}, tab.Regions()...) { // whatever was hit last
+		last := start
+		if v := tab.Prefix(0x1ff0, 0x20, &last); len(v) != 0x10 || cap(v) != 0x10 {
+			t.Errorf("start %d: prefix of a straddling buffer is %d bytes (cap %d), want 16", i, len(v), cap(v))
 		}
-		if v := tab.Prefix(0x2000, 0x10, &hint); len(v) != 0x10 || cap(v) != 0x10 {
-			t.Errorf("hint %d: rest is %d bytes (cap %d)", start, len(v), cap(v))
+		if v := tab.Prefix(0x2000, 0x10, &last); len(v) != 0x10 || cap(v) != 0x10 {
+			t.Errorf("start %d: rest is %d bytes (cap %d)", i, len(v), cap(v))
 		}
-		if v := tab.Prefix(0x3000, 1, &hint); v != nil {
-			t.Errorf("hint %d: a view outside memory", start)
+		if v := tab.Prefix(0x3000, 1, &last); v != nil {
+			t.Errorf("start %d: a view outside memory", i)
 		}
-		if v := tab.Prefix(0, 1, &hint); v != nil {
-			t.Errorf("hint %d: a view below memory", start)
+		if v := tab.Prefix(0, 1, &last); v != nil {
+			t.Errorf("start %d: a view below memory", i)
 		}
+		if v := tab.Prefix(math.MaxUint64, 1, &last); v != nil {
+			t.Errorf("start %d: a view at the end of the address space", i)
+		}
+	}
+}
+
+func TestRegionView(t *testing.T) {
+	r := region(0x1000, 0, 0x1000)
+	for _, tc := range []struct {
+		addr GPA
+		n    uint32
+		ok   bool
+	}{
+		{0x1000, 1, true}, {0x1000, 0x1000, true}, {0x1000, 0x1001, false}, {0x1fff, 1, true}, {0x1fff, 2, false},
+		{0x2000, 1, false}, {0xfff, 1, false}, {0xfff, 2, false}, {0, math.MaxUint32, false}, {math.MaxUint64, 1, false},
+		{0x1000, 0, false}, {0x1800, math.MaxUint32, false},
+	} {
+		v, ok := r.View(tc.addr, tc.n)
+		if ok != tc.ok || ok && (uint32(len(v)) != tc.n || cap(v) != len(v) || &v[0] != &r.Mem[tc.addr-r.GPA]) {
+			t.Errorf("View(%#x, %d) = %d bytes (cap %d), %v", tc.addr, tc.n, len(v), cap(v), ok)
+		}
+	}
+	if _, ok := new(Region).View(0, 1); ok {
+		t.Error("an empty region has a view")
 	}
 }
 

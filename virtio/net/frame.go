@@ -1,5 +1,11 @@
 package virtionet
 
+import (
+	"errors"
+
+	"vvufwd/virtio/vring"
+)
+
 // Frame is one Ethernet frame on its way between two ports.
 type Frame struct {
 	Header Header   // copied out of the ring, masked to what the receiving side negotiated
@@ -46,6 +52,17 @@ type Counters struct {
 	TxPackets, TxBytes uint64
 	Interrupts         uint64 // doorbells rung or kicks sent
 	Drops              [NumDrops]uint64
+	Faults             [vring.NumFaults]uint64 // rings stopped for breaking this rule
+	MemoryFaults       uint64                  // rings stopped because their memory vanished, or for a fault of ours
+}
+
+func (c *Counters) countFault(err error) {
+	var fault vring.Fault
+	if errors.As(err, &fault) {
+		c.Faults[fault]++
+	} else {
+		c.MemoryFaults++
+	}
 }
 
 // copyParts copies from src, starting at offset off of src[at], into dst, and

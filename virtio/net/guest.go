@@ -35,6 +35,15 @@ type Queues struct {
 
 	HeaderLen int  // 10 or 12, see HeaderSize
 	Mergeable bool // MRG_RXBUF: a frame may span several buffers
+	MTU       int  // of the guest's device, bytes behind the Ethernet header; 0: not limited
+}
+
+// maxFrame is the longest frame that the guest takes.
+func (q *Queues) maxFrame() int {
+	if q.MTU == 0 {
+		return MaxFrame
+	}
+	return q.MTU + etherOverhead
 }
 
 // Guest is the back-end of another VM's virtio-net device, one queue pair.
@@ -59,8 +68,10 @@ type Guest struct {
 	released int
 	held     int
 
-	chains []vring.Chain // buffers gathered for one frame
-	chain  vring.Chain
+	sent [MaxBurst]vring.Chain // what the last RxBurst popped
+	room []vring.Chain         // buffers for frames to the guest, see room; at least MaxBurst
+
+	unsignalled [2]bool // something was published in cur's ToGuest, FromGuest since Notify
 }
 
 // MaxBurst is the largest number of frames that RxBurst hands out at once.
@@ -74,7 +85,7 @@ func NewGuest(name string, onFail func(ring string, err error)) *Guest {
 	return &Guest{
 		name: name, onFail: onFail, wake: func() {},
 		synced: make(chan struct{}), gone: make(chan struct{}),
-		cur: stopped, chains: make([]vring.Chain, 0, 64),
+		cur: stopped, room: make([]vring.Chain, MaxBurst),
 	}
 }
 
@@ -105,11 +116,13 @@ func (g *Guest) Changed() bool { return g.wanted.Load() != nil }
 
 // Sync drops the frames that are still held and takes over the new queues.
 func (g *Guest) Sync() {
-	q := g.wanted.Swap(nil)
+	q := g.wanted.Load()
 	if q == nil {
 		return
 	}
-	g.Abandon()
+	g.Abandon() // old memory may have vanished: what is wanted stays so if this faults
+	g.Notify()
+	g.wanted.Store(nil) // control waits, so nothing newer can be in it
 	if q.ToGuest != g.cur.ToGuest {
 		g.reported[0] = false
 	}
@@ -124,6 +137,7 @@ func (g *Guest) Sync() {
 // Leave says that nobody forwards any more: Install no longer waits.
 func (g *Guest) Leave() {
 	g.Abandon()
+	g.Notify()
 	g.cur = stopped
 	close(g.gone)
 }
@@ -137,7 +151,31 @@ func (g *Guest) Fail(err error) {
 		}
 	}
 	g.held, g.released = 0, 0
+	g.unsignalled = [2]bool{}
 	g.checkFaults()
+}
+
+// Owns reports whether addr, an address of this process, lies in memory that the
+// guest shares with us.
+func (g *Guest) Owns(addr uintptr) bool {
+	for _, q := range []*vring.Device{g.cur.ToGuest, g.cur.FromGuest} {
+		if q != nil && q.Owns(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// Recover brings the guest's rings back to order when a fault elsewhere broke a
+// burst off: frames held are dropped, and buffers popped for frames that never
+// came are offered again.
+func (g *Guest) Recover() {
+	g.Abandon()
+	if q := g.cur.ToGuest; q != nil {
+		q.Rewind()
+		g.complete(q)
+	}
+	g.Notify()
 }
 
 // WakeFDs are what a sleeping forwarder waits for.
@@ -151,6 +189,7 @@ func (g *Guest) checkFaults() {
 	for i, q := range []*vring.Device{g.cur.ToGuest, g.cur.FromGuest} {
 		if q != nil && q.Err() != nil && !g.reported[i] {
 			g.reported[i] = true
+			g.counters.countFault(q.Err())
 			g.onFail([]string{"receive", "transmit"}[i], q.Err())
 		}
 	}
@@ -180,10 +219,34 @@ func (g *Guest) EnableKicks(forRoom bool) (frames, room bool) {
 	return frames, room
 }
 
-// finish publishes what was pushed to a ring and interrupts the guest if the
-// ring's state asks for it.
-func (g *Guest) finish(q *vring.Device, call Doorbell) {
-	if q.Publish() && q.NeedSignal() && call != nil {
+// complete publishes what was pushed to a ring.
+func (g *Guest) complete(q *vring.Device) {
+	if !q.Publish() {
+		return
+	}
+	if q == g.cur.ToGuest {
+		g.unsignalled[0] = true
+	} else {
+		g.unsignalled[1] = true
+	}
+}
+
+// Notify interrupts the guest for what was published since the last time, if the
+// state of its rings asks for it. It comes once per round, not per burst: by then
+// the stores of a burst are on their way, and waiting for them, which the
+// decision takes, costs little.
+func (g *Guest) Notify() {
+	if g.unsignalled[0] {
+		g.signal(g.cur.ToGuest, g.cur.ToGuestCall)
+	}
+	if g.unsignalled[1] {
+		g.signal(g.cur.FromGuest, g.cur.FromGuestCall)
+	}
+	g.unsignalled = [2]bool{}
+}
+
+func (g *Guest) signal(q *vring.Device, call Doorbell) {
+	if q.NeedSignal() && call != nil {
 		call.Ring()
 		g.counters.Interrupts++
 	}

@@ -14,17 +14,23 @@ func (g *Guest) RxBurst(frames []Frame) int {
 		return 0
 	}
 	q.ResetViews()
-	c := &g.chain
+	chains := g.sent[:min(len(frames), MaxBurst)]
+	chains = chains[:q.PopBurst(chains)]
+	q.PrefetchRead()
 	n := 0
-	limit := min(len(frames), MaxBurst)
-	for taken := 0; n < limit && taken < 2*MaxBurst && q.Pop(c); taken++ {
+	for i := range chains {
+		c := &chains[i]
 		if !g.accept(q, c) {
+			if q.Err() != nil {
+				q.Unpop(len(chains) - i - 1)
+				break
+			}
 			continue
 		}
 		f := &frames[n]
-		f.Header, f.Data = decodeHeader(c.Read, g.cur.HeaderLen)
-		f.Len = int(c.ReadLen) - g.cur.HeaderLen
 		f.Header = Header{} // no offload is negotiated yet: nothing in it may pass
+		f.Data = behindHeader(c.Read, g.cur.HeaderLen)
+		f.Len = int(c.ReadLen) - g.cur.HeaderLen
 		g.heads[n] = c.Head
 		g.counters.RxBytes += uint64(f.Len)
 		n++
@@ -32,7 +38,7 @@ func (g *Guest) RxBurst(frames []Frame) int {
 	g.counters.RxPackets += uint64(n)
 	g.held, g.released = n, 0
 	if n == 0 {
-		g.finish(q, g.cur.FromGuestCall) // only drops
+		g.complete(q) // only drops
 	}
 	if q.Err() != nil {
 		g.checkFaults()
@@ -43,22 +49,23 @@ func (g *Guest) RxBurst(frames []Frame) int {
 // accept checks a chain of the guest's transmit ring. What cannot be forwarded
 // is completed at once; a chain that no driver may offer breaks the ring.
 func (g *Guest) accept(q *vring.Device, c *vring.Chain) bool {
-	hdr := uint32(g.cur.HeaderLen)
+	length := int(c.ReadLen) - g.cur.HeaderLen
+	if c.WriteLen == 0 && length >= MinFrame && length <= MaxFrame && g.cur.FromGuestEnabled {
+		return true
+	}
 	switch {
 	case c.WriteLen != 0:
 		q.Fail(vring.FaultDirection)
 		return false
-	case c.ReadLen < hdr:
+	case length < 0:
 		q.Fail(vring.FaultEmpty)
 		return false
 	case !g.cur.FromGuestEnabled:
 		g.counters.Drops[DropNoPeer]++
-	case c.ReadLen-hdr < MinFrame:
+	case length < MinFrame:
 		g.counters.Drops[DropRunt]++
-	case c.ReadLen-hdr > MaxFrame:
-		g.counters.Drops[DropTooLong]++
 	default:
-		return true
+		g.counters.Drops[DropTooLong]++
 	}
 	q.Push(c.Head, 0)
 	return false
@@ -67,11 +74,11 @@ func (g *Guest) accept(q *vring.Device, c *vring.Chain) bool {
 // Release gives the oldest n held frames back to the guest.
 func (g *Guest) Release(n int) {
 	q := g.cur.FromGuest
-	for i := g.released; i < g.released+n; i++ {
-		q.Push(g.heads[i], 0)
+	for _, head := range g.heads[g.released : g.released+n] {
+		q.Push(head, 0)
 	}
 	g.released += n
-	g.finish(q, g.cur.FromGuestCall)
+	g.complete(q)
 }
 
 // Abandon drops the frames that are still held.

@@ -11,97 +11,138 @@ func (g *Guest) TxBurst(frames []Frame) int {
 		g.counters.Drops[DropNoPeer] += uint64(len(frames))
 		return len(frames)
 	}
-	q.ResetViews()
-	q.Available()
-	n := 0
-	for n < len(frames) {
-		f := &frames[n]
-		chains, verdict := g.room(q, g.cur.HeaderLen+f.Len)
-		if verdict == full {
-			break
-		}
-		n++
-		if verdict == impossible {
-			g.counters.Drops[DropNoBuffer]++
-			continue
-		}
-		g.fill(q, chains, f)
-		g.counters.TxPackets++
-		g.counters.TxBytes += uint64(f.Len)
+	if len(frames) > q.Pending() {
+		q.Available() // else what an earlier look has seen is enough
 	}
-	g.finish(q, g.cur.ToGuestCall)
+	q.ResetViews()
+	r := room{q: q, popped: q.PopBurst(g.room[:min(len(frames), MaxBurst)])}
+	q.PrefetchWrite()
+	done := 0
+	for done < len(frames) && g.put(&r, &frames[done]) {
+		done++
+	}
+	if left := r.popped - r.filled; left > 0 {
+		q.Unpop(left)
+	}
+	g.complete(q)
 	if q.Err() != nil {
 		g.checkFaults()
-		g.counters.Drops[DropFault] += uint64(len(frames) - n)
+		g.counters.Drops[DropFault] += uint64(len(frames) - done)
 		return len(frames)
 	}
-	return n
+	return done
 }
 
-// verdict is the answer to "where does this frame go?".
-type verdict uint8
+// room is the state of a burst to the guest: buffers g.room[filled:popped] are
+// popped and empty.
+type room struct {
+	q      *vring.Device
+	popped int
+	filled int
+}
 
-const (
-	fits       verdict = iota
-	full               // not now: the guest has to offer buffers
-	impossible         // never: its buffers are too small
-)
+// put copies one frame into as many buffers as it needs, or drops it if it can
+// never fit. It returns false, with nothing consumed, when there is no room now,
+// or the ring is broken.
+func (g *Guest) put(r *room, f *Frame) bool {
+	if !g.putWhole(r, f) && !g.gather(r, f) {
+		return false
+	}
+	return true
+}
 
-// room pops the buffers that need bytes fill. Unless they fit, none is consumed,
-// but for a buffer too small without MRG_RXBUF: it stays for a shorter frame.
-func (g *Guest) room(q *vring.Device, need int) ([]vring.Chain, verdict) {
-	chains := g.chains[:0]
-	have := 0
+// putWhole is put for a frame in one piece that the next buffer holds in one
+// piece, which is what nearly all frames are. It returns false, with nothing
+// changed, if things are otherwise.
+func (g *Guest) putWhole(r *room, f *Frame) bool {
+	if r.filled == r.popped || len(f.Data) != 1 {
+		return false
+	}
+	c := &g.room[r.filled]
+	if len(c.Write) != 1 || len(c.Read) != 0 || f.Len > g.cur.maxFrame() {
+		return false
+	}
+	v, head := c.Write[0], g.cur.HeaderLen
+	if len(v) < max(head+f.Len, HeaderLen) {
+		return false
+	}
+	f.Header.NumBuffers = 1
+	f.Header.put((*[HeaderLen]byte)(v)) // the frame overwrites what a legacy header has not
+	copy(v[head:], f.Data[0])
+	r.q.Push(c.Head, uint32(head+f.Len))
+	r.filled++
+	g.counters.TxPackets++
+	g.counters.TxBytes += uint64(f.Len)
+	return true
+}
+
+// gather is put for every other frame.
+func (g *Guest) gather(r *room, f *Frame) bool {
+	if f.Len > g.cur.maxFrame() {
+		g.counters.Drops[DropTooLong]++
+		return true
+	}
+	need, have := g.cur.HeaderLen+f.Len, 0
+	end := r.filled
 	for have < need {
-		if len(chains) == cap(chains) {
-			chains = append(chains, vring.Chain{})[:len(chains)] // grows to the largest frame, once
-			g.chains = chains
-		}
-		chains = chains[:len(chains)+1]
-		c := &chains[len(chains)-1]
-		if !q.Pop(c) {
-			q.Unpop(len(chains) - 1)
-			if len(chains)-1 == q.Size() {
-				return nil, impossible // every buffer the ring can hold is too little
+		if end == r.popped && !g.more(r) {
+			if end-r.filled == r.q.Size() {
+				break // every buffer the ring can hold is too little
 			}
-			return nil, full
+			return false
 		}
-		if c.ReadLen != 0 {
-			q.Fail(vring.FaultDirection)
-			return nil, full
+		c := &g.room[end]
+		if len(c.Read) != 0 {
+			r.q.Fail(vring.FaultDirection)
+			return false
 		}
 		if c.WriteLen == 0 {
-			q.Fail(vring.FaultEmpty)
-			return nil, full
+			r.q.Fail(vring.FaultEmpty)
+			return false
 		}
 		have += int(c.WriteLen)
-		if !g.cur.Mergeable && have < need {
-			q.Unpop(1)
-			return nil, impossible
+		end++
+		if !g.cur.Mergeable {
+			break // one buffer has to do; if it does not, it stays for a shorter frame
 		}
 	}
-	return chains, fits
+	if have < need {
+		g.counters.Drops[DropNoBuffer]++
+		return true
+	}
+	g.scatter(r.q, g.room[r.filled:end], f)
+	r.filled = end
+	g.counters.TxPackets++
+	g.counters.TxBytes += uint64(f.Len)
+	return true
 }
 
-// fill writes header and frame into the buffers, each filled completely before
-// the next (5.1.6.4), and completes them.
-func (g *Guest) fill(q *vring.Device, chains []vring.Chain, f *Frame) {
-	var raw [HeaderLen]byte
-	hdr := f.Header
-	hdr.NumBuffers = uint16(len(chains))
-	hdr.encode(&raw)
-	head := raw[:g.cur.HeaderLen]
-
-	if v := chains[0].Write[0]; len(chains) == 1 && len(f.Data) == 1 && len(v) >= len(head)+f.Len {
-		copy(v, head)
-		copy(v[len(head):], f.Data[0])
-		q.Push(chains[0].Head, uint32(len(head)+f.Len))
-		return
+// more pops one buffer beyond those popped so far, or returns false if there is
+// none.
+func (g *Guest) more(r *room) bool {
+	if r.popped == len(g.room) {
+		g.room = append(g.room, vring.Chain{}) // grows to what the largest frames take, once
 	}
+	if r.q.Pending() == 0 && r.q.Available() == 0 || !r.q.Pop(&g.room[r.popped]) {
+		return false
+	}
+	r.popped++
+	return true
+}
+
+// scatter writes header and frame into the buffers, each filled completely before
+// the next (5.1.6.4), and completes them when all is written: if guest memory
+// vanishes on the way, none of them is.
+func (g *Guest) scatter(q *vring.Device, chains []vring.Chain, f *Frame) {
+	var raw [HeaderLen]byte
+	f.Header.NumBuffers = uint16(len(chains))
+	f.Header.put(&raw)
+	head := raw[:g.cur.HeaderLen]
 	at, off := 0, 0
 	for i := range chains {
+		c := &chains[i]
 		written := 0
-		for _, v := range chains[i].Write {
+		for _, v := range c.Write {
 			if len(head) > 0 {
 				k := copy(v, head)
 				head, v, written = head[k:], v[k:], written+k
@@ -110,6 +151,9 @@ func (g *Guest) fill(q *vring.Device, chains []vring.Chain, f *Frame) {
 			k, at, off = copyParts(v, f.Data, at, off)
 			written += k
 		}
-		q.Push(chains[i].Head, uint32(written))
+		c.WriteLen = uint32(written)
+	}
+	for i := range chains {
+		q.Push(chains[i].Head, chains[i].WriteLen)
 	}
 }

@@ -1,6 +1,10 @@
 package virtionet
 
-import "vvufwd/virtio"
+import (
+	"encoding/binary"
+
+	"vvufwd/virtio"
+)
 
 // Header is struct virtio_net_hdr (5.1.6), which stands before every frame in a
 // ring. It is hostile when it comes from a guest: what a peer did not negotiate
@@ -19,6 +23,8 @@ type Header struct {
 const (
 	HeaderLen       = 12
 	LegacyHeaderLen = 10
+
+	numBuffersOffset = 10
 )
 
 // HeaderSize is the size of the header under the negotiated features (5.1.6.1).
@@ -29,35 +35,24 @@ func HeaderSize(f virtio.Features) int {
 	return LegacyHeaderLen
 }
 
-// decodeHeader reads a header of n bytes (10 or 12) out of the first views,
-// byte by byte if they are smaller, and returns the views behind it. The views
-// hold at least n bytes; their slice headers are changed, not the memory.
-func decodeHeader(views [][]byte, n int) (Header, [][]byte) {
-	var raw [HeaderLen]byte
-	for got := 0; got < n; {
-		k := copy(raw[got:n], views[0])
-		got += k
-		if views[0] = views[0][k:]; len(views[0]) == 0 {
-			views = views[1:]
-		}
+// put writes the header's 12 bytes to the start of b; a legacy peer gets the
+// first 10 of them.
+func (h *Header) put(b *[HeaderLen]byte) {
+	binary.LittleEndian.PutUint64(b[0:8], uint64(h.Flags)|uint64(h.GSOType)<<8|uint64(h.HdrLen)<<16|uint64(h.GSOSize)<<32|uint64(h.CsumStart)<<48)
+	binary.LittleEndian.PutUint32(b[8:12], uint32(h.CsumOffset)|uint32(h.NumBuffers)<<16)
+}
+
+// behindHeader returns the views behind the n bytes of header, which the views
+// hold at least. Their slice headers are changed, not the memory.
+func behindHeader(views [][]byte, n int) [][]byte {
+	for len(views) > 0 && len(views[0]) <= n {
+		n -= len(views[0])
+		views = views[1:]
 	}
-	return Header{
-		Flags: raw[0], GSOType: raw[1],
-		HdrLen: le16(raw[2:]), GSOSize: le16(raw[4:]),
-		CsumStart: le16(raw[6:]), CsumOffset: le16(raw[8:]),
-		NumBuffers: le16(raw[10:]),
-	}, views
+	if n > 0 {
+		views[0] = views[0][n:]
+	}
+	return views
 }
 
-// encode writes the header's 12 bytes; a legacy peer gets the first 10.
-func (h *Header) encode(raw *[HeaderLen]byte) {
-	raw[0], raw[1] = h.Flags, h.GSOType
-	putLE16(raw[2:], h.HdrLen)
-	putLE16(raw[4:], h.GSOSize)
-	putLE16(raw[6:], h.CsumStart)
-	putLE16(raw[8:], h.CsumOffset)
-	putLE16(raw[10:], h.NumBuffers)
-}
-
-func le16(b []byte) uint16       { return uint16(b[0]) | uint16(b[1])<<8 }
-func putLE16(b []byte, v uint16) { b[0], b[1] = byte(v), byte(v>>8) }
+func le16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }

@@ -142,7 +142,8 @@ func (n *NIC) start(rx, tx Notifier) {
 	}
 	n.rx.DisableInterrupts()
 	n.tx.DisableInterrupts()
-	n.kick(n.rx, n.rxNotify)
+	n.rx.Publish()
+	n.Notify()
 }
 
 // post offers receive buffer i to the device.
@@ -156,9 +157,15 @@ func (n *NIC) post(i uint16) {
 	n.rxBufferOf[head] = i
 }
 
-// kick publishes a ring and notifies the device if it wants to know.
+// Notify tells the device of what was published since the last time, if it wants
+// to know.
+func (n *NIC) Notify() {
+	n.kick(n.rx, n.rxNotify)
+	n.kick(n.tx, n.txNotify)
+}
+
 func (n *NIC) kick(q *vring.Driver, notify Notifier) {
-	if q.Publish() && q.NeedKick() {
+	if q.Unkicked() && q.NeedKick() {
 		notify.Notify()
 		n.counters.Interrupts++
 	}
@@ -186,9 +193,19 @@ func (n *NIC) Sync() {}
 // Leave says that nobody forwards any more.
 func (n *NIC) Leave() {}
 
-// Fail drops what is held. A fault in the pair is never the NIC's own: its rings
-// and buffers are our memory, which cannot vanish.
-func (n *NIC) Fail(error) { n.Abandon() }
+// Owns is false: the NIC's rings and buffers are our memory, which cannot vanish.
+func (n *NIC) Owns(uintptr) bool { return false }
+
+// Recover drops what is held when a fault elsewhere broke a burst off. Frames to
+// be sent are whole or not in the ring.
+func (n *NIC) Recover() {
+	n.Abandon()
+	n.tx.Publish()
+	n.Notify()
+}
+
+// Fail does what Recover does: no fault is the NIC's own.
+func (n *NIC) Fail(error) { n.Recover() }
 
 // report tells about a broken ring once.
 func (n *NIC) report(ring int, err error) {

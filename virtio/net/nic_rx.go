@@ -43,11 +43,11 @@ func (n *NIC) take(f *Frame) bool {
 			n.counters.Drops[DropBadFrame]++
 			continue
 		}
-		header, data := decodeHeader(n.views[first:], n.headerLen)
 		count := 1
 		if n.mergeable {
-			count = int(header.NumBuffers)
+			count = int(le16(n.views[first][numBuffersOffset:])) // device memory is ours: it stays as it is
 		}
+		data := behindHeader(n.views[first:], n.headerLen)
 		length -= n.headerLen
 		complete := count > 0
 		for ; complete && count > 1; count-- {
@@ -104,7 +104,7 @@ func (n *NIC) refill(end int) {
 		n.post(i)
 	}
 	n.refilled = end
-	n.kick(n.rx, n.rxNotify)
+	n.rx.Publish()
 }
 
 // Abandon drops the frames that are still held.

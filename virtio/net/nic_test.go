@@ -2,6 +2,7 @@ package virtionet
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 	"unsafe"
 
@@ -91,7 +92,7 @@ func (r *nicRig) arrive(t *testing.T, pieces ...[]byte) {
 func withHeader(num int, frame []byte) []byte {
 	var raw [HeaderLen]byte
 	h := Header{NumBuffers: uint16(num)}
-	h.encode(&raw)
+	h.put(&raw)
 	return append(raw[:], frame...)
 }
 
@@ -244,6 +245,7 @@ func TestNICSends(t *testing.T) {
 	if n := r.TxBurst(burst[5:]); n != 1 {
 		t.Error("room is not found again")
 	}
+	r.Notify()
 	if r.txKicks == 0 {
 		t.Error("the device was never told")
 	}
@@ -268,7 +270,7 @@ func TestNICJumbo(t *testing.T) {
 		}
 		raw := withHeader(1, want)
 		if features.Has(virtio.NetMrgRxbuf) {
-			putLE16(raw[10:], 5)
+			binary.LittleEndian.PutUint16(raw[10:], 5)
 			r.arrive(t, raw[:2048], raw[2048:4096], raw[4096:6144], raw[6144:8192], raw[8192:])
 		} else {
 			r.arrive(t, raw)

@@ -30,7 +30,7 @@ func (n *NIC) TxBurst(frames []Frame) int {
 		n.counters.TxPackets++
 		n.counters.TxBytes += uint64(f.Len)
 	}
-	n.kick(n.tx, n.txNotify)
+	n.tx.Publish()
 	return done
 }
 
@@ -48,9 +48,9 @@ func (n *NIC) reclaim() {
 func (n *NIC) send(f *Frame) {
 	head := n.tx.NextHead()
 	buffer := n.txBuffers.bytes(head)
-	var raw [HeaderLen]byte
-	f.Header.encode(&raw)
-	size := copy(buffer, raw[:n.headerLen])
+	f.Header.NumBuffers = 0 // the driver's side sets it to zero (5.1.6.2)
+	f.Header.put((*[HeaderLen]byte)(buffer))
+	size := n.headerLen
 	if len(f.Data) == 1 {
 		size += copy(buffer[size:], f.Data[0])
 	} else {

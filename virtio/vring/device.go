@@ -23,8 +23,9 @@ type DeviceConfig struct {
 
 // Device is the device side of a split ring. One goroutine owns it.
 //
-// A burst is: Available, then Pop as often as wanted, Push for each chain when
-// its buffers are done with, Publish, and if NeedSignal says so an interrupt.
+// A burst is: Available, then PopBurst or Pop as often as wanted, Push for each
+// chain when its buffers are done with, Publish, and if NeedSignal says so an
+// interrupt.
 // Chains are completed in any order; views from Pop are valid until ResetViews.
 type Device struct {
 	desc  table
@@ -40,14 +41,15 @@ type Device struct {
 	seenAvail uint16 // avail.idx as of the last Available
 	nextUsed  uint16 // where the next used element goes
 	published uint16 // used.idx as the driver sees it
+	lead      uint16 // nextAvail - nextUsed when nothing is in our hands
 
 	signalledUsed  uint16 // used.idx at the last decision on an interrupt
 	signalledValid bool   // false until the first decision: then always interrupt
 
-	hint  int      // last region hit
-	views [][]byte // backing of the chains popped since ResetViews
-	table []byte   // private copy of the indirect table at work
-	fault error
+	region mem.Region // the one hit last
+	views  [][]byte   // backing of the chains popped since ResetViews
+	table  []byte     // private copy of the indirect table at work
+	fault  error
 }
 
 // NewDevice checks the ring's place in guest memory and returns its device side.
@@ -85,11 +87,16 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 	}
 	q.nextUsed = load16(q.used.idx())
 	q.published = q.nextUsed
+	q.lead = q.nextAvail - q.nextUsed
 	return q, nil
 }
 
 // Size is the number of entries.
 func (q *Device) Size() int { return int(q.size) }
+
+// Owns reports whether addr, an address of this process, lies in the memory that
+// the ring and its buffers are in.
+func (q *Device) Owns(addr uintptr) bool { return q.mem.Owns(addr) }
 
 // NextAvail is the index of the next avail entry to pop, which GET_VRING_BASE
 // reports once everything popped has been pushed.
@@ -135,6 +142,10 @@ func (q *Device) Unpop(n int) {
 		q.seenAvail = q.nextAvail
 	}
 }
+
+// Rewind takes back every pop that has not been pushed, for a ring whose chains
+// are completed in ring order: for a burst that was broken off.
+func (q *Device) Rewind() { q.Unpop(int(q.nextAvail - q.nextUsed - q.lead)) }
 
 // Push queues the completion of the chain with this head: written is the number
 // of bytes that the device wrote into its writable buffers. The driver sees it

@@ -225,6 +225,9 @@ func (q *Driver) Publish() bool {
 	return true
 }
 
+// Unkicked reports whether anything was published since the last decision.
+func (q *Driver) Unkicked() bool { return q.kickedAt != q.published }
+
 // NeedKick decides, after Publish, whether the device wants a notification
 // (2.7.10).
 func (q *Driver) NeedKick() bool {
@@ -232,11 +235,11 @@ func (q *Driver) NeedKick() bool {
 		return false
 	}
 	fullFence() // avail.idx must be visible before the device's wish is read
+	old := q.kickedAt
+	q.kickedAt = q.published
 	if !q.eventIdx {
 		return load16(q.used.flags())&usedNoNotify == 0
 	}
-	old := q.kickedAt
-	q.kickedAt = q.published
 	return crosses(load16(q.used.availEvent()), q.published, old)
 }
 

@@ -60,9 +60,9 @@ func (p *Pair) Read(addr mem.GPA, n int) []byte {
 
 func (p *Pair) pieces(addr mem.GPA, n int, use func(off int, piece []byte)) {
 	p.t.Helper()
-	hint := 0
+	var last mem.Region
 	for off := 0; off < n; {
-		piece := p.Mem.Prefix(addr+mem.GPA(off), uint32(n-off), &hint)
+		piece := p.Mem.Prefix(addr+mem.GPA(off), uint32(n-off), &last)
 		if len(piece) == 0 {
 			p.t.Fatalf("%#x is not guest memory", addr+mem.GPA(off))
 		}

@@ -1,0 +1,146 @@
+package netfwd
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// pair is two joined ports.
+type pair struct {
+	ports [2]Port
+	dirs  [2]direction // from ports[0] to ports[1], and back
+}
+
+func newPair(a, b Port) pair {
+	return pair{ports: [2]Port{a, b}, dirs: [2]direction{{src: a, dst: b}, {src: b, dst: a}}}
+}
+
+func (p *pair) String() string { return fmt.Sprintf("%s and %s", p.ports[0].Name(), p.ports[1].Name()) }
+
+// step serves both directions once and reports whether a frame moved.
+func (p *pair) step() bool {
+	a, b := p.ports[0], p.ports[1]
+	if a.Changed() || b.Changed() {
+		p.sync()
+	}
+	there := p.dirs[0].step()
+	back := p.dirs[1].step()
+	a.Notify()
+	b.Notify()
+	return there || back
+}
+
+// sync lets ports change. Frames on the way are given up first, since their
+// views may be of memory that is going away.
+func (p *pair) sync() {
+	for i, port := range p.ports {
+		port.Abandon()
+		p.dirs[i].forget()
+	}
+	for _, port := range p.ports {
+		if port.Changed() {
+			port.Sync()
+		}
+	}
+}
+
+// enableKicks asks for the kicks that a sleeping loop needs, and reports whether
+// there is work already.
+func (p *pair) enableKicks() (work bool) {
+	for i, port := range p.ports {
+		// A port is asked for room if the frames of the other one wait for it;
+		// its own frames are no work while earlier ones wait for room.
+		frames, room := port.EnableKicks(p.dirs[1-i].blocked())
+		work = work || room || frames && !p.dirs[i].blocked() || port.Changed()
+	}
+	return work
+}
+
+func (p *pair) disableKicks() {
+	for _, port := range p.ports {
+		port.DisableKicks()
+	}
+}
+
+// appendWakeFDs appends what a sleeping loop waits for.
+func (p *pair) appendWakeFDs(fds []unix.PollFd) []unix.PollFd {
+	for _, port := range p.ports {
+		for _, fd := range port.WakeFDs() {
+			fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		}
+	}
+	return fds
+}
+
+// leave lets go of the ports, so that no control goroutine waits for the loop.
+func (p *pair) leave() {
+	for i, port := range p.ports {
+		p.dirs[i].forget()
+		port.Leave()
+	}
+}
+
+// contain deals with a fault that struck while the pair was served. A fault in
+// memory that a port's peer shares puts that port out of order; the other one
+// loses the burst at hand. If it is nobody's memory, both are out of order. It
+// returns the ports that are.
+func (p *pair) contain(err error) (failed []Port) {
+	addr, inMemory := faultAddress(err)
+	guilty := [2]bool{
+		inMemory && p.ports[0].Owns(addr),
+		inMemory && p.ports[1].Owns(addr),
+	}
+	nobody := guilty == [2]bool{}
+	for i, port := range p.ports {
+		p.dirs[i].forget()
+		if nobody || guilty[i] {
+			port.Fail(err)
+			failed = append(failed, port)
+		}
+	}
+	for i, port := range p.ports {
+		if nobody || guilty[i] {
+			continue
+		}
+		if again := guarded(port.Recover); again != nil { // its memory is gone as well
+			port.Fail(again)
+			failed = append(failed, port)
+		}
+	}
+	return failed
+}
+
+// direction carries frames from one port to another.
+type direction struct {
+	src, dst Port
+	frames   [virtionet.MaxBurst]virtionet.Frame
+	n        int // frames handed out by src
+	sent     int // of these, done with
+}
+
+// step moves one burst and reports whether anything moved. Frames for which dst
+// has no room are kept for the next step.
+func (d *direction) step() bool {
+	if d.sent == d.n {
+		d.n, d.sent = d.src.RxBurst(d.frames[:]), 0
+		if d.n == 0 {
+			return false
+		}
+	}
+	done := d.dst.TxBurst(d.frames[d.sent:d.n])
+	if done == 0 {
+		return false
+	}
+	d.sent += done
+	d.src.Release(done)
+	return true
+}
+
+// blocked reports whether frames wait for room at dst.
+func (d *direction) blocked() bool { return d.sent < d.n }
+
+// forget lets go of frames that src has abandoned.
+func (d *direction) forget() { d.n, d.sent = 0, 0 }

@@ -1,0 +1,182 @@
+package virtionet
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio/vring"
+	"vvufwd/virtio/vring/vringtest"
+)
+
+// A burst to a guest that breaks off in its middle (the memory of a frame
+// vanished) leaves the guest's ring such that no buffer is lost and no half
+// frame is seen.
+func TestRecoverTakesBackWhatWasBegun(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: 8}, running)
+	buffers := map[uint16]receiveBuffer{}
+	for range 8 {
+		head := r.rx.Driver.NextHead()
+		buffers[head] = r.offer(t, 500)
+	}
+	// The second frame takes two buffers, and half of it lies in memory that is gone.
+	gone := vanished(t, 4096)
+	whole := frame(payload(400, 1))
+	bad := frame(payload(450, 2), gone[:450])
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	func() {
+		defer func() {
+			if err, ok := recover().(interface{ Addr() uintptr }); !ok || err.Addr()-vringtest.Address(gone) >= 450 {
+				t.Errorf("the burst was not broken off in the memory that is gone: %v", err)
+			}
+		}()
+		r.TxBurst([]Frame{whole, bad, whole})
+	}()
+	r.Recover()
+	if err := r.rx.Device.Err(); err != nil {
+		t.Fatalf("an innocent ring is out of order: %v", err)
+	}
+	sent := []Frame{frame(payload(300, 3)), frame(payload(900, 4)), frame(payload(200, 5))}
+	if n := r.TxBurst(sent); n != 3 {
+		t.Fatalf("%d of 3 frames sent after recovery", n)
+	}
+	data, lens := r.received(buffers)
+	if len(lens) != 5 { // one before, 1 + 2 + 1 after
+		t.Fatalf("used lengths %v", lens)
+	}
+	for i, want := range [][]byte{payload(400, 1), payload(300, 3)} {
+		if !bytes.Equal(data[i][12:], want) {
+			t.Errorf("frame %d differs", i)
+		}
+	}
+	if got := append(append([]byte{}, data[2][12:]...), data[3]...); !bytes.Equal(got, payload(900, 4)) {
+		t.Error("the frame over two buffers differs")
+	}
+	if r.rx.Driver.Free() != 5 || r.rx.Device.Available() != 3 {
+		t.Errorf("%d descriptors free, %d buffers left; want 5 and 3", r.rx.Driver.Free(), r.rx.Device.Available())
+	}
+}
+
+// vanished maps n bytes of a file and truncates it: access raises SIGBUS.
+func vanished(t *testing.T, n int) []byte {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "ram"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := file.Truncate(int64(n)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := unix.Mmap(int(file.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(b) })
+	if err := file.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Frames held by a port whose partner broke are dropped, and given back.
+func TestRecoverGivesHeldFramesBack(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: 8}, running)
+	for i := range 3 {
+		r.send(t, payload(100, i))
+	}
+	var frames [4]Frame
+	if n := r.RxBurst(frames[:]); n != 3 {
+		t.Fatalf("%d frames", n)
+	}
+	r.Release(1)
+	r.Recover()
+	if n := r.tx.Driver.Completed(); n != 3 || r.Counters().Drops[DropStopped] != 2 {
+		t.Errorf("%d completed, drops %v; want 3, two stopped", n, r.Counters().Drops)
+	}
+	if r.txBell != 1 {
+		t.Errorf("the guest was interrupted %d times, want once", r.txBell)
+	}
+}
+
+func TestOwns(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: 8}, running)
+	_, b := r.rx.Alloc(100)
+	if !r.Owns(vringtest.Address(b)) || !r.Owns(vringtest.Address(b)+99) {
+		t.Error("the guest's memory is not its own")
+	}
+	private := make([]byte, 1)
+	if r.Owns(vringtest.Address(private)) || r.Owns(0) {
+		t.Error("our memory is said to be the guest's")
+	}
+	r.install(&Queues{HeaderLen: HeaderLen})
+	if r.Owns(vringtest.Address(b)) {
+		t.Error("a guest without rings owns memory")
+	}
+}
+
+// Each broken rule is counted under its name, once for each ring that breaks.
+func TestFaultsAreCounted(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: 8}, running)
+	r.tx.Raw.Offer(8) // outside the table
+	var frames [4]Frame
+	for range 3 {
+		r.RxBurst(frames[:])
+	}
+	if c := r.Counters(); c.Faults[vring.FaultHead] != 1 || c.MemoryFaults != 0 {
+		t.Errorf("counted %v, %d", c.Faults, c.MemoryFaults)
+	}
+	r.Fail(errors.New("memory vanished"))
+	if c := r.Counters(); c.Faults[vring.FaultHead] != 1 || c.MemoryFaults != 1 {
+		t.Errorf("after a memory fault: counted %v, %d", c.Faults, c.MemoryFaults)
+	}
+}
+
+// A guest that named its MTU gets no longer frames; one VLAN tag is on top.
+func TestMTULimitsFramesToTheGuest(t *testing.T) {
+	for _, pieces := range []int{1, 2} {
+		q := running
+		q.MTU = 1000
+		r := newGuestRig(t, vringtest.Config{Size: 8}, q)
+		for range 4 {
+			r.offer(t, 2048)
+		}
+		cut := func(n int) Frame {
+			p := payload(n, n)
+			if pieces == 1 {
+				return frame(p)
+			}
+			return frame(p[:n/2], p[n/2:])
+		}
+		n := r.TxBurst([]Frame{cut(1018), cut(1019), cut(60)})
+		if c := r.Counters(); n != 3 || c.TxPackets != 2 || c.Drops[DropTooLong] != 1 {
+			t.Errorf("in %d pieces: %d done, counted %+v; want one too long", pieces, n, c)
+		}
+	}
+}
+
+// All that a round published is told at once, and only if it was.
+func TestNotifyOncePerRound(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: 16}, running)
+	var frames [4]Frame
+	for i := range 5 {
+		r.send(t, payload(60, i))
+		r.offer(t, 200)
+		r.Release(r.RxBurst(frames[:]))
+		r.TxBurst([]Frame{frame(payload(60, i))})
+	}
+	if r.txBell != 0 || r.rxBell != 0 {
+		t.Errorf("interrupted before Notify: %d, %d", r.txBell, r.rxBell)
+	}
+	for range 3 {
+		r.Notify()
+	}
+	if r.txBell != 1 || r.rxBell != 1 {
+		t.Errorf("interrupted %d and %d times, want once each", r.txBell, r.rxBell)
+	}
+}

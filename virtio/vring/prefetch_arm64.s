@@ -1,0 +1,21 @@
+#include "textflag.h"
+
+// func prefetchHeads(table unsafe.Pointer, ring *uint16, pos, mask uint16, n int)
+TEXT ·prefetchHeads(SB), NOSPLIT, $0-32
+	MOVD  table+0(FP), R0
+	MOVD  ring+8(FP), R1
+	MOVHU pos+16(FP), R2
+	MOVHU mask+18(FP), R3
+	MOVD  n+24(FP), R4
+
+next:
+	AND   R3, R2, R2
+	ADD   R2<<1, R1, R5
+	MOVHU (R5), R6
+	AND   R3, R6, R6
+	ADD   R6<<4, R0, R6
+	PRFM  (R6), PLDL1KEEP
+	ADD   $1, R2, R2
+	SUB   $1, R4, R4
+	CBNZ  R4, next
+	RET

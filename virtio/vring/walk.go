@@ -1,0 +1,117 @@
+package vring
+
+import "vvufwd/virtio/mem"
+
+// walk gathers the views of one chain.
+type walk struct {
+	q        *Device
+	start    int // index in q.views of the chain's first view
+	readEnd  int // index in q.views of its first writable view, -1 before one is met
+	readLen  uint32
+	writeLen uint32
+}
+
+// chain follows the descriptors from head. Every descriptor is copied once.
+func (w *walk) chain(head uint16) Fault {
+	q := w.q
+	limit := min(int(q.size), MaxChain)
+	for i := head; ; limit-- {
+		if limit == 0 {
+			return FaultLoop
+		}
+		d := q.desc.get(i)
+		if d.Flags&DescIndirect != 0 {
+			return w.indirect(d)
+		}
+		if fault := w.add(d); fault != noFault {
+			return fault
+		}
+		if d.Flags&DescNext == 0 {
+			return noFault
+		}
+		if i = d.Next; i >= q.size {
+			return FaultNext
+		}
+	}
+}
+
+// indirect follows an indirect table (2.7.5.3), which ends its chain. The table
+// is copied to private memory first, piecewise where it crosses regions. The
+// write flag of the descriptor that refers to it has no meaning (2.7.5.3.2).
+func (w *walk) indirect(d Desc) Fault {
+	q := w.q
+	n := int(d.Len / DescSize)
+	switch {
+	case !q.indirect:
+		return FaultIndirect
+	case d.Flags&DescNext != 0:
+		return FaultIndirectNext
+	case d.Len%DescSize != 0 || n == 0 || n > min(int(q.size), MaxChain):
+		return FaultIndirectSize
+	}
+	if cap(q.table) < int(d.Len) {
+		q.table = make([]byte, 0, TableBytes(min(int(q.size), MaxChain))) // once in a ring's life
+	}
+	private := q.table[:d.Len]
+	addr := mem.GPA(d.Addr)
+	for done := 0; done < len(private); {
+		piece := q.mem.Prefix(addr+mem.GPA(done), uint32(len(private)-done), &q.region)
+		if len(piece) == 0 {
+			return FaultUnmapped
+		}
+		done += copy(private[done:], piece)
+	}
+	limit := n
+	for i := 0; ; limit-- {
+		if limit == 0 {
+			return FaultLoop
+		}
+		d := descAt(private, i)
+		if d.Flags&DescIndirect != 0 {
+			return FaultIndirectNest
+		}
+		if fault := w.add(d); fault != noFault {
+			return fault
+		}
+		if d.Flags&DescNext == 0 {
+			return noFault
+		}
+		if i = int(d.Next); i >= n {
+			return FaultNext
+		}
+	}
+}
+
+// add appends the views of one buffer, split where it crosses regions. Empty
+// buffers are skipped: they are legal, and useless.
+func (w *walk) add(d Desc) Fault {
+	q := w.q
+	if d.Flags&DescWrite != 0 {
+		if w.readEnd < 0 {
+			w.readEnd = len(q.views)
+		}
+		if w.writeLen+d.Len < d.Len {
+			return FaultLength
+		}
+		w.writeLen += d.Len
+	} else {
+		if w.readEnd >= 0 {
+			return FaultOrder
+		}
+		if w.readLen+d.Len < d.Len {
+			return FaultLength
+		}
+		w.readLen += d.Len
+	}
+	addr, rest := mem.GPA(d.Addr), d.Len
+	for rest > 0 {
+		piece := q.mem.Prefix(addr, rest, &q.region)
+		if len(piece) == 0 {
+			return FaultUnmapped
+		}
+		q.views = append(q.views, piece)
+		addr += mem.GPA(len(piece))
+		rest -= uint32(len(piece))
+	}
+	return noFault
+}
