@@ -152,10 +152,13 @@ func (r *rig) checkLogs() {
 func (r *rig) up() *driver {
 	r.t.Helper()
 	d := r.open()
-	loop, err := netfwd.NewLoop(d.endpoint.Port(), r.wire, netfwd.Config{CPU: -1, IdleAfter: 50 * time.Microsecond}, func(err error) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.faults = append(r.faults, err)
+	loop, err := netfwd.NewLoop([]netfwd.Port{d.endpoint.Port(), r.wire}, netfwd.Config{
+		CPU: -1, IdleAfter: 50 * time.Microsecond,
+		OnFault: func(_ []netfwd.Port, err error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.faults = append(r.faults, err)
+		},
 	})
 	must(r.t, err)
 	d.loop = loop
@@ -205,7 +208,7 @@ func (r *rig) down() {
 	r.driver = nil
 	d.stop()
 	if d.loop != nil && r.t.Failed() {
-		r.t.Logf("counters of the guest and the wire: %+v", d.loop.Snapshot())
+		r.t.Logf("counters of the guest and the wire: %+v", netfwd.Collect([]*netfwd.Loop{d.loop}).Ports)
 	}
 	if err := d.endpoint.Close(); err != nil {
 		r.t.Errorf("close: %v", err)

@@ -35,7 +35,6 @@ type Queues struct {
 
 	HeaderLen int  // 10 or 12, see HeaderSize
 	Mergeable bool // MRG_RXBUF: a frame may span several buffers
-	MTU       int  // of the guest's device, bytes behind the Ethernet header; 0: not limited
 }
 
 // maxFrame is the longest frame that the guest takes.

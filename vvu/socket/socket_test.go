@@ -180,7 +180,10 @@ func newRig(t *testing.T) *rig {
 		}
 		ends[i] = e
 	}
-	loop, err := netfwd.NewLoop(ends[0].Port(), ends[1].Port(), netfwd.Config{CPU: -1, IdleAfter: time.Millisecond}, func(err error) { zap.New(core).Error("fault", zap.Error(err)) })
+	loop, err := netfwd.NewLoop([]netfwd.Port{ends[0].Port(), ends[1].Port()}, netfwd.Config{
+		CPU: -1, IdleAfter: time.Millisecond,
+		OnFault: func(_ []netfwd.Port, err error) { zap.New(core).Error("fault", zap.Error(err)) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,6 +140,15 @@ func (w *Wire) Changed() bool { return false }
 // Sync does nothing.
 func (w *Wire) Sync() {}
 
+// Notify does nothing: nobody on the wire is told.
+func (w *Wire) Notify() {}
+
+// Owns is false: the wire shares no memory.
+func (w *Wire) Owns(uintptr) bool { return false }
+
+// Recover drops what is held.
+func (w *Wire) Recover() { w.Abandon() }
+
 // Fail gives up what is held.
 func (w *Wire) Fail(error) { w.Abandon() }
 
