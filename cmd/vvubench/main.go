@@ -1,0 +1,65 @@
+// Vvubench measures vvufwd side by side with DPDK's testpmd: the same work, on the
+// same CPU, under the same load, taking turns.
+//
+// Synopsis:
+//
+//	vvubench [flags]
+//
+// Description:
+//
+// Each measurement starts a forwarder between pairs of vhost-user sockets, pinned
+// to one CPU, loads it from another one and stops it again. Both peers take turns,
+// and who comes first changes every round, so that what happens to the machine
+// meanwhile happens to both. Medians of the rounds are compared; the range of a
+// ratio is that of the single rounds.
+//
+// A rate alone says little once the generator is the limit. So two more figures
+// stand beside it: how long the forwarder's core was busy for each packet, by its
+// own account (testpmd --record-core-cycles, vvufwd --stats-json), and in how many
+// of its rounds the generator had to wait.
+//
+// The load is vvugen; for a second opinion it is testpmd with virtio-user ports.
+//
+// A measurement during which others took more than 2 % of either core is repeated,
+// within bounds. What the kernel knows of that is said below the table.
+//
+// Testpmd is taken from PATH; where it is not installed, Debian's packages are
+// unpacked into the build directory, without root. To compare two builds of vvufwd
+// instead, name the other one:
+//
+//	vvubench --against PATH --only '^64'
+//
+// The table goes to standard output, progress to standard error.
+//
+// Exit status: 0 done, 1 for a failure while running, 2 for wrong usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/cmd/internal/cli"
+)
+
+func main() { os.Exit(vvubench()) }
+
+// vvubench is the program; it returns the exit status.
+func vvubench() int {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return cli.Done
+	}
+	fmt.Fprintln(os.Stderr, "vvubench:", err)
+	if cli.IsUsage(err) {
+		return cli.Misused
+	}
+	return cli.Failed
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"regexp"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/vvubench/plan"
+)
+
+type options struct {
+	rounds   int
+	duration time.Duration
+	only     *regexp.Regexp
+	list     bool
+
+	out, json string
+
+	vvufwd, vvugen, testpmd, against string
+	buildDir                         string
+
+	cpu, generatorCPU int
+	version           bool
+}
+
+// againstTestpmd is the value of --against that names no file.
+const againstTestpmd = "testpmd"
+
+// parseOptions reads the command line. Help goes to out.
+func parseOptions(args []string, out io.Writer) (*options, error) {
+	o := &options{only: regexp.MustCompile("")}
+	f := flag.NewFlagSet("vvubench", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.IntVar(&o.rounds, "rounds", 5, "measure each case `N` times with either peer")
+	f.DurationVar(&o.duration, "duration", time.Second, "each for `TIME`")
+	f.Func("only", "measure only cases whose name matches `REGEX`, see --list; and those that these need", func(text string) (err error) {
+		o.only, err = regexp.Compile(text)
+		return err
+	})
+	f.BoolVar(&o.list, "list", false, "list the cases and exit")
+	f.StringVar(&o.out, "out", "table", "print `WHAT`: table or json")
+	f.StringVar(&o.json, "json", "", "write JSON to `FILE` as well")
+	f.StringVar(&o.vvufwd, "vvufwd", "", "`PATH` of the vvufwd to measure (default: beside this program)")
+	f.StringVar(&o.vvugen, "vvugen", "", "`PATH` of vvugen (default: beside this program)")
+	f.StringVar(&o.testpmd, "testpmd", "", "`PATH` of dpdk-testpmd (default: from PATH, or unpacked from Debian's packages)")
+	f.StringVar(&o.against, "against", againstTestpmd, "compare with `WHAT`: testpmd, or the path of another vvufwd")
+	f.StringVar(&o.buildDir, "build-dir", "build", "`DIRECTORY` for what has to be unpacked")
+	f.IntVar(&o.cpu, "cpu", 0, "forward on CPU `N`")
+	f.IntVar(&o.generatorCPU, "generator-cpu", 1, "generate on CPU `N`")
+	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(out, "Usage: vvubench [flags]\n\nMeasure vvufwd side by side with DPDK's testpmd.\n\n")
+		f.SetOutput(out)
+		f.PrintDefaults()
+		return o, err
+	case err != nil:
+		return o, cli.Usagef("%w (see --help)", err)
+	case f.NArg() > 0:
+		return o, cli.Usagef("unexpected argument %q (see --help)", f.Arg(0))
+	case o.version || o.list:
+		return o, nil
+	}
+	return o, o.check()
+}
+
+// check finds what does not go together, or not with this machine.
+func (o *options) check() error {
+	switch {
+	case o.rounds < 1:
+		return cli.Usagef("--rounds %d: must be 1 or more", o.rounds)
+	case o.duration < 10*time.Millisecond:
+		return cli.Usagef("--duration %v: must be 10ms or more", o.duration)
+	case o.out != "table" && o.out != "json":
+		return cli.Usagef("--out %q: must be table or json", o.out)
+	case o.against == "":
+		return cli.Usagef("--against is empty: name testpmd or the path of a vvufwd")
+	case len(o.cases()) == 0:
+		return cli.Usagef("--only %v: no case has such a name (see --list)", o.only)
+	case o.cpu == o.generatorCPU:
+		return cli.Usagef("--cpu %d and --generator-cpu %d: forwarder and generator need a CPU each", o.cpu, o.generatorCPU)
+	}
+	var usable unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &usable); err != nil {
+		return fmt.Errorf("find out which CPUs may be used: %w", err)
+	}
+	return checkCPUs(o, usable)
+}
+
+// checkCPUs refuses CPUs that cannot be used.
+func checkCPUs(o *options, usable unix.CPUSet) error {
+	if n := usable.Count(); n < 2 {
+		return fmt.Errorf("a forwarder and a generator that both poll need two CPUs, and only %d may be used here: run on a larger machine, or without taskset", n)
+	}
+	for _, c := range []struct {
+		flag string
+		cpu  int
+	}{{"--cpu", o.cpu}, {"--generator-cpu", o.generatorCPU}} {
+		if !usable.IsSet(c.cpu) {
+			return cli.Usagef("%s %d: this CPU cannot be used, choose one that nproc and taskset allow", c.flag, c.cpu)
+		}
+	}
+	return nil
+}
+
+// cases are those to measure. Without testpmd there is no second opinion.
+func (o *options) cases() (cases []plan.Case) {
+	for _, c := range plan.Select(plan.Default(), o.only) {
+		if !c.Opinion || o.needsTestpmd() {
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
+
+// needsTestpmd reports whether testpmd has to be found.
+func (o *options) needsTestpmd() bool { return o.against == againstTestpmd || o.testpmd != "" }

@@ -1,0 +1,51 @@
+package peer
+
+import (
+	"context"
+
+	"vvufwd/cmd/vvubench/testpmd"
+)
+
+// Testpmd is DPDK's testpmd in its simplest mode, "io".
+type Testpmd struct {
+	program *testpmd.Program
+	version string
+}
+
+// NewTestpmd makes a peer of a program.
+func NewTestpmd(program *testpmd.Program) *Testpmd { return &Testpmd{program: program} }
+
+// Name implements Peer.
+func (t *Testpmd) Name() string { return "testpmd" }
+
+// Version implements Peer.
+func (t *Testpmd) Version() string { return t.version }
+
+// Start implements Peer.
+func (t *Testpmd) Start(ctx context.Context, job Job) (Forwarder, error) {
+	cfg := testpmd.Config{Name: "testpmd", Mode: "io", CPU: job.CPU, ControlCPU: job.ControlCPU, LogPath: job.LogPath}
+	for _, socket := range job.sockets() {
+		cfg.Ports = append(cfg.Ports, testpmd.Vhost{Socket: socket})
+	}
+	p, err := testpmd.Start(ctx, t.program, cfg)
+	if err != nil {
+		return nil, err
+	}
+	t.version = p.Version()
+	return testpmdForwarder{p}, nil
+}
+
+type testpmdForwarder struct{ *testpmd.Process }
+
+// Stop implements Forwarder.
+func (f testpmdForwarder) Stop(ctx context.Context) (Work, error) {
+	totals, err := f.Process.Stop(ctx)
+	if err != nil {
+		return Work{}, err
+	}
+	return Work{
+		Packets: totals.All.RxPackets,
+		Dropped: totals.All.TxDropped,
+		BusyNS:  totals.Cycles.NanosecondsPerPacket() * float64(totals.Cycles.Packets),
+	}, nil
+}

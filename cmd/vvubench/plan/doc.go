@@ -1,0 +1,2 @@
+// Package plan says which cases a benchmark consists of.
+package plan
