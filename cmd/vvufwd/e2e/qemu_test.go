@@ -56,6 +56,7 @@ func TestTwoGuests(t *testing.T) {
 			l.Errorf("the guests' MTUs are %v", got)
 		}
 		l.must(l.pings(a, b, 3, 1372)) // the largest IP packet of 1400 bytes
+		l.tooLong(f, a, b, 1377)       // a frame of 1419 bytes: one more than with a VLAN tag
 	})
 	l.step("vvufwd restarts", func(l *lab) {
 		l.stop(f)
@@ -81,6 +82,22 @@ func (l *lab) transfers(a, b *virtualMachine) {
 		func() error { return l.download(a, b, made[0]) },
 		func() error { return l.download(b, a, made[1]) },
 	)
+}
+
+// tooLong sends echo requests that are longer than the MTU of their receiver. Vvufwd must drop and count them.
+func (l *lab) tooLong(f *forwarder, from, to *virtualMachine, size int) {
+	l.Helper()
+	const count = 3
+	before := l.ports(f)[1].Drops["too_long"]
+	got, err := from.app.PingSize(l.ctx, commandLimit, to.address, count, size)
+	l.must(err)
+	if got.Received != 0 {
+		l.Errorf("%d of %d echo requests above the MTU were answered", got.Received, count)
+	}
+	// Of the download that the kill cut off there may be more.
+	if dropped := l.ports(f)[1].Drops["too_long"] - before; dropped < count {
+		l.Errorf("%d frames were counted as too long, want %d or more", dropped, count)
+	}
 }
 
 // killAndReturn kills a guest under load and starts it again, without touching vvufwd.
