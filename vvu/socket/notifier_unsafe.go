@@ -2,6 +2,7 @@ package socket
 
 import (
 	"fmt"
+	"structs"
 	"sync/atomic"
 	"unsafe"
 
@@ -66,6 +67,7 @@ func (n *notifier) close() {
 
 // iocb is struct iocb of <linux/aio_abi.h>.
 type iocb struct {
+	_       structs.HostLayout
 	data    uint64
 	key     uint32 // the kernel writes it, always the same
 	rwFlags uint32
