@@ -286,22 +286,7 @@ func (f *faulty) Abandon()    {}
 // A file that its owner truncates raises SIGBUS in whoever maps it: the loop
 // must report that and go on.
 func TestLoopSurvivesVanishedMemory(t *testing.T) {
-	file, err := os.CreateTemp(t.TempDir(), "ram")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if err := file.Truncate(8192); err != nil {
-		t.Fatal(err)
-	}
-	mem, err := unix.Mmap(int(file.Fd()), 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Munmap(mem)
-	if err := file.Truncate(0); err != nil {
-		t.Fatal(err)
-	}
+	mem := mapped(t, 8192)
 	a, b := &faulty{vm: newVM(t, "a"), mem: make(chan []byte, 1)}, newVM(t, "b")
 	a.mem <- mem[:1000]
 	faults := make(chan error, 8)
@@ -355,6 +340,103 @@ func TestLoopSurvivesVanishedMemory(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// guilty is a faulty port that says the memory is its own.
+type guilty struct{ *faulty }
+
+func (g guilty) Owns(uintptr) bool { return true }
+
+// If it is known whose memory vanished, the other port of the pair, and the other
+// pairs of the loop, go on as if nothing had happened.
+func TestFaultHitsOnlyItsOwner(t *testing.T) {
+	gone := mapped(t, 8192)
+	a, b := guilty{&faulty{vm: newVM(t, "a"), mem: make(chan []byte, 1)}}, newVM(t, "b")
+	c, d := &faulty{vm: newVM(t, "c"), mem: make(chan []byte, 1)}, newVM(t, "d")
+	type report struct {
+		failed []Port
+		err    error
+	}
+	faults := make(chan report, 8)
+	l, err := NewLoop([]Port{a, b, c, d}, Config{CPU: -1, IdleAfter: -1, OnFault: func(failed []Port, err error) { faults <- report{failed, err} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		l.Close()
+	}()
+	receive := func(v *vm, from *faulty, mem []byte) {
+		t.Helper()
+		from.mem <- mem
+		select {
+		case <-v.irq.c:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%s receives nothing", v.Name())
+		}
+	}
+	for _, v := range []*vm{b, d} {
+		v.Install(v.queues())
+		addr, _ := v.rx.Alloc(2048)
+		for range 3 {
+			v.rx.Driver.Add(nil, []vring.Part{vringtest.Part(addr, 2048)})
+		}
+		v.rx.Driver.Publish()
+		v.rx.Driver.EnableInterrupts()
+	}
+	receive(d, c, make([]byte, 500))
+	a.mem <- gone[:1000]
+	select {
+	case r := <-faults:
+		if _, inMemory := faultAddress(r.err); !inMemory || len(r.failed) != 1 || r.failed[0] != Port(a) {
+			t.Errorf("failed %v with %v, want a alone with a memory fault", r.failed, r.err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("no fault was reported")
+	}
+	receive(b, a.faulty, make([]byte, 500))
+	d.rx.Driver.Completed()
+	var u vring.Used
+	d.rx.Driver.Take(&u)
+	d.rx.Driver.EnableInterrupts()
+	receive(d, c, make([]byte, 500))
+	for _, v := range []*vm{b, d} {
+		if err := v.rx.Device.Err(); err != nil {
+			t.Errorf("%s is innocent and out of order: %v", v.Name(), err)
+		}
+	}
+	if stats := Collect([]*Loop{l}); len(stats.Ports) != 4 || stats.Ports[1].TxPackets != 1 || stats.Ports[3].TxPackets != 2 ||
+		len(stats.Loops) != 1 || stats.Loops[0].BusyRounds < 3 || stats.Loops[0].BusyNS <= 0 || stats.Loops[0].Rounds <= stats.Loops[0].BusyRounds {
+		t.Errorf("counted %+v", stats)
+	}
+}
+
+// mapped maps n bytes of a file that is truncated then: access raises SIGBUS.
+func mapped(t *testing.T, n int) []byte {
+	t.Helper()
+	file, err := os.CreateTemp(t.TempDir(), "ram")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := file.Truncate(int64(n)); err != nil {
+		t.Fatal(err)
+	}
+	mem, err := unix.Mmap(int(file.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(mem) })
+	if err := file.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	return mem
 }
 
 // A bug in our own code is reported with a trace.

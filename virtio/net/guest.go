@@ -133,12 +133,17 @@ func (g *Guest) Sync() {
 	g.synced <- struct{}{}
 }
 
-// Leave says that nobody forwards any more: Install no longer waits.
+// Leave says that nobody forwards any more: Install no longer waits. It can be
+// called again, if the guest's memory vanished under the first call.
 func (g *Guest) Leave() {
 	g.Abandon()
 	g.Notify()
 	g.cur = stopped
-	close(g.gone)
+	select {
+	case <-g.gone:
+	default:
+		close(g.gone)
+	}
 }
 
 // Fail puts the guest's rings out of order, for a fault that cannot be pinned to
