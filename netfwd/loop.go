@@ -30,12 +30,13 @@ type Loop struct {
 	pairs   []pair
 	serving int // the pair at work
 
-	wake  int // eventfd by which control and stats wake a sleeping loop
-	poll  []unix.PollFd
-	ask   atomic.Bool // somebody waits for fresh counters
-	stats atomic.Pointer[snapshot]
-	clock busyClock
-	ctx   context.Context
+	wake    int // eventfd by which control and stats wake a sleeping loop
+	poll    []unix.PollFd
+	counter [1][]byte   // where drain reads to
+	ask     atomic.Bool // somebody waits for fresh counters
+	stats   atomic.Pointer[snapshot]
+	clock   busyClock
+	ctx     context.Context
 }
 
 // Rounds between two looks at whether the loop shall stop, refresh counters or
@@ -57,6 +58,7 @@ func NewLoop(ports []Port, cfg Config) (*Loop, error) {
 	for i := 0; i+1 < len(ports); i += 2 {
 		l.pairs = append(l.pairs, newPair(ports[i], ports[i+1]))
 	}
+	l.counter[0] = make([]byte, 8)
 	l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	l.publish()
 	return l, nil
@@ -172,12 +174,18 @@ func (l *Loop) sleep() {
 	l.clock.tick(false)
 }
 
-// drain empties the eventfds that woke us.
+// drain empties the eventfds that woke us. It never waits: that an eventfd is
+// non-blocking is a flag that whoever shares it can take away, after having taken
+// the event too, so each read asks for it anew. Kernels before 5.8 cannot do that
+// for eventfds and are trusted with a plain read.
 func (l *Loop) drain() {
-	var buf [8]byte
 	for i := range l.poll {
-		if l.poll[i].Revents != 0 {
-			unix.Read(int(l.poll[i].Fd), buf[:]) // EAGAIN: somebody else was faster
+		if l.poll[i].Revents == 0 {
+			continue
+		}
+		fd := int(l.poll[i].Fd)
+		if _, err := unix.Preadv2(fd, l.counter[:], -1, unix.RWF_NOWAIT); err == unix.EOPNOTSUPP {
+			unix.Read(fd, l.counter[0])
 		}
 	}
 }
