@@ -37,12 +37,12 @@ func TestScripts(t *testing.T) { play(t, "testdata/script", nil) }
 // TestConfined plays scripts with vvudev as it is shipped, which gives up its
 // privileges.
 func TestConfined(t *testing.T) {
-	binary, err := statictest.Build(t.TempDir(), "vvufwd/cmd/vvudev")
-	if err != nil {
+	dir := t.TempDir()
+	if err := statictest.Build(dir, "vvudev"); err != nil {
 		t.Fatal(err)
 	}
 	setup := func(env *testscript.Env) error {
-		env.Setenv("PATH", filepath.Dir(binary)+string(filepath.ListSeparator)+env.Getenv("PATH"))
+		env.Setenv("PATH", dir+string(filepath.ListSeparator)+env.Getenv("PATH"))
 		return nil
 	}
 	play(t, "testdata/script", setup)

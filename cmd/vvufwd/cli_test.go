@@ -34,12 +34,12 @@ func TestCLI(t *testing.T) { play(t, "testdata", nil) }
 // TestConfined plays scripts with vvufwd as it is shipped, which gives up its
 // privileges, those about sockets and those about what is left of it then.
 func TestConfined(t *testing.T) {
-	binary, err := statictest.Build(t.TempDir(), "vvufwd/cmd/vvufwd")
-	if err != nil {
+	dir := t.TempDir()
+	if err := statictest.Build(dir, "vvufwd", "vvugen"); err != nil {
 		t.Fatal(err)
 	}
 	setup := func(env *testscript.Env) error {
-		env.Setenv("PATH", filepath.Dir(binary)+string(filepath.ListSeparator)+env.Getenv("PATH"))
+		env.Setenv("PATH", dir+string(filepath.ListSeparator)+env.Getenv("PATH"))
 		return nil
 	}
 	play(t, "testdata", setup)

@@ -81,6 +81,19 @@ func TestAssemble(t *testing.T) {
 	}
 }
 
+// TestStrict has tests of programs die of what would be refused.
+func TestStrict(t *testing.T) {
+	strict = "yes"
+	defer func() { strict = "" }()
+	program := assemble([]call{{1, nil}})
+	if got := run(t, program, auditArch, 1); got != answerAllow {
+		t.Errorf("a listed call: %#x", got)
+	}
+	if got := run(t, program, auditArch, 2); got != answerKill {
+		t.Errorf("another call: %#x", got)
+	}
+}
+
 // TestProgramsFit keeps the program of the largest policy within what a kernel takes.
 func TestProgramsFit(t *testing.T) {
 	most := Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, Write: []string{"/c"}, VFIO: true, AsyncIO: true}
