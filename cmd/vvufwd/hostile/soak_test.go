@@ -228,7 +228,6 @@ func TestSoak(t *testing.T) {
 	if total == 0 {
 		t.Error("nothing was attacked")
 	}
-	restartBoth(t, b)
 	a := join(t, f.sockets[0])
 	exchange(t, a, b)
 	a.leave()

@@ -6,9 +6,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"testing"
-
-	"vvufwd/virtio/vring"
 )
 
 // portCounters are a port's counters in vvufwd's statistics.
@@ -17,7 +14,7 @@ type portCounters struct {
 	RxPackets uint64            `json:"rx_packets"`
 	TxPackets uint64            `json:"tx_packets"`
 	Drops     map[string]uint64 `json:"drops"`
-	Faults    map[string]uint64 `json:"faults"` // by vring.Fault
+	Faults    map[string]uint64 `json:"faults"` // by the text of a vring.Fault
 }
 
 // statistics follows the JSON lines of --stats-json. It is safe for concurrent
@@ -68,12 +65,4 @@ func (s *statistics) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lines
-}
-
-// awaitFault waits until a port has counted n rings that broke for a reason.
-func (s *statistics) awaitFault(t *testing.T, socket string, fault vring.Fault, n uint64) {
-	t.Helper()
-	eventually(t, "the statistics count "+string(fault), func() bool {
-		return s.port(socket).Faults[string(fault)] >= n
-	})
 }
