@@ -1,13 +1,14 @@
 # make demo    boot both VMs and show traffic both ways
 # make test    everything: unit tests, race detector, linters, fuzz smoke, the two-VM test
-# make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen}, static and stripped
+# make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen,vvubench}, static and stripped
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each
+# make bench   vvufwd against DPDK testpmd, ten minutes; BENCHFLAGS="--only ^64 --rounds 1" for less
 # make soak    attacks on a running vvufwd in their long form, the longest SOAKTIME
 
 GO       ?= go
 BIN      := build/bin
-COMMANDS := vvufwd vvudev vvudemo vvugen
+COMMANDS := vvufwd vvudev vvudemo vvugen vvubench
 FUZZTIME ?= 5s
 SOAKTIME ?= 10m
 
@@ -18,7 +19,7 @@ E2E      := ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e
 
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w -buildid="
 
-.PHONY: build demo test quick unit race lint cross fuzz soak e2e clean
+.PHONY: build demo bench test quick unit race lint cross fuzz soak e2e clean
 
 build:
 	@mkdir -p $(BIN)
@@ -26,6 +27,10 @@ build:
 
 demo: build
 	$(BIN)/vvudemo $(DEMOFLAGS)
+
+# Testpmd comes from PATH, or is unpacked from Debian's packages.
+bench: build
+	$(BIN)/vvubench --json build/bench.json $(BENCHFLAGS)
 
 test: lint cross build unit race fuzz e2e
 

@@ -83,12 +83,12 @@ func (r *Runner) load(ctx context.Context, f peer.Forwarder, job load.Job) (outc
 	if job.Opinion {
 		l = r.Opinion
 	}
-	var watch *noise.Watch
+	var ear listener
 	var deaf error
-	outcome, err = l.Run(ctx, job, func() { watch, deaf = noise.Begin(f.PID(), r.CPU, r.LoadCPU) })
+	outcome, err = l.Run(ctx, job, func() { ear, deaf = r.begin(f.PID(), r.CPU, r.LoadCPU) })
 	if err = errors.Join(err, deaf); err != nil {
 		return outcome, heard, err
 	}
-	heard, err = watch.End(outcome.Delayed)
+	heard, err = ear.End(outcome.Delayed)
 	return outcome, heard, err
 }

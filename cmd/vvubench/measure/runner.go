@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/vvubench/load"
+	"vvufwd/cmd/vvubench/noise"
 	"vvufwd/cmd/vvubench/peer"
 	"vvufwd/cmd/vvubench/plan"
 	"vvufwd/cmd/vvubench/report"
@@ -23,15 +24,26 @@ type Runner struct {
 	Dir      string        // for sockets and logs; its path is short
 	Progress func(text string)
 
+	// begin begins to listen for noise; nil: noise.Begin. Tests have their own.
+	begin func(pid int, cpus ...int) (listener, error)
+
 	repeated int // measurements, for noise
 	done     int
 	total    int
+}
+
+// listener is a noise.Watch.
+type listener interface {
+	End(generator float64) (noise.Report, error)
 }
 
 // Run measures the cases in stages: within one, its cases take turns in every
 // round, so that a bad minute of the machine does not fall upon one case alone.
 // What has been measured is returned also with an error.
 func (r *Runner) Run(ctx context.Context, cases []plan.Case) ([]report.Result, error) {
+	if r.begin == nil {
+		r.begin = func(pid int, cpus ...int) (listener, error) { return noise.Begin(pid, cpus...) }
+	}
 	var results []report.Result
 	r.total = 2 * r.Rounds * len(cases)
 	for _, stage := range plan.Stages(cases) {

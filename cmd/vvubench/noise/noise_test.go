@@ -46,6 +46,14 @@ func TestDelayed(t *testing.T) {
 	if got := delayed(before, after); math.Abs(got-0.1) > 1e-9 {
 		t.Errorf("delayed %v, want 0.1", got)
 	}
+	// Three loops share a CPU: 1 s, of which others had a tenth.
+	after = map[string]threadTime{"control": {time.Millisecond, 0}}
+	for _, name := range []string{"a", "b", "c"} {
+		after[name] = threadTime{300 * time.Millisecond, 700 * time.Millisecond}
+	}
+	if got := delayed(map[string]threadTime{"a": {}, "b": {}, "c": {}, "control": {}}, after); math.Abs(got-0.1) > 1e-9 {
+		t.Errorf("three loops are delayed %v, want 0.1", got)
+	}
 	if got := delayed(nil, after); got != -1 {
 		t.Errorf("unknown is %v, want -1", got)
 	}

@@ -43,19 +43,30 @@ func parseThread(schedstat string) (t threadTime, ok bool) {
 	return threadTime{time.Duration(ran), time.Duration(waited)}, err1 == nil && err2 == nil
 }
 
-// delayed is the share of time that the busiest thread, the one that polls, had to
-// wait for its CPU between two readings; -1 if there is none.
+// wanted is how long the thread had something to do.
+func (t threadTime) wanted() time.Duration { return t.ran + t.waited }
+
+// delayed is the share of time that others ran where a process polls, between two
+// readings; -1 if that is unknown. A thread that polls always runs or waits. There
+// may be several on the CPU: they are no others to each other.
 func delayed(before, after map[string]threadTime) float64 {
-	var busiest threadTime
+	var deltas []threadTime
+	var elapsed time.Duration
 	for name, t := range after {
 		if b, known := before[name]; known {
-			if d := (threadTime{t.ran - b.ran, t.waited - b.waited}); d.ran > busiest.ran {
-				busiest = d
-			}
+			d := threadTime{t.ran - b.ran, t.waited - b.waited}
+			deltas = append(deltas, d)
+			elapsed = max(elapsed, d.wanted())
 		}
 	}
-	if busiest.ran <= 0 {
+	if elapsed <= 0 {
 		return -1
 	}
-	return float64(busiest.waited) / float64(busiest.ran+busiest.waited)
+	var ran time.Duration
+	for _, d := range deltas {
+		if d.wanted() > elapsed*9/10 {
+			ran += d.ran
+		}
+	}
+	return max(0, 1-float64(ran)/float64(elapsed))
 }

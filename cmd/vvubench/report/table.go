@@ -35,7 +35,8 @@ func heading(w io.Writer, d *Document) {
 		count(d.Rounds, "round"), time.Duration(d.Seconds*float64(time.Second)).Round(time.Millisecond))
 }
 
-// throughput is the table of rates.
+// throughput is the table of rates, with the time that the forwarder's core was
+// busy for each packet and the share of rounds in which the generator waited.
 func throughput(w io.Writer, d *Document) {
 	first := true
 	for i := range d.Cases {
@@ -46,7 +47,7 @@ func throughput(w io.Writer, d *Document) {
 		if first {
 			first = false
 			a, b := d.Peers[0].Name, d.Peers[1].Name
-			fmt.Fprintf(w, "\nMpps\t%s\t%s\tratio\tbusy ns/packet: %s\t%s\tratio\tgenerator waits\n", a, b, a, b)
+			fmt.Fprintf(w, "\nMpps\t%s\t%s\tratio\tns/packet: %s\t%s\tratio\tgenerator waits\n", a, b, a, b)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s, %s\n", r.Name,
 			summary(r.values(0, mpps), 2), summary(r.values(1, mpps), 2), ratio(r.values(0, mpps), r.values(1, mpps)),
@@ -57,23 +58,30 @@ func throughput(w io.Writer, d *Document) {
 
 // pairs says what more pairs cost, and how evenly they were served.
 func pairs(w io.Writer, d *Document) {
+	some := false
 	for i := range d.Cases {
 		r := &d.Cases[i]
 		one := d.onePair(r)
 		if one == nil {
 			continue
 		}
-		fmt.Fprintf(w, "\n%d pairs instead of 1:", r.Pairs)
+		if !some {
+			some = true
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "%d pairs instead of 1:", r.Pairs)
+		separator := ""
 		for p, peer := range d.Peers {
 			before, now := one.Median(p), r.Median(p)
 			if before == 0 || now == 0 {
 				continue
 			}
-			fmt.Fprintf(w, " %s %+.0f %%, its pairs differ by %.1f %% from their mean;", peer.Name, 100*(now/before-1),
+			fmt.Fprintf(w, "%s %s %+.0f %%, a pair differs by up to %.1f %% from their mean", separator, peer.Name, 100*(now/before-1),
 				100*Summarize(r.values(p, unevenness)).Median)
+			separator = ";"
 		}
+		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w)
 }
 
 // onePair is the result that is the same as r but for the number of pairs, which

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"vvufwd/cmd/vvubench/report"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"vvubench": main})
+}
+
+// TestCLI plays command lines and checks what they print and their exit status.
+// exitcode runs a command and compares its exit status, which exec does not tell.
+func TestCLI(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exitcode": exitCode},
+	})
+}
+
+func exitCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exitcode CODE command…")
+	}
+	got := "0"
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		got = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if got != args[0] {
+		ts.Fatalf("exit status %s, want %s", got, args[0])
+	}
+}
+
+// TestTooFewCPUs has to be refused, whatever this machine has.
+func TestTooFewCPUs(t *testing.T) {
+	var one, two unix.CPUSet
+	one.Set(0)
+	two.Set(0)
+	two.Set(1)
+	if err := checkCPUs(&options{generatorCPU: 1}, one); err == nil || !strings.Contains(err.Error(), "need two CPUs, and only 1 may be used here") {
+		t.Errorf("one CPU: %v", err)
+	}
+	if err := checkCPUs(&options{generatorCPU: 1}, two); err != nil {
+		t.Errorf("two CPUs: %v", err)
+	}
+	if err := checkCPUs(&options{generatorCPU: 2}, two); err == nil || !strings.Contains(err.Error(), "--generator-cpu 2: this CPU cannot be used") {
+		t.Errorf("the third of two CPUs: %v", err)
+	}
+}
+
+// TestTwoBuilds runs short cases of two vvufwd against each other: everything but
+// testpmd.
+func TestTwoBuilds(t *testing.T) {
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-o", dir+"/", "vvufwd/cmd/vvubench", "vvufwd/cmd/vvufwd", "vvufwd/cmd/vvugen")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as they are shipped
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	file := filepath.Join(dir, "bench.json")
+	cmd := exec.Command(filepath.Join(dir, "vvubench"), "--against", filepath.Join(dir, "vvufwd"),
+		"--only", "^64-both$|half", "--rounds", "1", "--duration", "50ms", "--json", file)
+	var progress strings.Builder
+	cmd.Stderr = &progress
+	out, err := cmd.Output()
+	var usable unix.CPUSet
+	if unix.SchedGetaffinity(0, &usable) == nil && usable.Count() < 2 {
+		if err == nil || !strings.Contains(progress.String(), "need two CPUs") {
+			t.Errorf("on one CPU: %v\n%s", err, progress.String())
+		}
+		return
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, progress.String())
+	}
+	for _, want := range []string{"\nother: vvufwd ", "\nvvufwd: vvufwd ", "\n64 B both ways ", "\n64 B one way at half load (", "\nnoise: "} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the table lacks %q:\n%s", want, out)
+		}
+	}
+	checkDocument(t, file)
+	if want := "6/6  64 B one way at half load, vvufwd: "; !strings.Contains(progress.String(), want) {
+		t.Errorf("progress lacks %q:\n%s", want, progress.String())
+	}
+}
+
+func checkDocument(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d report.Document
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Cases) != 3 || d.Failure != "" || d.Machine.CPUs < 2 {
+		t.Fatalf("document %s", text)
+	}
+	for _, c := range d.Cases {
+		for p, samples := range c.Samples {
+			if len(samples) != 1 || samples[0].Mpps <= 0 || samples[0].Lost != 0 || c.Latency != (samples[0].Latency != nil) {
+				t.Errorf("%s, peer %d: %s", c.Name, p, fmt.Sprint(samples))
+			}
+		}
+	}
+	if half := d.Cases[2]; half.Rate <= 0 || half.Samples[0][0].Latency.P99 <= 0 {
+		t.Errorf("half load %+v", half)
+	}
+}
