@@ -18,7 +18,7 @@ type messageCase struct {
 
 // pairsUnderFire is how many pairs share the cases: vvufwd makes front-ends that
 // fail wait a while before it serves the next one, but each socket by itself.
-const pairsUnderFire = 12
+const pairsUnderFire = 24
 
 // startPairs starts vvufwd with many pairs and a victim on one more.
 func startPairs(t *testing.T) (f *forwarder, sockets []string) {

@@ -38,7 +38,7 @@ func startForwarder(t *testing.T, ports int, flags ...string) *forwarder {
 	f := &forwarder{exited: make(chan struct{})}
 	args := append([]string{"--log-format=json", "--stats=50ms", "--stats-json", "--idle-after=200us"}, flags...)
 	for i := range ports {
-		f.sockets = append(f.sockets, filepath.Join(dir, string(rune('a'+i))+".sock"))
+		f.sockets = append(f.sockets, filepath.Join(dir, fmt.Sprint(i, ".sock")))
 		args = append(args, "--vhost-user="+f.sockets[i])
 	}
 	f.cmd = exec.Command(programs.vvufwd, args...)

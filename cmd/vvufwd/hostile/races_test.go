@@ -63,7 +63,7 @@ func TestRacingDescriptors(t *testing.T) {
 	startVictim(t, f, 2, 3, gentle...)
 	b := join(t, f.sockets[1])
 	defer b.leave()
-	during := time.Duration(cycles(t, 500, 5000)) * time.Millisecond
+	during := time.Duration(cycles(t, 250, 5000)) * time.Millisecond
 	for i, name := range ringNames {
 		w := [2]uint16{receiveRing: vring.DescWrite}[i]
 		choices := []desc{
@@ -189,7 +189,7 @@ func TestBuffersOverRings(t *testing.T) {
 					r.offer(0)
 				}
 				a.kick(receiveRing)
-				for n := range 200 {
+				for n := range 80 {
 					frame := testFrame(uint64(n), 1000)
 					for k := 14; k < len(frame); k++ {
 						frame[k] = byte(n) // small numbers are plausible as indexes, large ones not

@@ -200,7 +200,7 @@ func TestSoak(t *testing.T) {
 	b := join(t, f.sockets[1])
 	length, period := soakTime(t), 10*time.Second
 	if length == 0 {
-		length, period = 9*time.Second, 3*time.Second
+		length, period = 7500*time.Millisecond, 2500*time.Millisecond
 	}
 	warm := f.census(t)
 	seed := uint64(time.Now().UnixNano())
