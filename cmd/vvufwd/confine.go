@@ -23,8 +23,7 @@ func cutNoConfine(args []string) (rest []string, found bool) {
 // confinement gives privileges up, once, when all ports are open and before the first
 // of them is served.
 type confinement struct {
-	policy func() confine.Policy
-	log    *zap.Logger
+	apply  func() error
 	once   sync.Once
 	failed bool
 }
@@ -34,7 +33,7 @@ type confinementKey struct{}
 // withConfinement makes those who serve a port with the resulting context confine the
 // process first.
 func withConfinement(ctx context.Context, o *options, log *zap.Logger) context.Context {
-	return context.WithValue(ctx, confinementKey{}, &confinement{policy: o.policy, log: log})
+	return context.WithValue(ctx, confinementKey{}, &confinement{apply: func() error { return o.policy().Apply(log) }})
 }
 
 // confined puts confinement, if the context brings it, before a port's control. Should
@@ -44,7 +43,7 @@ func confined(control func(context.Context) error) func(context.Context) error {
 		if c, ok := ctx.Value(confinementKey{}).(*confinement); ok {
 			var err error
 			c.once.Do(func() {
-				err = c.policy().Apply(c.log)
+				err = c.apply()
 				c.failed = err != nil
 			})
 			if c.failed {

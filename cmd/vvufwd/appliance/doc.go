@@ -14,6 +14,11 @@
 // came, is a status that PID 1 reads. The price is the private memory of an idle
 // Go process, less than 1 MiB; the text is shared.
 //
+// The child looks at what peers hand it, and gives up its privileges before it does
+// (package confine). PID 1 keeps its own, because it needs them at the very end, to
+// kill what is left, remount and power off; all it reads is whether somebody pressed
+// Enter, and the confined child can neither signal nor trace it.
+//
 // A main function begins with
 //
 //	if appliance.IsInit() {

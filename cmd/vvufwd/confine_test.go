@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"vvufwd/cmd/internal/confine"
+)
+
+func TestPolicy(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want confine.Policy
+	}{
+		{[]string{"--vhost-user=/a", "--vhost-user=/b,client"}, confine.Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, AsyncIO: true}},
+		{[]string{"--vvu=00:05.0", "--nic=00:04.0"}, confine.Policy{VFIO: true}},
+		{[]string{"--bind", "--vvu=00:05.0", "--vhost-user=/a"}, confine.Policy{VFIO: true, AsyncIO: true, Listen: []string{"/a"}, Write: []string{
+			"/sys/bus/pci/devices/0000:00:05.0/driver_override", "/sys/bus/pci/devices/0000:00:05.0/driver/unbind", "/sys/bus/pci/drivers_probe",
+		}}},
+	} {
+		o, err := parseFlags(test.args, false, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.policy(); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%v: %+v, want %+v", test.args, got, test.want)
+		}
+	}
+}
+
+// TestConfinedControls starts the controls of several ports at once: none serves
+// before the process is confined, and that happens once.
+func TestConfinedControls(t *testing.T) {
+	for name, failure := range map[string]error{"works": nil, "fails": errors.New("on purpose")} {
+		var applied, served, failures atomic.Int32
+		c := &confinement{apply: func() error { applied.Add(1); return failure }}
+		ctx := context.WithValue(t.Context(), confinementKey{}, c)
+		var ports sync.WaitGroup
+		for range 8 {
+			ports.Go(func() {
+				err := confined(func(context.Context) error {
+					if applied.Load() != 1 {
+						t.Errorf("%s: a port is served first", name)
+					}
+					served.Add(1)
+					return nil
+				})(ctx)
+				if err != nil {
+					failures.Add(1)
+				}
+			})
+		}
+		ports.Wait()
+		wantServed, wantFailures := int32(8), int32(0)
+		if failure != nil {
+			wantServed, wantFailures = 0, 1 // one error, not one for each port
+		}
+		if applied.Load() != 1 || served.Load() != wantServed || failures.Load() != wantFailures {
+			t.Errorf("%s: confined %d times, %d ports served, %d errors", name, applied.Load(), served.Load(), failures.Load())
+		}
+	}
+	served := false
+	err := confined(func(context.Context) error { served = true; return nil })(t.Context())
+	if err != nil || !served {
+		t.Errorf("without confinement: served %v, %v", served, err)
+	}
+}
+
+func TestCutNoConfine(t *testing.T) {
+	args := []string{"--stats", "1s", "--no-confine", "--vvu=00:05.0"}
+	if rest, found := cutNoConfine(args); !found || !slices.Equal(rest, []string{"--stats", "1s", "--vvu=00:05.0"}) {
+		t.Errorf("%v, %v", rest, found)
+	}
+	if rest, found := cutNoConfine(args[:2]); found || !slices.Equal(rest, args[:2]) {
+		t.Errorf("%v, %v", rest, found)
+	}
+	if len(args) != 4 || args[2] != "--no-confine" {
+		t.Errorf("the caller's arguments are now %v", args)
+	}
+}
