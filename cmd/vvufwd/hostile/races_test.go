@@ -66,8 +66,10 @@ func TestRacingDescriptors(t *testing.T) {
 	during := time.Duration(cycles(t, 250, 5000)) * time.Millisecond
 	for i, name := range ringNames {
 		w := [2]uint16{receiveRing: vring.DescWrite}[i]
+		sound := desc{Addr: scratchGPA, Len: 100, Flags: w}
 		choices := []desc{
-			{Addr: scratchGPA, Len: 100, Flags: w}, {Addr: scratchGPA, Len: 1<<32 - 1, Flags: w}, {Addr: scratchGPA, Len: 0, Flags: w},
+			sound, sound, sound, sound, sound, sound, // so that some are used before one breaks the ring
+			{Addr: scratchGPA, Len: 1<<32 - 1, Flags: w}, {Addr: scratchGPA, Len: 0, Flags: w},
 			{Addr: scratchGPA, Len: 300, Flags: w | vring.DescNext, Next: 1}, {Addr: endGPA - 20, Len: 100, Flags: w | vring.DescNext, Next: 2},
 			{Addr: nowhere, Len: 100, Flags: w}, {Addr: 1<<64 - 10, Len: 100, Flags: w | vring.DescNext, Next: 3},
 			{Addr: scratchGPA, Len: 100, Flags: w ^ vring.DescWrite}, {Addr: scratchGPA, Len: 2048, Flags: w | vring.DescNext, Next: 1 << 15},
