@@ -36,7 +36,7 @@ func TestParseStatistics(t *testing.T) {
 func TestVvufwdArguments(t *testing.T) {
 	v := Vvufwd{}
 	got := strings.Join(v.arguments(Job{Pairs: [][2]string{{"a", "b"}, {"c", "d"}}, CPU: 3, ControlCPU: 1}), " ")
-	const want = "--vhost-user a --vhost-user b --vhost-user c --vhost-user d --cpus 3,3 --idle-after -1s --stats-json"
+	const want = "--vhost-user a --vhost-user b --vhost-user c --vhost-user d --cpus 3 --idle-after -1s --stats-json"
 	if got != want {
 		t.Errorf("arguments %q, want %q", got, want)
 	}

@@ -42,16 +42,13 @@ func (v *Vvufwd) Name() string { return v.name }
 // Version implements Peer.
 func (v *Vvufwd) Version() string { return v.version }
 
-// arguments is vvufwd's command line: all loops on one CPU, polling for ever.
+// arguments is vvufwd's command line: one loop for all pairs, polling for ever.
 func (v *Vvufwd) arguments(job Job) []string {
-	var args, cpus []string
+	var args []string
 	for _, socket := range job.sockets() {
 		args = append(args, "--vhost-user", socket)
 	}
-	for range job.Pairs {
-		cpus = append(cpus, strconv.Itoa(job.CPU))
-	}
-	return append(args, "--cpus", strings.Join(cpus, ","), "--idle-after", "-1s", "--stats-json")
+	return append(args, "--cpus", strconv.Itoa(job.CPU), "--idle-after", "-1s", "--stats-json")
 }
 
 // Start implements Peer.
