@@ -28,9 +28,11 @@ type Config struct {
 	LogPath string
 }
 
-// never is how often rates are printed if nobody wants them, in seconds. Testpmd
-// has to be told some time, or else it waits for its standard input.
-const never = 100000
+// seldom is how often rates are printed if nobody wants them, in seconds. Testpmd
+// has to be told some time, or else it waits for its standard input. It must not be
+// long either: the first printing is what flushes the lines before it into our
+// pipe, and comes only when the machine's time stamp counter is older than this.
+const seldom = 20
 
 func (c *Config) check() error {
 	switch {
@@ -63,7 +65,7 @@ func (c *Config) arguments(m memory) []string {
 	for i, p := range c.Ports {
 		eal = append(eal, "--vdev", p.device(i))
 	}
-	rates := never
+	rates := seldom
 	if c.RatesEvery > 0 {
 		rates = int(c.RatesEvery / time.Second)
 	}

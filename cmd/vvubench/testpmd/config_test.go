@@ -20,7 +20,7 @@ func TestArguments(t *testing.T) {
 			Config{Ports: []Port{Vhost{Socket: "/a"}, Vhost{Socket: "/b", Client: true}}, Mode: "io", CPU: 0, ControlCPU: 1}, hugePages,
 			"-l 1,0 --main-lcore 1 --no-pci --no-telemetry -v --log-level lib.vhost.config:error --in-memory" +
 				" --vdev net_vhost0,iface=/a,queues=1 --vdev net_vhost1,iface=/b,queues=1,client=1" +
-				" -- --forward-mode=io --auto-start --record-core-cycles --nb-cores=1 --total-num-mbufs=32768 --stats-period 100000",
+				" -- --forward-mode=io --auto-start --record-core-cycles --nb-cores=1 --total-num-mbufs=32768 --stats-period 20",
 		},
 		"front-end": {
 			Config{
