@@ -43,6 +43,7 @@ func (q *Device) PopBurst(chains []Chain) int {
 	n := min(len(chains), int(q.seenAvail-q.nextAvail))
 	if n > 1 {
 		prefetchHeads(q.desc.base, q.avail.entry(0), q.nextAvail, q.size-1, n)
+		prefetchUsed(q.used.elements(), q.nextUsed, q.size-1, n)
 	}
 	chains = chains[:n]
 	for i := range chains {

@@ -18,3 +18,26 @@ next:
 	DECQ       CX
 	JNZ        next
 	RET
+
+// PREFETCHW (SI)(BX*8), which the assembler does not know.
+#define PREFETCHW_SI_BX8 BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0xde
+
+// func prefetchUsed(ring unsafe.Pointer, pos, mask uint16, n int)
+TEXT ·prefetchUsed(SB), NOSPLIT, $0-24
+	MOVQ    ring+0(FP), SI
+	MOVWLZX pos+8(FP), AX
+	MOVWLZX mask+10(FP), DX
+	MOVQ    n+16(FP), CX
+	ADDL    AX, CX          // the entry behind the last
+
+line:
+	MOVL AX, BX
+	ANDL DX, BX
+	PREFETCHW_SI_BX8
+	ADDL $8, AX
+	CMPL AX, CX
+	JLT  line
+	LEAL -1(CX), BX         // its line may be one more
+	ANDL DX, BX
+	PREFETCHW_SI_BX8
+	RET

@@ -19,3 +19,24 @@ next:
 	SUB   $1, R4, R4
 	CBNZ  R4, next
 	RET
+
+// func prefetchUsed(ring unsafe.Pointer, pos, mask uint16, n int)
+TEXT ·prefetchUsed(SB), NOSPLIT, $0-24
+	MOVD  ring+0(FP), R0
+	MOVHU pos+8(FP), R1
+	MOVHU mask+10(FP), R2
+	MOVD  n+16(FP), R3
+	ADD   R1, R3, R3        // the entry behind the last
+
+line:
+	AND  R2, R1, R4
+	ADD  R4<<3, R0, R4
+	PRFM (R4), PSTL1KEEP
+	ADD  $8, R1, R1
+	CMP  R3, R1
+	BLT  line
+	SUB  $1, R3, R4         // its line may be one more
+	AND  R2, R4, R4
+	ADD  R4<<3, R0, R4
+	PRFM (R4), PSTL1KEEP
+	RET

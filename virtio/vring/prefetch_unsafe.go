@@ -10,3 +10,10 @@ import "unsafe"
 //
 //go:noescape
 func prefetchHeads(table unsafe.Pointer, ring *uint16, pos, mask uint16, n int)
+
+// prefetchUsed asks for the lines of n used elements from pos on, to be written.
+// ring is the first element and mask the ring's size less one. It is a hint that
+// never faults; n > 0.
+//
+//go:noescape
+func prefetchUsed(ring unsafe.Pointer, pos, mask uint16, n int)

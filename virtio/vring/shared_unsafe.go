@@ -63,6 +63,9 @@ func (u used) availEvent() *uint16 {
 	return (*uint16)(unsafe.Add(u.base, 4+usedElem*(uintptr(u.mask)+1)))
 }
 
+// elements is the first used element.
+func (u used) elements() unsafe.Pointer { return unsafe.Add(u.base, 4) }
+
 // put writes one used element; it becomes visible when idx is published.
 // The used ring is only 4-aligned, hence two stores.
 func (u used) put(pos uint16, id, n uint32) {
