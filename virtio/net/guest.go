@@ -62,10 +62,13 @@ type Guest struct {
 	reported [2]bool // onFail was called for cur's ToGuest, FromGuest
 	counters Counters
 
-	// Frames handed out by RxBurst and not yet released, oldest first.
+	// What the last RxBurst popped, in ring order: frames and, between them, drops.
 	heads    [MaxBurst]uint16
-	released int
-	held     int
+	taken    int           // of heads
+	given    int           // of these, given back
+	frameEnd [MaxBurst]int // of each frame, the number of heads up to it
+	held     int           // frames handed out
+	released int           // of these, released
 
 	sent [MaxBurst]vring.Chain // what the last RxBurst popped
 	room []vring.Chain         // buffers for frames to the guest, see room; at least MaxBurst
@@ -154,7 +157,7 @@ func (g *Guest) Fail(err error) {
 			q.Fail(err)
 		}
 	}
-	g.held, g.released = 0, 0
+	g.held, g.released, g.taken, g.given = 0, 0, 0, 0
 	g.unsignalled = [2]bool{}
 	g.checkFaults()
 }

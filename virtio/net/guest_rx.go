@@ -17,12 +17,14 @@ func (g *Guest) RxBurst(frames []Frame) int {
 	chains := g.sent[:min(len(frames), MaxBurst)]
 	chains = chains[:q.PopBurst(chains)]
 	q.PrefetchRead()
-	n := 0
+	n, taken := 0, len(chains)
 	for i := range chains {
 		c := &chains[i]
+		g.heads[i] = c.Head
 		if !g.accept(q, c) {
 			if q.Err() != nil {
 				q.Unpop(len(chains) - i - 1)
+				taken = i // the chain at fault is never given back
 				break
 			}
 			continue
@@ -31,14 +33,16 @@ func (g *Guest) RxBurst(frames []Frame) int {
 		f.Header = Header{} // no offload is negotiated yet: nothing in it may pass
 		f.Data = behindHeader(c.Read, g.cur.HeaderLen)
 		f.Len = int(c.ReadLen) - g.cur.HeaderLen
-		g.heads[n] = c.Head
+		g.frameEnd[n] = i + 1
 		g.counters.RxBytes += uint64(f.Len)
 		n++
 	}
 	g.counters.RxPackets += uint64(n)
 	g.held, g.released = n, 0
+	g.taken, g.given = taken, 0
 	if n == 0 {
-		g.complete(q) // only drops
+		g.giveBack(q, taken) // only drops
+		g.complete(q)
 	}
 	if q.Err() != nil {
 		g.checkFaults()
@@ -46,8 +50,9 @@ func (g *Guest) RxBurst(frames []Frame) int {
 	return n
 }
 
-// accept checks a chain of the guest's transmit ring. What cannot be forwarded
-// is completed at once; a chain that no driver may offer breaks the ring.
+// accept checks a chain of the guest's transmit ring. What cannot be forwarded is
+// dropped, and given back when its turn comes; a chain that no driver may offer
+// breaks the ring.
 func (g *Guest) accept(q *vring.Device, c *vring.Chain) bool {
 	length := int(c.ReadLen) - g.cur.HeaderLen
 	if c.WriteLen == 0 && length >= MinFrame && length <= MaxFrame && g.cur.FromGuestEnabled {
@@ -67,18 +72,32 @@ func (g *Guest) accept(q *vring.Device, c *vring.Chain) bool {
 	default:
 		g.counters.Drops[DropTooLong]++
 	}
-	q.Push(c.Head, 0)
 	return false
 }
 
 // Release gives the oldest n held frames back to the guest.
 func (g *Guest) Release(n int) {
+	if n == 0 {
+		return
+	}
 	q := g.cur.FromGuest
-	for _, head := range g.heads[g.released : g.released+n] {
+	g.released += n
+	end := g.taken
+	if g.released < g.held {
+		end = g.frameEnd[g.released-1]
+	}
+	g.giveBack(q, end)
+	g.complete(q)
+}
+
+// giveBack pushes the chains before the one with index end. They go back in the
+// order in which the guest offered them, dropped ones included, which is what
+// VIRTIO_F_IN_ORDER promises (2.7.9).
+func (g *Guest) giveBack(q *vring.Device, end int) {
+	for _, head := range g.heads[g.given:end] {
 		q.Push(head, 0)
 	}
-	g.released += n
-	g.complete(q)
+	g.given = end
 }
 
 // Abandon drops the frames that are still held.

@@ -62,6 +62,12 @@ func payload(n, seed int) []byte {
 // given sizes (the last takes the rest).
 func (r *guestRig) send(t *testing.T, frame []byte, sizes ...int) {
 	t.Helper()
+	r.transmit(t, frame, sizes...)
+}
+
+// transmit is send, and returns the chain's head.
+func (r *guestRig) transmit(t *testing.T, frame []byte, sizes ...int) (head uint16) {
+	t.Helper()
 	raw := append(make([]byte, r.cur.HeaderLen), frame...)
 	var parts []vring.Part
 	for i := 0; len(raw) > 0; i++ {
@@ -74,10 +80,21 @@ func (r *guestRig) send(t *testing.T, frame []byte, sizes ...int) {
 		raw = raw[n:]
 		parts = append(parts, vringtest.Part(addr, n))
 	}
-	if _, err := r.tx.Driver.Add(parts, nil); err != nil {
+	head, err := r.tx.Driver.Add(parts, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	r.tx.Driver.Publish()
+	return head
+}
+
+// completed takes what came back to the guest's transmit ring.
+func (r *guestRig) completed() (heads []uint16) {
+	r.tx.Driver.Completed()
+	for u := (vring.Used{}); r.tx.Driver.Take(&u); {
+		heads = append(heads, u.Head)
+	}
+	return heads
 }
 
 func TestGuestSendsFramesInEveryLayout(t *testing.T) {

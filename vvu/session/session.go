@@ -22,7 +22,7 @@ const Rings = 2
 
 // Offered are the features of the network device that the guest sees. What is
 // not listed, offloads in particular, QEMU then withholds from its guest.
-const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx
+const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder
 
 // Carrier is the transport's side of a session. The session's goroutine calls it.
 type Carrier interface {

@@ -24,7 +24,7 @@ type frontend struct {
 var scattered = []string{"--max-pkt-len=9018", "--rx-offloads=0x2000", "--tx-offloads=0x8000"}
 
 var frontends = []frontend{
-	{name: "mergeable", ring: 256, size: 64, agreed: []string{"MRG_RXBUF", "VERSION_1"}},
+	{name: "mergeable", ring: 256, size: 64, agreed: []string{"MRG_RXBUF", "VERSION_1", "IN_ORDER"}},
 	{name: "jumbo frames", ring: 256, size: 9000, args: scattered, agreed: []string{"MRG_RXBUF"}},
 	{name: "one buffer a frame", options: []string{"mrg_rxbuf=0"}, ring: 256, size: 1518, not: []string{"MRG_RXBUF"}},
 	{name: "out of order", options: []string{"mrg_rxbuf=0", "in_order=0"}, ring: 256, size: 64, not: []string{"MRG_RXBUF", "IN_ORDER"}},
