@@ -25,7 +25,9 @@ var scattered = []string{"--max-pkt-len=9018", "--rx-offloads=0x2000", "--tx-off
 
 var frontends = []frontend{
 	{name: "mergeable", ring: 256, size: 64, agreed: []string{"MRG_RXBUF", "VERSION_1", "IN_ORDER"}},
-	{name: "jumbo frames", ring: 256, size: 9000, args: scattered, agreed: []string{"MRG_RXBUF"}},
+	// DPDK 22.11 frees the wrong descriptors of an in-order split ring when a frame takes more than one: with its own back-end in our
+	// place, frames of 9000 bytes get lost just so.
+	{name: "jumbo frames", options: []string{"in_order=0"}, ring: 256, size: 9000, args: scattered, agreed: []string{"MRG_RXBUF"}},
 	{name: "one buffer a frame", options: []string{"mrg_rxbuf=0"}, ring: 256, size: 1518, not: []string{"MRG_RXBUF"}},
 	{name: "out of order", options: []string{"mrg_rxbuf=0", "in_order=0"}, ring: 256, size: 64, not: []string{"MRG_RXBUF", "IN_ORDER"}},
 	{name: "long rings", ring: 1024, size: 1518, agreed: []string{"MRG_RXBUF"}},
