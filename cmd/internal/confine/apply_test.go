@@ -118,7 +118,6 @@ func asRoot(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// TestPtrace attaches to the parent, which it never gets away with here; the filter
 // TestPtrace traces a process that does not exist, so that nobody is disturbed: the
 // filter refuses before the kernel looks for it.
 func TestPtrace(t *testing.T) {

@@ -71,10 +71,16 @@ func (p *phase) covers(end time.Time) bool {
 	})
 }
 
+// steady is how much of its median speed beside a good neighbour the victim keeps
+// beside an attacker. The spread within one phase of a quiet machine is wider.
+const steady = 0.9
+
 // report shows the victim's speed per second, direction by direction, in each
-// phase. It must never have stood still.
-func report(t *testing.T, phases []*phase, rates []rate) {
+// phase. It must never have stood still, and if it was looked at long enough for
+// medians, an attacker must not have taken more from it than a good neighbour.
+func report(t *testing.T, phases []*phase, rates []rate, long bool) {
 	t.Helper()
+	medians := map[string]float64{}
 	t.Logf("victim, Mpps per direction and second %25s %8s %8s %8s", "seconds", "min", "median", "max")
 	for _, p := range phases {
 		var speeds []float64
@@ -88,9 +94,13 @@ func report(t *testing.T, phases []*phase, rates []rate) {
 			continue
 		}
 		slices.Sort(speeds)
+		medians[p.name] = speeds[len(speeds)/2]
 		t.Logf("%-40s %22d %8.3f %8.3f %8.3f", p.name, len(speeds)/2, speeds[0], speeds[len(speeds)/2], speeds[len(speeds)-1])
 		if speeds[0] == 0 {
 			t.Errorf("the victim stood still for a second: %s", p.name)
 		}
+	}
+	if attacked, fair := medians["attacker"], medians["good neighbour"]; long && attacked < steady*fair {
+		t.Errorf("an attacker slows the victim down: %.3f Mpps in the median, %.3f beside a good neighbour", attacked, fair)
 	}
 }

@@ -219,7 +219,7 @@ func TestSoak(t *testing.T) {
 			p.end()
 		}
 	}
-	report(t, phases, v.progress())
+	report(t, phases, v.progress(), length >= time.Minute)
 	total := 0
 	for name, n := range s.played {
 		t.Logf("%6d x %s", n, name)
