@@ -40,8 +40,9 @@ quick:
 unit:
 	$(GO) test -count=1 $$($(GO) list $(PACKAGES) | grep -v /e2e)
 
+# Hostile tests attack a vvufwd that is a program of its own, without the detector.
 race:
-	$(GO) test -race -count=1 $$($(GO) list $(PACKAGES) | grep -v /e2e)
+	$(GO) test -race -count=1 $$($(GO) list $(PACKAGES) | grep -v -e /e2e -e /hostile)
 
 lint:
 	@test -z "$$(gofmt -l cmd netfwd vfio virtio vvu)" || { gofmt -l cmd netfwd vfio virtio vvu; echo "run gofmt on these files"; exit 1; }
@@ -62,11 +63,11 @@ fuzz:
 	    echo "$(GO) test -fuzz ^$$f\$$ $$p"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$p; \
 	  done; done
 
-# Whole machines and DPDK: one package after the other, for they share build/.
 # The short form of the same tests is part of unit.
 soak:
 	SOAKTIME=$(SOAKTIME) $(GO) test -count=1 -timeout 3h -v ./cmd/vvufwd/hostile
 
+# Whole machines and DPDK: one package after the other, for they share build/.
 e2e: build
 	$(GO) test -count=1 -p 1 -timeout 15m -v $(E2E)
 
