@@ -21,7 +21,10 @@
 // The load is vvugen; for a second opinion it is testpmd with virtio-user ports.
 //
 // A measurement during which others took more than 2 % of either core is repeated,
-// within bounds. What the kernel knows of that is said below the table.
+// within bounds. So is one during which the CPUs moved: virtual ones wander over the
+// cores of their host, and how long a cache line takes from the forwarder's to the
+// generator's, measured before and after, decides more than either program. What is
+// known of both is said below the table.
 //
 // Testpmd is taken from PATH; where it is not installed, Debian's packages are
 // unpacked into the build directory, without root. To compare two builds of vvufwd

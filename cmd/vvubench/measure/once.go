@@ -22,15 +22,15 @@ const attempts = 3
 // times as long for nothing.
 func (r *Runner) repeatable() int { return max(attempts-1, r.total/4) }
 
-// quietly measures until nothing else has taken much of either core, and keeps
-// the quietest measurement.
+// quietly measures until nothing else has taken much of either core and these have
+// stayed where they were, and keeps the quietest measurement.
 func (r *Runner) quietly(ctx context.Context, p peer.Peer, c plan.Case) (best report.Sample, err error) {
 	for attempt := 1; ; attempt++ {
 		s, err := r.once(ctx, p, c)
 		if err != nil {
 			return s, err
 		}
-		if attempt == 1 || s.Noise.Worst() < best.Noise.Worst() {
+		if attempt == 1 || s.Noise.Loudness() < best.Noise.Loudness() {
 			best = s
 		}
 		best.Attempts = attempt
@@ -41,7 +41,8 @@ func (r *Runner) quietly(ctx context.Context, p peer.Peer, c plan.Case) (best re
 	}
 }
 
-// once starts a forwarder, loads it, and stops it again.
+// once starts a forwarder, loads it, and stops it again. How far the CPUs are from
+// each other it finds out while they are free: before and after.
 func (r *Runner) once(ctx context.Context, p peer.Peer, c plan.Case) (s report.Sample, err error) {
 	dir, err := os.MkdirTemp(r.Dir, "")
 	if err != nil {
@@ -50,6 +51,10 @@ func (r *Runner) once(ctx context.Context, p peer.Peer, c plan.Case) (s report.S
 	pairs := make([][2]string, c.Pairs)
 	for i := range pairs {
 		pairs[i] = [2]string{filepath.Join(dir, fmt.Sprintf("%da", i)), filepath.Join(dir, fmt.Sprintf("%db", i))}
+	}
+	before, err := r.distance(r.CPU, r.LoadCPU)
+	if err != nil {
+		return s, err
 	}
 	f, err := p.Start(ctx, peer.Job{Pairs: pairs, CPU: r.CPU, ControlCPU: r.LoadCPU, LogPath: filepath.Join(dir, "forwarder.log")})
 	if err != nil {
@@ -69,6 +74,10 @@ func (r *Runner) once(ctx context.Context, p peer.Peer, c plan.Case) (s report.S
 	}
 	work, err := f.Stop(ctx)
 	if err != nil {
+		return s, err
+	}
+	heard.DistanceBefore = before
+	if heard.DistanceAfter, err = r.distance(r.CPU, r.LoadCPU); err != nil {
 		return s, err
 	}
 	return report.Sample{

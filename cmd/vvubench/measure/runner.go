@@ -26,6 +26,8 @@ type Runner struct {
 
 	// begin begins to listen for noise; nil: noise.Begin. Tests have their own.
 	begin func(pid int, cpus ...int) (listener, error)
+	// distance finds out how far two CPUs are from each other; nil: noise.Distance.
+	distance func(a, b int) (ns float64, err error)
 
 	repeated int // measurements, for noise
 	done     int
@@ -43,6 +45,9 @@ type listener interface {
 func (r *Runner) Run(ctx context.Context, cases []plan.Case) ([]report.Result, error) {
 	if r.begin == nil {
 		r.begin = func(pid int, cpus ...int) (listener, error) { return noise.Begin(pid, cpus...) }
+	}
+	if r.distance == nil {
+		r.distance = noise.Distance
 	}
 	var results []report.Result
 	r.total = 2 * r.Rounds * len(cases)
@@ -104,8 +109,11 @@ func describe(s *report.Sample) string {
 	if s.Latency != nil {
 		text += fmt.Sprintf(", p50 %.2f us, p99 %.2f us", s.Latency.P50, s.Latency.P99)
 	}
-	if !s.Noise.Quiet() {
+	if s.Noise.Worst() > noise.Tolerable {
 		text += fmt.Sprintf(" (others took %.1f %% of a core)", 100*s.Noise.Worst())
+	}
+	if s.Noise.Drift() > noise.TolerableDrift {
+		text += fmt.Sprintf(" (the CPUs moved: %.0f ns to %.0f ns)", s.Noise.DistanceBefore, s.Noise.DistanceAfter)
 	}
 	return text
 }

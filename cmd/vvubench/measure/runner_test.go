@@ -23,6 +23,7 @@ type bench struct {
 	log     []string // "peer case rate"
 	fail    string   // peer that cannot start, or "load"
 	delayed []float64
+	moved   []float64 // distances, in the order in which they are asked for
 	closed  int
 }
 
@@ -76,6 +77,19 @@ func (b *bench) Run(_ context.Context, job load.Job, begin func()) (load.Outcome
 	return o, nil
 }
 
+// distance is 60 ns unless the test says otherwise.
+func (b *bench) distance(cpu, other int) (float64, error) {
+	if cpu != 3 || other != 4 || b.running != "" {
+		return 0, fmt.Errorf("the distance of CPUs %d and %d while %q runs", cpu, other, b.running)
+	}
+	if len(b.moved) == 0 {
+		return 60, nil
+	}
+	ns := b.moved[0]
+	b.moved = b.moved[1:]
+	return ns, nil
+}
+
 // deaf hears only what the load says.
 type deaf struct{}
 
@@ -87,7 +101,8 @@ func newRunner(t *testing.T, b *bench, rounds int) *Runner {
 	return &Runner{
 		Peers: [2]peer.Peer{&fakePeer{b, "aaa"}, &fakePeer{b, "b"}}, Load: b, Rounds: rounds,
 		Duration: time.Second, CPU: 3, LoadCPU: 4, Dir: t.TempDir(), Progress: func(string) {},
-		begin: func(int, ...int) (listener, error) { return deaf{}, nil },
+		begin:    func(int, ...int) (listener, error) { return deaf{}, nil },
+		distance: b.distance,
 	}
 }
 
@@ -143,6 +158,23 @@ func TestNoiseIsRepeated(t *testing.T) {
 	}
 }
 
+// TestMovedIsRepeated measures again when the CPUs have moved meanwhile.
+func TestMovedIsRepeated(t *testing.T) {
+	b := &bench{moved: []float64{60, 220, 220, 200, 40, 50}}
+	r := newRunner(t, b, 1)
+	results, err := r.Run(context.Background(), []plan.Case{{ID: "x", Pairs: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := results[0].Samples[0][0], results[0].Samples[1][0]
+	if first.Noise.DistanceBefore != 220 || first.Noise.DistanceAfter != 200 || first.Attempts != 2 {
+		t.Errorf("first sample %+v, want the second attempt", first)
+	}
+	if second.Noise.DistanceBefore != 40 || second.Noise.DistanceAfter != 50 || second.Attempts != 1 || r.Repeated() != 1 {
+		t.Errorf("second sample %+v, %d repeated", second, r.Repeated())
+	}
+}
+
 // TestFailures returns what has been measured, and leaves logs but no process.
 func TestFailures(t *testing.T) {
 	for fail, want := range map[string]string{
@@ -163,5 +195,10 @@ func TestFailures(t *testing.T) {
 	r.begin = func(int, ...int) (listener, error) { return nil, errors.New("no /proc/stat") }
 	if _, err := r.Run(context.Background(), []plan.Case{{ID: "x", Pairs: 1}}); err == nil || !strings.Contains(err.Error(), "no /proc/stat") {
 		t.Errorf("without /proc: %v", err)
+	}
+	r = newRunner(t, &bench{}, 1)
+	r.distance = func(int, int) (float64, error) { return -1, errors.New("no such CPU") }
+	if _, err := r.Run(context.Background(), []plan.Case{{ID: "x", Pairs: 1}}); err == nil || !strings.Contains(err.Error(), "no such CPU") {
+		t.Errorf("without a CPU: %v", err)
 	}
 }

@@ -3,4 +3,7 @@
 // A loop that polls always wants its CPU. What the kernel's scheduler made it wait
 // is what other processes took from it, to the nanosecond; time that the
 // hypervisor took is steal, in the ticks of /proc/stat, if the hypervisor says so.
+//
+// Nobody tells when the hypervisor moves the CPUs to other cores. The time that a
+// cache line takes from one to the other does.
 package noise

@@ -38,6 +38,36 @@ func quiet(w io.Writer, d *Document) {
 	}
 	fmt.Fprintf(w, "\nnoise: others took %s of a core in the median; at most %s of the forwarder's, %s of the generator's, %s stolen by the hypervisor, %s for interrupts\n",
 		percent(Summarize(delays).Median), percent(worst.Forwarder), percent(worst.Generator), percent(worst.Steal), percent(worst.Interrupts))
-	fmt.Fprintf(w, "%s, of which others took more than %s in %d; measurements repeated for that: %d\n",
-		count(kept, "sample"), percent(noise.Tolerable), loud, d.Repeated)
+	distances(w, d)
+	fmt.Fprintf(w, "%s, of which %d had more noise than %s or more drift than a third; measurements repeated for that: %d\n",
+		count(kept, "sample"), loud, percent(noise.Tolerable), d.Repeated)
+}
+
+// distances says whether both peers had the same machine: how long a cache line
+// took from the forwarder's CPU to the generator's, before and after their samples.
+func distances(w io.Writer, d *Document) {
+	text, separator := "", ""
+	moved := 0
+	for p, peer := range d.Peers {
+		var known []float64
+		for i := range d.Cases {
+			for _, s := range d.Cases[i].Samples[p] {
+				for _, ns := range []float64{s.Noise.DistanceBefore, s.Noise.DistanceAfter} {
+					if ns > 0 {
+						known = append(known, ns)
+					}
+				}
+				if s.Noise.Drift() > noise.TolerableDrift {
+					moved++
+				}
+			}
+		}
+		if len(known) > 0 {
+			text += fmt.Sprintf("%s %s %s", separator, peer.Name, Summarize(known).format(0))
+			separator = ";"
+		}
+	}
+	if text != "" {
+		fmt.Fprintf(w, "ns for a cache line from CPU to CPU:%s; it changed by more than a third during %s\n", text, count(moved, "sample"))
+	}
 }

@@ -69,7 +69,7 @@ func document() *Document {
 	sample := func(mpps, busy, delayed float64) Sample {
 		return Sample{
 			Mpps: mpps, Gbps: mpps * 0.512, PairsMpps: []float64{mpps}, BusyNS: busy, Idle: 0.5,
-			Noise: noise.Report{Forwarder: delayed, Generator: 0.001, Steal: 0, Interrupts: 0.004}, Attempts: 1,
+			Noise: noise.Report{Forwarder: delayed, Generator: 0.001, Steal: 0, Interrupts: 0.004, DistanceBefore: 60, DistanceAfter: 62}, Attempts: 1,
 		}
 	}
 	waiting := func(p50, p99 float64) Sample {
@@ -94,13 +94,16 @@ func document() *Document {
 	}
 	unheard := sample(4, 0, -1)
 	unheard.Idle, unheard.Noise.Generator = -1, -1
+	unheard.Noise.DistanceBefore, unheard.Noise.DistanceAfter = -1, -1
+	moved := sample(5, 84, 0.001)
+	moved.Noise.DistanceAfter = 220
 	return &Document{
 		Time:    time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC),
 		Machine: noise.Machine{CPU: "Some CPU", CPUs: 2, Kernel: "6.1", Hypervisor: true, HugePages: "512 of 2 MiB"},
 		Peers:   [2]Peer{{"testpmd", "DPDK 22.11.11"}, {"vvufwd", "vvufwd v1"}}, Generator: "vvugen v1", GeneratorCPU: 1,
 		Rounds: 3, Seconds: 1, Repeated: 1,
 		Cases: []Result{
-			result(both, []Sample{sample(6, 80, 0.001), sample(5, 84, 0.001), sample(7, 79, 0.03)}, []Sample{sample(9, 40, 0.01), sample(10, 41, 0), sample(9.5, 39, 0)}),
+			result(both, []Sample{sample(6, 80, 0.001), moved, sample(7, 79, 0.03)}, []Sample{sample(9, 40, 0.01), sample(10, 41, 0), sample(9.5, 39, 0)}),
 			result(four, []Sample{pairs(1.5, 1.5, 1.5, 1.5)}, []Sample{pairs(2, 2.5, 2.5, 2)}),
 			result(opinion, []Sample{unheard}, []Sample{unheard}),
 			result(half, []Sample{waiting(2, 10)}, []Sample{waiting(1, 20)}),
