@@ -15,7 +15,7 @@ SOAKTIME ?= 10m
 # Packages whose memory is shared with a peer are also run without the race
 # detector: it does not see mapped memory and swaps the assembly out.
 PACKAGES := ./...
-E2E      := ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e
+E2E      := ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e ./cmd/vvubench/e2e
 
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w -buildid="
 

@@ -84,7 +84,7 @@ func TestTwoBuilds(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
-	for _, want := range []string{"\nother: vvufwd ", "\nvvufwd: vvufwd ", "\n64 B both ways ", "\n64 B one way at half load (", "\nnoise: "} {
+	for _, want := range []string{"\nother: vvufwd ", "\nvvufwd: vvufwd ", "\n64 B both ways ", "\n64 B one way at half load (", "\nnoise: ", "\nns for a cache line from CPU to CPU: other "} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the table lacks %q:\n%s", want, out)
 		}

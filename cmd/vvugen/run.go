@@ -37,6 +37,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	}
 	unfollow := func() {}
 	if !o.quiet {
+		runner.OnSend = func() { fmt.Fprintln(progress, "sending") }
 		unfollow = report.Follow(progress, runner.Progress())
 	}
 	result, err := runner.Run(ctx, o.cpu)

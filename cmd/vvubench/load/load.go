@@ -9,8 +9,8 @@ import (
 
 // Load loads forwarders. Owned by one goroutine.
 type Load interface {
-	// Run connects to the sockets of a running forwarder, calls begin when
-	// everything that can be prepared has been, and returns what came out.
+	// Run connects to the sockets of a running forwarder, calls begin once,
+	// from any goroutine, when it begins to send, and returns what came out.
 	Run(ctx context.Context, job Job, begin func()) (Outcome, error)
 }
 

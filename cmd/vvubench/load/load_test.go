@@ -17,13 +17,13 @@ import (
 func TestVvugenArguments(t *testing.T) {
 	pairs := [][2]string{{"a", "b"}, {"c", "d"}}
 	for want, job := range map[string]Job{
-		"--port a --port b --cpu 1 --size 64 --duration 1s --json --quiet": {
+		"--port a --port b --cpu 1 --size 64 --duration 1s --json": {
 			Case: plan.Case{Size: 64}, Pairs: pairs[:1],
 		},
-		"--port a --port b --port c --port d --cpu 1 --size 1518 --duration 1s --json --quiet --payload full --both": {
+		"--port a --port b --port c --port d --cpu 1 --size 1518 --duration 1s --json --payload full --both": {
 			Case: plan.Case{Size: 1518, Full: true, Both: true}, Pairs: pairs,
 		},
-		"--port a --port b --cpu 1 --size 64 --duration 1s --json --quiet --latency --rate 1234568": {
+		"--port a --port b --cpu 1 --size 64 --duration 1s --json --latency --rate 1234568": {
 			Case: plan.Case{Size: 64, Latency: true, Rate: 1234567.8}, Pairs: pairs[:1],
 		},
 	} {
@@ -63,9 +63,9 @@ func TestParseVvugen(t *testing.T) {
 // TestVvugenFails has to show what the generator said.
 func TestVvugenFails(t *testing.T) {
 	for want, text := range map[string]string{
-		"vvugen: a -> b: no frame arrived": "echo 'vvugen: a -> b: no frame arrived' >&2; exit 1",
-		"it should print one JSON object":  "echo hello",
-		"it has not measured latency":      `echo '{"directions":[{"lost":0}]}'`,
+		"vvugen: a -> b: no frame arrived": "echo sending >&2; echo 'vvugen: a -> b: no frame arrived' >&2; exit 1",
+		"it should print one JSON object":  "echo sending; echo hello",
+		"it has not measured latency":      `echo sending; echo sending; echo '{"directions":[{"lost":0}]}'`,
 	} {
 		program := filepath.Join(t.TempDir(), "program")
 		if err := os.WriteFile(program, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {

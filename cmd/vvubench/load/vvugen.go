@@ -17,6 +17,10 @@ import (
 // drain and to give up on a forwarder that does nothing.
 const spare = 30 * time.Second
 
+// sending is the line that vvugen prints when all has been prepared: to start and to
+// wait for the forwarder took it time on both CPUs that is no noise.
+const sending = "sending"
+
 // Vvugen is this project's generator.
 type Vvugen struct{ program string }
 
@@ -29,7 +33,7 @@ func (v *Vvugen) arguments(job Job) []string {
 	for _, pair := range job.Pairs {
 		args = append(args, "--port", pair[0], "--port", pair[1])
 	}
-	args = append(args, "--cpu", strconv.Itoa(job.CPU), "--size", strconv.Itoa(job.Size), "--duration", job.Duration.String(), "--json", "--quiet")
+	args = append(args, "--cpu", strconv.Itoa(job.CPU), "--size", strconv.Itoa(job.Size), "--duration", job.Duration.String(), "--json")
 	for _, flag := range []struct {
 		on   bool
 		args []string
@@ -50,11 +54,14 @@ func (v *Vvugen) arguments(job Job) []string {
 func (v *Vvugen) Run(ctx context.Context, job Job, begin func()) (Outcome, error) {
 	var mu sync.Mutex
 	var object string
-	begin()
+	begun := sync.OnceFunc(begin)
 	child, err := vm.Start(vm.Config{
 		Name: "vvugen", Argv: append([]string{v.program}, v.arguments(job)...), LogPath: job.LogPath,
 		OnLine: func(line string) {
-			if strings.HasPrefix(line, "{") {
+			switch {
+			case line == sending:
+				begun()
+			case strings.HasPrefix(line, "{"):
 				mu.Lock()
 				object = line
 				mu.Unlock()

@@ -98,6 +98,9 @@ func (r *Runner) load(ctx context.Context, f peer.Forwarder, job load.Job) (outc
 	if err = errors.Join(err, deaf); err != nil {
 		return outcome, heard, err
 	}
+	if ear == nil {
+		return outcome, heard, errors.New("the load has not said when it began to send: is vvugen as new as vvubench?")
+	}
 	heard, err = ear.End(outcome.Delayed)
 	return outcome, heard, err
 }

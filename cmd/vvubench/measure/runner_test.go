@@ -21,7 +21,7 @@ import (
 type bench struct {
 	running string   // peer
 	log     []string // "peer case rate"
-	fail    string   // peer that cannot start, or "load"
+	fail    string   // peer that cannot start, "load" or "silence"
 	delayed []float64
 	moved   []float64 // distances, in the order in which they are asked for
 	closed  int
@@ -63,7 +63,9 @@ func (p *fakePeer) Close() error {
 // Run implements load.Load.
 func (b *bench) Run(_ context.Context, job load.Job, begin func()) (load.Outcome, error) {
 	b.log = append(b.log, fmt.Sprintf("%s %s %g", b.running, job.ID, job.Rate/1e6))
-	begin()
+	if b.fail != "silence" {
+		begin()
+	}
 	if b.fail == "load" {
 		return load.Outcome{}, errors.New("no frame arrived")
 	}
@@ -180,6 +182,8 @@ func TestFailures(t *testing.T) {
 	for fail, want := range map[string]string{
 		"b":    "0 B one way, round 1: no memory",
 		"load": "0 B one way, round 1: aaa: no frame arrived",
+
+		"silence": "0 B one way, round 1: aaa: the load has not said when it began to send: is vvugen as new as vvubench?",
 	} {
 		b := &bench{fail: fail}
 		results, err := newRunner(t, b, 1).Run(context.Background(), []plan.Case{{ID: "x", Pairs: 1}})

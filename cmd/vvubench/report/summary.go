@@ -74,7 +74,8 @@ func latencyP99(s *Sample) float64 {
 func (r *Result) Median(peer int) float64 { return Summarize(r.values(peer, mpps)).Median * 1e6 }
 
 // unevenness is by how much the pair that differs most differs from the mean of
-// all pairs, as a share of it.
+// all pairs, as a share of it. The generator holds a window of frames open for each
+// pair: one that the forwarder neglects falls behind.
 func unevenness(s *Sample) float64 {
 	if len(s.PairsMpps) == 0 || s.Mpps == 0 {
 		return 0

@@ -38,6 +38,10 @@ const MaxWays = 256
 // Runner sends and receives along some ways. Make it with NewRunner, then call
 // Run once. Progress may be called from any goroutine.
 type Runner struct {
+	// OnSend, when not nil, is called once the back-end forwards, just before sending
+	// begins, on the thread that sends. Set it before Run.
+	OnSend func()
+
 	plan  Plan
 	dirs  []*direction
 	clock clock
@@ -119,6 +123,9 @@ func (r *Runner) run(ctx context.Context) (Result, error) {
 
 	if err := r.settle(); err != nil {
 		return Result{}, err
+	}
+	if r.OnSend != nil {
+		r.OnSend()
 	}
 	before, known := threadDelay()
 	r.begin()
