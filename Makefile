@@ -3,7 +3,7 @@
 # make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen,vvubench}, static and stripped
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each
-# make bench   vvufwd against DPDK testpmd, ten minutes; BENCHFLAGS="--only ^64 --rounds 1" for less
+# make bench   vvufwd against DPDK testpmd, twelve minutes; BENCHFLAGS="--only ^64 --rounds 1" for less
 # make soak    attacks on a running vvufwd in their long form, the longest SOAKTIME
 
 GO       ?= go

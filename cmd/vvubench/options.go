@@ -37,7 +37,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	o := &options{only: regexp.MustCompile("")}
 	f := flag.NewFlagSet("vvubench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.IntVar(&o.rounds, "rounds", 15, "measure each case `N` times with either peer")
+	f.IntVar(&o.rounds, "rounds", 11, "measure each case `N` times with either peer")
 	f.DurationVar(&o.duration, "duration", 300*time.Millisecond, "each for `TIME`")
 	f.Func("only", "measure only cases whose name matches `REGEX`, see --list; and those that these need", func(text string) (err error) {
 		o.only, err = regexp.Compile(text)
