@@ -29,7 +29,7 @@ func TestAgainstTestpmd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(build, "bin", "vvubench"), "--build-dir", build, "--json", file,
-		"--only", "^64-both$|4-pairs|virtio-user|10k", "--rounds", "1", "--duration", "100ms")
+		"--only", "^64-both$|4-pairs|virtio-user|10k", "--rounds", "1", "--duration", "500ms")
 	var progress strings.Builder
 	cmd.Stderr = &progress
 	out, err := cmd.Output()
