@@ -122,9 +122,8 @@ func (g *Guest) Sync() {
 	if q == nil {
 		return
 	}
-	g.Abandon() // old memory may have vanished: what is wanted stays so if this faults
+	g.Abandon() // old memory may have vanished: what is wanted stays so until nothing can fault
 	g.Notify()
-	g.wanted.Store(nil) // control waits, so nothing newer can be in it
 	if q.ToGuest != g.cur.ToGuest {
 		g.reported[0] = false
 	}
@@ -132,7 +131,8 @@ func (g *Guest) Sync() {
 		g.reported[1] = false
 	}
 	g.cur = q
-	g.DisableKicks()
+	g.DisableKicks()    // new memory may have vanished too: after Fail the next Sync gets past this
+	g.wanted.Store(nil) // control waits, so nothing newer can be in it
 	g.synced <- struct{}{}
 }
 

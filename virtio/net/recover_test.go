@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/virtio/mem"
 	"vvufwd/virtio/vring"
 	"vvufwd/virtio/vring/vringtest"
 )
@@ -65,23 +67,32 @@ func TestRecoverTakesBackWhatWasBegun(t *testing.T) {
 // vanished maps n bytes of a file and truncates it: access raises SIGBUS.
 func vanished(t *testing.T, n int) []byte {
 	t.Helper()
+	b, vanish := vanishing(t, n)
+	vanish()
+	return b
+}
+
+// vanishing maps n bytes of a file, and vanish truncates it.
+func vanishing(t *testing.T, n int) (b []byte, vanish func()) {
+	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "ram"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	t.Cleanup(func() { file.Close() })
 	if err := file.Truncate(int64(n)); err != nil {
 		t.Fatal(err)
 	}
-	b, err := unix.Mmap(int(file.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	b, err = unix.Mmap(int(file.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Munmap(b) })
-	if err := file.Truncate(0); err != nil {
-		t.Fatal(err)
+	return b, func() {
+		if err := file.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return b
 }
 
 // Frames held by a port whose partner broke are dropped, and given back.
@@ -158,6 +169,60 @@ func TestMTULimitsFramesToTheGuest(t *testing.T) {
 			t.Errorf("in %d pieces: %d done, counted %+v; want one too long", pieces, n, c)
 		}
 	}
+}
+
+// A ring whose memory vanishes before the forwarder takes it over (without
+// EVENT_IDX taking over writes to it) does not leave control waiting for ever.
+func TestMemoryVanishesBeforeSync(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: 8}, running)
+	q := *r.cur
+	q.ToGuest = vanishedRing(t)
+	installed := make(chan struct{})
+	go func() { r.Install(&q); close(installed) }()
+	for !r.Changed() {
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	func() {
+		defer func() {
+			err, ok := recover().(interface {
+				error
+				Addr() uintptr
+			})
+			if !ok || !r.Owns(err.Addr()) {
+				t.Fatalf("Sync broke off with %v, want a fault in the new ring", err)
+			}
+			r.Fail(err) // as a loop does
+		}()
+		r.Sync()
+	}()
+	if r.Changed() {
+		r.Sync()
+	}
+	select {
+	case <-installed:
+	case <-time.After(5 * time.Second):
+		t.Fatal("Install still waits after the forwarder went on")
+	}
+	if r.cur != &q || r.Changed() || r.Counters().MemoryFaults != 2 || len(r.failures) != 2 {
+		t.Errorf("after the fault: changed %v, counted %d, failures %v", r.Changed(), r.Counters().MemoryFaults, r.failures)
+	}
+}
+
+// vanishedRing is a ring of 8 entries in memory that has vanished.
+func vanishedRing(t *testing.T) *vring.Device {
+	t.Helper()
+	const size, used = 8, 2048
+	b, vanish := vanishing(t, 4096)
+	table, err := mem.New([]mem.Region{{Mem: b}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := vring.NewDevice(vring.DeviceConfig{Size: size, Mem: table, Avail: mem.GPA(vring.TableBytes(size)), Used: used})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vanish()
+	return ring
 }
 
 // All that a round published is told at once, and only if it was.
