@@ -193,7 +193,11 @@ func (s *Session) follow(i int) error {
 		s.backend.Stopped(i, uint32(s.stop(i)))
 		return s.start(i)
 	case !running && want.Ready && s.memory != nil:
-		return s.start(i)
+		if err := s.start(i); err != nil {
+			s.install() // the carrier closes the kick and the call that were replaced
+			return err
+		}
+		return nil
 	}
 	s.install() // enable flag or call
 	return nil

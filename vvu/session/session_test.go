@@ -1,0 +1,72 @@
+package session
+
+import (
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"vvufwd/virtio/mem"
+	virtionet "vvufwd/virtio/net"
+	"vvufwd/vvu/vhostuser"
+)
+
+// fakeCarrier has memory of its own, and kicks that the test chooses.
+type fakeCarrier struct{ kicks [Rings]int }
+
+func (c *fakeCarrier) Map(regions []vhostuser.MemoryRegion) (*Memory, error) {
+	views := make([]mem.Region, len(regions))
+	for i, r := range regions {
+		views[i] = mem.Region{GPA: mem.GPA(r.GPA), UVA: r.UVA, Mem: make([]byte, r.Size)}
+	}
+	table, err := mem.New(views)
+	return &Memory{Table: table, Unmap: func() error { return nil }}, err
+}
+
+func (c *fakeCarrier) Doorbell(int) virtionet.Doorbell { return nil }
+
+func (c *fakeCarrier) KickFDs() [Rings]int { return c.kicks }
+
+// serve plays the forwarder until the test ends.
+func serve(t *testing.T, g *virtionet.Guest) {
+	var over atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for !over.Load() {
+			if g.Changed() {
+				g.Sync()
+			}
+		}
+	}()
+	t.Cleanup(func() { over.Store(true); <-done })
+}
+
+// The forwarder learns of a new kick also for a ring that cannot start: the old one is
+// closed once the message is handled, and its number may soon be another file's.
+func TestKickOfARingThatCannotStart(t *testing.T) {
+	carrier := &fakeCarrier{kicks: [Rings]int{-1, -1}}
+	guest := virtionet.NewGuest("guest", func(string, error) {})
+	s := New(carrier, vhostuser.BackendConfig{}, guest, zap.NewNop())
+	serve(t, guest)
+	handle := func(m vhostuser.Message) {
+		t.Helper()
+		if _, err := s.Handle(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	handle(vhostuser.NewRequest(vhostuser.SetMemTable, vhostuser.MemoryTable{{Size: 1 << 16, UVA: 1 << 20}}))
+	handle(vhostuser.NewRequest(vhostuser.SetVringNum, vhostuser.VringState{Num: 16}))
+	carrier.kicks[0] = 1001
+	handle(vhostuser.NewRequest(vhostuser.SetVringKick, vhostuser.VringFD{}))
+	if fds := guest.WakeFDs(); !slices.Equal(fds, []int{1001}) {
+		t.Fatalf("the forwarder waits for %v before the ring is ready, want 1001", fds)
+	}
+	handle(vhostuser.NewRequest(vhostuser.SetVringAddr, vhostuser.VringAddr{Desc: 1 << 30, Avail: 1 << 30, Used: 1 << 30})) // nowhere
+	carrier.kicks[0] = 1002
+	handle(vhostuser.NewRequest(vhostuser.SetVringKick, vhostuser.VringFD{}))
+	if fds := guest.WakeFDs(); !slices.Equal(fds, []int{1002}) {
+		t.Errorf("the forwarder waits for %v, want 1002", fds)
+	}
+}
