@@ -113,11 +113,7 @@ func (e *Endpoint) Run(ctx context.Context) error {
 // next waits for the next front-end.
 func (e *Endpoint) next(ctx context.Context) (*net.UnixConn, error) {
 	if e.listener != nil {
-		sock, err := e.listener.AcceptUnix()
-		if err != nil {
-			return nil, fmt.Errorf("accept at %s: %w", e.path, err)
-		}
-		return sock, nil
+		return e.accept(ctx)
 	}
 	for said := false; ; said = true {
 		sock, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: e.path, Net: "unix"})
@@ -130,6 +126,24 @@ func (e *Endpoint) next(ctx context.Context) (*net.UnixConn, error) {
 		if e.pause(ctx); ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// accept waits for the next front-end as a server. A want of file descriptors or of
+// memory, perhaps of somebody else's making, passes: it must not end all ports.
+func (e *Endpoint) accept(ctx context.Context) (*net.UnixConn, error) {
+	for said := false; ; said = true {
+		sock, err := e.listener.AcceptUnix()
+		if err == nil || ctx.Err() != nil {
+			return sock, err
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil, fmt.Errorf("accept at %s: %w", e.path, err)
+		}
+		if !said {
+			e.log.Error("cannot accept a front-end; trying again", zap.Error(err))
+		}
+		e.pause(ctx)
 	}
 }
 

@@ -492,3 +492,37 @@ func TestClientReconnects(t *testing.T) {
 		t.Errorf("connected %d times, want 2", n)
 	}
 }
+
+// Without a free file descriptor no front-end can be accepted. That passes, and ends
+// nothing.
+func TestAcceptSurvivesWantOfDescriptors(t *testing.T) {
+	r := newRig(t)
+	r.logged(t, "waiting for a front-end")
+	sock, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(sock)
+	lowest, err := unix.Dup(sock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(lowest)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := unix.Rlimit{Cur: uint64(lowest), Max: limit.Max} // new descriptors are the lowest that are free
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	err = unix.Connect(sock, &unix.SockaddrUnix{Name: r.paths[0]})
+	r.logged(t, "too many open files")
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.logged(t, "front-end connected")
+}
