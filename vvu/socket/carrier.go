@@ -173,10 +173,15 @@ func (c *carrier) Map(regions []vhostuser.MemoryRegion) (*session.Memory, error)
 	return &session.Memory{Table: table, Unmap: unmap}, nil
 }
 
-// mapRegion maps a region's part of its file. A file that is shorter would raise
+// mapRegion maps a region's part of its file, which has to be in memory. A file that is shorter would raise
 // SIGBUS when touched, so its length is checked here; a front-end that cuts it
 // later is caught by the loop.
 func mapRegion(fd int, r vhostuser.MemoryRegion) (view, whole []byte, err error) {
+	// Before anything else is asked of the file: who serves a file system of its own
+	// (FUSE) can let every request wait, and every access to mapped pages.
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0); err != nil {
+		return nil, nil, fmt.Errorf("its file is not in memory (want a memfd, or one in tmpfs or hugetlbfs such as /dev/shm): %w", err)
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, nil, err
