@@ -41,6 +41,14 @@ type room struct {
 	filled int
 }
 
+// maxRoom is the largest number of buffers popped for a burst. The largest frame takes
+// fewer, unless they are of less than 65 bytes.
+const maxRoom = 1024
+
+// exhausted reports whether no more buffers can be had in this burst, even if the
+// guest offers some.
+func (r *room) exhausted() bool { return r.popped == maxRoom || r.q.Exhausted() }
+
 // put copies one frame into as many buffers as it needs, or drops it if it can
 // never fit. It returns false, with nothing consumed, when there is no room now,
 // or the ring is broken.
@@ -86,8 +94,8 @@ func (g *Guest) gather(r *room, f *Frame) bool {
 	end := r.filled
 	for have < need {
 		if end == r.popped && !g.more(r) {
-			if end-r.filled == r.q.Size() {
-				break // every buffer the ring can hold is too little
+			if end-r.filled == r.q.Size() || r.filled == 0 && r.exhausted() {
+				break // every buffer the ring can hold, or anybody can be asked to look at, is too little
 			}
 			return false
 		}
@@ -120,6 +128,9 @@ func (g *Guest) gather(r *room, f *Frame) bool {
 // more pops one buffer beyond those popped so far, or returns false if there is
 // none.
 func (g *Guest) more(r *room) bool {
+	if r.popped == maxRoom {
+		return false
+	}
 	if r.popped == len(g.room) {
 		g.room = append(g.room, vring.Chain{}) // grows to what the largest frames take, once
 	}

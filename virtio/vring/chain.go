@@ -13,12 +13,24 @@ type Chain struct {
 	Head     uint16   // identifies the buffer in Push
 }
 
-// ResetViews gives up the views of all chains popped so far and reuses their
-// backing store. Call it when the last of them is no longer looked at.
-func (q *Device) ResetViews() { q.views = q.views[:0] }
+// ResetViews gives up the views of all chains popped so far, reuses their backing
+// store, and forgets the work that they took. Call it when the last of them is no
+// longer looked at, and before each burst.
+func (q *Device) ResetViews() { q.views, q.work = q.views[:0], 0 }
 
-// Pop takes the next of the Pending chains, or returns false if there is none or
-// the ring has a fault. A chain that breaks a rule faults the ring.
+// maxWork bounds the work on the chains popped between two ResetViews, in steps of
+// some nanoseconds: two for a descriptor, one for each of an indirect table, one for
+// each region that a buffer crosses into. A burst of ordinary chains takes less. A
+// guest can offer one endless chain over and over at no cost of its own, and who
+// pops it serves other guests too.
+const maxWork = 8 * MaxChain
+
+// Exhausted reports whether chains remain unpopped, for the time until ResetViews,
+// because those popped already took so much work.
+func (q *Device) Exhausted() bool { return q.work >= maxWork }
+
+// Pop takes the next of the Pending chains, or returns false if there is none, the
+// ring has a fault or is Exhausted. A chain that breaks a rule faults the ring.
 func (q *Device) Pop(c *Chain) bool {
 	if q.seenAvail == q.nextAvail {
 		return false
@@ -90,6 +102,9 @@ func (q *Device) popSimple(c *Chain, head uint16, d Desc) bool {
 // popChain takes any chain. Descriptors are read anew, so nothing that popSimple
 // saw is relied on.
 func (q *Device) popChain(c *Chain, head uint16) bool {
+	if q.Exhausted() {
+		return false
+	}
 	w := walk{q: q, start: len(q.views), readEnd: -1}
 	if fault := w.chain(head); fault != noFault {
 		q.views = q.views[:w.start]

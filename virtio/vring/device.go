@@ -48,6 +48,7 @@ type Device struct {
 
 	region mem.Region // the one hit last
 	views  [][]byte   // backing of the chains popped since ResetViews
+	work   int        // steps that it took to pop them, see maxWork
 	table  []byte     // private copy of the indirect table at work
 	fault  error
 }

@@ -111,6 +111,9 @@ func (d *drainer) drain() {
 			d.t.Fatalf("popped %d chains of %d", popped, n)
 		}
 		d.chain(&c)
+		if q.Exhausted() {
+			q.ResetViews() // the next chain opens another burst
+		}
 		if popped%5 == 4 {
 			q.Unpop(1)
 			popped--

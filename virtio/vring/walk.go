@@ -52,6 +52,7 @@ func (w *walk) indirect(d Desc) Fault {
 	if cap(q.table) < int(d.Len) {
 		q.table = make([]byte, 0, TableBytes(min(int(q.size), MaxChain))) // once in a ring's life
 	}
+	q.work += n
 	private := q.table[:d.Len]
 	addr := mem.GPA(d.Addr)
 	for done := 0; done < len(private); {
@@ -86,6 +87,7 @@ func (w *walk) indirect(d Desc) Fault {
 // buffers are skipped: they are legal, and useless.
 func (w *walk) add(d Desc) Fault {
 	q := w.q
+	q.work++
 	if d.Flags&DescWrite != 0 {
 		if w.readEnd < 0 {
 			w.readEnd = len(q.views)
@@ -110,6 +112,7 @@ func (w *walk) add(d Desc) Fault {
 			return FaultUnmapped
 		}
 		q.views = append(q.views, piece)
+		q.work++
 		addr += mem.GPA(len(piece))
 		rest -= uint32(len(piece))
 	}
