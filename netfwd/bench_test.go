@@ -12,7 +12,7 @@ import (
 // lane is one direction between two guests whose drivers the benchmark plays, on
 // the same CPU: what a cache line costs on its way to another is not in it.
 type lane struct {
-	pair    pair
+	pair    *pair
 	src     *vringtest.Pair // transmit ring of the sending guest
 	dst     *vringtest.Pair // receive ring of the other
 	frames  []vring.Part

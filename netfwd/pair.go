@@ -2,8 +2,7 @@ package netfwd
 
 import (
 	"fmt"
-
-	"golang.org/x/sys/unix"
+	"time"
 
 	virtionet "vvufwd/virtio/net"
 )
@@ -14,13 +13,20 @@ type pair struct {
 	dirs  [2]direction // from ports[0] to ports[1], and back
 }
 
-func newPair(a, b Port) pair {
-	return pair{ports: [2]Port{a, b}, dirs: [2]direction{{src: a, dst: b}, {src: b, dst: a}}}
+func newPair(a, b Port) *pair {
+	return &pair{ports: [2]Port{a, b}, dirs: [2]direction{{src: a, dst: b}, {src: b, dst: a}}}
 }
+
+func (p *pair) members() []Port { return p.ports[:] }
+
+// housekeep does nothing: all that a pair knows is in its ports.
+func (p *pair) housekeep(time.Time) {}
+
+func (p *pair) describe(s *LoopStats) { s.Pairs++ }
 
 func (p *pair) String() string { return fmt.Sprintf("%s and %s", p.ports[0].Name(), p.ports[1].Name()) }
 
-// step serves both directions once and reports whether a frame moved.
+// step serves both directions once.
 func (p *pair) step() bool {
 	a, b := p.ports[0], p.ports[1]
 	if a.Changed() || b.Changed() {
@@ -47,8 +53,6 @@ func (p *pair) sync() {
 	}
 }
 
-// enableKicks asks for the kicks that a sleeping loop needs, and reports whether
-// there is work already.
 func (p *pair) enableKicks() (work bool) {
 	for i, port := range p.ports {
 		// A port is asked for room if the frames of the other one wait for it;
@@ -65,17 +69,6 @@ func (p *pair) disableKicks() {
 	}
 }
 
-// appendWakeFDs appends what a sleeping loop waits for.
-func (p *pair) appendWakeFDs(fds []unix.PollFd) []unix.PollFd {
-	for _, port := range p.ports {
-		for _, fd := range port.WakeFDs() {
-			fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-		}
-	}
-	return fds
-}
-
-// leave lets go of the ports, so that no control goroutine waits for the loop.
 func (p *pair) leave() {
 	for i, port := range p.ports {
 		p.dirs[i].forget()
@@ -83,10 +76,9 @@ func (p *pair) leave() {
 	}
 }
 
-// contain deals with a fault that struck while the pair was served. A fault in
-// memory that a port's peer shares puts that port out of order; the other one
-// loses the burst at hand. If it is nobody's memory, both are out of order. It
-// returns the ports that are.
+// contain puts the port out of order in whose peer's memory a fault struck; the
+// other one loses the burst at hand. If it is nobody's memory, both are out of
+// order.
 func (p *pair) contain(err error) (failed []Port) {
 	addr, inMemory := faultAddress(err)
 	guilty := [2]bool{

@@ -48,11 +48,12 @@ type snapshot struct {
 // publish makes the counters visible to Collect. It is the loop's.
 func (l *Loop) publish() {
 	s := &snapshot{loop: LoopStats{
-		CPU: l.cfg.CPU, Pairs: len(l.pairs),
+		CPU:    l.cfg.CPU,
 		Rounds: l.clock.rounds, BusyRounds: l.clock.busyRounds, BusyNS: l.clock.busyTime().Nanoseconds(),
 	}}
-	for i := range l.pairs {
-		for _, p := range l.pairs[i].ports {
+	for _, g := range l.groups {
+		g.describe(&s.loop)
+		for _, p := range g.members() {
 			s.ports = append(s.ports, portStats(p.Name(), p.Counters()))
 		}
 	}

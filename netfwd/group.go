@@ -1,0 +1,47 @@
+package netfwd
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// group is ports among which frames pass: a pair, or a switch. A loop serves one
+// or more of them. Its calls are per round or rarer, never per frame, and belong
+// to the loop.
+type group interface {
+	// String names the group for messages.
+	String() string
+	// members are the ports, in the order of the statistics.
+	members() []Port
+
+	// step serves every port once and reports whether a frame moved.
+	step() bool
+	// housekeep comes every few hundred rounds, with the time.
+	housekeep(now time.Time)
+
+	// enableKicks asks for the kicks that a sleeping loop needs, and reports whether
+	// there is work already.
+	enableKicks() (work bool)
+	disableKicks()
+
+	// contain deals with a panic, most likely an access to memory that vanished, that
+	// struck while the group was served. It returns the ports that are out of order.
+	contain(err error) (failed []Port)
+	// leave lets go of the ports, so that no control goroutine waits for the loop. It
+	// can be called again after a fault.
+	leave()
+
+	// describe adds what statistics tell of the group.
+	describe(s *LoopStats)
+}
+
+// appendWakeFDs appends what a loop waits for that sleeps on these ports.
+func appendWakeFDs(fds []unix.PollFd, ports []Port) []unix.PollFd {
+	for _, port := range ports {
+		for _, fd := range port.WakeFDs() {
+			fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		}
+	}
+	return fds
+}
