@@ -36,10 +36,13 @@ const (
 	DropStopped              // the ring was stopped while the frame was in our hands
 	DropBadFrame             // the device announced a frame that is not there
 	DropFault                // the port is out of order until it is restarted
+	DropSpoofed              // the source address is not one that the port may use
+	DropFiltered             // a switch has nowhere to send it: isolated, reserved, or at home behind the same port
+	DropNoRoom               // a switch does not wait for room
 	NumDrops
 )
 
-var dropNames = [NumDrops]string{"runt", "too_long", "no_peer", "no_buffer", "link_down", "stopped", "bad_frame", "fault"}
+var dropNames = [NumDrops]string{"runt", "too_long", "no_peer", "no_buffer", "link_down", "stopped", "bad_frame", "fault", "spoofed", "filtered", "no_room"}
 
 // String is the name under which the reason is reported.
 func (d Drop) String() string { return dropNames[d] }

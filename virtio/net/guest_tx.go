@@ -59,11 +59,11 @@ func (g *Guest) put(r *room, f *Frame) bool {
 	return true
 }
 
-// putWhole is put for a frame in one piece that the next buffer holds in one
-// piece, which is what nearly all frames are. It returns false, with nothing
-// changed, if things are otherwise.
+// putWhole is put for a frame that the next buffer holds in one piece, which is
+// what nearly all frames are. It returns false, with nothing changed, if things are
+// otherwise.
 func (g *Guest) putWhole(r *room, f *Frame) bool {
-	if r.filled == r.popped || len(f.Data) != 1 {
+	if r.filled == r.popped {
 		return false
 	}
 	c := &g.room[r.filled]
@@ -76,7 +76,11 @@ func (g *Guest) putWhole(r *room, f *Frame) bool {
 	}
 	f.Header.NumBuffers = 1
 	f.Header.put((*[HeaderLen]byte)(v)) // the frame overwrites what a legacy header has not
-	copy(v[head:], f.Data[0])
+	if len(f.Data) == 1 {
+		copy(v[head:], f.Data[0])
+	} else {
+		copyParts(v[head:], f.Data, 0, 0)
+	}
 	r.q.Push(c.Head, uint32(head+f.Len))
 	r.filled++
 	g.counters.TxPackets++
