@@ -2,7 +2,9 @@ package netfwd
 
 import (
 	"fmt"
+	"net"
 	"testing"
+	"time"
 
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/vring"
@@ -12,7 +14,8 @@ import (
 // lane is one direction between two guests whose drivers the benchmark plays, on
 // the same CPU: what a cache line costs on its way to another is not in it.
 type lane struct {
-	pair    *pair
+	ports   [2]Port
+	group   group
 	src     *vringtest.Pair // transmit ring of the sending guest
 	dst     *vringtest.Pair // receive ring of the other
 	frames  []vring.Part
@@ -22,7 +25,23 @@ type lane struct {
 
 const benchBurst = 32
 
-func newLane(tb testing.TB, frameBytes int) *lane {
+// pairOf joins ports as pairs do.
+func pairOf(ports []Port) group { return newPair(ports[0], ports[1]) }
+
+// switchOf joins ports as a switch does, with static addresses.
+func switchOf(ports []Port) group {
+	cfg := SwitchConfig{MACAge: time.Minute, MACLimit: 256}
+	for i, p := range ports {
+		cfg.Ports = append(cfg.Ports, SwitchPort{Port: p, Address: net.HardwareAddr(addressOf(station(i)))})
+	}
+	b, err := newBridge(cfg)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func newLane(tb testing.TB, frameBytes int, join func([]Port) group) *lane {
 	cfg := vringtest.Config{Size: 256, OffHeap: true}
 	guest := func(name string) (*virtionet.Guest, *virtionet.Queues) {
 		g := virtionet.NewGuest(name, func(ring string, err error) { tb.Errorf("%s: %s ring: %v", name, ring, err) })
@@ -33,9 +52,9 @@ func newLane(tb testing.TB, frameBytes int) *lane {
 	}
 	a, aq := guest("a")
 	b, bq := guest("b")
-	l := &lane{src: vringtest.NewPair(tb, cfg), dst: vringtest.NewPair(tb, cfg)}
+	l := &lane{ports: [2]Port{a, b}, src: vringtest.NewPair(tb, cfg), dst: vringtest.NewPair(tb, cfg)}
 	aq.FromGuest, bq.ToGuest = l.src.Device, l.dst.Device
-	l.pair = newPair(a, b)
+	l.group = join(l.ports[:])
 	done := make(chan struct{})
 	for _, install := range []func(){func() { a.Install(aq) }, func() { b.Install(bq) }} {
 		go func() { install(); done <- struct{}{} }()
@@ -46,13 +65,14 @@ func newLane(tb testing.TB, frameBytes int) *lane {
 			case <-done:
 				finished = true
 			default:
-				l.pair.step()
+				l.group.step()
 			}
 		}
 	}
 	size := virtionet.HeaderLen + frameBytes
 	for range benchBurst {
-		addr, _ := l.src.Alloc(size)
+		addr, mem := l.src.Alloc(size)
+		copy(mem[virtionet.HeaderLen:], frame(station(1), station(0), 0))
 		l.frames = append(l.frames, vringtest.Part(addr, size))
 		addr, _ = l.dst.Alloc(2048)
 		l.buffers = append(l.buffers, vringtest.Part(addr, 2048))
@@ -86,8 +106,8 @@ func (l *lane) take(tb testing.TB) {
 func BenchmarkForward(b *testing.B) {
 	for _, size := range []int{64, 256, 1518} {
 		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
-			l := newLane(b, size)
-			src, dst := l.pair.ports[0], l.pair.ports[1]
+			l := newLane(b, size, pairOf)
+			src, dst := l.ports[0], l.ports[1]
 			var frames [virtionet.MaxBurst]virtionet.Frame
 			var clock busyClock
 			clock.start()
@@ -127,10 +147,37 @@ func BenchmarkForward(b *testing.B) {
 	}
 }
 
-// A burst through a pair allocates nothing.
+// BenchmarkStep is what a frame costs in a pair and in a switch, all stages
+// together.
+func BenchmarkStep(b *testing.B) {
+	for _, size := range []int{64, 1518} {
+		for name, join := range map[string]func([]Port) group{"pair": pairOf, "switch": switchOf} {
+			b.Run(fmt.Sprintf("%s-%dB", name, size), func(b *testing.B) {
+				l := newLane(b, size, join)
+				var clock busyClock
+				clock.start()
+				spent := uint64(0)
+				for b.Loop() {
+					l.offer()
+					at := cycles()
+					l.group.step()
+					spent += cycles() - at
+					l.take(b)
+				}
+				clock.tick(false)
+				clock.busy = spent
+				b.ReportMetric(float64(clock.busyTime().Nanoseconds())/float64(b.N*benchBurst), "ns/frame")
+			})
+		}
+	}
+}
+
+// A burst allocates nothing.
 func TestForwardingDoesNotAllocate(t *testing.T) {
-	l := newLane(t, 64)
-	if n := testing.AllocsPerRun(1000, func() { l.offer(); l.pair.step(); l.take(t) }); n != 0 {
-		t.Errorf("%v allocations per burst", n)
+	for name, join := range map[string]func([]Port) group{"pair": pairOf, "switch": switchOf} {
+		l := newLane(t, 64, join)
+		if n := testing.AllocsPerRun(1000, func() { l.offer(); l.group.step(); l.take(t) }); n != 0 {
+			t.Errorf("%s: %v allocations per burst", name, n)
+		}
 	}
 }

@@ -11,7 +11,10 @@ import (
 // station's address.
 type mac uint64
 
-const macBits mac = 1<<48 - 1
+const (
+	macBits   mac = 1<<48 - 1
+	noStation     = ^mac(0) // no address at all
+)
 
 // isGroup reports whether a is a multicast or the broadcast address.
 func (a mac) isGroup() bool { return a&1 != 0 }

@@ -25,11 +25,23 @@ type PortStats struct {
 
 // LoopStats say how busy a loop was since it started.
 type LoopStats struct {
-	CPU        int    `json:"cpu"` // to which it is pinned, or -1
-	Pairs      int    `json:"pairs"`
+	CPU        int    `json:"cpu"`   // to which it is pinned, or -1
+	Pairs      int    `json:"pairs"` // 0 for a switch
 	Rounds     uint64 `json:"rounds"`
 	BusyRounds uint64 `json:"busy_rounds"` // that moved a frame
 	BusyNS     int64  `json:"busy_ns"`     // spent in these
+
+	Switch *SwitchStats `json:"switch,omitempty"`
+}
+
+// SwitchStats tell of a switch and the addresses that it knows.
+type SwitchStats struct {
+	Ports   int    `json:"ports"`
+	Learned int    `json:"learned"` // addresses now
+	Static  int    `json:"static"`  // addresses
+	Moves   uint64 `json:"moves"`   // addresses that were learned at another port before
+	Refused uint64 `json:"refused"` // frames whose address was not learned for its port's limit
+	Floods  uint64 `json:"floods"`  // frames sent to every port: group addresses and unknown ones
 }
 
 // Stats are the counters of all ports and loops at one time.

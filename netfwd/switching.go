@@ -1,0 +1,160 @@
+package netfwd
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// serve moves one burst of a port and reports whether there was one.
+func (b *bridge) serve(source int) bool {
+	p := &b.ports[source]
+	n := p.port.RxBurst(b.frames[:])
+	if n == 0 {
+		return false
+	}
+	union, common := b.classify(source, n)
+	if union&(union-1) == 0 && union == common && union != 0 {
+		b.send(bits.TrailingZeros64(uint64(union)), b.frames[:n]) // nearly always
+		p.charge(n)
+	} else {
+		p.charge(b.scatter(union, n))
+	}
+	p.port.Release(n)
+	return true
+}
+
+// classify finds where each of the first n frames goes, and returns the ports that
+// any of them goes to and those that all do.
+func (b *bridge) classify(source, n int) (union, common portSet) {
+	b.views = b.views[:0]
+	p := &b.ports[source]
+	common = ^portSet(0)
+	// Frames come in trains: what was found for one often holds for the next.
+	var to portSet
+	var flood bool
+	last, version := noStation, b.macs.version
+	for i := range n {
+		f := &b.frames[i]
+		dst, src := addresses(f)
+		if !p.uplink {
+			b.detach(i, dst, src)
+		}
+		if (src != p.last || b.macs.version != p.version) && !b.admit(source, src) {
+			b.to[i], common = 0, 0
+			continue
+		}
+		if dst != last || version != b.macs.version {
+			to, flood = b.route(source, dst)
+			last, version = dst, b.macs.version
+		}
+		if to == 0 {
+			p.port.Counters().Drops[virtionet.DropFiltered]++
+		} else if flood {
+			b.floods++
+		}
+		b.to[i] = to
+		union |= to
+		common &= to
+	}
+	return union, common
+}
+
+// addresses reads a frame's addresses, each byte once.
+func addresses(f *virtionet.Frame) (dst, src mac) {
+	head := f.Data[0]
+	if len(head) < virtionet.MinFrame {
+		var whole [virtionet.MinFrame]byte
+		gather(whole[:], f.Data)
+		head = whole[:]
+	}
+	return mac(binary.LittleEndian.Uint64(head)) & macBits, mac(binary.LittleEndian.Uint64(head[6:])) & macBits
+}
+
+// gather fills dst from the start of a frame in pieces.
+func gather(dst []byte, pieces [][]byte) {
+	for _, piece := range pieces {
+		dst = dst[copy(dst, piece):]
+	}
+}
+
+// detach makes frame i begin with addresses in memory of ours.
+func (b *bridge) detach(i int, dst, src mac) {
+	head := &b.heads[i]
+	binary.LittleEndian.PutUint64(head[:], uint64(dst)|uint64(src)<<48)
+	binary.LittleEndian.PutUint32(head[8:], uint32(src>>16))
+	f := &b.frames[i]
+	first := len(b.views)
+	b.views = append(b.views, head[:])
+	skip := addressBytes
+	for _, piece := range f.Data {
+		if skip >= len(piece) {
+			skip -= len(piece)
+			continue
+		}
+		b.views = append(b.views, piece[skip:])
+		skip = 0
+	}
+	f.Data = b.views[first:len(b.views):len(b.views)]
+}
+
+// admit notes where src is and reports whether the port may use it; if not, the
+// frame is counted as dropped.
+func (b *bridge) admit(source int, src mac) bool {
+	p := &b.ports[source]
+	allowed := src == p.own
+	if p.own == 0 {
+		allowed = src != 0 && !src.isGroup() && b.macs.learn(src, source)
+	}
+	if !allowed {
+		p.port.Counters().Drops[virtionet.DropSpoofed]++
+		return false
+	}
+	p.last, p.version = src, b.macs.version
+	return true
+}
+
+// route is the set of ports to which a frame for dst goes: none, if it must not go
+// anywhere. A flood is a frame for all that can be reached.
+func (b *bridge) route(source int, dst mac) (to portSet, flood bool) {
+	reach := b.ports[source].reach
+	if dst.isGroup() {
+		if dst.isReserved() {
+			return 0, false
+		}
+		return reach, true
+	}
+	if port := b.macs.lookup(dst); port != noPort {
+		return reach & (1 << port), false // never its own, nor one that isolation forbids
+	}
+	return reach, true
+}
+
+// scatter sends the first n frames to where each goes, and returns how many copies
+// that took.
+func (b *bridge) scatter(union portSet, n int) (copies int) {
+	for ; union != 0; union &= union - 1 {
+		port := bits.TrailingZeros64(uint64(union))
+		k := 0
+		for i := range n {
+			if b.to[i]&(1<<port) != 0 {
+				b.some[k] = b.frames[i] // a copy each: a port may change it
+				k++
+			}
+		}
+		b.send(port, b.some[:k])
+		copies += k
+	}
+	return max(copies, n)
+}
+
+// send gives frames to a port, which drops those that it has no room for.
+func (b *bridge) send(port int, frames []virtionet.Frame) {
+	b.target = port
+	p := b.ports[port].port
+	if done := p.TxBurst(frames); done < len(frames) {
+		p.Counters().Drops[virtionet.DropNoRoom] += uint64(len(frames) - done)
+	}
+	b.target = noPort
+}
