@@ -156,6 +156,29 @@ func TestPortsArePairedInOrder(t *testing.T) {
 	}
 }
 
+func TestSwitchPorts(t *testing.T) {
+	o, err := parseFlags([]string{"--switch", "--isolate", "--nic", "00:04.0", "--vvu=00:05.0,mac=52:54:00:00:00:01",
+		"--port", "vhost-user:/b.sock,mac=52:54:00:00:00:02,client", "--mac-age=20s", "--mac-limit=9"}, false, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []portSpec{{kind: "nic"}, {isolated: true}, {isolated: true, client: true}} {
+		p := o.ports[i]
+		if p.isolated != want.isolated || p.client != want.client || p.uplink() != want.uplink() || (p.mac == nil) != p.uplink() {
+			t.Errorf("port %d is %+v", i, p)
+		}
+	}
+	if o.ports[2].mac.String() != "52:54:00:00:00:02" || o.macAge != 20*time.Second || o.macLimit != 9 || len(o.loopCPUs()) != 1 {
+		t.Errorf("parsed %+v", o)
+	}
+	if o, err = parseFlags([]string{"--switch", "--vhost-user=/a,isolate", "--vhost-user=/b,isolate", "--vhost-user=/c"}, false, os.Stderr); err != nil {
+		t.Fatal(err)
+	}
+	if !o.ports[0].isolated || !o.ports[1].isolated || o.ports[2].isolated {
+		t.Errorf("parsed %+v", o.ports)
+	}
+}
+
 func TestRelativeSocketsBecomeAbsolute(t *testing.T) {
 	o, err := parseFlags([]string{"--vhost-user", "a.sock", "--vhost-user", "b.sock"}, false, os.Stderr)
 	if err != nil || !filepath.IsAbs(o.ports[0].path) {

@@ -4,41 +4,22 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.uber.org/zap/zapcore"
-
-	"vvufwd/vfio/pci"
 )
-
-// portSpec is a port as named on the command line.
-type portSpec struct {
-	kind   string      // one of kinds
-	addr   pci.Address // of a PCI function
-	path   string      // of a socket
-	client bool        // connect to the socket rather than listen at it
-	flag   string      // how the user wrote it, for errors
-}
-
-func (p portSpec) onPCI() bool { return p.path == "" }
-
-func (p portSpec) String() string {
-	if p.onPCI() {
-		return p.kind + ":" + p.addr.String()
-	}
-	return p.kind + ":" + p.path
-}
-
-// kinds of ports that --port knows.
-var kinds = []string{"vvu", "virtio-net", "nic", "vhost-user"}
 
 // options is the parsed command line.
 type options struct {
-	ports     []portSpec
+	ports    []portSpec
+	switched bool // all ports are joined in a switch
+	isolate  bool // its app VMs from each other
+	macAge   time.Duration
+	macLimit int
+
 	cpus      []int
 	idleAfter time.Duration
 	stats     time.Duration
@@ -74,25 +55,22 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.SetOutput(io.Discard) // errors are printed once, by main
 	fs.Usage = func() {}
 
-	port := func(kind string) func(string) error {
-		return func(s string) error { return o.addPort(kind, "--"+kind, s) }
+	port := func(parse func(string) (portSpec, error)) func(string) error {
+		return func(s string) error {
+			p, err := parse(s)
+			o.ports = append(o.ports, p)
+			return err
+		}
 	}
-	fs.Func("vvu", "`PCI` address of a virtio-vhost-user function; repeat for more pairs", port("vvu"))
-	fs.Func("nic", "`PCI` address of a NIC, driver chosen by its id; repeat for more pairs", port("nic"))
-	fs.Func("vhost-user", "`SOCKET` at which to wait for a front-end; with \",client\" behind it, to connect to", port("vhost-user"))
-	fs.Func("port", "`KIND:ADDRESS` of any port: "+strings.Join(kinds, ", "), func(s string) error {
-		kind, addr, ok := strings.Cut(s, ":")
-		if !ok {
-			return fmt.Errorf("want KIND:ADDRESS, with KIND one of %s", strings.Join(kinds, ", "))
-		}
-		for _, k := range kinds {
-			if k == kind {
-				return o.addPort(kind, "--port", addr)
-			}
-		}
-		return fmt.Errorf("unknown kind %q, want one of %s", kind, strings.Join(kinds, ", "))
-	})
-	fs.Func("cpus", "`LIST` of CPUs, such as 1,2 or 1-3, each with a loop pinned to it; pairs are dealt out to them (default: not pinned, as many loops as CPUs but one)", func(s string) (err error) {
+	short := func(kind string) func(string) error {
+		return port(func(s string) (portSpec, error) { return parsePort(kind, "--"+kind, s) })
+	}
+	fs.Func("vvu", "`PCI` address of a virtio-vhost-user function; repeat for more pairs", short("vvu"))
+	fs.Func("nic", "`PCI` address of a NIC, driver chosen by its id; repeat for more pairs", short("nic"))
+	fs.Func("vhost-user", "`SOCKET` at which to wait for a front-end; with \",client\" behind it, to connect to", short("vhost-user"))
+	fs.Func("port", "`KIND:ADDRESS` of any port: "+strings.Join(kinds, ", ")+"; any port of a switch may have \",mac=AA:BB:CC:DD:EE:FF\" behind it, the only source address that it may use, and \",isolate\"", port(parseKindPort))
+	o.switchFlags(fs)
+	fs.Func("cpus", "`LIST` of CPUs, such as 1,2 or 1-3, each with a loop pinned to it; pairs are dealt out to them, a switch has one (default: not pinned, as many loops as CPUs but one)", func(s string) (err error) {
 		o.cpus, err = parseCPUs(s)
 		return err
 	})
@@ -121,55 +99,34 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	if o.version {
 		return o, nil
 	}
+	if err := o.misplaced(fs); err != nil {
+		return nil, err
+	}
 	return o, o.check()
 }
 
 // loopCPUs is the CPU of each loop, -1 if it is not pinned. By default there is
-// a loop for each pair, but one CPU is left to everybody else.
+// a loop for each pair, but one CPU is left to everybody else. A switch has one.
 func (o *options) loopCPUs() []int {
 	if len(o.cpus) > 0 {
 		return o.cpus
 	}
-	cpus := make([]int, max(1, min(len(o.ports)/2, runtime.NumCPU()-1)))
+	loops := max(1, min(len(o.ports)/2, runtime.NumCPU()-1))
+	if o.switched {
+		loops = 1
+	}
+	cpus := make([]int, loops)
 	for i := range cpus {
 		cpus[i] = -1
 	}
 	return cpus
 }
 
-func (o *options) addPort(kind, flagName, s string) error {
-	if kind == "vhost-user" {
-		path, option, has := strings.Cut(s, ",")
-		if path == "" || has && option != "client" && option != "server" {
-			return fmt.Errorf("want SOCKET or SOCKET,client")
-		}
-		if !filepath.IsAbs(path) {
-			if abs, err := filepath.Abs(path); err == nil {
-				path = abs
-			}
-		}
-		o.ports = append(o.ports, portSpec{kind: kind, path: path, client: option == "client", flag: flagName + " " + s})
-		return nil
-	}
-	addr, err := pci.ParseAddress(s)
-	if err != nil {
-		return err
-	}
-	o.ports = append(o.ports, portSpec{kind: kind, addr: addr, flag: flagName + " " + s})
-	return nil
-}
-
 // check finds contradictions.
 func (o *options) check() error {
 	switch {
-	case len(o.ports) == 0:
-		return usagef("no ports: give pairs such as --vvu 0000:00:05.0 --nic 0000:00:04.0")
-	case len(o.ports)%2 != 0:
-		return usagef("port %s has no partner: ports are paired in the order given, and there are %d", o.ports[len(o.ports)-1], len(o.ports))
 	case o.logFormat != "console" && o.logFormat != "json":
 		return usagef("--log-format %q: want console or json", o.logFormat)
-	case len(o.cpus) > len(o.ports)/2:
-		return usagef("--cpus names %d CPUs for %d pairs: give at most one for each pair", len(o.cpus), len(o.ports)/2)
 	case o.stats < 0:
 		return usagef("--stats %s: want a positive interval", o.stats)
 	case o.hugePages < 0:
@@ -177,15 +134,7 @@ func (o *options) check() error {
 	case o.queueSize < 2 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
 		return usagef("--queue-size %d: want a power of two from 2 to 32768", o.queueSize)
 	}
-	seen := map[string]bool{}
-	for _, p := range o.ports {
-		place := p.addr.String() + p.path
-		if seen[place] {
-			return usagef("%s: named twice", p.flag)
-		}
-		seen[place] = true
-	}
-	return nil
+	return o.checkPorts()
 }
 
 // parseCPUs reads "1,3" or "1-3,5".
@@ -213,6 +162,7 @@ func printHelp(fs *flag.FlagSet, w io.Writer) {
 and between vhost-user sockets.
 
 usage: vvufwd --vvu PCI --nic PCI [flags]
+       vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]
 
 `)
 	fs.VisitAll(func(f *flag.Flag) {
@@ -224,7 +174,7 @@ usage: vvufwd --vvu PCI --nic PCI [flags]
 		fmt.Fprintln(w)
 	})
 	fmt.Fprint(w, `
-Ports are paired in the order given. Exit codes: 0 done, 1 run-time failure,
+Ports are paired in the order given, or joined in one switch. Exit codes: 0 done, 1 run-time failure,
 2 usage, 3 a device is not usable.
 `)
 }

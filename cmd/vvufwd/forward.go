@@ -29,7 +29,7 @@ type forwarder struct {
 	restore   []func() error // undo driver bindings
 }
 
-// forward opens all ports, forwards between each pair until ctx is done, and
+// forward opens all ports, forwards among them until ctx is done, and
 // takes everything down. Totals, and rates on the way, go to out.
 func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (err error) {
 	f := &forwarder{log: log}
@@ -61,7 +61,7 @@ func (f *forwarder) bind(ports []portSpec) error {
 	return nil
 }
 
-// open opens the ports and joins them in pairs.
+// open opens the ports and joins them in pairs, or in a switch.
 func (f *forwarder) open(o *options) error {
 	if slices.ContainsFunc(o.ports, portSpec.onPCI) {
 		if err := f.openContainer(o); err != nil {
@@ -75,12 +75,15 @@ func (f *forwarder) open(o *options) error {
 		}
 		f.ports = append(f.ports, p)
 	}
-	return f.openLoops(o)
+	if o.switched {
+		return f.openSwitch(o)
+	}
+	return f.openPairs(o)
 }
 
-// openLoops deals the pairs out to the loops, in order. Each loop has a thread and
+// openPairs deals the pairs out to the loops, in order. Each loop has a thread and
 // a CPU of its own.
-func (f *forwarder) openLoops(o *options) error {
+func (f *forwarder) openPairs(o *options) error {
 	pairs, cpus := len(f.ports)/2, o.loopCPUs()
 	for i, cpu := range cpus {
 		first, end := 2*(pairs*i/len(cpus)), 2*(pairs*(i+1)/len(cpus))
@@ -95,6 +98,9 @@ func (f *forwarder) openLoops(o *options) error {
 		f.loops = append(f.loops, loop)
 		for _, p := range f.ports[first:end] {
 			p.onChange(loop.Wake)
+		}
+		for i := first; i < end; i += 2 {
+			f.log.Info("forwarding", zap.String("a", f.ports[i].Name()), zap.String("b", f.ports[i+1].Name()))
 		}
 	}
 	return nil
@@ -142,9 +148,6 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	}
 	for _, p := range f.ports {
 		control.Go(func() { failed(p.control(ctx)) })
-	}
-	for i := 0; i < len(f.ports); i += 2 {
-		f.log.Info("forwarding", zap.String("a", f.ports[i].Name()), zap.String("b", f.ports[i+1].Name()))
 	}
 	err := f.report(ctx, o, out)
 	cancel()

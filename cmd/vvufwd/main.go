@@ -9,7 +9,8 @@
 //
 // Ports are paired in the order given; repeat the flags for more pairs. Each
 // pair has one loop on one thread that polls, and sleeps when nothing comes for
-// a while. See --help for all flags.
+// a while. With --switch all ports are joined in one learning switch instead, with
+// one loop. See --help for all flags.
 //
 // Once all ports are open vvufwd gives up what it does not need any more: all
 // capabilities, all files but those that taking the ports down takes, and most system

@@ -35,7 +35,10 @@ const (
 	vectors      = 3
 )
 
-// wanted are the features that the NIC driver can use.
+// wanted are the features that the NIC driver can use. There is no CTRL_RX among
+// them, and there must not be without control of it: a device that did not negotiate
+// it filters nothing (5.1.6.5.1) and delivers frames for all the addresses behind our
+// other ports, be it one app VM or a switch of many.
 const wanted = virtio.Version1 | virtio.NetMAC | virtio.NetStatus | virtio.NetMTU | virtio.NetMrgRxbuf | virtio.EventIdx
 
 // PCIDevice is what the NIC driver needs of VFIO; *vfio.Device is one.

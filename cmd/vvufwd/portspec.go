@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vvufwd/vfio/pci"
+)
+
+// portSpec is a port as named on the command line.
+type portSpec struct {
+	kind     string           // one of kinds
+	addr     pci.Address      // of a PCI function
+	path     string           // of a socket
+	client   bool             // connect to the socket rather than listen at it
+	mac      net.HardwareAddr // the only address behind the port of a switch; nil: any
+	isolated bool             // from other isolated ports of a switch
+	flag     string           // how the user wrote it, for errors
+}
+
+func (p portSpec) onPCI() bool { return p.path == "" }
+
+// uplink reports whether the port leads to a network rather than to an app VM.
+func (p portSpec) uplink() bool { return p.kind == "nic" || p.kind == "virtio-net" }
+
+func (p portSpec) String() string {
+	if p.onPCI() {
+		return p.kind + ":" + p.addr.String()
+	}
+	return p.kind + ":" + p.path
+}
+
+// kinds of ports that --port knows.
+var kinds = []string{"vvu", "virtio-net", "nic", "vhost-user"}
+
+// parsePort reads ADDRESS[,OPTION…] of a port.
+func parsePort(kind, flagName, s string) (p portSpec, err error) {
+	address, options, _ := strings.Cut(s, ",")
+	p = portSpec{kind: kind, flag: flagName + " " + s}
+	if kind == "vhost-user" {
+		if address == "" {
+			return p, errors.New("want SOCKET or SOCKET,client")
+		}
+		if p.path, err = filepath.Abs(address); err != nil {
+			return p, err
+		}
+	} else if p.addr, err = pci.ParseAddress(address); err != nil {
+		return p, err
+	}
+	if options == "" && !strings.HasSuffix(s, ",") {
+		return p, nil
+	}
+	for _, option := range strings.Split(options, ",") {
+		if err := p.set(option); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// set carries out one option.
+func (p *portSpec) set(option string) (err error) {
+	name, value, hasValue := strings.Cut(option, "=")
+	switch {
+	case name == "mac" && hasValue:
+		p.mac, err = parseMAC(value)
+		return err
+	case option == "isolate":
+		p.isolated = true
+		return nil
+	case (option == "client" || option == "server") && !p.onPCI():
+		p.client = option == "client"
+		return nil
+	}
+	known := "mac=ADDRESS or isolate"
+	if !p.onPCI() {
+		known = "client, " + known
+	}
+	return fmt.Errorf("unknown option %q, want %s", option, known)
+}
+
+// parseMAC reads the address of a station.
+func parseMAC(s string) (net.HardwareAddr, error) {
+	mac, err := net.ParseMAC(s)
+	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || slices.Equal(mac, make(net.HardwareAddr, 6)) {
+		return nil, fmt.Errorf("mac=%s: want a station's address such as 52:54:00:12:34:56", s)
+	}
+	return mac, nil
+}
+
+// parseKindPort reads KIND:ADDRESS[,OPTION…].
+func parseKindPort(s string) (portSpec, error) {
+	kind, rest, ok := strings.Cut(s, ":")
+	if !ok {
+		return portSpec{}, fmt.Errorf("want KIND:ADDRESS, with KIND one of %s", strings.Join(kinds, ", "))
+	}
+	if !slices.Contains(kinds, kind) {
+		return portSpec{}, fmt.Errorf("unknown kind %q, want one of %s", kind, strings.Join(kinds, ", "))
+	}
+	return parsePort(kind, "--port", rest)
+}
+
+// checkPorts finds ports that cannot go together.
+func (o *options) checkPorts() error {
+	seen := map[string]bool{}
+	for _, p := range o.ports {
+		place := p.addr.String() + p.path
+		if seen[place] {
+			return usagef("%s: named twice", p.flag)
+		}
+		seen[place] = true
+		if p.mac != nil {
+			if seen[p.mac.String()] {
+				return usagef("%s: another port has the address %v too", p.flag, p.mac)
+			}
+			seen[p.mac.String()] = true
+		}
+	}
+	if o.switched {
+		return o.checkSwitch()
+	}
+	for _, p := range o.ports {
+		if p.mac != nil || p.isolated {
+			return usagef("%s: mac and isolate are for the ports of a switch: add --switch", p.flag)
+		}
+	}
+	switch {
+	case len(o.ports) == 0:
+		return usagef("no ports: give pairs such as --vvu 0000:00:05.0 --nic 0000:00:04.0")
+	case len(o.ports)%2 != 0:
+		return usagef("port %s has no partner: ports are paired in the order given, and there are %d; --switch joins any number", o.ports[len(o.ports)-1], len(o.ports))
+	case len(o.cpus) > len(o.ports)/2:
+		return usagef("--cpus names %d CPUs for %d pairs: give at most one for each pair", len(o.cpus), len(o.ports)/2)
+	}
+	return nil
+}

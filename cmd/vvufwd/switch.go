@@ -1,0 +1,86 @@
+package main
+
+import (
+	"flag"
+	"time"
+
+	"go.uber.org/zap"
+
+	"vvufwd/netfwd"
+)
+
+// Defaults and bounds of a switch.
+const (
+	defaultMACAge   = 300 * time.Second // as 802.1Q recommends
+	defaultMACLimit = 256
+	largestMACLimit = 1024
+)
+
+// switchFlags defines the flags of a switch.
+func (o *options) switchFlags(fs *flag.FlagSet) {
+	fs.BoolVar(&o.switched, "switch", false, "join all ports, 2 to 64, in one switch that learns addresses, rather than in pairs")
+	fs.BoolVar(&o.isolate, "isolate", false, "with --switch: no way between app VMs, only to NICs; or of single ports, with \",isolate\" behind them")
+	fs.DurationVar(&o.macAge, "mac-age", defaultMACAge, "with --switch: forget an address of which no frame came for this `TIME`")
+	fs.IntVar(&o.macLimit, "mac-limit", defaultMACLimit, "with --switch: learn up to `N` addresses from each app VM, 16 times as many from a NIC")
+}
+
+// misplaced returns a usage error if a flag was given that only a switch has.
+func (o *options) misplaced(fs *flag.FlagSet) (err error) {
+	fs.Visit(func(f *flag.Flag) {
+		if !o.switched && (f.Name == "isolate" || f.Name == "mac-age" || f.Name == "mac-limit") {
+			err = usagef("--%s is for a switch: add --switch", f.Name)
+		}
+	})
+	return err
+}
+
+// checkSwitch finds contradictions among the ports of a switch and its flags.
+func (o *options) checkSwitch() error {
+	reachable := 0
+	for i := range o.ports {
+		p := &o.ports[i]
+		p.isolated = p.isolated || o.isolate && !p.uplink()
+		if !p.isolated {
+			reachable++
+		}
+	}
+	switch n := len(o.ports); {
+	case n < 2 || n > netfwd.MaxSwitchPorts:
+		return usagef("--switch: %d ports: give 2 to %d, such as --nic 0000:00:04.0 --vvu 0000:00:05.0 --vvu 0000:00:06.0", n, netfwd.MaxSwitchPorts)
+	case reachable == 0:
+		return usagef("isolated ports reach only ports that are not, and all %d are isolated: add a NIC, or isolate fewer", n)
+	case len(o.cpus) > 1:
+		return usagef("--cpus names %d CPUs: a switch has one loop, give one", len(o.cpus))
+	case o.macAge < time.Second:
+		return usagef("--mac-age %v: want 1s or more", o.macAge)
+	case o.macLimit < 1 || o.macLimit > largestMACLimit:
+		return usagef("--mac-limit %d: want 1 to %d", o.macLimit, largestMACLimit)
+	}
+	return nil
+}
+
+// openSwitch joins all ports in a switch.
+func (f *forwarder) openSwitch(o *options) error {
+	cfg := netfwd.SwitchConfig{MACAge: o.macAge, MACLimit: o.macLimit}
+	for i, spec := range o.ports {
+		cfg.Ports = append(cfg.Ports, netfwd.SwitchPort{
+			Port: f.ports[i].Port, Address: spec.mac, Isolated: spec.isolated, Uplink: spec.uplink(),
+		})
+	}
+	cpu := o.loopCPUs()[0]
+	loop, err := netfwd.NewSwitchLoop(cfg, netfwd.Config{CPU: cpu, IdleAfter: o.idleAfter, OnFault: f.onFault})
+	if err != nil {
+		return err
+	}
+	f.loops = append(f.loops, loop)
+	for i, p := range f.ports {
+		p.onChange(loop.Wake)
+		spec := o.ports[i]
+		fields := []zap.Field{zap.String("port", p.Name()), zap.Bool("isolated", spec.isolated)}
+		if spec.mac != nil {
+			fields = append(fields, zap.Stringer("mac", spec.mac))
+		}
+		f.log.Info("switching", fields...)
+	}
+	return nil
+}
