@@ -16,7 +16,7 @@ func BenchmarkWrite(b *testing.B) {
 		b.Run(bc.name, func(b *testing.B) {
 			frame := make([]byte, bc.size)
 			pat := newPattern(bc.size)
-			h := newHeader(0, bc.size)
+			h := newHeader(stream{0, 0, 1}, bc.size)
 			for i := range uint64(b.N) {
 				phase := int(i % phases)
 				if bc.full {
@@ -35,12 +35,12 @@ func BenchmarkExamine(b *testing.B) {
 		b.Run(map[int]string{64: "64", 1518: "1518"}[size], func(b *testing.B) {
 			plan := Plan{Size: size, Verify: true, Checksum: true}
 			pat := newPattern(size)
-			s := newSink(new(port.Rx), 0, &plan, true, newClock())
+			s := newSink(new(port.Rx), stream{0, 0, 1}, &plan, true, newClock())
 			frames := make([]port.Frame, phases)
 			for i := range frames {
 				frame := make([]byte, size)
 				h := (*header)(frame)
-				*h = newHeader(0, size)
+				*h = newHeader(stream{0, 0, 1}, size)
 				copy(frame[offPayload:], pat.window(i))
 				h.seal(h.tag(), uint64(i), 0, check(uint64(i), 0, size, content(0, pat.sums[i])))
 				frames[i] = port.Frame{Head: frame, Len: size}

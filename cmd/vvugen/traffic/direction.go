@@ -42,16 +42,16 @@ func (p *Progress) Sent() uint64 { return p.sent.Load() }
 // by the back-end.
 func (p *Progress) Received() uint64 { return p.received.Load() }
 
-func newDirection(from, to *port.Port, stream uint8, plan *Plan, pat *pattern, c clock) *direction {
+func newDirection(from, to *port.Port, s stream, plan *Plan, pat *pattern, c clock) *direction {
 	d := &direction{from: from, to: to, plan: plan}
 	if from != nil && to != nil {
 		d.window = uint64(plan.Window)
 	}
 	if from != nil {
-		d.source = newSource(&from.Tx, stream, plan, pat, c)
+		d.source = newSource(&from.Tx, s, plan, pat, c)
 	}
 	if to != nil {
-		d.sink = newSink(&to.Rx, stream, plan, to.BuffersPerFrame() == 1, c)
+		d.sink = newSink(&to.Rx, s, plan, to.BuffersPerFrame() == 1, c)
 	}
 	switch {
 	case from == nil:

@@ -6,7 +6,7 @@
 // Sizes count the bytes that lie in a ring behind the vnet header: no FCS, no
 // preamble. A 64-byte frame is 64 bytes in the ring, its 12-byte header extra.
 //
-//	 0  Ethernet  locally administered unicast addresses, type IPv4
+//	 0  Ethernet  02:56:47:00:NN:NN, locally administered, one for each port; type IPv4
 //	14  IPv4      198.18.0.0/15, the block for benchmarks (RFC 2544), valid checksum
 //	34  UDP       source port tells the flow, no checksum (allowed over IPv4)
 //	42  u16       magic and stream number

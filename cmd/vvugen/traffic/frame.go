@@ -29,11 +29,18 @@ const (
 // length.
 type header [offPayload]byte
 
+// stream names a stream and the stations at its ends. A port is the same station in
+// all its streams, so that a switch can learn where it is.
+type stream struct {
+	number   uint8
+	from, to uint16
+}
+
 // newHeader makes the headers of a stream's frames. Sequence, stamp and check
 // are left zero.
-func newHeader(stream uint8, size int) (h header) {
-	copy(h[0:], []byte{0x02, 0x56, 0x47, 0, stream, 2}) // to
-	copy(h[6:], []byte{0x02, 0x56, 0x47, 0, stream, 1}) // from
+func newHeader(s stream, size int) (h header) {
+	copy(h[0:], []byte{0x02, 0x56, 0x47, 0, byte(s.to >> 8), byte(s.to)})
+	copy(h[6:], []byte{0x02, 0x56, 0x47, 0, byte(s.from >> 8), byte(s.from)})
 	binary.BigEndian.PutUint16(h[12:], 0x0800)
 
 	ip := h[offIPv4:offUDP]
@@ -42,8 +49,8 @@ func newHeader(stream uint8, size int) (h header) {
 	binary.BigEndian.PutUint16(ip[6:], 0x4000) // do not fragment
 	ip[8] = 64                                 // time to live
 	ip[9] = 17                                 // UDP
-	copy(ip[12:], []byte{198, 18, stream, 1})
-	copy(ip[16:], []byte{198, 19, stream, 1})
+	copy(ip[12:], []byte{198, 18, s.number, 1})
+	copy(ip[16:], []byte{198, 19, s.number, 1})
 	binary.BigEndian.PutUint16(ip[10:], ipChecksum(ip))
 
 	udp := h[offUDP:offMagic]
@@ -51,7 +58,7 @@ func newHeader(stream uint8, size int) (h header) {
 	binary.BigEndian.PutUint16(udp[2:], sinkPort)
 	binary.BigEndian.PutUint16(udp[4:], uint16(size-offUDP))
 
-	binary.LittleEndian.PutUint16(h[offMagic:], magic|uint16(stream))
+	binary.LittleEndian.PutUint16(h[offMagic:], magic|uint16(s.number))
 	return h
 }
 

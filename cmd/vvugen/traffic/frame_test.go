@@ -5,13 +5,15 @@ import (
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
+
+	"vvufwd/cmd/vvugen/port"
 )
 
 // TestFrameDecodes reads frames with an independent decoder.
 func TestFrameDecodes(t *testing.T) {
 	for _, size := range []int{64, 65, 1518, 9000} {
 		frame := make([]byte, size)
-		h := newHeader(3, size)
+		h := newHeader(stream{3, 0, 1}, size)
 		h.setFlow(130)
 		h.seal(h.tag(), 130, 42, 0)
 		copy(frame, h[:])
@@ -86,5 +88,20 @@ func TestPhasesDiffer(t *testing.T) {
 		if same > len(a)/16 {
 			t.Errorf("phases %d and %d agree in %d of %d bytes", i, i+1, same, len(a))
 		}
+	}
+}
+
+// A port is one station in all its streams.
+func TestStations(t *testing.T) {
+	p := [4]*port.Port{new(port.Port), new(port.Port), new(port.Port), new(port.Port)}
+	ways := []Way{{From: p[0], To: p[1]}, {From: p[1], To: p[0]}, {From: p[2], To: p[3]}}
+	for i, p := range p {
+		if got := stationOf(ways, p); got != uint16(i) {
+			t.Errorf("port %d is station %d", i, got)
+		}
+	}
+	there, back := newHeader(stream{0, 0x102, 1}, 64), newHeader(stream{1, 1, 0x102}, 64)
+	if string(there[:6]) != string(back[6:12]) || string(there[6:12]) != string(back[:6]) || string(there[6:12]) != "\x02VG\x00\x01\x02" {
+		t.Errorf("addresses %x and %x", there[:12], back[:12])
 	}
 }

@@ -35,6 +35,20 @@ type Way struct {
 // MaxWays is how many ways there may be: they have their numbers in 8 bits.
 const MaxWays = 256
 
+// stationOf numbers the ports of some ways in their order; nil is a station too.
+func stationOf(ways []Way, p *port.Port) uint16 {
+	seen := map[*port.Port]bool{}
+	for _, w := range ways {
+		for _, other := range []*port.Port{w.From, w.To} {
+			if other == p {
+				return uint16(len(seen))
+			}
+			seen[other] = true
+		}
+	}
+	return uint16(len(seen))
+}
+
 // Runner sends and receives along some ways. Make it with NewRunner, then call
 // Run once. Progress may be called from any goroutine.
 type Runner struct {
@@ -65,7 +79,8 @@ func NewRunner(plan Plan, ways []Way) (*Runner, error) {
 		if w.From == nil && w.To == nil {
 			return nil, errors.New("a way needs at least one port")
 		}
-		r.dirs = append(r.dirs, newDirection(w.From, w.To, uint8(i), &r.plan, pat, r.clock))
+		s := stream{number: uint8(i), from: stationOf(ways, w.From), to: stationOf(ways, w.To)}
+		r.dirs = append(r.dirs, newDirection(w.From, w.To, s, &r.plan, pat, r.clock))
 		r.dirs[i].pair = w.Pair
 	}
 	return r, nil

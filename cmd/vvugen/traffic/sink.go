@@ -30,9 +30,9 @@ type sink struct {
 
 // newSink expects the frames that newSource makes of the same arguments. single
 // says that each of them fits one buffer.
-func newSink(rx *port.Rx, stream uint8, plan *Plan, single bool, c clock) *sink {
+func newSink(rx *port.Rx, way stream, plan *Plan, single bool, c clock) *sink {
 	s := &sink{
-		rx: rx, clock: c, plan: plan, expect: newHeader(stream, plan.Size),
+		rx: rx, clock: c, plan: plan, expect: newHeader(way, plan.Size),
 		single: single, inspect: plan.inspects(),
 	}
 	if plan.Latency {

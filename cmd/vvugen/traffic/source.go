@@ -23,9 +23,9 @@ type slotContent struct {
 
 // newSource fills all of the port's buffers, so that writing the variable fields
 // suffices afterwards. Each buffer belongs to a flow.
-func newSource(tx *port.Tx, stream uint8, plan *Plan, pat *pattern, c clock) *source {
+func newSource(tx *port.Tx, way stream, plan *Plan, pat *pattern, c clock) *source {
 	s := &source{
-		tx: tx, clock: c, header: newHeader(stream, plan.Size), pattern: pat, plan: plan,
+		tx: tx, clock: c, header: newHeader(way, plan.Size), pattern: pat, plan: plan,
 		slots: make([]slotContent, tx.Size()),
 	}
 	s.tag = s.header.tag()
