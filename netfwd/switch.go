@@ -66,13 +66,14 @@ type bridge struct {
 	source, target int
 
 	frames [virtionet.MaxBurst]virtionet.Frame
-	to     [virtionet.MaxBurst]portSet // where frames go
+	to     [virtionet.MaxBurst]portSet // where they go
 	some   [virtionet.MaxBurst]virtionet.Frame
 
 	// Addresses are checked and sent on from here. Whoever is behind a port could
 	// change them in its own memory after the check.
-	heads [virtionet.MaxBurst][addressBytes]byte
-	views [][]byte // backing of the frames that begin in heads
+	heads  [virtionet.MaxBurst][virtionet.MinFrame]byte
+	halves [virtionet.MaxBurst][2][]byte // a frame's head, which stays, and the rest of it
+	views  [][]byte                      // for frames in more pieces
 }
 
 // bridgePort is a port with what the bridge knows of it.
@@ -104,6 +105,9 @@ func newBridge(cfg SwitchConfig) (*bridge, error) {
 		return nil, fmt.Errorf("a switch of %d ports: want 2 to %d", n, MaxSwitchPorts)
 	}
 	b := &bridge{ports: make([]bridgePort, n), target: noPort, views: make([][]byte, 0, 4*virtionet.MaxBurst)}
+	for i := range b.halves {
+		b.halves[i][0] = b.heads[i][:addressBytes]
+	}
 	shares := make([]macShare, n)
 	var isolated, everybody portSet
 	for i, p := range cfg.Ports {

@@ -37,7 +37,11 @@ func (b *bridge) classify(source, n int) (union, common portSet) {
 	last, version := noStation, b.macs.version
 	for i := range n {
 		f := &b.frames[i]
-		dst, src := addresses(f)
+		first := f.Data[0]
+		if len(first) < virtionet.MinFrame {
+			first = b.begin(i, f.Data)
+		}
+		dst, src := addresses(first) // each byte is read once
 		if !p.uplink {
 			b.detach(i, dst, src)
 		}
@@ -61,22 +65,19 @@ func (b *bridge) classify(source, n int) (union, common portSet) {
 	return union, common
 }
 
-// addresses reads a frame's addresses, each byte once.
-func addresses(f *virtionet.Frame) (dst, src mac) {
-	head := f.Data[0]
-	if len(head) < virtionet.MinFrame {
-		var whole [virtionet.MinFrame]byte
-		gather(whole[:], f.Data)
-		head = whole[:]
-	}
-	return mac(binary.LittleEndian.Uint64(head)) & macBits, mac(binary.LittleEndian.Uint64(head[6:])) & macBits
+// addresses reads a frame's addresses from its first bytes.
+func addresses(b []byte) (dst, src mac) {
+	_ = b[virtionet.MinFrame-1]
+	return mac(binary.LittleEndian.Uint64(b)) & macBits, mac(binary.LittleEndian.Uint64(b[6:])) & macBits
 }
 
-// gather fills dst from the start of a frame in pieces.
-func gather(dst []byte, pieces [][]byte) {
+// begin gathers the first bytes of frame i, whose first piece has too few of them.
+func (b *bridge) begin(i int, pieces [][]byte) []byte {
+	to := b.heads[i][:]
 	for _, piece := range pieces {
-		dst = dst[copy(dst, piece):]
+		to = to[copy(to, piece):]
 	}
+	return b.heads[i][:]
 }
 
 // detach makes frame i begin with addresses in memory of ours.
@@ -85,8 +86,13 @@ func (b *bridge) detach(i int, dst, src mac) {
 	binary.LittleEndian.PutUint64(head[:], uint64(dst)|uint64(src)<<48)
 	binary.LittleEndian.PutUint32(head[8:], uint32(src>>16))
 	f := &b.frames[i]
+	if len(f.Data) == 1 {
+		b.halves[i][1] = f.Data[0][addressBytes:]
+		f.Data = b.halves[i][:]
+		return
+	}
 	first := len(b.views)
-	b.views = append(b.views, head[:])
+	b.views = append(b.views, head[:addressBytes])
 	skip := addressBytes
 	for _, piece := range f.Data {
 		if skip >= len(piece) {

@@ -18,6 +18,7 @@ const (
 	MinFrame = 14         // an Ethernet header
 	MaxFrame = 65535 + 18 // the largest MTU with a VLAN tag
 
+	addressBytes  = 12     // of an Ethernet header
 	etherOverhead = 14 + 4 // Ethernet header and one VLAN tag
 	defaultMTU    = 1500
 )

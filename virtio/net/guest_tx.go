@@ -76,10 +76,14 @@ func (g *Guest) putWhole(r *room, f *Frame) bool {
 	}
 	f.Header.NumBuffers = 1
 	f.Header.put((*[HeaderLen]byte)(v)) // the frame overwrites what a legacy header has not
-	if len(f.Data) == 1 {
-		copy(v[head:], f.Data[0])
+	to := v[head:]
+	if len(f.Data) == 2 && len(f.Data[0]) == addressBytes { // a switch's frames begin with a copy of their own
+		*(*[addressBytes]byte)(to) = *(*[addressBytes]byte)(f.Data[0])
+		copy(to[addressBytes:], f.Data[1])
+	} else if len(f.Data) == 1 {
+		copy(to, f.Data[0])
 	} else {
-		copyParts(v[head:], f.Data, 0, 0)
+		copyParts(to, f.Data, 0, 0)
 	}
 	r.q.Push(c.Head, uint32(head+f.Len))
 	r.filled++

@@ -29,6 +29,13 @@ type forwarder struct {
 // still be there, and end in order.
 func startForwarder(t *testing.T, ports int, flags ...string) *forwarder {
 	t.Helper()
+	return startForwarderWith(t, make([]string, ports), flags...)
+}
+
+// startForwarderWith starts vvufwd with a port for each of some options, which are
+// what stands behind its socket.
+func startForwarderWith(t *testing.T, options []string, flags ...string) *forwarder {
+	t.Helper()
 	// Not t.TempDir: paths of sockets must be short.
 	dir, err := os.MkdirTemp("", "hostile")
 	if err != nil {
@@ -37,9 +44,9 @@ func startForwarder(t *testing.T, ports int, flags ...string) *forwarder {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	f := &forwarder{exited: make(chan struct{})}
 	args := append([]string{"--log-format=json", "--stats=50ms", "--stats-json", "--idle-after=200us"}, flags...)
-	for i := range ports {
+	for i, option := range options {
 		f.sockets = append(f.sockets, filepath.Join(dir, fmt.Sprint(i, ".sock")))
-		args = append(args, "--vhost-user="+f.sockets[i])
+		args = append(args, "--vhost-user="+f.sockets[i]+option)
 	}
 	f.cmd = exec.Command(programs.vvufwd, args...)
 	f.cmd.Env = append(os.Environ(), "GOTRACEBACK=all")
