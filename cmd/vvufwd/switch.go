@@ -73,14 +73,22 @@ func (f *forwarder) openSwitch(o *options) error {
 		return err
 	}
 	f.loops = append(f.loops, loop)
+	var ports []string
 	for i, p := range f.ports {
 		p.onChange(loop.Wake)
-		spec := o.ports[i]
-		fields := []zap.Field{zap.String("port", p.Name()), zap.Bool("isolated", spec.isolated)}
-		if spec.mac != nil {
-			fields = append(fields, zap.Stringer("mac", spec.mac))
-		}
-		f.log.Info("switching", fields...)
+		ports = append(ports, o.ports[i].describe(p.Name()))
 	}
+	f.log.Info("forwarding in a switch", zap.Strings("ports", ports))
 	return nil
+}
+
+// describe names a port with what its switch knows of it.
+func (p portSpec) describe(name string) string {
+	if p.mac != nil {
+		name += ", address " + p.mac.String()
+	}
+	if p.isolated {
+		name += ", isolated"
+	}
+	return name
 }
