@@ -1,9 +1,10 @@
-// Package netfwd joins ports in pairs and forwards frames between them.
+// Package netfwd joins ports, in pairs or in a switch, and forwards frames among
+// them.
 //
 // # The way of a frame
 //
 //	Loop.round            one OS thread, pinned if asked; no lock, no channel, no allocation
-//	  pair.step           for each pair of the loop
+//	  pair.step           for each pair of the loop; a switch: bridge.step
 //	    direction.step    once for A to B, once for B to A
 //	      src.RxBurst     looks once at the ring's index, copies and checks descriptors,
 //	                      hands out views of the frames where they lie
@@ -11,9 +12,13 @@
 //	      src.Release     gives the source buffers back
 //	    Notify            tells both peers of what was published, if their rings ask for it
 //
-// A frame for which the destination has no room now stays where it is, and the
-// source is not asked for more: nothing is lost between two rings. A frame for a
-// port that nobody serves is dropped and counted.
+// In a pair, a frame for which the destination has no room now stays where it is,
+// and the source is not asked for more: nothing is lost between two rings. A frame
+// for a port that nobody serves is dropped and counted.
+//
+// In a switch, bridge.classify finds between RxBurst and TxBurst where each frame
+// goes. Each destination gets its frames in one burst, and drops what it has no room
+// for: waiting would let one guest that stands still stop all others.
 //
 // # Control
 //
