@@ -21,6 +21,7 @@ type fakePort struct {
 	in       [][]byte // to be received
 	out      [][]byte // sent
 	room     int      // frames that are taken at most; negative: any number
+	atOnce   int      // frames that are taken in one call; 0: any number
 	pieces   int      // into which frames are cut that are received; 0: one
 	held     int
 	changed  bool
@@ -67,6 +68,9 @@ func (p *fakePort) TxBurst(frames []virtionet.Frame) int {
 	if p.room >= 0 {
 		n = min(n, p.room)
 		p.room -= n
+	}
+	if p.atOnce > 0 {
+		n = min(n, p.atOnce)
 	}
 	for i := range n {
 		f := &frames[i]
@@ -399,6 +403,19 @@ func TestSwitchDoesNotWaitForRoom(t *testing.T) {
 	}
 	s.clear()
 	s.ports[1].room = -1
+	// One that takes its time is asked again, but not for ever.
+	for _, c := range []struct{ atOnce, want int }{{20, 64}, {16, 64}, {10, 40}} {
+		s.ports[1].atOnce = c.atOnce
+		for n := range 64 {
+			s.ports[0].in = append(s.ports[0].in, frame(station(1), station(0), n))
+		}
+		s.run()
+		if got := len(s.ports[1].out); got != c.want {
+			t.Errorf("%d of 64 frames at a port that takes %d at once, want %d", got, c.atOnce, c.want)
+		}
+		s.clear()
+	}
+	s.ports[1].atOnce = 0
 	s.expect(0, frame(station(1), station(0), 1000), 1)
 }
 

@@ -159,8 +159,17 @@ func (b *bridge) scatter(union portSet, n int) (copies int) {
 func (b *bridge) send(port int, frames []virtionet.Frame) {
 	b.target = port
 	p := b.ports[port].port
-	if done := p.TxBurst(frames); done < len(frames) {
-		p.Counters().Drops[virtionet.DropNoRoom] += uint64(len(frames) - done)
+	for range sendTries {
+		done := p.TxBurst(frames)
+		if frames = frames[done:]; done == 0 || len(frames) == 0 {
+			break
+		}
 	}
+	p.Counters().Drops[virtionet.DropNoRoom] += uint64(len(frames))
 	b.target = noPort
 }
+
+// sendTries is how often a port is asked that takes some frames but not all. It may
+// have room and only bound its work, as it does when frames take many buffers each;
+// so does this.
+const sendTries = 4
