@@ -56,7 +56,9 @@ func (r *Runner) once(ctx context.Context, p peer.Peer, c plan.Case) (s report.S
 	if err != nil {
 		return s, err
 	}
-	f, err := p.Start(ctx, peer.Job{Pairs: pairs, CPU: r.CPU, ControlCPU: r.LoadCPU, LogPath: filepath.Join(dir, "forwarder.log")})
+	f, err := p.Start(ctx, peer.Job{
+		Pairs: pairs, CPU: r.CPU, ControlCPU: r.LoadCPU, Switch: c.Switch && p == r.Peers[1], LogPath: filepath.Join(dir, "forwarder.log"),
+	})
 	if err != nil {
 		return s, err
 	}

@@ -25,6 +25,8 @@ type bench struct {
 	delayed []float64
 	moved   []float64 // distances, in the order in which they are asked for
 	closed  int
+
+	switches []bool // who was to be one
 }
 
 // fakePeer makes 2 Mpps per letter of its name possible.
@@ -44,6 +46,7 @@ func (p *fakePeer) Start(_ context.Context, job peer.Job) (peer.Forwarder, error
 		return nil, fmt.Errorf("job %+v while %q runs", job, p.bench.running)
 	}
 	p.bench.running = p.name
+	p.bench.switches = append(p.bench.switches, job.Switch)
 	return p, nil
 }
 
@@ -139,6 +142,17 @@ func TestOrder(t *testing.T) {
 				t.Errorf("%s, peer %d: %d samples", r.ID, p, len(r.Samples[p]))
 			}
 		}
+	}
+}
+
+// TestOnlyVvufwdIsASwitch: what it is compared with need not be able to.
+func TestOnlyVvufwdIsASwitch(t *testing.T) {
+	b := &bench{}
+	if _, err := newRunner(t, b, 1).Run(context.Background(), []plan.Case{{ID: "x", Pairs: 1, Switch: true}, {ID: "y", Pairs: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]bool{false, true, false, false}, b.switches); diff != "" {
+		t.Errorf("switches (-want +got):\n%s", diff)
 	}
 }
 

@@ -19,6 +19,7 @@ type Job struct {
 	Pairs      [][2]string // sockets; the forwarder listens on both of a pair
 	CPU        int         // forwards
 	ControlCPU int         // does the rest, where the peer can tell them apart
+	Switch     bool        // join all ports in a learning switch, if the peer can
 	LogPath    string      // receives what the forwarder prints
 }
 

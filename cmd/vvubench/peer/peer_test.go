@@ -40,6 +40,9 @@ func TestVvufwdArguments(t *testing.T) {
 	if got != want {
 		t.Errorf("arguments %q, want %q", got, want)
 	}
+	if got := v.arguments(Job{Switch: true, Pairs: [][2]string{{"a", "b"}}}); got[0] != "--switch" {
+		t.Errorf("arguments of a switch %q", got)
+	}
 }
 
 // script makes a program of a shell script.

@@ -45,6 +45,9 @@ func (v *Vvufwd) Version() string { return v.version }
 // arguments is vvufwd's command line: one loop for all pairs, polling for ever.
 func (v *Vvufwd) arguments(job Job) []string {
 	var args []string
+	if job.Switch {
+		args = append(args, "--switch")
+	}
 	for _, socket := range job.sockets() {
 		args = append(args, "--vhost-user", socket)
 	}

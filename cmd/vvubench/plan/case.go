@@ -17,6 +17,9 @@ type Case struct {
 	HalfOf string `json:"half_of,omitempty"`
 	// Latency says that it is measured how long frames take.
 	Latency bool `json:"latency"`
+	// Switch says that vvufwd forwards as a learning switch; what it is compared with
+	// does what it does in all other cases.
+	Switch bool `json:"switch,omitempty"`
 	// Opinion says that the load is not vvugen's but that of testpmd's virtio-user.
 	Opinion bool `json:"second_opinion"`
 }
@@ -40,6 +43,9 @@ func (c Case) String() string {
 		text += " at half load"
 	case c.Rate > 0:
 		text += fmt.Sprintf(" at %g kpps", c.Rate/1e3)
+	}
+	if c.Switch {
+		text += ", as a switch"
 	}
 	if c.Opinion {
 		text += ", virtio-user"
