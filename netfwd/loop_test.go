@@ -78,6 +78,13 @@ func startLoop(t *testing.T, a, b Port, cfg Config, onFault func(error)) *Loop {
 	if err != nil {
 		t.Fatal(err)
 	}
+	runLoop(t, l)
+	return l
+}
+
+// runLoop runs a loop until the test ends.
+func runLoop(t *testing.T, l *Loop) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
@@ -88,7 +95,6 @@ func startLoop(t *testing.T, a, b Port, cfg Config, onFault func(error)) *Loop {
 		}
 		l.Close()
 	})
-	return l
 }
 
 const frameLen = 200
@@ -223,13 +229,35 @@ func TestLoopForwardsBothWays(t *testing.T) {
 
 // A sleeping loop is woken by a kick, not by its backstop timeout.
 func TestSleepingLoopWakesAtOnce(t *testing.T) {
-	a, b := newVM(t, "a"), newVM(t, "b")
-	l := startLoop(t, a, b, Config{CPU: -1, IdleAfter: 0}, func(err error) { t.Error(err) })
+	for name, join := range map[string]func(cfg Config, ports ...Port) (*Loop, error){
+		"pair": func(cfg Config, ports ...Port) (*Loop, error) { return NewLoop(ports, cfg) },
+		"switch": func(cfg Config, ports ...Port) (*Loop, error) {
+			sw := SwitchConfig{MACAge: time.Minute, MACLimit: 8}
+			for _, p := range append(ports, newVM(t, "c")) { // which is never used
+				sw.Ports = append(sw.Ports, SwitchPort{Port: p})
+			}
+			return NewSwitchLoop(sw, cfg)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := newVM(t, "a"), newVM(t, "b")
+			l, err := join(Config{CPU: -1, IdleAfter: 0, OnFault: func(_ []Port, err error) { t.Error(err) }}, a, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			runLoop(t, l)
+			wakesAtOnce(t, l, a, b)
+		})
+	}
+}
+
+func wakesAtOnce(t *testing.T, l *Loop, a, b *vm) {
 	a.OnChange(l.Wake)
 	b.OnChange(l.Wake)
 	a.Install(a.queues())
 	b.Install(b.queues())
-	addr, _ := a.tx.Alloc(virtionet.HeaderLen + frameLen)
+	addr, mem := a.tx.Alloc(virtionet.HeaderLen + frameLen)
+	copy(mem[virtionet.HeaderLen:], frame(station(1), station(0), 0))
 	rxAddr, _ := b.rx.Alloc(512)
 	slow := 0
 	for range 50 {

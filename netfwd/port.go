@@ -2,8 +2,8 @@ package netfwd
 
 import virtionet "vvufwd/virtio/net"
 
-// Port is one end of a forwarding pair. All methods belong to the loop that
-// serves the pair; Burst calls are per burst, so that the interface costs
+// Port is one end of a pair, or one of a switch. All methods belong to the loop that
+// serves it; Burst calls are per burst, so that the interface costs
 // nanoseconds per burst, not per frame.
 type Port interface {
 	// Name identifies the port in logs and counters: "vvu:0000:00:05.0".
@@ -17,8 +17,9 @@ type Port interface {
 	// Abandon drops what is still held.
 	Abandon()
 	// TxBurst takes frames over by copying them and returns how many it is done
-	// with, sent or dropped; fewer means that there is no room now. It may change
-	// the frames' headers.
+	// with, sent or dropped; fewer means that there is no room now, or, if it is some,
+	// that the rest would be too much work for one call. It may change the frames'
+	// headers.
 	TxBurst(frames []virtionet.Frame) int
 
 	// Notify tells the port's peer of all that was published since the last time, if
