@@ -53,17 +53,33 @@ func (r *room) exhausted() bool { return r.popped == maxRoom || r.q.Exhausted() 
 // never fit. It returns false, with nothing consumed, when there is no room now,
 // or the ring is broken.
 func (g *Guest) put(r *room, f *Frame) bool {
-	if !g.putWhole(r, f) && !g.gather(r, f) {
-		return false
+	if f.Header.special() {
+		return g.finish(r, f)
+	}
+	return g.putWhole(r, f) || g.gather(r, f)
+}
+
+// finish is put for a frame with something left to be done, which the guest is given as
+// it is or not, as it negotiated. What is put of it before there is no room stays put.
+func (g *Guest) finish(r *room, f *Frame) bool {
+	if !g.fin.begin(f, g.cur.Takes, g.cur.maxFrame()) {
+		g.counters.Drops[DropTooLong]++
+		return true
+	}
+	for g.fin.next(&g.counters) {
+		if out := &g.fin.out; !g.putWhole(r, out) && !g.gather(r, out) {
+			return false
+		}
+		g.fin.sent()
 	}
 	return true
 }
 
-// putWhole is put for a frame in one piece that the next buffer holds in one
-// piece, which is what nearly all frames are. It returns false, with nothing
+// putWhole is put for a frame that the next buffer holds in one piece, which is what
+// nearly all frames are. It returns false, with nothing
 // changed, if things are otherwise.
 func (g *Guest) putWhole(r *room, f *Frame) bool {
-	if r.filled == r.popped || len(f.Data) != 1 {
+	if r.filled == r.popped {
 		return false
 	}
 	c := &g.room[r.filled]
@@ -76,7 +92,11 @@ func (g *Guest) putWhole(r *room, f *Frame) bool {
 	}
 	f.Header.NumBuffers = 1
 	f.Header.put((*[HeaderLen]byte)(v)) // the frame overwrites what a legacy header has not
-	copy(v[head:], f.Data[0])
+	if len(f.Data) == 1 {
+		copy(v[head:], f.Data[0])
+	} else {
+		copyParts(v[head:], f.Data, 0, 0)
+	}
 	r.q.Push(c.Head, uint32(head+f.Len))
 	r.filled++
 	g.counters.TxPackets++
@@ -86,7 +106,7 @@ func (g *Guest) putWhole(r *room, f *Frame) bool {
 
 // gather is put for every other frame.
 func (g *Guest) gather(r *room, f *Frame) bool {
-	if f.Len > g.cur.maxFrame() {
+	if f.Len > g.cur.maxFrame() && f.Header.GSOType == gsoNone { // else its pieces are what counts, see finisher
 		g.counters.Drops[DropTooLong]++
 		return true
 	}
