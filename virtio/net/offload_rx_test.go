@@ -192,6 +192,7 @@ func TestLyingHeadersAreDropped(t *testing.T) {
 		"start beyond all":             {header: func(h *Header) { h.GSOType, h.CsumStart = 0, 0xffff }},
 		"start too far in":             {header: func(h *Header) { h.GSOType, h.CsumStart = 0, packet.MaxHead }},
 		"offset beyond all":            {header: func(h *Header) { h.GSOType, h.CsumOffset = 0, 0xffff }},
+		"offset is odd":                {header: func(h *Header) { h.GSOType, h.CsumStart, h.CsumOffset = 0, 70, 7 }},
 		"start and offset wrap around": {header: func(h *Header) { h.GSOType, h.CsumStart, h.CsumOffset = 0, 0xfff0, 0x40 }},
 		"TCP with UDP's offset":        {header: func(h *Header) { h.GSOType, h.CsumOffset = 0, 6 }},
 		"UDP with TCP's offset":        {header: func(h *Header) { h.GSOType, h.CsumOffset = 0, 16 }, shape: "udp4"},
