@@ -28,7 +28,8 @@ type PortStats struct {
 type OffloadStats struct {
 	Passed      uint64 `json:"passed"`      // with checksum or segmentation left to the receiver
 	Checksummed uint64 `json:"checksummed"` // completed here
-	Segmented   uint64 `json:"segmented"`   // cut here; the pieces are in tx_packets
+	Segmented   uint64 `json:"segmented"`   // cut here
+	Pieces      uint64 `json:"pieces"`      // made of those
 }
 
 // LoopStats say how busy a loop was since it started.
@@ -101,7 +102,7 @@ func portStats(name string, c *virtionet.Counters) PortStats {
 		RxPackets: c.RxPackets, RxBytes: c.RxBytes, TxPackets: c.TxPackets, TxBytes: c.TxBytes,
 		Interrupts: c.Interrupts, Drops: map[string]uint64{},
 	}
-	if o := (OffloadStats{c.Offloaded, c.Checksummed, c.Segmented}); o != (OffloadStats{}) {
+	if o := (OffloadStats{c.Offloaded, c.Checksummed, c.Segmented, c.Pieces}); o != (OffloadStats{}) {
 		s.Offloads = &o
 	}
 	for why, n := range c.Drops {

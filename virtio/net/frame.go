@@ -59,7 +59,8 @@ type Counters struct {
 	Interrupts         uint64 // doorbells rung or kicks sent
 	Offloaded          uint64 // frames sent with their checksum or segmentation left to the receiver
 	Checksummed        uint64 // frames whose checksum was completed here, because the receiver does not
-	Segmented          uint64 // frames that were cut here; each piece counts in TxPackets
+	Segmented          uint64 // frames that were cut here, because the receiver does not
+	Pieces             uint64 // frames that were made of those
 	Drops              [NumDrops]uint64
 	Faults             [vring.NumFaults]uint64 // rings stopped for breaking this rule
 	MemoryFaults       uint64                  // rings stopped because their memory vanished, or for a fault of ours

@@ -70,7 +70,7 @@ func (g *Guest) finish(r *room, f *Frame) bool {
 		if out := &g.fin.out; !g.putWhole(r, out) && !g.gather(r, out) {
 			return false
 		}
-		g.fin.sent()
+		g.fin.sent(&g.counters)
 	}
 	return true
 }

@@ -37,7 +37,7 @@ func (n *NIC) put(f *Frame) bool {
 		if !n.putPlain(&n.fin.out) {
 			return false
 		}
-		n.fin.sent()
+		n.fin.sent(&n.counters)
 	}
 	return true
 }

@@ -375,7 +375,7 @@ func checkFinished(f *Frame, data []byte, takes Offloads) error {
 	}
 	h, end, pieces := f.Header, int(f.layout.End), 0
 	var rest []byte
-	for ; fin.next(&c); fin.sent() {
+	for ; fin.next(&c); fin.sent(&c) {
 		out := vringtest.Join(fin.out.Data)
 		if pieces++; len(out) != fin.out.Len || pieces > maxPieces {
 			return fmt.Errorf("piece %d has %d bytes, says %d", pieces, len(out), fin.out.Len)

@@ -94,22 +94,22 @@ func (fin *finisher) piece(c *Counters) bool {
 	if fin.takes&OffloadCsum == 0 {
 		fin.complete()
 	}
-	fin.size, fin.count = n, nil
-	if f.sent == 0 {
-		fin.count = &c.Segmented
-	}
+	fin.size, fin.count = n, &c.Pieces
 	return true
 }
 
 // sent says that out is done with.
-func (fin *finisher) sent() {
+func (fin *finisher) sent(c *Counters) {
 	if fin.count != nil {
 		*fin.count++
 	}
-	fin.f.sent += fin.size
 	if fin.pieces {
+		if fin.f.sent == 0 {
+			c.Segmented++
+		}
 		fin.at, fin.off = advance(fin.f.Data, fin.at, fin.off, fin.size)
 	}
+	fin.f.sent += fin.size
 }
 
 // complete completes the checksum of out, whose first view is fin.head.

@@ -205,7 +205,7 @@ func TestLargeSegmentsAreCut(t *testing.T) {
 			}
 		}
 		n := uint64(len(shapes))
-		if c := r.port.Counters(); c.Offloaded != 0 || c.Segmented != n || c.Checksummed != 0 || c.TxPackets != (pieces+1)*n {
+		if c := r.port.Counters(); c.Offloaded != 0 || c.Segmented != n || c.Pieces != pieces*n || c.Checksummed != 0 || c.TxPackets != (pieces+1)*n {
 			t.Errorf("%s: counted %+v", r.name, c)
 		}
 	}
@@ -356,7 +356,7 @@ func TestWaitingFrameGoesOnWhereItWas(t *testing.T) {
 	if !bytes.Equal(got, s.Payload()) {
 		t.Error("the payload differs")
 	}
-	if c := r.Counters(); c.Segmented != 1 || c.Offloaded != 0 || c.TxPackets != 5 {
+	if c := r.Counters(); c.Segmented != 1 || c.Pieces != 5 || c.Offloaded != 0 || c.TxPackets != 5 {
 		t.Errorf("counted %+v", c)
 	}
 }
