@@ -19,8 +19,17 @@ type PortStats struct {
 	TxPackets  uint64            `json:"tx_packets"`
 	TxBytes    uint64            `json:"tx_bytes"`
 	Interrupts uint64            `json:"notifications"`
+	Offloads   *OffloadStats     `json:"offloads,omitempty"`
 	Drops      map[string]uint64 `json:"drops"`            // only reasons that occurred
 	Faults     map[string]uint64 `json:"faults,omitempty"` // rings stopped, by the rule that was broken
+}
+
+// OffloadStats count the frames for a port that needed more than to be copied.
+type OffloadStats struct {
+	Passed      uint64 `json:"passed"`      // with checksum or segmentation left to the receiver
+	Checksummed uint64 `json:"checksummed"` // completed here
+	Segmented   uint64 `json:"segmented"`   // cut here
+	Pieces      uint64 `json:"pieces"`      // made of those
 }
 
 // LoopStats say how busy a loop was since it started.
@@ -105,6 +114,9 @@ func portStats(name string, c *virtionet.Counters) PortStats {
 		Name:      name,
 		RxPackets: c.RxPackets, RxBytes: c.RxBytes, TxPackets: c.TxPackets, TxBytes: c.TxBytes,
 		Interrupts: c.Interrupts, Drops: map[string]uint64{},
+	}
+	if o := (OffloadStats{c.Offloaded, c.Checksummed, c.Segmented, c.Pieces}); o != (OffloadStats{}) {
+		s.Offloads = &o
 	}
 	for why, n := range c.Drops {
 		if n > 0 {

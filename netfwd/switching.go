@@ -42,7 +42,7 @@ func (b *bridge) classify(source, n int) (union, common portSet) {
 			first = b.begin(i, f.Data)
 		}
 		dst, src := addresses(first) // each byte is read once
-		if !p.uplink {
+		if !p.uplink && !f.Own() {
 			b.detach(i, dst, src)
 		}
 		if (src != p.last || b.macs.version != p.version) && !b.admit(source, src) {

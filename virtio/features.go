@@ -32,6 +32,9 @@ const (
 	NetCtrlRX        Features = 1 << 18
 	NetGuestAnnounce Features = 1 << 21
 	NetMQ            Features = 1 << 22
+	NetGuestUSO4     Features = 1 << 54
+	NetGuestUSO6     Features = 1 << 55
+	NetHostUSO       Features = 1 << 56
 )
 
 // Feature bits of rings and transports (6), and the two that only vhost knows.
@@ -55,10 +58,16 @@ var featureNames = map[Features]string{
 	NetHostTSO4: "HOST_TSO4", NetHostTSO6: "HOST_TSO6", NetHostECN: "HOST_ECN", NetHostUFO: "HOST_UFO",
 	NetMrgRxbuf: "MRG_RXBUF", NetStatus: "STATUS", NetCtrlVQ: "CTRL_VQ", NetCtrlRX: "CTRL_RX",
 	NetGuestAnnounce: "GUEST_ANNOUNCE", NetMQ: "MQ",
+	NetGuestUSO4: "GUEST_USO4", NetGuestUSO6: "GUEST_USO6", NetHostUSO: "HOST_USO",
 	LogAll: "LOG_ALL", AnyLayout: "ANY_LAYOUT", IndirectDesc: "INDIRECT_DESC", EventIdx: "EVENT_IDX",
 	ProtocolFeatures: "PROTOCOL_FEATURES", Version1: "VERSION_1", AccessPlatform: "ACCESS_PLATFORM",
 	RingPacked: "RING_PACKED", InOrder: "IN_ORDER", OrderPlatform: "ORDER_PLATFORM", RingReset: "RING_RESET",
 }
+
+// NetOffloads are the features by which one end of a network device leaves checksums
+// and the cutting of large segments to the other.
+const NetOffloads = NetCsum | NetHostTSO4 | NetHostTSO6 | NetHostECN | NetHostUSO |
+	NetGuestCsum | NetGuestTSO4 | NetGuestTSO6 | NetGuestECN | NetGuestUSO4 | NetGuestUSO6
 
 // Has reports whether all bits of want are in f.
 func (f Features) Has(want Features) bool { return f&want == want }

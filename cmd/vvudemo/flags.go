@@ -26,6 +26,7 @@ type options struct {
 	accel      string
 	smp        int
 
+	transfer int
 	pktgen   int64
 	restarts int
 	keep     bool
@@ -47,6 +48,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.SetOutput(io.Discard) // errors are printed once, by run
 	fs.StringVar(&o.device, "device", deviceVvudev, "who provides the virtio-vhost-user `DEVICE`: vvudev (any QEMU from 10.1), or qemu (one that has it built in; give --qemu)")
 	fs.BoolVar(&o.direct, "direct", false, "give the app VM the network without a driver VM, to compare with")
+	fs.IntVar(&o.transfer, "transfer", show.TransferBytes>>20, "download and upload `N` MiB")
 	fs.Int64Var(&o.pktgen, "pktgen", 0, "let the app VM's kernel packet generator send `N` frames")
 	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
 	fs.StringVar(&o.tap, "tap", "", "connect the NIC to the TAP device `NAME`, made if it does not exist (needs root), in place of QEMU's user networking")
@@ -92,6 +94,8 @@ func (o *options) check() error {
 		return fmt.Errorf("--accel %q: want tcg or kvm", o.accel)
 	case o.smp < 1 || o.smp > 64:
 		return fmt.Errorf("--smp %d: want 1 to 64", o.smp)
+	case o.transfer < 1 || o.transfer > show.MaxTransferBytes>>20:
+		return fmt.Errorf("--transfer %d: want 1 to %d", o.transfer, show.MaxTransferBytes>>20)
 	case o.pktgen < 0:
 		return fmt.Errorf("--pktgen %d: want 0 or more", o.pktgen)
 	case o.restarts < 0:
@@ -123,7 +127,7 @@ func (o *options) needsVfioUser() bool { return o.device == deviceVvudev && !o.d
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
 		Tools: found, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), TAP: o.tap,
-		Pktgen: o.pktgen, Restarts: o.restarts, Accel: o.accel, SMP: o.smp, OutDir: out,
+		Transfer: int64(o.transfer) << 20, Pktgen: o.pktgen, Restarts: o.restarts, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	if o.device == deviceQEMU {
 		cfg.Device = machine.BuiltIn

@@ -3,15 +3,24 @@ package virtionet
 import (
 	"errors"
 
+	"vvufwd/virtio/net/packet"
 	"vvufwd/virtio/vring"
 )
 
 // Frame is one Ethernet frame on its way between two ports.
 type Frame struct {
-	Header Header   // copied out of the ring, masked to what the receiving side negotiated
+	Header Header   // copied out of the ring and checked; what cannot be relied on is not in it
 	Data   [][]byte // views of the frame, destination address first; valid until Release
 	Len    int      // bytes in Data
+
+	// If the header says that something is left to be done.
+	layout packet.Layout // of Data[0], which is ours
+	sent   int           // bytes that are done with, of the payload if the frame is cut
 }
+
+// Own reports whether Data[0] is a private copy of the frame's headers, which cannot
+// change and must stay in one piece.
+func (f *Frame) Own() bool { return f.Header.Flags&flagNeedsCsum != 0 }
 
 // Frame lengths in bytes, without the virtio-net header and without FCS.
 const (
@@ -29,21 +38,22 @@ type Drop uint8
 
 // Reasons for a drop.
 const (
-	DropRunt     Drop = iota // shorter than an Ethernet header
-	DropTooLong              // longer than the port's MTU allows
-	DropNoPeer               // nobody serves or offers the ring: front-end away, ring stopped or disabled
-	DropNoBuffer             // the guest's buffers cannot hold the frame at all
-	DropLinkDown             // the NIC has no link
-	DropStopped              // the ring was stopped while the frame was in our hands
-	DropBadFrame             // the device announced a frame that is not there
-	DropFault                // the port is out of order until it is restarted
-	DropSpoofed              // the source address is not one that the port may use
-	DropFiltered             // a switch has nowhere to send it: isolated, reserved, or at home behind the same port
-	DropNoRoom               // a switch does not wait for room
+	DropRunt      Drop = iota // shorter than an Ethernet header
+	DropTooLong               // longer than the port's MTU allows
+	DropNoPeer                // nobody serves or offers the ring: front-end away, ring stopped or disabled
+	DropNoBuffer              // the guest's buffers cannot hold the frame at all
+	DropLinkDown              // the NIC has no link
+	DropStopped               // the ring was stopped while the frame was in our hands
+	DropBadFrame              // the device announced a frame that is not there
+	DropBadHeader             // the virtio-net header lies about the frame, or asks for what was not negotiated
+	DropFault                 // the port is out of order until it is restarted
+	DropSpoofed               // the source address is not one that the port may use
+	DropFiltered              // a switch has nowhere to send it: isolated, reserved, or at home behind the same port
+	DropNoRoom                // a switch does not wait for room
 	NumDrops
 )
 
-var dropNames = [NumDrops]string{"runt", "too_long", "no_peer", "no_buffer", "link_down", "stopped", "bad_frame", "fault", "spoofed", "filtered", "no_room"}
+var dropNames = [NumDrops]string{"runt", "too_long", "no_peer", "no_buffer", "link_down", "stopped", "bad_frame", "bad_header", "fault", "spoofed", "filtered", "no_room"}
 
 // String is the name under which the reason is reported.
 func (d Drop) String() string { return dropNames[d] }
@@ -55,6 +65,10 @@ type Counters struct {
 	RxPackets, RxBytes uint64
 	TxPackets, TxBytes uint64
 	Interrupts         uint64 // doorbells rung or kicks sent
+	Offloaded          uint64 // frames sent with their checksum or segmentation left to the receiver
+	Checksummed        uint64 // frames whose checksum was completed here, because the receiver does not
+	Segmented          uint64 // frames that were cut here, because the receiver does not
+	Pieces             uint64 // frames that were made of those
 	Drops              [NumDrops]uint64
 	Faults             [vring.NumFaults]uint64 // rings stopped for breaking this rule
 	MemoryFaults       uint64                  // rings stopped because their memory vanished, or for a fault of ours

@@ -33,6 +33,10 @@ type Queues struct {
 	// that the guest takes: a longer frame to it is dropped as too long. 0: no limit.
 	MTU int
 
+	// What the guest may leave undone in the frames that it sends, and what it accepts
+	// unfinished. With neither, headers are not looked at and zero.
+	Sends, Takes Offloads
+
 	HeaderLen int  // 10 or 12, see HeaderSize
 	Mergeable bool // MRG_RXBUF: a frame may span several buffers
 }
@@ -69,6 +73,9 @@ type Guest struct {
 	frameEnd [MaxBurst]int // of each frame, the number of heads up to it
 	held     int           // frames handed out
 	released int           // of these, released
+
+	in  intake
+	fin finisher
 
 	sent [MaxBurst]vring.Chain // what the last RxBurst popped
 	room []vring.Chain         // buffers for frames to the guest, see room; at least MaxBurst

@@ -17,6 +17,7 @@ func (g *Guest) RxBurst(frames []Frame) int {
 	chains := g.sent[:min(len(frames), MaxBurst)]
 	chains = chains[:q.PopBurst(chains)]
 	q.PrefetchRead()
+	g.in.reset()
 	n, taken := 0, len(chains)
 	for i := range chains {
 		c := &chains[i]
@@ -30,9 +31,14 @@ func (g *Guest) RxBurst(frames []Frame) int {
 			continue
 		}
 		f := &frames[n]
-		f.Header = Header{} // no offload is negotiated yet: nothing in it may pass
-		f.Data = behindHeader(c.Read, g.cur.HeaderLen)
+		f.Header = Header{}
 		f.Len = int(c.ReadLen) - g.cur.HeaderLen
+		if g.cur.Sends == 0 {
+			f.Data = behindHeader(c.Read, g.cur.HeaderLen)
+		} else if !g.inspect(n, f, c) {
+			g.counters.Drops[DropBadHeader]++
+			continue
+		}
 		g.frameEnd[n] = i + 1
 		g.counters.RxBytes += uint64(f.Len)
 		n++
@@ -48,6 +54,14 @@ func (g *Guest) RxBurst(frames []Frame) int {
 		g.checkFaults()
 	}
 	return n
+}
+
+// inspect is for a guest that may leave something undone: it reads the header.
+func (g *Guest) inspect(i int, f *Frame, c *vring.Chain) bool {
+	var head [LegacyHeaderLen]byte
+	copyHeader(&head, c.Read)
+	f.Data = behindHeader(c.Read, g.cur.HeaderLen)
+	return g.in.inspect(i, f, &head, g.cur.Sends)
 }
 
 // accept checks a chain of the guest's transmit ring. What cannot be forwarded is

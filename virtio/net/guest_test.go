@@ -68,24 +68,7 @@ func (r *guestRig) send(t *testing.T, frame []byte, sizes ...int) {
 // transmit is send, and returns the chain's head.
 func (r *guestRig) transmit(t *testing.T, frame []byte, sizes ...int) (head uint16) {
 	t.Helper()
-	raw := append(make([]byte, r.cur.HeaderLen), frame...)
-	var parts []vring.Part
-	for i := 0; len(raw) > 0; i++ {
-		n := len(raw)
-		if i < len(sizes) {
-			n = min(n, sizes[i])
-		}
-		addr, b := r.tx.Alloc(n)
-		copy(b, raw[:n])
-		raw = raw[n:]
-		parts = append(parts, vringtest.Part(addr, n))
-	}
-	head, err := r.tx.Driver.Add(parts, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.tx.Driver.Publish()
-	return head
+	return r.transmitWith(t, Header{}, frame, sizes...)
 }
 
 // completed takes what came back to the guest's transmit ring.

@@ -53,8 +53,24 @@ func (r *room) exhausted() bool { return r.popped == maxRoom || r.q.Exhausted() 
 // never fit. It returns false, with nothing consumed, when there is no room now,
 // or the ring is broken.
 func (g *Guest) put(r *room, f *Frame) bool {
-	if !g.putWhole(r, f) && !g.gather(r, f) {
-		return false
+	if f.Header.special() {
+		return g.finish(r, f)
+	}
+	return g.putWhole(r, f) || g.gather(r, f)
+}
+
+// finish is put for a frame with something left to be done, which the guest is given as
+// it is or not, as it negotiated. What is put of it before there is no room stays put.
+func (g *Guest) finish(r *room, f *Frame) bool {
+	if !g.fin.begin(f, g.cur.Takes, g.cur.maxFrame()) {
+		g.counters.Drops[DropTooLong]++
+		return true
+	}
+	for g.fin.next(&g.counters) {
+		if out := &g.fin.out; !g.putWhole(r, out) && !g.gather(r, out) {
+			return false
+		}
+		g.fin.sent(&g.counters)
 	}
 	return true
 }
@@ -94,7 +110,7 @@ func (g *Guest) putWhole(r *room, f *Frame) bool {
 
 // gather is put for every other frame.
 func (g *Guest) gather(r *room, f *Frame) bool {
-	if f.Len > g.cur.maxFrame() {
+	if f.Len > g.cur.maxFrame() && f.Header.GSOType == gsoNone { // else its pieces are what counts, see finisher
 		g.counters.Drops[DropTooLong]++
 		return true
 	}

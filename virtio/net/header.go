@@ -7,8 +7,8 @@ import (
 )
 
 // Header is struct virtio_net_hdr (5.1.6), which stands before every frame in a
-// ring. It is hostile when it comes from a guest: what a peer did not negotiate
-// is masked away before it goes anywhere.
+// ring. It is hostile when it comes from a guest: what goes anywhere is what was
+// negotiated and is true of the frame (see intake), and nothing else.
 type Header struct {
 	Flags      uint8
 	GSOType    uint8
@@ -40,6 +40,24 @@ func HeaderSize(f virtio.Features) int {
 func (h *Header) put(b *[HeaderLen]byte) {
 	binary.LittleEndian.PutUint64(b[0:8], uint64(h.Flags)|uint64(h.GSOType)<<8|uint64(h.HdrLen)<<16|uint64(h.GSOSize)<<32|uint64(h.CsumStart)<<48)
 	binary.LittleEndian.PutUint32(b[8:12], uint32(h.CsumOffset)|uint32(h.NumBuffers)<<16)
+}
+
+// get reads all but NumBuffers.
+func (h *Header) get(b *[LegacyHeaderLen]byte) {
+	*h = Header{
+		Flags: b[0], GSOType: b[1], HdrLen: le16(b[2:]), GSOSize: le16(b[4:]),
+		CsumStart: le16(b[6:]), CsumOffset: le16(b[8:]),
+	}
+}
+
+// copyHeader copies what of a header get reads from the start of views, once: its sender
+// may be changing it.
+func copyHeader(b *[LegacyHeaderLen]byte, views [][]byte) {
+	if v := views[0]; len(v) >= len(b) {
+		*b = [LegacyHeaderLen]byte(v)
+		return
+	}
+	copyParts(b[:], views, 0, 0)
 }
 
 // behindHeader returns the views behind the n bytes of header, which the views

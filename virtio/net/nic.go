@@ -13,8 +13,9 @@ import (
 type Notifier interface{ Notify() }
 
 // NIC is the driver side of one virtio-net queue pair. It owns as many DMA
-// buffers as its rings have entries, so that a frame costs one descriptor on the
-// way out and, coming in, one for each buffer that the device filled.
+// buffers as its rings have entries, so that a frame costs one descriptor for each
+// buffer that it fills: one, but for segments that the device is to cut and, coming
+// in, for what is longer than a buffer.
 //
 // All methods but SetLink and Limits belong to the goroutine that forwards.
 type NIC struct {
@@ -29,6 +30,8 @@ type NIC struct {
 	headerLen int
 	mergeable bool
 	maxFrame  int
+	sends     Offloads // what the device may leave undone in frames that arrive
+	takes     Offloads // what may be left to it in frames that are sent
 	linkDown  atomic.Bool
 	reported  [2]bool
 
@@ -47,8 +50,14 @@ type NIC struct {
 	released int // of these, given back
 	refilled int // of taken, given back
 
+	in  intake
+	fin finisher
+
 	views [][]byte
 	parts [1]vring.Part
+	// For a frame that takes several transmit buffers.
+	chainHeads []uint16
+	chainParts []vring.Part
 }
 
 // buffers is the DMA memory of a ring, cut into equal buffers.
@@ -65,6 +74,9 @@ func (b *buffers) bytes(i uint16) []byte {
 func (b *buffers) addr(i uint16) uint64 {
 	return uint64(b.memory.IOVA) + uint64(int(i)*b.size)
 }
+
+// count is how many buffers hold n bytes.
+func (b *buffers) count(n int) int { return (n + b.size - 1) / b.size }
 
 // smallBuffer holds a whole frame of the usual MTU with its header; a power of
 // two keeps buffers from sharing a page more than needed.
@@ -102,7 +114,8 @@ func newNIC(cfg NICConfig, alloc Allocator) (*NIC, error) {
 	n := &NIC{
 		name: cfg.Name, onFail: cfg.OnFail,
 		headerLen: HeaderSize(cfg.Features), mergeable: cfg.Features.Has(virtio.NetMrgRxbuf),
-		maxFrame:   mtu + etherOverhead,
+		maxFrame: mtu + etherOverhead,
+		sends:    OffloadsToDriver(cfg.Features), takes: OffloadsToDevice(cfg.Features),
 		rxBufferOf: make([]uint16, cfg.RxSize),
 		taken:      make([]uint16, 0, cfg.RxSize), views: make([][]byte, 0, cfg.RxSize),
 	}
@@ -118,6 +131,11 @@ func newNIC(cfg NICConfig, alloc Allocator) (*NIC, error) {
 	if n.tx, n.txBuffers, err = newQueue(alloc, cfg.TxSize, bufferSize(n.headerLen, n.maxFrame), eventIdx); err != nil {
 		return nil, fmt.Errorf("transmit ring: %w", err)
 	}
+	chain := n.txBuffers.count(n.headerLen + MaxFrame)
+	if chain > cfg.TxSize {
+		n.takes &^= offloadGSO // the longest would never fit
+	}
+	n.chainHeads, n.chainParts = make([]uint16, chain), make([]vring.Part, chain)
 	return n, nil
 }
 

@@ -13,6 +13,7 @@ func (n *NIC) RxBurst(frames []Frame) int {
 		return 0
 	}
 	n.taken, n.views = n.taken[:0], n.views[:0]
+	n.in.reset()
 	n.held, n.released, n.refilled = 0, 0, 0
 	limit := min(len(frames), MaxBurst)
 	for n.held < limit && n.take(&frames[n.held]) {
@@ -43,6 +44,8 @@ func (n *NIC) take(f *Frame) bool {
 			n.counters.Drops[DropBadFrame]++
 			continue
 		}
+		var head [LegacyHeaderLen]byte // headers lie in the first buffer as a whole
+		copy(head[:], n.views[first])
 		count := 1
 		if n.mergeable {
 			count = int(le16(n.views[first][numBuffersOffset:])) // device memory is ours: it stays as it is
@@ -65,9 +68,13 @@ func (n *NIC) take(f *Frame) bool {
 		default:
 			// A first view that held nothing but the header is gone from data.
 			first += 1 - min(len(data), 1)
-			f.Header = Header{} // no offload is negotiated yet: nothing in it may pass
+			f.Header = Header{}
 			f.Data = n.views[first:len(n.views):len(n.views)]
 			f.Len = length
+			if n.sends != 0 && !n.in.inspect(n.held, f, &head, n.sends) {
+				n.counters.Drops[DropBadHeader]++
+				continue
+			}
 			n.counters.RxBytes += uint64(length)
 			return true
 		}

@@ -17,21 +17,49 @@ func (n *NIC) TxBurst(frames []Frame) int {
 	}
 	n.reclaim()
 	done := 0
-	for ; done < len(frames); done++ {
-		f := &frames[done]
-		if f.Len > n.maxFrame {
-			n.counters.Drops[DropTooLong]++
-			continue
-		}
-		if n.tx.Free() == 0 {
-			break
-		}
-		n.send(f)
-		n.counters.TxPackets++
-		n.counters.TxBytes += uint64(f.Len)
+	for done < len(frames) && n.put(&frames[done]) {
+		done++
 	}
 	n.tx.Publish()
 	return done
+}
+
+// put sends one frame or drops it, or returns false when there is no room for it now.
+func (n *NIC) put(f *Frame) bool {
+	if !f.Header.special() {
+		return n.putPlain(f)
+	}
+	if !n.fin.begin(f, n.takes, n.maxFrame) {
+		n.counters.Drops[DropTooLong]++
+		return true
+	}
+	for n.fin.next(&n.counters) {
+		if !n.putPlain(&n.fin.out) {
+			return false
+		}
+		n.fin.sent(&n.counters)
+	}
+	return true
+}
+
+// putPlain is put for a frame that the device takes as it is.
+func (n *NIC) putPlain(f *Frame) bool {
+	if f.Len > n.maxFrame && f.Header.GSOType == gsoNone { // else its pieces are what counts, see finisher
+		n.counters.Drops[DropTooLong]++
+		return true
+	}
+	size := n.headerLen + f.Len
+	switch {
+	case size <= n.txBuffers.size && n.tx.Free() > 0:
+		n.send(f)
+	case size > n.txBuffers.size && n.tx.Free() >= n.txBuffers.count(size):
+		n.sendChain(f, size)
+	default:
+		return false
+	}
+	n.counters.TxPackets++
+	n.counters.TxBytes += uint64(f.Len)
+	return true
 }
 
 // reclaim takes back the buffers of frames that the device has sent. A transmit
@@ -60,5 +88,26 @@ func (n *NIC) send(f *Frame) {
 	n.parts[0] = vring.Part{Addr: n.txBuffers.addr(head), Len: uint32(size)}
 	if _, err := n.tx.Add(n.parts[:], nil); err != nil {
 		n.report(1, err) // a descriptor was free: only a faulted ring refuses
+	}
+}
+
+// sendChain copies a frame of size bytes with its header into the buffers of as many
+// descriptors as it takes. It is in the ring once all is copied.
+func (n *NIC) sendChain(f *Frame, size int) {
+	heads := n.chainHeads[:n.txBuffers.count(size)]
+	n.tx.NextHeads(heads)
+	buffer := n.txBuffers.bytes(heads[0])
+	f.Header.NumBuffers = 0
+	f.Header.put((*[HeaderLen]byte)(buffer))
+	filled, at, off := n.headerLen, 0, 0
+	for i, head := range heads {
+		buffer = n.txBuffers.bytes(head)
+		var k int
+		k, at, off = copyParts(buffer[filled:], f.Data, at, off)
+		n.chainParts[i] = vring.Part{Addr: n.txBuffers.addr(head), Len: uint32(filled + k)}
+		filled = 0
+	}
+	if _, err := n.tx.Add(n.chainParts[:len(heads)], nil); err != nil {
+		n.report(1, err)
 	}
 }

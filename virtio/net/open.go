@@ -35,11 +35,44 @@ const (
 	vectors      = 3
 )
 
-// wanted are the features that the NIC driver can use. There is no CTRL_RX among
+// wanted are the features that the NIC driver can use, offloads aside. There is no CTRL_RX among
 // them, and there must not be without control of it: a device that did not negotiate
 // it filters nothing (5.1.6.5.1) and delivers frames for all the addresses behind our
 // other ports, be it one app VM or a switch of many.
 const wanted = virtio.Version1 | virtio.NetMAC | virtio.NetStatus | virtio.NetMTU | virtio.NetMrgRxbuf | virtio.EventIdx
+
+// wantedOffloads are those that the driver can use with a device that offers these
+// features and with that many entries in its receive ring. A device may only merge
+// segments if the buffers can hold what it makes of them.
+func wantedOffloads(offered virtio.Features, rxSize int) virtio.Features {
+	want := virtio.NetOffloads
+	if !offered.Has(virtio.NetMrgRxbuf) || rxSize*smallBuffer < HeaderLen+MaxFrame {
+		want &^= virtio.NetGuestTSO4 | virtio.NetGuestTSO6 | virtio.NetGuestECN | virtio.NetGuestUSO4 | virtio.NetGuestUSO6
+	}
+	return withoutOrphans(offered & want)
+}
+
+// withoutOrphans takes away the features that lack one on which they rely (5.1.3.1); a
+// driver must not ask for those.
+func withoutOrphans(f virtio.Features) virtio.Features {
+	const (
+		hostTSO  = virtio.NetHostTSO4 | virtio.NetHostTSO6
+		guestTSO = virtio.NetGuestTSO4 | virtio.NetGuestTSO6
+	)
+	if !f.Has(virtio.NetCsum) {
+		f &^= hostTSO | virtio.NetHostUSO
+	}
+	if !f.Has(virtio.NetGuestCsum) {
+		f &^= guestTSO | virtio.NetGuestUSO4 | virtio.NetGuestUSO6
+	}
+	if f&hostTSO == 0 {
+		f &^= virtio.NetHostECN
+	}
+	if f&guestTSO == 0 {
+		f &^= virtio.NetGuestECN
+	}
+	return f
+}
 
 // PCIDevice is what the NIC driver needs of VFIO; *vfio.Device is one.
 type PCIDevice interface {
@@ -84,7 +117,8 @@ func OpenNIC(dev PCIDevice, alloc Allocator, queueSize int, onFail func(ring str
 		return nil, err
 	}
 	p := &PCINIC{pci: dev, transport: transport}
-	if p.Features, err = transport.Negotiate(wanted); err != nil {
+	rxSize := min(queueSize, int(transport.QueueMaxSize(queueRx)))
+	if p.Features, err = transport.Negotiate(wanted | wantedOffloads(transport.Offered(), rxSize)); err != nil {
 		return nil, err
 	}
 	if err = p.bringUp(alloc, queueSize, onFail); err != nil {

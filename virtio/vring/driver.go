@@ -134,6 +134,16 @@ func (q *Driver) Err() error { return q.fault }
 // is full. It lets a caller fill a buffer that belongs to that descriptor first.
 func (q *Driver) NextHead() uint16 { return q.freeHead }
 
+// NextHeads is NextHead for an Add of several parts: the descriptors that it will use,
+// in order, if it uses no indirect table. There must be that many Free.
+func (q *Driver) NextHeads(heads []uint16) {
+	next := q.freeHead
+	for i := range heads {
+		heads[i] = next
+		next = q.next[next]
+	}
+}
+
 // Add offers one buffer: parts that the device reads, then parts that it writes.
 // It returns the head descriptor, by which Take will name the buffer, or ErrFull.
 func (q *Driver) Add(read, write []Part) (head uint16, err error) {

@@ -21,8 +21,9 @@ import (
 const Rings = 2
 
 // Offered are the features of the network device that the guest sees. What is
-// not listed, offloads in particular, QEMU then withholds from its guest.
-const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder
+// not listed QEMU then withholds from its guest. Offloads are offered whatever the
+// other port can do: what it cannot is done in between.
+const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder | virtio.NetOffloads
 
 // Carrier is the transport's side of a session. The session's goroutine calls it.
 type Carrier interface {
@@ -262,7 +263,8 @@ func (s *Session) install() {
 	q := &virtionet.Queues{
 		ToGuest: s.rings[0], FromGuest: s.rings[1],
 		ToGuestEnabled: s.backend.Ring(0).Enabled, FromGuestEnabled: s.backend.Ring(1).Enabled,
-		MTU:       int(s.backend.MTU()),
+		MTU:   int(s.backend.MTU()),
+		Sends: virtionet.OffloadsToDevice(features), Takes: virtionet.OffloadsToDriver(features),
 		HeaderLen: virtionet.HeaderSize(features), Mergeable: features.Has(virtio.NetMrgRxbuf),
 	}
 	for _, fd := range s.carrier.KickFDs() {

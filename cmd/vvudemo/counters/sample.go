@@ -1,5 +1,7 @@
 package counters
 
+import "fmt"
+
 // Port is what vvufwd counted at one of its ports since it started. Rx is what came out of the port's device.
 type Port struct {
 	Name      string            `json:"name"`
@@ -7,7 +9,21 @@ type Port struct {
 	RxBytes   uint64            `json:"rx_bytes"`
 	TxPackets uint64            `json:"tx_packets"`
 	TxBytes   uint64            `json:"tx_bytes"`
+	Offloads  Offloads          `json:"offloads,omitzero"`
 	Drops     map[string]uint64 `json:"drops,omitempty"`
+}
+
+// Offloads counts frames for a port with a checksum to be completed or a segment to be cut.
+type Offloads struct {
+	Passed      uint64 `json:"passed"`      // left to the receiver
+	Checksummed uint64 `json:"checksummed"` // completed by vvufwd
+	Segmented   uint64 `json:"segmented"`   // cut by vvufwd
+	Pieces      uint64 `json:"pieces"`      // made of those
+}
+
+// String says it for a person.
+func (o Offloads) String() string {
+	return fmt.Sprintf("%d passed, %d checksums completed, %d cut into %d", o.Passed, o.Checksummed, o.Segmented, o.Pieces)
 }
 
 // Dropped is the sum of all drops.

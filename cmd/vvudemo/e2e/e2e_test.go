@@ -4,10 +4,13 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"vvufwd/cmd/vvudemo/capture"
+	"vvufwd/cmd/vvudemo/counters"
 	"vvufwd/cmd/vvudemo/show"
 	"vvufwd/cmd/vvudemo/tools"
 )
@@ -20,6 +23,21 @@ const (
 // TestTwoMachines boots a driver VM with vvufwd as its /init and an app VM behind it, and sends traffic both ways. It then loads the
 // path with the kernel's packet generator and kills the app VM twice under load.
 func TestTwoMachines(t *testing.T) {
+	report := run(t, show.Config{Pktgen: pktgenFrames, Restarts: restarts})
+	for _, name := range []string{"images", "vvudev", "driver VM", "app VM", "offloads", "lease", "ping", "download", "upload", "pktgen", "restarts", "counters", "power off", "capture"} {
+		if step := report.Step(name); step == nil || !step.OK {
+			t.Errorf("step %q: %+v", name, step)
+		}
+	}
+	checkTraffic(t, report)
+	checkCounters(t, report)
+	checkOffloads(t, report)
+	checkCapture(t, report.Capture)
+}
+
+// run runs the demo and requires that all of it was shown.
+func run(t *testing.T, cfg show.Config) *show.Report {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 14*time.Minute)
 	defer cancel()
 	source := tools.SourceDir()
@@ -27,30 +45,21 @@ func TestTwoMachines(t *testing.T) {
 		t.Fatal("the test does not run in the source tree")
 	}
 	build := filepath.Join(source, "build")
-	found, err := tools.Find(ctx, tools.Options{
+	var err error
+	cfg.Tools, err = tools.Find(ctx, tools.Options{
 		BuildDir: build, SourceDir: source, NeedVfioUser: true, NeedPrograms: true,
 		Progress: func(text string) { t.Log(text) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := filepath.Join(build, "e2e")
-	report, err := show.Run(ctx, show.Config{
-		Tools: found, Accel: "tcg", SMP: 2, Pktgen: pktgenFrames, Restarts: restarts,
-		OutDir: out, Progress: t.Output(),
-	})
+	cfg.Accel, cfg.SMP, cfg.OutDir, cfg.Progress = "tcg", 2, filepath.Join(build, "e2e"), t.Output()
+	report, err := show.Run(ctx, cfg)
 	if err != nil {
-		logTail(t, filepath.Join(out, "driver.log"))
+		logTail(t, filepath.Join(cfg.OutDir, "driver.log"))
 		t.Fatal(err)
 	}
-	for _, name := range []string{"images", "vvudev", "driver VM", "app VM", "lease", "ping", "download", "upload", "pktgen", "restarts", "counters", "power off", "capture"} {
-		if step := report.Step(name); step == nil || !step.OK {
-			t.Errorf("step %q: %+v", name, step)
-		}
-	}
-	checkTraffic(t, report)
-	checkCounters(t, report)
-	checkCapture(t, report.Capture)
+	return report
 }
 
 func checkTraffic(t *testing.T, r *show.Report) {
@@ -87,16 +96,31 @@ func checkCounters(t *testing.T, r *show.Report) {
 	if vvu.Name != "vvu:0000:00:05.0" {
 		t.Errorf("the first port is %q", vvu.Name)
 	}
-	if out := nic.TxPackets + nic.Dropped() + vvu.Dropped(); vvu.RxPackets < nic.TxPackets || vvu.RxPackets > out {
+	if sent, out := whole(nic), whole(nic)+nic.Dropped()+vvu.Dropped(); vvu.RxPackets < sent || vvu.RxPackets > out {
 		t.Errorf("%d frames came from the app VM, %d went to the NIC: %+v", vvu.RxPackets, nic.TxPackets, r.Ports)
 	}
-	if out := vvu.TxPackets + nic.Dropped() + vvu.Dropped(); nic.RxPackets < vvu.TxPackets || nic.RxPackets > out {
+	if sent, out := whole(vvu), whole(vvu)+nic.Dropped()+vvu.Dropped(); nic.RxPackets < sent || nic.RxPackets > out {
 		t.Errorf("%d frames came from the NIC, %d went to the app VM: %+v", nic.RxPackets, vvu.TxPackets, r.Ports)
 	}
 	for _, bytes := range []uint64{vvu.RxBytes, vvu.TxBytes, nic.RxBytes, nic.TxBytes} {
 		if bytes < show.TransferBytes {
 			t.Errorf("a port counted only %d bytes: %+v", bytes, r.Ports)
 		}
+	}
+}
+
+// whole is how many frames were sent to a port, of those that were cut not the pieces.
+func whole(p counters.Port) uint64 { return p.TxPackets - p.Offloads.Pieces + p.Offloads.Segmented }
+
+// checkOffloads wants what QEMU's user networking cannot do to have been done by vvufwd. The app VM cannot tell.
+func checkOffloads(t *testing.T, r *show.Report) {
+	for _, name := range []string{"CSUM", "GUEST_CSUM", "HOST_TSO4", "HOST_TSO6", "GUEST_TSO4", "GUEST_TSO6"} {
+		if !slices.Contains(strings.Split(r.Offloads, "|"), name) {
+			t.Errorf("the app VM does without %s: %s", name, r.Offloads)
+		}
+	}
+	if o := r.Ports[1].Offloads; o.Segmented == 0 || o.Checksummed == 0 || o.Pieces < 2*o.Segmented || o.Passed != 0 {
+		t.Errorf("offloads on the way to the NIC: %v", o)
 	}
 }
 

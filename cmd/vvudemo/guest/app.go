@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/virtio"
 )
 
 // App is a running app VM. It is owned by one goroutine.
@@ -94,6 +95,28 @@ func (p *App) Device(ctx context.Context, limit time.Duration) (Device, error) {
 	}
 	d := Device{MTU: int(r.number()), RxPackets: uint64(r.number()), RxBytes: uint64(r.number())}
 	return d, r.err
+}
+
+// Features asks the app VM what its driver has negotiated with its network device.
+func (p *App) Features(ctx context.Context, limit time.Duration) (virtio.Features, error) {
+	r, err := p.do(ctx, limit, "features", nil)
+	if err != nil {
+		return 0, err
+	}
+	text := r.text()
+	if r.err != nil {
+		return 0, r.err
+	}
+	var f virtio.Features
+	for i, bit := range text { // the kernel prints bit 0 first
+		switch {
+		case bit == '1' && i < 64:
+			f |= 1 << i
+		case bit != '0':
+			return 0, fmt.Errorf("%w: %s: %q are no feature bits", errAnswer, r.name, text)
+		}
+	}
+	return f, nil
 }
 
 // Rebind makes the app VM take its network device from the driver and give it back, as reloading the driver does. The device has no

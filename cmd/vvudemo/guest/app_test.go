@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/virtio"
 )
 
 const limit = 20 * time.Second
@@ -49,6 +50,7 @@ func TestCommands(t *testing.T) {
 lease) echo "[ 3.2] kernel message @@ lease ok 10.0.2.15/24 10.0.2.2 120" ;;
 address) [ "$a" = 10.0.0.1/24 ] && echo "@@ address ok" ;;
 device) echo "@@ device ok 9000 12 3456" ;;
+features) echo "@@ features ok 1100000100010000000000000000000010000000000000000000000000000000" ;;
 rebind) echo "@@ rebind ok" ;;
 ping) [ "$b" = "10.0.2.2 56" ] && echo "@@ ping ok $a 19 0.5/0.8/1.2" ;;
 fetch) echo "@@ fetch ok 16777216 abcd 2500" ;;
@@ -64,6 +66,10 @@ off) echo "@@ off ok"; exit 0 ;;`)
 	device, err := app.Device(ctx, limit)
 	if want := (Device{MTU: 9000, RxPackets: 12, RxBytes: 3456}); err != nil || device != want {
 		t.Errorf("device = %+v, %v", device, err)
+	}
+	features, err := app.Features(ctx, limit)
+	if want := virtio.NetCsum | virtio.NetGuestCsum | virtio.NetGuestTSO4 | virtio.NetHostTSO4 | virtio.Version1; err != nil || features != want {
+		t.Errorf("features = %v, %v, want %v", features, err, want)
 	}
 	if err := app.Rebind(ctx, limit); err != nil {
 		t.Error(err)

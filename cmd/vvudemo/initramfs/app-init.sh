@@ -11,6 +11,7 @@
 #   fetch URL             download                          @@ fetch ok BYTES SHA256 MILLISECONDS
 #   blob BYTES            put random bytes at /blob         @@ blob ok BYTES SHA256
 #   device                what the network device says      @@ device ok MTU RXPACKETS RXBYTES
+#   features              what its driver has negotiated    @@ features ok BITS (bit 0 first)
 #   rebind                take the device from its driver   @@ rebind ok
 #                         and give it back; addresses go
 #   pktgen COUNT          kernel packet generator           @@ pktgen at COUNT (each second), @@ pktgen ok SENT MILLISECONDS
@@ -94,6 +95,10 @@ device() {
 	say device ok "$(cat $eth0/mtu)" "$(cat $eth0/statistics/rx_packets)" "$(cat $eth0/statistics/rx_bytes)"
 }
 
+features() {
+	say features ok "$(cat /sys/class/net/eth0/device/features)"
+}
+
 rebind() {
 	device=$(readlink /sys/class/net/eth0/device)
 	driver=/sys/bus/virtio/drivers/virtio_net
@@ -160,6 +165,7 @@ while read -r command first second third; do
 	fetch) fetch "$first" ;;
 	blob) blob "$first" ;;
 	device) device ;;
+	features) features ;;
 	rebind) rebind ;;
 	pktgen) pktgen "$first" ;;
 	off) say off ok; poweroff -f ;;

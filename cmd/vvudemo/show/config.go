@@ -22,6 +22,8 @@ type Config struct {
 	ForwarderArgs []string
 	// TAP is the TAP device behind the NIC. Empty means QEMU's user networking.
 	TAP string
+	// Transfer is the size of the download and of the upload. 0: TransferBytes.
+	Transfer int64
 	// Pktgen is the number of frames that the app VM's kernel packet generator sends. 0: none.
 	Pktgen int64
 	// Restarts is how often the app VM is killed under load and started again.
@@ -40,10 +42,25 @@ type Config struct {
 	Console io.Writer
 }
 
+// transferBytes is the size of the download and of the upload.
+func (c *Config) transferBytes() int64 {
+	if c.Transfer == 0 {
+		return TransferBytes
+	}
+	return c.Transfer
+}
+
+// transferLimit is how long each of them may take.
+func (c *Config) transferLimit() time.Duration {
+	return commandLimit * time.Duration(max(1, c.transferBytes()/TransferBytes))
+}
+
 // Sizes and limits of the demo.
 const (
-	// TransferBytes is the size of the download and of the upload.
+	// TransferBytes is the size of the download and of the upload, unless told otherwise.
 	TransferBytes = 16 << 20
+	// MaxTransferBytes is the most that the app VM's memory has room for.
+	MaxTransferBytes = 64 << 20
 	// PingCount is the number of echo requests.
 	PingCount = 20
 

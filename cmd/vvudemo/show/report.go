@@ -21,6 +21,7 @@ type Report struct {
 	Sizes Sizes  `json:"sizes"`
 	Steps []Step `json:"steps"`
 
+	Offloads string          `json:"offloads,omitempty"` // negotiated by the app VM, or "none"
 	Lease    *guest.Lease    `json:"lease,omitempty"`
 	Pings    *guest.Pings    `json:"pings,omitempty"`
 	Download *Transfer       `json:"download,omitempty"`

@@ -95,7 +95,7 @@ func (d *demo) prepare() error {
 	if d.network, err = openNetwork(d.TAP); err != nil {
 		return err
 	}
-	d.web, err = startWeb(d.network.listen, d.network.host)
+	d.web, err = startWeb(d.network.listen, d.network.host, d.transferBytes())
 	return err
 }
 
@@ -108,7 +108,7 @@ func (d *demo) steps(ctx context.Context) error {
 		}
 		steps = append(steps, step{"driver VM", d.startDriver})
 	}
-	steps = append(steps, step{"app VM", d.startApp}, step{"lease", d.getLease}, step{"ping", d.ping}, step{"download", d.download}, step{"upload", d.upload})
+	steps = append(steps, step{"app VM", d.startApp}, step{"offloads", d.offloads}, step{"lease", d.getLease}, step{"ping", d.ping}, step{"download", d.download}, step{"upload", d.upload})
 	if d.Pktgen > 0 {
 		steps = append(steps, step{"pktgen", d.pktgen})
 	}

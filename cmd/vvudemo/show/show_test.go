@@ -39,7 +39,7 @@ func TestPortsOfTheDemo(t *testing.T) {
 }
 
 func TestWebServesBlobAndEndless(t *testing.T) {
-	w, err := startWeb("127.0.0.1", "127.0.0.1")
+	w, err := startWeb("127.0.0.1", "127.0.0.1", TransferBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,14 +81,14 @@ func TestFetchNoticesACutDownload(t *testing.T) {
 func TestTransferCompare(t *testing.T) {
 	sum := hex.EncodeToString(sha256.New().Sum(nil))
 	whole := Transfer{Bytes: TransferBytes, SHA256: sum, Seconds: 2}
-	if figure, err := whole.compare(sum, "it fetched"); err != nil || !strings.Contains(figure, "67 Mbit/s") {
+	if figure, err := whole.compare(TransferBytes, sum, "it fetched"); err != nil || !strings.Contains(figure, "67 Mbit/s") {
 		t.Errorf("figure = %q, %v", figure, err)
 	}
-	if _, err := whole.compare("other", "it fetched"); err == nil {
+	if _, err := whole.compare(TransferBytes, "other", "it fetched"); err == nil {
 		t.Error("another content is accepted")
 	}
 	whole.Bytes--
-	if _, err := whole.compare(sum, "it fetched"); err == nil {
+	if _, err := whole.compare(TransferBytes, sum, "it fetched"); err == nil {
 		t.Error("a missing byte is accepted")
 	}
 }

@@ -9,8 +9,21 @@ import (
 	"time"
 
 	"vvufwd/cmd/vvudemo/capture"
+	"vvufwd/cmd/vvudemo/counters"
 	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/virtio"
 )
+
+// offloads shows what the app VM's driver leaves to its device, and takes from it unfinished.
+func (d *demo) offloads(ctx context.Context) (string, error) {
+	features, err := d.app.Features(ctx, commandLimit)
+	if err != nil {
+		return "", err
+	}
+	features &= virtio.NetOffloads
+	d.report.Offloads = features.String()
+	return fmt.Sprintf("the app VM uses %v", features), nil
+}
 
 // getLease shows that broadcasts and answers pass.
 func (d *demo) getLease(ctx context.Context) (string, error) {
@@ -42,25 +55,25 @@ func (d *demo) ping(ctx context.Context) (string, error) {
 
 // download shows bulk traffic to the app VM.
 func (d *demo) download(ctx context.Context) (string, error) {
-	got, err := d.app.Fetch(ctx, commandLimit, d.web.base+"/blob")
+	got, err := d.app.Fetch(ctx, d.transferLimit(), d.web.base+"/blob")
 	if err != nil {
 		return "", err
 	}
 	t := Transfer{Bytes: got.Bytes, SHA256: got.SHA256, Seconds: seconds(got.Took)}
 	d.report.Download = &t
-	return t.compare(d.web.sum(), "the app VM downloaded")
+	return t.compare(d.transferBytes(), d.web.sum(), "the app VM downloaded")
 }
 
 // upload shows bulk traffic from the app VM, over a connection that the host opens.
 func (d *demo) upload(ctx context.Context) (string, error) {
-	made, err := d.app.Blob(ctx, commandLimit, TransferBytes)
+	made, err := d.app.Blob(ctx, d.transferLimit(), d.transferBytes())
 	if err != nil {
 		return "", err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, commandLimit, errors.New("the app VM's HTTP server is too slow"))
+	limited, cancel := context.WithTimeoutCause(ctx, d.transferLimit(), errors.New("the app VM's HTTP server is too slow"))
 	defer cancel()
 	begin := time.Now()
-	bytes, sum, err := fetch(limited, d.network.appURL(d.lease.IP(), "blob"), TransferBytes)
+	bytes, sum, err := fetch(limited, d.network.appURL(d.lease.IP(), "blob"), d.transferBytes())
 	if err != nil {
 		if cause := context.Cause(limited); cause != nil {
 			err = fmt.Errorf("%w: %w", cause, err)
@@ -69,15 +82,15 @@ func (d *demo) upload(ctx context.Context) (string, error) {
 	}
 	t := Transfer{Bytes: bytes, SHA256: sum, Seconds: seconds(time.Since(begin))}
 	d.report.Upload = &t
-	return t.compare(made.SHA256, "the host fetched from the app VM")
+	return t.compare(d.transferBytes(), made.SHA256, "the host fetched from the app VM")
 }
 
 // compare returns the figure of a transfer, and an error unless all of it arrived as it was.
-func (t Transfer) compare(sum, who string) (string, error) {
+func (t Transfer) compare(bytes int64, sum, who string) (string, error) {
 	figure := fmt.Sprintf("%s %s in %.2f s, %.0f Mbit/s, SHA-256 %.8s… equal at both ends", who, size(t.Bytes), t.Seconds, t.MbitPerSecond(), t.SHA256)
 	switch {
-	case t.Bytes != TransferBytes:
-		return "", fmt.Errorf("%s %d of %d bytes", who, t.Bytes, TransferBytes)
+	case t.Bytes != bytes:
+		return "", fmt.Errorf("%s %d of %d bytes", who, t.Bytes, bytes)
 	case t.SHA256 != sum:
 		return "", fmt.Errorf("what %s has SHA-256 %s, but %s was sent", who, t.SHA256, sum)
 	}
@@ -100,6 +113,9 @@ func (d *demo) count(ctx context.Context) (string, error) {
 	}
 	d.report.Ports = s.Ports
 	figure := fmt.Sprintf("from the app VM %d frames in and %d out at the NIC, to it %d and %d; dropped %d", vvu.RxPackets, nic.TxPackets, nic.RxPackets, vvu.TxPackets, vvu.Dropped()+nic.Dropped())
+	if vvu.Offloads != (counters.Offloads{}) || nic.Offloads != (counters.Offloads{}) {
+		figure += fmt.Sprintf("; offloads: from the app VM %v, to it %v", nic.Offloads, vvu.Offloads)
+	}
 	for _, c := range []struct {
 		what  string
 		bytes uint64
@@ -107,8 +123,8 @@ func (d *demo) count(ctx context.Context) (string, error) {
 		{"received from the app VM", vvu.RxBytes}, {"sent to the app VM", vvu.TxBytes},
 		{"received from the NIC", nic.RxBytes}, {"sent to the NIC", nic.TxBytes},
 	} {
-		if c.bytes < TransferBytes {
-			return figure, fmt.Errorf("vvufwd counted only %d bytes %s, although %d were transferred", c.bytes, c.what, TransferBytes)
+		if c.bytes < uint64(d.transferBytes()) {
+			return figure, fmt.Errorf("vvufwd counted only %d bytes %s, although %d were transferred", c.bytes, c.what, d.transferBytes())
 		}
 	}
 	return figure, nil
@@ -134,8 +150,8 @@ func (d *demo) capture(context.Context) (string, error) {
 		{"a whole DHCP exchange", s.DHCP["Discover"] > 0 && s.DHCP["Offer"] > 0 && s.DHCP["Request"] > 0 && s.DHCP["Ack"] > 0},
 		{"some echo requests", s.EchoRequests >= PingCount},
 		{"some echo replies", s.EchoReplies >= PingCount},
-		{"the download", s.Kind(capture.TCP).ToApp.Bytes >= TransferBytes},
-		{"the upload", s.Kind(capture.TCP).FromApp.Bytes >= TransferBytes},
+		{"the download", s.Kind(capture.TCP).ToApp.Bytes >= d.transferBytes()},
+		{"the upload", s.Kind(capture.TCP).FromApp.Bytes >= d.transferBytes()},
 		{"some frames of the packet generator", s.Kind(capture.VLAN).FromApp.Frames >= d.Pktgen},
 	} {
 		if !check.fine {

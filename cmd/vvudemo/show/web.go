@@ -24,9 +24,10 @@ type web struct {
 	endless atomic.Int64
 }
 
-// startWeb listens on a free port of the given host address. The app VM reaches it under the name visible.
-func startWeb(listen, visible string) (*web, error) {
-	w := &web{blob: make([]byte, TransferBytes)}
+// startWeb listens on a free port of the given host address. The app VM reaches it under the name visible
+// and can download that many bytes.
+func startWeb(listen, visible string, bytes int64) (*web, error) {
+	w := &web{blob: make([]byte, bytes)}
 	rand.Read(w.blob) // never fails, and incompressible: nothing on the way can cheat
 	listener, err := net.Listen("tcp4", net.JoinHostPort(listen, "0"))
 	if err != nil {

@@ -211,6 +211,16 @@ var errFull = errors.New("the device holds all transmit buffers")
 
 // send puts a frame into the transmit ring.
 func (g *guest) send(frame []byte) error {
+	return g.sendImage(append(make([]byte, vnetHeader), frame...))
+}
+
+// sendImage puts a virtio-net header and a frame into the transmit ring.
+func (g *guest) sendImage(image []byte) error {
+	return g.sendBuffer(len(image), func(b []byte) { copy(b, image) })
+}
+
+// sendBuffer puts n bytes into the transmit ring, header included, as fill leaves them.
+func (g *guest) sendBuffer(n int, fill func(b []byte)) error {
 	r := g.rings[transmitRing]
 	for {
 		id, _, ok := r.done()
@@ -223,10 +233,8 @@ func (g *guest) send(frame []byte) error {
 		if _, busy := g.buffers[transmitRing][uint16(k)]; busy {
 			continue
 		}
-		b := g.ram.at(r.buffer(k), vnetHeader+len(frame))
-		clear(b[:vnetHeader])
-		copy(b[vnetHeader:], frame)
-		r.set(k, desc{Addr: r.buffer(k), Len: uint32(len(b))})
+		fill(g.ram.at(r.buffer(k), n))
+		r.set(k, desc{Addr: r.buffer(k), Len: uint32(n)})
 		g.buffers[transmitRing][uint16(k)] = k
 		r.offer(uint16(k))
 		g.kick(transmitRing)
@@ -247,6 +255,15 @@ func (g *guest) sendWithin(within time.Duration, frame []byte) error {
 // receive takes the next frame that has arrived, if there is one, and offers its
 // buffer again.
 func (g *guest) receive() (frame []byte, err error) {
+	image, err := g.receiveImage()
+	if image == nil || err != nil {
+		return nil, err
+	}
+	return image[vnetHeader:], nil
+}
+
+// receiveImage is receive with the virtio-net header.
+func (g *guest) receiveImage() (image []byte, err error) {
 	r := g.rings[receiveRing]
 	id, n, ok := r.done()
 	if !ok {
@@ -256,10 +273,10 @@ func (g *guest) receive() (frame []byte, err error) {
 	if !known || n < vnetHeader || n > bufferBytes {
 		return nil, fmt.Errorf("the device used buffer %d with %d bytes", id, n)
 	}
-	frame = bytes.Clone(g.ram.at(r.buffer(k)+vnetHeader, int(n)-vnetHeader))
+	image = bytes.Clone(g.ram.at(r.buffer(k), int(n)))
 	g.offerBuffer(k)
 	g.kick(receiveRing)
-	return frame, nil
+	return image, nil
 }
 
 // drain receives all that has arrived.

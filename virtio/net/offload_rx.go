@@ -1,0 +1,101 @@
+package virtionet
+
+import "vvufwd/virtio/net/packet"
+
+// maxPieces is the largest number of frames into which one may ask to be cut. With the
+// least segment size that Linux agrees to, 48 bytes, a frame of 64 KiB makes 1365; a
+// frame that asks for more only wants to keep us busy.
+const maxPieces = 2048
+
+// intake looks at the headers of the frames of a burst and keeps private copies of what
+// frames with offloads begin with: what was checked there must not change until the
+// frame has been sent. It belongs to a port; its copies are valid until reset.
+type intake struct {
+	heads [MaxBurst][packet.MaxHead]byte
+	views [][]byte // backing of the frames' new Data
+}
+
+func (in *intake) reset() { in.views = in.views[:0] }
+
+// inspect checks the header of the i-th frame of the burst, a private copy, against the
+// frame and against what its sender may leave undone. On success
+// f.Header is what of it is true and matters, and may be relied on; if it is special, a
+// private copy of the packet's headers stands in place of the frame's first bytes. It
+// returns false for a header that lies. f has Data and Len, and a zero Header.
+func (in *intake) inspect(i int, f *Frame, b *[LegacyHeaderLen]byte, may Offloads) bool {
+	if b[0]&(flagNeedsCsum|flagDataValid) == 0 && b[1] == gsoNone {
+		return true
+	}
+	h := &f.Header
+	h.get(b)
+	if h.Flags &= flagNeedsCsum | flagDataValid; may&OffloadDataValid == 0 {
+		h.Flags &^= flagDataValid // not for a driver to say (5.1.6.2)
+	}
+	f.sent = 0
+	if h.Flags&flagNeedsCsum == 0 {
+		*h = Header{Flags: h.Flags, GSOType: h.GSOType}
+		return h.GSOType == gsoNone // which goes with NEEDS_CSUM only (5.1.6.2)
+	}
+	h.Flags = flagNeedsCsum
+	head := in.heads[i][:min(f.Len, packet.MaxHead)]
+	copyParts(head, f.Data, 0, 0)
+	f.layout = packet.Parse(head)
+	if !h.check(&f.layout, f.Len, may) {
+		return false
+	}
+	keep := int(h.CsumStart+h.CsumOffset) + 2
+	if h.GSOType != gsoNone {
+		keep = int(f.layout.End)
+	}
+	first := len(in.views)
+	in.views = append(in.views, head[:keep]) // grows to what bursts take, then no more
+	in.views = appendBehind(in.views, f.Data, keep)
+	f.Data = in.views[first:len(in.views):len(in.views)]
+	return true
+}
+
+// check checks the header of a frame of n bytes that needs a checksum, and reduces it
+// to what is true. All of its fields are checked, or set anew, or cleared.
+func (h *Header) check(l *packet.Layout, n int, may Offloads) bool {
+	h.HdrLen, h.NumBuffers = 0, 0 // a hint; and the ring's own
+	start, field := int(h.CsumStart), int(h.CsumStart)+int(h.CsumOffset)
+	if may&OffloadCsum == 0 || start < int(l.L4) || field+2 > min(n, packet.MaxHead) || h.CsumOffset%2 != 0 {
+		return false // not behind the headers that say where the frame goes, or across two words of the sum
+	}
+	known := start == int(l.L4) && l.Protocol != 0
+	if known && h.CsumOffset != l.ChecksumOffset() {
+		return false
+	}
+	if h.GSOType == gsoNone {
+		h.GSOSize = 0
+		return true
+	}
+	need := h.gsoOffloads(l.IPv6)
+	isTCP := need&(OffloadTSO4|OffloadTSO6) != 0
+	if !known || need == 0 || need&^may != 0 || isTCP != (l.Protocol == packet.TCP) || h.GSOSize == 0 {
+		return false
+	}
+	payload, size := n-int(l.End), int(h.GSOSize)
+	if payload > size*maxPieces {
+		return false
+	}
+	if payload <= size { // one piece: there is nothing to cut
+		h.GSOType, h.GSOSize = gsoNone, 0
+		return true
+	}
+	h.HdrLen = l.End
+	return true
+}
+
+// appendBehind appends to views what lies behind the first n bytes of src.
+func appendBehind(views, src [][]byte, n int) [][]byte {
+	for _, v := range src {
+		if n >= len(v) {
+			n -= len(v)
+			continue
+		}
+		views = append(views, v[n:])
+		n = 0
+	}
+	return views
+}
