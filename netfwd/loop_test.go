@@ -443,7 +443,8 @@ func TestFaultHitsOnlyItsOwner(t *testing.T) {
 	counted := func() bool {
 		stats = Collect([]*Loop{l}) // may be old if the machine is busy
 		return len(stats.Ports) == 4 && stats.Ports[1].TxPackets == 1 && stats.Ports[3].TxPackets == 2 &&
-			len(stats.Loops) == 1 && stats.Loops[0].BusyRounds >= 3 && stats.Loops[0].BusyNS > 0 && stats.Loops[0].Rounds > stats.Loops[0].BusyRounds
+			len(stats.Loops) == 1 && stats.Loops[0].BusyRounds >= 2 && // the last two frames can share a round
+			stats.Loops[0].BusyNS > 0 && stats.Loops[0].Rounds > stats.Loops[0].BusyRounds
 	}
 	for deadline := time.Now().Add(5 * time.Second); !counted(); {
 		if time.Now().After(deadline) {

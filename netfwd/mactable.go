@@ -94,10 +94,17 @@ func newMACTable(shares []macShare, age time.Duration) *macTable {
 	return t
 }
 
+// home is where the search for key begins. One multiplication is not enough: addresses
+// that differ in a few bits only, as those of one maker or one flooder do, would lie
+// side by side under one secret in some hundreds.
 func (t *macTable) home(key mac) int {
 	hi, lo := bits.Mul64(uint64(key)^t.seed[0], t.seed[1])
+	hi, lo = bits.Mul64(hi^lo, goldenRatio^t.seed[0]|1)
 	return int(hi^lo) & (len(t.slots) - 1)
 }
+
+// goldenRatio is 2^64 divided by the golden ratio: bits without a pattern.
+const goldenRatio = 0x9e3779b97f4a7c15
 
 // find returns the slot of key, or the empty one where it would go.
 func (t *macTable) find(key mac) int {

@@ -33,6 +33,10 @@ func TestViolation(t *testing.T) {
 		r.exchange(app, 2)
 		must(t, app.Conn.WriteMessage(vhostuser.Message{Request: vhostuser.SetVringNum, Flags: vhostuser.Version, Payload: []byte{1, 2, 3}}))
 		if r.fork != nil {
+			// What it sends before the session has ended is thrown away with it.
+			eventually(t, "the session of the same front-end after the violation", func() bool {
+				return r.logs.FilterMessage("front-end connected").Len() == 2
+			})
 			must(t, app.Connect())
 			must(t, app.Start())
 		} else {
