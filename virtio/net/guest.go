@@ -74,8 +74,9 @@ type Guest struct {
 	held     int           // frames handed out
 	released int           // of these, released
 
-	in  intake
-	fin finisher
+	// For frames with offloads. Apart, so that what other frames take lies together.
+	in  *intake
+	fin *finisher
 
 	sent [MaxBurst]vring.Chain // what the last RxBurst popped
 	room []vring.Chain         // buffers for frames to the guest, see room; at least MaxBurst
@@ -94,7 +95,7 @@ func NewGuest(name string, onFail func(ring string, err error)) *Guest {
 	return &Guest{
 		name: name, onFail: onFail, wake: func() {},
 		synced: make(chan struct{}), gone: make(chan struct{}),
-		cur: stopped, room: make([]vring.Chain, MaxBurst),
+		cur: stopped, room: make([]vring.Chain, MaxBurst), in: &intake{}, fin: &finisher{},
 	}
 }
 

@@ -17,7 +17,10 @@ func (g *Guest) RxBurst(frames []Frame) int {
 	chains := g.sent[:min(len(frames), MaxBurst)]
 	chains = chains[:q.PopBurst(chains)]
 	q.PrefetchRead()
-	g.in.reset()
+	plain := g.cur.Sends == 0
+	if !plain {
+		g.in.reset()
+	}
 	n, taken := 0, len(chains)
 	for i := range chains {
 		c := &chains[i]
@@ -33,7 +36,7 @@ func (g *Guest) RxBurst(frames []Frame) int {
 		f := &frames[n]
 		f.Header = Header{}
 		f.Len = int(c.ReadLen) - g.cur.HeaderLen
-		if g.cur.Sends == 0 {
+		if plain {
 			f.Data = behindHeader(c.Read, g.cur.HeaderLen)
 		} else if !g.inspect(n, f, c) {
 			g.counters.Drops[DropBadHeader]++

@@ -50,8 +50,8 @@ type NIC struct {
 	released int // of these, given back
 	refilled int // of taken, given back
 
-	in  intake
-	fin finisher
+	in  *intake
+	fin *finisher
 
 	views [][]byte
 	parts [1]vring.Part
@@ -116,6 +116,7 @@ func newNIC(cfg NICConfig, alloc Allocator) (*NIC, error) {
 		headerLen: HeaderSize(cfg.Features), mergeable: cfg.Features.Has(virtio.NetMrgRxbuf),
 		maxFrame: mtu + etherOverhead,
 		sends:    OffloadsToDriver(cfg.Features), takes: OffloadsToDevice(cfg.Features),
+		in: &intake{}, fin: &finisher{},
 		rxBufferOf: make([]uint16, cfg.RxSize),
 		taken:      make([]uint16, 0, cfg.RxSize), views: make([][]byte, 0, cfg.RxSize),
 	}
