@@ -2,14 +2,14 @@
 # make test    everything: unit tests, race detector, linters, fuzz smoke, the two-VM test
 # make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen,vvubench}, static and stripped
 # make quick   unit tests only, seconds
-# make fuzz    all fuzz targets, FUZZTIME each
+# make fuzz    all fuzz targets, FUZZTIME each: a time such as 5m, or a number of inputs such as 5000x
 # make bench   vvufwd against DPDK testpmd, twelve minutes; BENCHFLAGS="--only ^64 --rounds 1" for less
 # make soak    attacks on a running vvufwd in their long form, the longest SOAKTIME
 
 GO       ?= go
 BIN      := build/bin
 COMMANDS := vvufwd vvudev vvudemo vvugen vvubench
-FUZZTIME ?= 5s
+FUZZTIME ?= 5000x
 SOAKTIME ?= 10m
 
 # Packages whose memory is shared with a peer are also run without the race
