@@ -80,29 +80,10 @@ func (p *pair) leave() {
 // other one loses the burst at hand. If it is nobody's memory, both are out of
 // order.
 func (p *pair) contain(err error) (failed []Port) {
-	addr, inMemory := faultAddress(err)
-	guilty := [2]bool{
-		inMemory && p.ports[0].Owns(addr),
-		inMemory && p.ports[1].Owns(addr),
-	}
-	nobody := guilty == [2]bool{}
-	for i, port := range p.ports {
+	for i := range p.dirs {
 		p.dirs[i].forget()
-		if nobody || guilty[i] {
-			port.Fail(err)
-			failed = append(failed, port)
-		}
 	}
-	for i, port := range p.ports {
-		if nobody || guilty[i] {
-			continue
-		}
-		if again := guarded(port.Recover); again != nil { // its memory is gone as well
-			port.Fail(again)
-			failed = append(failed, port)
-		}
-	}
-	return failed
+	return contain(p.ports[:], 1<<0|1<<1, err)
 }
 
 // direction carries frames from one port to another.

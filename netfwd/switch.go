@@ -95,9 +95,6 @@ type bridgePort struct {
 // portSet has a bit for each port.
 type portSet uint64
 
-// addressBytes are both addresses of a frame, destination first.
-const addressBytes = 12
-
 // newBridge checks and prepares. No frame is looked at before the loop runs.
 func newBridge(cfg SwitchConfig) (*bridge, error) {
 	n := len(cfg.Ports)
@@ -106,7 +103,7 @@ func newBridge(cfg SwitchConfig) (*bridge, error) {
 	}
 	b := &bridge{ports: make([]bridgePort, n), target: noPort, views: make([][]byte, 0, 4*virtionet.MaxBurst)}
 	for i := range b.halves {
-		b.halves[i][0] = b.heads[i][:addressBytes]
+		b.halves[i][0] = b.heads[i][:virtionet.AddressBytes]
 	}
 	shares := make([]macShare, n)
 	var isolated, everybody portSet
@@ -218,36 +215,12 @@ func (b *bridge) leave() {
 // nobody's memory, those are that were at work. All others go on without what is
 // left of the burst.
 func (b *bridge) contain(err error) (failed []Port) {
-	addr, inMemory := faultAddress(err)
-	guilty := portSet(0)
-	for i, port := range b.all {
-		if inMemory && port.Owns(addr) {
-			guilty |= 1 << i
-		}
-	}
-	if guilty == 0 {
-		guilty = 1 << b.source
-		if b.target != noPort {
-			guilty |= 1 << b.target
-		}
+	atWork := portSet(1 << b.source)
+	if b.target != noPort {
+		atWork |= 1 << b.target
 	}
 	b.target = noPort
-	for i, port := range b.all {
-		if guilty&(1<<i) != 0 {
-			port.Fail(err)
-			failed = append(failed, port)
-		}
-	}
-	for i, port := range b.all {
-		if guilty&(1<<i) != 0 {
-			continue
-		}
-		if again := guarded(port.Recover); again != nil { // its memory is gone as well
-			port.Fail(again)
-			failed = append(failed, port)
-		}
-	}
-	return failed
+	return contain(b.all, atWork, err)
 }
 
 // describe tells of the switch.

@@ -87,22 +87,11 @@ func (b *bridge) detach(i int, dst, src mac) {
 	binary.LittleEndian.PutUint32(head[8:], uint32(src>>16))
 	f := &b.frames[i]
 	if len(f.Data) == 1 {
-		b.halves[i][1] = f.Data[0][addressBytes:]
+		b.halves[i][1] = f.Data[0][virtionet.AddressBytes:]
 		f.Data = b.halves[i][:]
 		return
 	}
-	first := len(b.views)
-	b.views = append(b.views, head[:addressBytes])
-	skip := addressBytes
-	for _, piece := range f.Data {
-		if skip >= len(piece) {
-			skip -= len(piece)
-			continue
-		}
-		b.views = append(b.views, piece[skip:])
-		skip = 0
-	}
-	f.Data = b.views[first:len(b.views):len(b.views)]
+	b.views = f.ReplaceStart(head[:virtionet.AddressBytes], b.views)
 }
 
 // admit notes where src is and reports whether the port may use it; if not, the

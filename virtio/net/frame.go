@@ -22,12 +22,31 @@ type Frame struct {
 // change and must stay in one piece.
 func (f *Frame) Own() bool { return f.Header.Flags&flagNeedsCsum != 0 }
 
+// ReplaceStart puts other memory in place of the frame's first len(start) bytes, which
+// it has. The new Data is appended to views, which is returned.
+func (f *Frame) ReplaceStart(start []byte, views [][]byte) [][]byte {
+	first := len(views)
+	views = append(views, start)
+	skip := len(start)
+	for _, v := range f.Data {
+		if skip >= len(v) {
+			skip -= len(v)
+			continue
+		}
+		views = append(views, v[skip:])
+		skip = 0
+	}
+	f.Data = views[first:len(views):len(views)]
+	return views
+}
+
 // Frame lengths in bytes, without the virtio-net header and without FCS.
 const (
 	MinFrame = 14         // an Ethernet header
 	MaxFrame = 65535 + 18 // the largest MTU with a VLAN tag
 
-	addressBytes  = 12     // of an Ethernet header
+	AddressBytes = 12 // both addresses of an Ethernet header, destination first
+
 	etherOverhead = 14 + 4 // Ethernet header and one VLAN tag
 	defaultMTU    = 1500
 )

@@ -93,9 +93,9 @@ func (g *Guest) putWhole(r *room, f *Frame) bool {
 	f.Header.NumBuffers = 1
 	f.Header.put((*[HeaderLen]byte)(v)) // the frame overwrites what a legacy header has not
 	to := v[head:]
-	if len(f.Data) == 2 && len(f.Data[0]) == addressBytes { // a switch's frames begin with a copy of their own
-		*(*[addressBytes]byte)(to) = *(*[addressBytes]byte)(f.Data[0])
-		copy(to[addressBytes:], f.Data[1])
+	if len(f.Data) == 2 && len(f.Data[0]) == AddressBytes { // a switch's frames begin with a copy of their own
+		*(*[AddressBytes]byte)(to) = *(*[AddressBytes]byte)(f.Data[0])
+		copy(to[AddressBytes:], f.Data[1])
 	} else if len(f.Data) == 1 {
 		copy(to, f.Data[0])
 	} else {

@@ -47,10 +47,7 @@ func (in *intake) inspect(i int, f *Frame, b *[LegacyHeaderLen]byte, may Offload
 	if h.GSOType != gsoNone {
 		keep = int(f.layout.End)
 	}
-	first := len(in.views)
-	in.views = append(in.views, head[:keep]) // grows to what bursts take, then no more
-	in.views = appendBehind(in.views, f.Data, keep)
-	f.Data = in.views[first:len(in.views):len(in.views)]
+	in.views = f.ReplaceStart(head[:keep], in.views) // grows to what bursts take, then no more
 	return true
 }
 
@@ -85,17 +82,4 @@ func (h *Header) check(l *packet.Layout, n int, may Offloads) bool {
 	}
 	h.HdrLen = l.End
 	return true
-}
-
-// appendBehind appends to views what lies behind the first n bytes of src.
-func appendBehind(views, src [][]byte, n int) [][]byte {
-	for _, v := range src {
-		if n >= len(v) {
-			n -= len(v)
-			continue
-		}
-		views = append(views, v[n:])
-		n = 0
-	}
-	return views
 }
