@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"vvufwd/cmd/vvubench/benchtest"
 	"vvufwd/cmd/vvubench/report"
 )
 
@@ -68,45 +68,23 @@ func TestTwoBuilds(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	file := filepath.Join(dir, "bench.json")
-	cmd := exec.Command(filepath.Join(dir, "vvubench"), "--against", filepath.Join(dir, "vvufwd"),
-		"--only", "^64-both$|half", "--rounds", "1", "--duration", "50ms", "--json", file)
-	var progress strings.Builder
-	cmd.Stderr = &progress
-	out, err := cmd.Output()
-	var usable unix.CPUSet
-	if unix.SchedGetaffinity(0, &usable) == nil && usable.Count() < 2 {
-		if err == nil || !strings.Contains(progress.String(), "need two CPUs") {
-			t.Errorf("on one CPU: %v\n%s", err, progress.String())
-		}
+	r, ran := benchtest.Run(t.Context(), t, filepath.Join(dir, "vvubench"), "--against", filepath.Join(dir, "vvufwd"),
+		"--only", "^64-both$|half", "--rounds", "1", "--duration", "50ms")
+	if !ran {
 		return
 	}
-	if err != nil {
-		t.Fatalf("%v\n%s", err, progress.String())
-	}
-	for _, want := range []string{"\nother: vvufwd ", "\nvvufwd: vvufwd ", "\n64 B both ways ", "\n64 B one way at half load (", "\nnoise: ", "\nns for a cache line from CPU to CPU: other "} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("the table lacks %q:\n%s", want, out)
-		}
-	}
-	checkDocument(t, file)
-	if want := "6/6  64 B one way at half load, vvufwd: "; !strings.Contains(progress.String(), want) {
-		t.Errorf("progress lacks %q:\n%s", want, progress.String())
+	r.Lines(t, "\nother: vvufwd ", "\nvvufwd: vvufwd ", "\n64 B both ways ", "\n64 B one way at half load (", "\nnoise: ",
+		"\nns for a cache line from CPU to CPU: other ")
+	checkDocument(t, &r.Document)
+	if want := "6/6  64 B one way at half load, vvufwd: "; !strings.Contains(r.Progress, want) {
+		t.Errorf("progress lacks %q:\n%s", want, r.Progress)
 	}
 }
 
-func checkDocument(t *testing.T, file string) {
+func checkDocument(t *testing.T, d *report.Document) {
 	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var d report.Document
-	if err := json.Unmarshal(text, &d); err != nil {
-		t.Fatal(err)
-	}
 	if len(d.Cases) != 3 || d.Failure != "" || d.Machine.CPUs < 2 {
-		t.Fatalf("document %s", text)
+		t.Fatalf("document %+v", d)
 	}
 	for _, c := range d.Cases {
 		for p, samples := range c.Samples {
