@@ -11,9 +11,9 @@ import (
 	"vvufwd/virtio/vring/vringtest"
 )
 
-// lane is one direction between two guests whose drivers the benchmark plays, on
+// track is one direction between two guests whose drivers the benchmark plays, on
 // the same CPU: what a cache line costs on its way to another is not in it.
-type lane struct {
+type track struct {
 	ports   [2]Port
 	group   group
 	src     *vringtest.Pair // transmit ring of the sending guest
@@ -32,7 +32,7 @@ func pairOf(ports []Port) group { return newPair(ports[0], ports[1]) }
 func switchOf(ports []Port) group {
 	cfg := SwitchConfig{MACAge: time.Minute, MACLimit: 256}
 	for i, p := range ports {
-		cfg.Ports = append(cfg.Ports, SwitchPort{Port: p, Address: net.HardwareAddr(addressOf(station(i)))})
+		cfg.Ports = append(cfg.Ports, SwitchPort{End: End{Queues: []Port{p}}, Address: net.HardwareAddr(addressOf(station(i)))})
 	}
 	b, err := newBridge(cfg)
 	if err != nil {
@@ -41,7 +41,7 @@ func switchOf(ports []Port) group {
 	return b
 }
 
-func newLane(tb testing.TB, frameBytes int, join func([]Port) group) *lane {
+func newTrack(tb testing.TB, frameBytes int, join func([]Port) group) *track {
 	cfg := vringtest.Config{Size: 256, OffHeap: true}
 	guest := func(name string) (*virtionet.Guest, *virtionet.Queues) {
 		g := virtionet.NewGuest(name, func(ring string, err error) { tb.Errorf("%s: %s ring: %v", name, ring, err) })
@@ -52,7 +52,7 @@ func newLane(tb testing.TB, frameBytes int, join func([]Port) group) *lane {
 	}
 	a, aq := guest("a")
 	b, bq := guest("b")
-	l := &lane{ports: [2]Port{a, b}, src: vringtest.NewPair(tb, cfg), dst: vringtest.NewPair(tb, cfg)}
+	l := &track{ports: [2]Port{a, b}, src: vringtest.NewPair(tb, cfg), dst: vringtest.NewPair(tb, cfg)}
 	aq.FromGuest, bq.ToGuest = l.src.Device, l.dst.Device
 	l.group = join(l.ports[:])
 	done := make(chan struct{})
@@ -81,7 +81,7 @@ func newLane(tb testing.TB, frameBytes int, join func([]Port) group) *lane {
 }
 
 // offer plays the drivers: a burst of frames and of buffers.
-func (l *lane) offer() {
+func (l *track) offer() {
 	for i := range benchBurst {
 		l.src.Driver.Add(l.frames[i:i+1], nil)
 		l.dst.Driver.Add(nil, l.buffers[i:i+1])
@@ -91,7 +91,7 @@ func (l *lane) offer() {
 }
 
 // take plays the drivers: what was done with.
-func (l *lane) take(tb testing.TB) {
+func (l *track) take(tb testing.TB) {
 	for _, d := range []*vring.Driver{l.src.Driver, l.dst.Driver} {
 		if n := d.Completed(); n != benchBurst {
 			tb.Fatalf("%d of %d came through", n, benchBurst)
@@ -106,7 +106,7 @@ func (l *lane) take(tb testing.TB) {
 func BenchmarkForward(b *testing.B) {
 	for _, size := range []int{64, 256, 1518} {
 		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
-			l := newLane(b, size, pairOf)
+			l := newTrack(b, size, pairOf)
 			src, dst := l.ports[0], l.ports[1]
 			var frames [virtionet.MaxBurst]virtionet.Frame
 			var clock busyClock
@@ -153,7 +153,7 @@ func BenchmarkStep(b *testing.B) {
 	for _, size := range []int{64, 1518} {
 		for name, join := range map[string]func([]Port) group{"pair": pairOf, "switch": switchOf} {
 			b.Run(fmt.Sprintf("%s-%dB", name, size), func(b *testing.B) {
-				l := newLane(b, size, join)
+				l := newTrack(b, size, join)
 				var clock busyClock
 				clock.start()
 				spent := uint64(0)
@@ -175,7 +175,7 @@ func BenchmarkStep(b *testing.B) {
 // A burst allocates nothing.
 func TestForwardingDoesNotAllocate(t *testing.T) {
 	for name, join := range map[string]func([]Port) group{"pair": pairOf, "switch": switchOf} {
-		l := newLane(t, 64, join)
+		l := newTrack(t, 64, join)
 		if n := testing.AllocsPerRun(1000, func() { l.offer(); l.group.step(); l.take(t) }); n != 0 {
 			t.Errorf("%s: %v allocations per burst", name, n)
 		}

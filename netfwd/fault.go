@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 )
 
 // guarded calls f and returns what it panicked with, or nil. The goroutine must
@@ -43,25 +44,22 @@ func faultAddress(err error) (uintptr, bool) {
 // contain puts those ports out of order in whose peer's memory a fault struck, and
 // lets the others recover from what it broke off. If it is nobody's memory, those
 // are that were at work. It returns the ports that are out of order.
-func contain(ports []Port, atWork portSet, err error) (failed []Port) {
+func contain(ports, atWork []Port, err error) (failed []Port) {
 	addr, inMemory := faultAddress(err)
-	guilty := portSet(0)
-	for i, port := range ports {
+	for _, port := range ports {
 		if inMemory && port.Owns(addr) {
-			guilty |= 1 << i
-		}
-	}
-	if guilty == 0 {
-		guilty = atWork
-	}
-	for i, port := range ports {
-		if guilty&(1<<i) != 0 {
-			port.Fail(err)
 			failed = append(failed, port)
 		}
 	}
-	for i, port := range ports {
-		if guilty&(1<<i) != 0 {
+	if failed == nil {
+		failed = append(failed, atWork...)
+	}
+	guilty := len(failed)
+	for _, port := range failed {
+		port.Fail(err)
+	}
+	for _, port := range ports {
+		if slices.Contains(failed[:guilty], port) {
 			continue
 		}
 		if again := guarded(port.Recover); again != nil { // its memory is gone as well

@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// group is ports among which frames pass: a pair, or a switch. A loop serves one
+// group is ports among which frames pass: a lane, or a switch. A loop serves one
 // or more of them. Its calls are per round or rarer, never per frame, and belong
 // to the loop.
 type group interface {
 	// String names the group for messages.
 	String() string
-	// members are the ports, in the order of the statistics.
+	// members are the ports.
 	members() []Port
 
 	// step serves every port once and reports whether a frame moved.
@@ -32,8 +32,8 @@ type group interface {
 	// can be called again after a fault.
 	leave()
 
-	// describe adds what statistics tell of the group.
-	describe(s *LoopStats)
+	// describe adds what statistics tell of the group, and its ports.
+	describe(s *snapshot)
 }
 
 // appendWakeFDs appends what a loop waits for that sleeps on these ports.

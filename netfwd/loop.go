@@ -23,12 +23,16 @@ type Config struct {
 	OnFault func(failed []Port, err error)
 }
 
-// Loop forwards among the ports of one or more groups, pairs or a switch, on one
+// Loop forwards among the ports of one or more groups, lanes or a switch, on one
 // OS thread.
 type Loop struct {
 	cfg     Config
 	groups  []group
 	serving int // the group at work
+
+	wanted  atomic.Pointer[[]group] // what to serve instead
+	adopted chan struct{}
+	gone    chan struct{} // closed when the loop has ended
 
 	wake    int // eventfd by which control and stats wake a sleeping loop
 	poll    []unix.PollFd
@@ -62,7 +66,7 @@ func newLoop(groups []group, cfg Config) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
-	l := &Loop{cfg: cfg, wake: fd, groups: groups}
+	l := &Loop{cfg: cfg, wake: fd, groups: groups, adopted: make(chan struct{}), gone: make(chan struct{})}
 	l.counter[0] = make([]byte, 8)
 	l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	l.publish()
@@ -85,7 +89,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		var set unix.CPUSet
 		set.Set(l.cfg.CPU)
 		if err := unix.SchedSetaffinity(0, &set); err != nil {
-			return fmt.Errorf("pin the loop of %v to CPU %d: %w (does the machine have it?)", l.groups[0], l.cfg.CPU, err)
+			return fmt.Errorf("pin a loop to CPU %d: %w (does the machine have it?)", l.cfg.CPU, err)
 		}
 	}
 	debug.SetPanicOnFault(true)
@@ -104,16 +108,46 @@ func (l *Loop) Run(ctx context.Context) error {
 // leave lets go of the ports and leaves the last counters.
 func (l *Loop) leave() {
 	for _, g := range l.groups {
-		// Rings can vanish at the very end too, those of one port after the other.
-		for range len(g.members()) + 1 {
-			err := guarded(g.leave)
-			if err == nil {
-				break
-			}
-			l.cfg.OnFault(g.contain(err), err)
-		}
+		l.abandon(g)
 	}
 	l.publish()
+	close(l.gone)
+}
+
+// abandon lets go of the ports of a group for good.
+func (l *Loop) abandon(g group) {
+	// Rings can vanish at the very end too, those of one port after the other.
+	for range len(g.members()) + 1 {
+		err := guarded(g.leave)
+		if err == nil {
+			break
+		}
+		l.cfg.OnFault(g.contain(err), err)
+	}
+}
+
+// serve makes the loop serve other groups. When it returns the loop touches no other
+// any more, and what they did is in its counters. No two goroutines may call it at
+// the same time. The calling goroutine must have debug.SetPanicOnFault set, as the
+// loop's has.
+func (l *Loop) serve(groups []group) {
+	l.wanted.Store(&groups)
+	l.Wake()
+	select {
+	case <-l.adopted:
+	case <-l.gone:
+		for _, g := range groups { // nobody serves them: nobody shall wait for them
+			l.abandon(g)
+		}
+	}
+}
+
+// adopt takes over the groups that are wanted.
+func (l *Loop) adopt(groups []group) {
+	l.groups, l.serving = groups, 0
+	l.publish()
+	l.wanted.Store(nil)
+	l.adopted <- struct{}{}
 }
 
 // Close frees the loop's eventfd after Run has returned.
@@ -133,6 +167,9 @@ func (l *Loop) forward() {
 		if l.ctx.Err() != nil {
 			return
 		}
+		if groups := l.wanted.Load(); groups != nil {
+			l.adopt(*groups)
+		}
 		if l.ask.Swap(false) {
 			l.publish()
 		}
@@ -145,7 +182,7 @@ func (l *Loop) forward() {
 			idleSince, worked = now, false
 			continue
 		}
-		if l.cfg.IdleAfter >= 0 && now.Sub(idleSince) >= l.cfg.IdleAfter {
+		if len(l.groups) == 0 || l.cfg.IdleAfter >= 0 && now.Sub(idleSince) >= l.cfg.IdleAfter {
 			l.sleep()
 			idleSince = time.Time{}
 		}
@@ -166,7 +203,7 @@ func (l *Loop) round() bool {
 // while asking.
 func (l *Loop) sleep() {
 	l.publish()
-	work := l.ctx.Err() != nil || l.ask.Load()
+	work := l.ctx.Err() != nil || l.ask.Load() || l.wanted.Load() != nil
 	l.poll = l.poll[:1] // our own eventfd stays
 	for i, g := range l.groups {
 		l.serving = i

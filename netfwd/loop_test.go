@@ -234,9 +234,13 @@ func TestSleepingLoopWakesAtOnce(t *testing.T) {
 		"switch": func(cfg Config, ports ...Port) (*Loop, error) {
 			sw := SwitchConfig{MACAge: time.Minute, MACLimit: 8}
 			for _, p := range append(ports, newVM(t, "c")) { // which is never used
-				sw.Ports = append(sw.Ports, SwitchPort{Port: p})
+				sw.Ports = append(sw.Ports, SwitchPort{End: End{Queues: []Port{p}}})
 			}
-			return NewSwitchLoop(sw, cfg)
+			s, err := NewSwitch(sw, cfg, func(err error) { t.Error(err) })
+			if err != nil {
+				return nil, err
+			}
+			return s.Loops()[0], nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,12 +2,16 @@ package netfwd
 
 import virtionet "vvufwd/virtio/net"
 
-// Port is one end of a pair, or one of a switch. All methods belong to the loop that
-// serves it; Burst calls are per burst, so that the interface costs
-// nanoseconds per burst, not per frame.
+// Port is one queue pair of one end of a link, or of a port of a switch. All methods
+// but State belong to the loop that serves it; Burst calls are per burst, so that the
+// interface costs nanoseconds per burst, not per frame.
 type Port interface {
-	// Name identifies the port in logs and counters: "vvu:0000:00:05.0".
+	// Name identifies the port in logs and counters: "vvu:0000:00:05.0", and with
+	// "/q1" behind it the second queue pair.
 	Name() string
+
+	// State is what the queue pair is good for now. Safe for concurrent use.
+	State() virtionet.State
 
 	// RxBurst hands out frames that arrived, views valid until Release. It is
 	// not called while frames are held.

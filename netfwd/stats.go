@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 	"vvufwd/virtio/vring"
 )
 
-// PortStats are a port's counters as they are reported.
+// PortStats are a queue pair's counters as they are reported.
 type PortStats struct {
 	Name       string            `json:"name"`
 	RxPackets  uint64            `json:"rx_packets"`
@@ -35,7 +36,7 @@ type OffloadStats struct {
 // LoopStats say how busy a loop was since it started.
 type LoopStats struct {
 	CPU        int    `json:"cpu"`   // to which it is pinned, or -1
-	Pairs      int    `json:"pairs"` // 0 for a switch
+	Pairs      int    `json:"pairs"` // of queue pairs joined; 0 for a switch
 	Rounds     uint64 `json:"rounds"`
 	BusyRounds uint64 `json:"busy_rounds"` // that moved a frame
 	BusyNS     int64  `json:"busy_ns"`     // spent in these
@@ -60,10 +61,29 @@ type Stats struct {
 	Loops []LoopStats `json:"loops"`
 }
 
-// snapshot is what a loop publishes of itself: immutable.
+// snapshot is what a loop publishes of itself: immutable then.
 type snapshot struct {
-	ports []PortStats
+	ports []portSnapshot
 	loop  LoopStats
+}
+
+// portSnapshot is what is known of a queue pair. Further ones of an end are of
+// interest only if they were used.
+type portSnapshot struct {
+	port    Port
+	further bool
+	stats   PortStats
+}
+
+// add adds queue pairs to a snapshot.
+func (s *snapshot) add(p Port, further bool) {
+	s.ports = append(s.ports, portSnapshot{p, further, portStats(p.Name(), p.Counters())})
+}
+
+// listed reports whether a queue pair belongs in the statistics.
+func (p *portSnapshot) listed() bool {
+	c := &p.stats
+	return !p.further || c.RxPackets|c.TxPackets|c.Interrupts != 0 || len(c.Drops)+len(c.Faults) != 0
 }
 
 // publish makes the counters visible to Collect. It is the loop's.
@@ -73,10 +93,7 @@ func (l *Loop) publish() {
 		Rounds: l.clock.rounds, BusyRounds: l.clock.busyRounds, BusyNS: l.clock.busyTime().Nanoseconds(),
 	}}
 	for _, g := range l.groups {
-		g.describe(&s.loop)
-		for _, p := range g.members() {
-			s.ports = append(s.ports, portStats(p.Name(), p.Counters()))
-		}
+		g.describe(s)
 	}
 	l.stats.Store(s)
 }
@@ -91,17 +108,30 @@ func (l *Loop) Refresh() {
 // Collect asks every loop for its counters. Loops publish within a few rounds;
 // what is returned is at most settle old.
 func Collect(loops []*Loop) Stats {
+	var s Stats
+	for _, now := range snapshots(loops) {
+		for i := range now.ports {
+			if p := &now.ports[i]; p.listed() {
+				s.Ports = append(s.Ports, p.stats)
+			}
+		}
+		s.Loops = append(s.Loops, now.loop)
+	}
+	s.Time = time.Now()
+	return s
+}
+
+// snapshots asks loops for new snapshots of themselves.
+func snapshots(loops []*Loop) []*snapshot {
 	for _, l := range loops {
 		l.Refresh()
 	}
 	time.Sleep(settle)
-	s := Stats{Time: time.Now()}
-	for _, l := range loops {
-		now := l.stats.Load()
-		s.Ports = append(s.Ports, now.ports...)
-		s.Loops = append(s.Loops, now.loop)
+	all := make([]*snapshot, len(loops))
+	for i, l := range loops {
+		all[i] = l.stats.Load()
 	}
-	return s
+	return all
 }
 
 // memoryFault names rings stopped because their memory vanished.
@@ -161,8 +191,11 @@ func (s Stats) WriteTable(w io.Writer, prev *Stats) error {
 	}
 	seconds := s.Time.Sub(prev.Time).Seconds()
 	fmt.Fprintln(t, "port\trx pps\trx Mbit/s\ttx pps\ttx Mbit/s\tdrops\t")
-	for i, p := range s.Ports {
-		before := prev.Ports[i]
+	for _, p := range s.Ports {
+		var before PortStats // of a queue pair that had nothing to do before
+		if i := slices.IndexFunc(prev.Ports, func(b PortStats) bool { return b.Name == p.Name }); i >= 0 {
+			before = prev.Ports[i]
+		}
 		rate := func(now, then uint64) float64 { return float64(now-then) / seconds }
 		fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.0f\t%.2f\t%s\t\n", p.Name,
 			rate(p.RxPackets, before.RxPackets), rate(p.RxBytes, before.RxBytes)*8/1e6,

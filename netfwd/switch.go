@@ -1,6 +1,7 @@
 package netfwd
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -15,7 +16,7 @@ const MaxSwitchPorts = 64
 
 // SwitchPort is a port of a switch.
 type SwitchPort struct {
-	Port
+	End
 	// Address, if not nil, is the only address that frames from the port may come
 	// from, and frames to it always go to the port. Otherwise addresses are learned.
 	Address net.HardwareAddr
@@ -40,30 +41,58 @@ type SwitchConfig struct {
 // port: there is a whole network behind it.
 const UplinkShare = 16
 
-// NewSwitchLoop prepares a loop for one switch.
-func NewSwitchLoop(sw SwitchConfig, cfg Config) (*Loop, error) {
+// Switch is a switch with the loop that serves it.
+type Switch struct{ controller }
+
+// NewSwitch prepares a switch and its loop. Warn is told of devices that do not spread
+// frames; it must not block.
+func NewSwitch(sw SwitchConfig, loop Config, warn func(error)) (*Switch, error) {
 	b, err := newBridge(sw)
 	if err != nil {
 		return nil, err
 	}
-	return newLoop([]group{b}, cfg)
+	l, err := newLoop([]group{b}, loop)
+	if err != nil {
+		return nil, err
+	}
+	s := &Switch{newController(warn)}
+	s.loops = []*Loop{l}
+	for i, p := range sw.Ports {
+		e := &spreadEnd{End: p.End}
+		for k, other := range sw.Ports {
+			if k != i {
+				e.others = append(e.others, other.End)
+			}
+		}
+		s.ends = append(s.ends, e)
+	}
+	return s, nil
 }
+
+// Run follows what guests make of their queue pairs until ctx is done.
+func (s *Switch) Run(ctx context.Context) { s.follow(ctx, func() {}) }
+
+// Collect is netfwd.Collect for the switch's loop.
+func (s *Switch) Collect() Stats { return Collect(s.loops) }
 
 // bridge is a switch that learns, the group of all its ports.
 //
 // It takes a burst from each port in turn, finds the set of ports that each frame
 // goes to, and hands each of those ports its frames, in their order, before the
-// burst is released: frames of one flow keep their order. It never waits for room.
+// burst is released. What comes from one queue pair goes to one queue pair of each
+// port, so frames of one flow keep their order. It never waits for room.
 // What a port does not take is dropped there, as switches do, so that a guest that
 // stands still delays nobody.
 type bridge struct {
 	ports  []bridgePort
-	all    []Port
+	all    []Port // all queue pairs of all ports
 	macs   *macTable
 	floods uint64 // frames sent to all ports for want of a known one
 
-	// The port whose burst is at work, and the one that takes frames of it or noPort.
-	source, target int
+	// The queue pair whose burst is at work, and the one that takes frames of it or nil.
+	// pair is the source's number among those of its port.
+	source, target Port
+	pair           int
 
 	frames [virtionet.MaxBurst]virtionet.Frame
 	to     [virtionet.MaxBurst]portSet // where they go
@@ -78,7 +107,11 @@ type bridge struct {
 
 // bridgePort is a port with what the bridge knows of it.
 type bridgePort struct {
-	port   Port
+	queues []Port
+	busy   []int  // of queues, those of which a ring runs
+	active []Port // those that take frames; if there is none, the first, which drops them
+	turn   int    // of busy, the one that is asked first
+
 	reach  portSet // the ports that its frames may go to
 	own    mac     // the only source address that it may use, or 0
 	uplink bool
@@ -101,7 +134,7 @@ func newBridge(cfg SwitchConfig) (*bridge, error) {
 	if n < 2 || n > MaxSwitchPorts {
 		return nil, fmt.Errorf("a switch of %d ports: want 2 to %d", n, MaxSwitchPorts)
 	}
-	b := &bridge{ports: make([]bridgePort, n), target: noPort, views: make([][]byte, 0, 4*virtionet.MaxBurst)}
+	b := &bridge{ports: make([]bridgePort, n), views: make([][]byte, 0, 4*virtionet.MaxBurst)}
 	for i := range b.halves {
 		b.halves[i][0] = b.heads[i][:virtionet.AddressBytes]
 	}
@@ -119,14 +152,15 @@ func newBridge(cfg SwitchConfig) (*bridge, error) {
 	}
 	b.macs = newMACTable(shares, cfg.MACAge)
 	for i, p := range cfg.Ports {
-		b.all = append(b.all, p.Port)
-		port := bridgePort{port: p.Port, uplink: p.Uplink, reach: everybody &^ (1 << i), last: noStation}
+		b.all = append(b.all, p.Queues...)
+		port := bridgePort{queues: p.Queues, uplink: p.Uplink, reach: everybody &^ (1 << i), last: noStation}
+		port.sort()
 		if p.Isolated {
 			port.reach &^= isolated
 		}
 		if p.Address != nil {
 			if port.own = macOf(p.Address); b.macs.lookup(port.own) != noPort {
-				return nil, fmt.Errorf("%s: another port has the address %v too", p.Name(), p.Address)
+				return nil, fmt.Errorf("%s: another port has the address %v too", p.Queues[0].Name(), p.Address)
 			}
 			b.macs.fix(port.own, i)
 		}
@@ -138,11 +172,28 @@ func newBridge(cfg SwitchConfig) (*bridge, error) {
 func (b *bridge) members() []Port { return b.all }
 
 func (b *bridge) String() string {
-	names := make([]string, len(b.all))
-	for i, p := range b.all {
-		names[i] = p.Name()
+	names := make([]string, len(b.ports))
+	for i, p := range b.ports {
+		names[i] = p.queues[0].Name()
 	}
 	return "the switch of " + strings.Join(names, ", ")
+}
+
+// sort finds out which queue pairs are good for what.
+func (p *bridgePort) sort() {
+	p.busy, p.active, p.turn = p.busy[:0], p.active[:0], 0
+	for i, q := range p.queues {
+		switch q.State() {
+		case virtionet.StateActive:
+			p.active = append(p.active, q)
+			fallthrough
+		case virtionet.StateSending:
+			p.busy = append(p.busy, i)
+		}
+	}
+	if len(p.active) == 0 {
+		p.active = append(p.active, p.queues[0])
+	}
 }
 
 // step takes a burst from each port.
@@ -150,9 +201,11 @@ func (b *bridge) step() bool {
 	moved := false
 	for i := range b.ports {
 		p := &b.ports[i]
-		b.source = i
-		if p.port.Changed() {
-			b.sync(i)
+		for _, k := range p.busy {
+			if q := p.queues[k]; q.Changed() {
+				b.sync(i, q)
+				break // busy is another one now; more of them can wait for the next round
+			}
 		}
 		if p.debt > 0 && !p.settle() {
 			continue
@@ -160,16 +213,21 @@ func (b *bridge) step() bool {
 		moved = b.serve(i) || moved
 	}
 	for i := range b.ports {
-		b.source = i
-		b.ports[i].port.Notify()
+		p := &b.ports[i]
+		for _, k := range p.busy {
+			b.source = p.queues[k]
+			b.source.Notify()
+		}
 	}
 	return moved
 }
 
-// sync lets a port change: another guest may be behind it from now on.
-func (b *bridge) sync(i int) {
+// sync lets a queue pair of port i change: another guest may be behind it from now on.
+func (b *bridge) sync(i int, q Port) {
+	b.source = q
 	b.macs.forget(i)
-	b.ports[i].port.Sync()
+	q.Sync()
+	b.ports[i].sort()
 }
 
 // A frame to many ports costs many copies. So that a guest that floods costs others
@@ -186,28 +244,37 @@ func (p *bridgePort) settle() bool {
 
 // enableKicks asks for no word of room: nothing ever waits for it.
 func (b *bridge) enableKicks() (work bool) {
-	for i := range b.ports {
-		b.source = i
-		port := b.ports[i].port
-		frames, _ := port.EnableKicks(false)
-		work = work || frames || port.Changed()
+	for _, q := range b.all {
+		b.source = q
+		frames, _ := q.EnableKicks(false)
+		work = work || frames || q.Changed()
 	}
 	return work
 }
 
 func (b *bridge) disableKicks() {
-	for i := range b.ports {
-		b.source = i
-		b.ports[i].port.DisableKicks()
+	for _, q := range b.all {
+		b.source = q
+		q.DisableKicks()
 	}
 }
 
-func (b *bridge) housekeep(now time.Time) { b.macs.tick(now) }
+// housekeep also lets those queue pairs change that step does not look at.
+func (b *bridge) housekeep(now time.Time) {
+	b.macs.tick(now)
+	for i := range b.ports {
+		for _, q := range b.ports[i].queues {
+			if q.Changed() {
+				b.sync(i, q)
+			}
+		}
+	}
+}
 
 func (b *bridge) leave() {
-	for i := range b.ports {
-		b.source = i
-		b.ports[i].port.Leave()
+	for _, q := range b.all {
+		b.source = q
+		q.Leave()
 	}
 }
 
@@ -215,18 +282,25 @@ func (b *bridge) leave() {
 // nobody's memory, those are that were at work. All others go on without what is
 // left of the burst.
 func (b *bridge) contain(err error) (failed []Port) {
-	atWork := portSet(1 << b.source)
-	if b.target != noPort {
-		atWork |= 1 << b.target
+	var atWork []Port
+	for _, q := range []Port{b.source, b.target} {
+		if q != nil {
+			atWork = append(atWork, q)
+		}
 	}
-	b.target = noPort
+	b.target = nil
 	return contain(b.all, atWork, err)
 }
 
 // describe tells of the switch.
-func (b *bridge) describe(s *LoopStats) {
-	s.Switch = &SwitchStats{
+func (b *bridge) describe(s *snapshot) {
+	s.loop.Switch = &SwitchStats{
 		Ports: len(b.ports), Learned: b.macs.learned(), Static: b.macs.fixed,
 		Moves: b.macs.moves, Refused: b.macs.refused, Floods: b.floods,
+	}
+	for i := range b.ports {
+		for k, q := range b.ports[i].queues {
+			s.add(q, k > 0)
+		}
 	}
 }

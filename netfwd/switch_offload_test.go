@@ -35,7 +35,7 @@ func TestSwitchCompletesChecksums(t *testing.T) {
 		g.Sync()
 		<-done
 		rings, guests = append(rings, rx, tx), append(guests, g)
-		cfg.Ports = append(cfg.Ports, SwitchPort{Port: g})
+		cfg.Ports = append(cfg.Ports, SwitchPort{End: End{Queues: []Port{g}}})
 	}
 	b, err := newBridge(cfg)
 	if err != nil {

@@ -31,9 +31,12 @@ type fakePort struct {
 	counters virtionet.Counters
 	onTx     func()
 	owns     func(uintptr) bool
+	less     virtionet.State // how far it is from being active
 }
 
 func (p *fakePort) Name() string { return p.name }
+
+func (p *fakePort) State() virtionet.State { return virtionet.StateActive - p.less }
 
 func (p *fakePort) RxBurst(frames []virtionet.Frame) int {
 	if p.held != 0 {
@@ -112,7 +115,7 @@ func newFakeSwitch(t *testing.T, n int, change func(i int, p *SwitchPort)) *fake
 	cfg := SwitchConfig{MACAge: testAge, MACLimit: 16}
 	for i := range n {
 		s.ports = append(s.ports, &fakePort{name: fmt.Sprint("p", i), room: -1})
-		port := SwitchPort{Port: s.ports[i]}
+		port := SwitchPort{End: End{Queues: []Port{s.ports[i]}}}
 		if change != nil {
 			change(i, &port)
 		}
@@ -200,10 +203,10 @@ func TestSwitchLearns(t *testing.T) {
 	// VLAN tags pass as they are.
 	tagged := append(append(frame(station(2), station(5), 0)[:12:12], 0x81, 0x00, 0x20, 0x05), frame(0, 0, 8)[12:]...)
 	s.expect(5, tagged, 6)
-	var stats LoopStats
+	var stats snapshot
 	s.describe(&stats)
-	if want := (SwitchStats{Ports: 8, Learned: 3, Moves: 1, Floods: 3}); *stats.Switch != want {
-		t.Errorf("counted %+v, want %+v", *stats.Switch, want)
+	if want := (SwitchStats{Ports: 8, Learned: 3, Moves: 1, Floods: 3}); *stats.loop.Switch != want {
+		t.Errorf("counted %+v, want %+v", *stats.loop.Switch, want)
 	}
 }
 
@@ -494,7 +497,7 @@ func TestSwitchContainsFaults(t *testing.T) {
 
 func TestSwitchRefusesImpossibleConfigurations(t *testing.T) {
 	port := func(i int, a mac) SwitchPort {
-		return SwitchPort{Port: &fakePort{name: fmt.Sprint("p", i)}, Address: net.HardwareAddr(addressOf(a))}
+		return SwitchPort{End: End{Queues: []Port{&fakePort{name: fmt.Sprint("p", i)}}}, Address: net.HardwareAddr(addressOf(a))}
 	}
 	var many []SwitchPort
 	for i := range MaxSwitchPorts + 1 {

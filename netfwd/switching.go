@@ -7,10 +7,21 @@ import (
 	virtionet "vvufwd/virtio/net"
 )
 
-// serve moves one burst of a port and reports whether there was one.
+// serve moves one burst of a port, of that of its queue pairs whose turn it is, and
+// reports whether there was one.
 func (b *bridge) serve(source int) bool {
 	p := &b.ports[source]
-	n := p.port.RxBurst(b.frames[:])
+	n := 0
+	for range p.busy {
+		if p.turn++; p.turn >= len(p.busy) {
+			p.turn = 0
+		}
+		b.pair = p.busy[p.turn]
+		b.source = p.queues[b.pair]
+		if n = b.source.RxBurst(b.frames[:]); n > 0 {
+			break
+		}
+	}
 	if n == 0 {
 		return false
 	}
@@ -21,7 +32,7 @@ func (b *bridge) serve(source int) bool {
 	} else {
 		p.charge(b.scatter(union, n))
 	}
-	p.port.Release(n)
+	b.source.Release(n)
 	return true
 }
 
@@ -54,7 +65,7 @@ func (b *bridge) classify(source, n int) (union, common portSet) {
 			last, version = dst, b.macs.version
 		}
 		if to == 0 {
-			p.port.Counters().Drops[virtionet.DropFiltered]++
+			b.source.Counters().Drops[virtionet.DropFiltered]++
 		} else if flood {
 			b.floods++
 		}
@@ -103,7 +114,7 @@ func (b *bridge) admit(source int, src mac) bool {
 		allowed = src != 0 && !src.isGroup() && b.macs.learn(src, source)
 	}
 	if !allowed {
-		p.port.Counters().Drops[virtionet.DropSpoofed]++
+		b.source.Counters().Drops[virtionet.DropSpoofed]++
 		return false
 	}
 	p.last, p.version = src, b.macs.version
@@ -146,16 +157,20 @@ func (b *bridge) scatter(union portSet, n int) (copies int) {
 
 // send gives frames to a port, which drops those that it has no room for.
 func (b *bridge) send(port int, frames []virtionet.Frame) {
-	b.target = port
-	p := b.ports[port].port
+	active := b.ports[port].active
+	q := active[0]
+	if len(active) > 1 {
+		q = active[b.pair%len(active)]
+	}
+	b.target = q
 	for range sendTries {
-		done := p.TxBurst(frames)
+		done := q.TxBurst(frames)
 		if frames = frames[done:]; done == 0 || len(frames) == 0 {
 			break
 		}
 	}
-	p.Counters().Drops[virtionet.DropNoRoom] += uint64(len(frames))
-	b.target = noPort
+	q.Counters().Drops[virtionet.DropNoRoom] += uint64(len(frames))
+	b.target = nil
 }
 
 // sendTries is how often a port is asked that takes some frames but not all. It may

@@ -49,6 +49,17 @@ func (q *Queues) maxFrame() int {
 	return q.MTU + etherOverhead
 }
 
+// state is what the rings allow.
+func (q *Queues) state() State {
+	switch {
+	case q.ToGuest != nil && q.ToGuestEnabled:
+		return StateActive
+	case q.ToGuest != nil || q.FromGuest != nil:
+		return StateSending
+	}
+	return StateIdle
+}
+
 // Guest is the back-end of another VM's virtio-net device, one queue pair.
 //
 // Install and Close belong to one control goroutine. All other methods belong to
@@ -57,10 +68,12 @@ type Guest struct {
 	name   string
 	onFail func(ring string, err error) // told once for each ring that breaks
 
-	wake   func() // makes a sleeping forwarder look at Changed
-	wanted atomic.Pointer[Queues]
-	synced chan struct{}
-	gone   chan struct{} // closed when nobody forwards any more
+	wake    func() // makes a sleeping forwarder look at Changed
+	shifted func() // told when the state is another one
+	state   atomic.Uint32
+	wanted  atomic.Pointer[Queues]
+	synced  chan struct{}
+	gone    chan struct{} // closed when nobody forwards any more
 
 	cur      *Queues
 	reported [2]bool // onFail was called for cur's ToGuest, FromGuest
@@ -93,7 +106,7 @@ var stopped = &Queues{HeaderLen: HeaderLen}
 // a ring breaks; it must not block.
 func NewGuest(name string, onFail func(ring string, err error)) *Guest {
 	return &Guest{
-		name: name, onFail: onFail, wake: func() {},
+		name: name, onFail: onFail, wake: func() {}, shifted: func() {},
 		synced: make(chan struct{}), gone: make(chan struct{}),
 		cur: stopped, room: make([]vring.Chain, MaxBurst), in: &intake{}, fin: &finisher{},
 	}
@@ -106,6 +119,11 @@ func (g *Guest) Name() string { return g.name }
 // Install.
 func (g *Guest) OnChange(wake func()) { g.wake = wake }
 
+// OnShift sets the function that is told whenever State has changed and the forwarder
+// has taken the rings over that made it change; call it before the first Install. It
+// must not block.
+func (g *Guest) OnShift(shifted func()) { g.shifted = shifted }
+
 // Install replaces the guest's queues and returns when the forwarder uses the
 // new ones: from then on it touches neither the old rings nor their memory. Nil
 // stops all rings.
@@ -113,13 +131,21 @@ func (g *Guest) Install(q *Queues) {
 	if q == nil {
 		q = stopped
 	}
+	state := q.state()
+	before := State(g.state.Swap(uint32(state)))
 	g.wanted.Store(q)
 	g.wake()
 	select {
 	case <-g.synced:
 	case <-g.gone:
 	}
+	if state != before {
+		g.shifted()
+	}
 }
+
+// State is what the rings that were installed last allow. Safe for concurrent use.
+func (g *Guest) State() State { return State(g.state.Load()) }
 
 // Changed reports whether new queues wait. It is one load, for every round.
 func (g *Guest) Changed() bool { return g.wanted.Load() != nil }

@@ -1,0 +1,102 @@
+package netfwd
+
+import (
+	"context"
+	"errors"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// End is one end of a link, or what is behind a port of a switch: a device with one or
+// more queue pairs.
+type End struct {
+	Queues []Port
+	// Spread, if not nil, tells the device how many of its queue pairs, the first ones,
+	// frames shall arrive at. Run calls it, of Dealer or Switch.
+	Spread func(pairs int) error
+}
+
+// controller is what dealers and switches have in common: loops, and a goroutine,
+// Run, that follows what guests make of their queue pairs.
+type controller struct {
+	loops []*Loop
+	ends  []*spreadEnd
+	shift chan struct{} // something changed
+	warn  func(error)
+}
+
+// spreadEnd is an end that can be told where frames shall arrive.
+type spreadEnd struct {
+	End
+	others []End // for whom they are
+	told   int   // what Spread was told last
+}
+
+func newController(warn func(error)) controller {
+	return controller{shift: make(chan struct{}, 1), warn: warn}
+}
+
+// Loops are the loops, to be run by the caller. They must not end before Run does.
+func (c *controller) Loops() []*Loop { return c.loops }
+
+// Close frees the loops after all have ended.
+func (c *controller) Close() error {
+	var errs []error
+	for _, l := range c.loops {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// WakeLoops makes all loops look around. Safe for concurrent use.
+func (c *controller) WakeLoops() {
+	for _, l := range c.loops {
+		l.Wake()
+	}
+}
+
+// Shift says that the state of a queue pair has changed. It does not block. Safe for
+// concurrent use.
+func (c *controller) Shift() {
+	select {
+	case c.shift <- struct{}{}:
+	default:
+	}
+}
+
+// follow calls act now and at each Shift, and spreads frames then, until ctx is done.
+func (c *controller) follow(ctx context.Context, act func()) {
+	for {
+		act()
+		for _, e := range c.ends {
+			c.spread(e)
+		}
+		select {
+		case <-c.shift:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// spread tells an end of as many queue pairs as another one of those that it sends to
+// takes frames at.
+func (c *controller) spread(e *spreadEnd) {
+	pairs := 1
+	for _, other := range e.others {
+		active := 0
+		for _, p := range other.Queues {
+			if p.State() == virtionet.StateActive {
+				active++
+			}
+		}
+		pairs = max(pairs, active)
+	}
+	if pairs = min(pairs, len(e.Queues)); e.Spread == nil || pairs == e.told {
+		return
+	}
+	e.told = pairs
+	if err := e.Spread(pairs); err != nil {
+		c.warn(err)
+	}
+}

@@ -1,0 +1,193 @@
+package netfwd
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// Link is two ends that are joined.
+type Link [2]End
+
+// Dealer deals the queue pairs of links out to loops, and does so anew whenever guests
+// use more or fewer of them. A loop serves whole lanes, see planLanes. What is on its
+// way when a queue pair goes to another loop goes with it.
+type Dealer struct {
+	controller
+	links []*link
+
+	mu    sync.Mutex // held while dealing, so that statistics have each queue pair once
+	dealt [][]placed // by loop
+}
+
+// link is a Link with what stays with it.
+type link struct {
+	ends Link
+	dirs [2][]*direction // one for each queue pair: it carries what that sends
+}
+
+// placed is a lane that a loop serves, with the plan that it was made from.
+type placed struct {
+	link *link
+	plan lanePlan
+	lane *lane
+}
+
+// NewDealer prepares loops, one for each configuration, and deals the links out to
+// them. Warn is told of devices that do not spread frames; it must not block.
+func NewDealer(links []Link, loops []Config, warn func(error)) (*Dealer, error) {
+	d := &Dealer{controller: newController(warn)}
+	for _, ends := range links {
+		l := &link{ends: ends}
+		for i, end := range ends {
+			for _, p := range end.Queues {
+				l.dirs[i] = append(l.dirs[i], &direction{src: p})
+			}
+			d.ends = append(d.ends, &spreadEnd{End: end, others: []End{ends[1-i]}})
+		}
+		d.links = append(d.links, l)
+	}
+	d.dealt = d.deal(len(loops))
+	for i, cfg := range loops {
+		for j := range d.dealt[i] {
+			d.dealt[i][j].build()
+		}
+		loop, err := newLoop(groupsOf(d.dealt[i]), cfg)
+		if err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		d.loops = append(d.loops, loop)
+	}
+	return d, nil
+}
+
+// Run deals anew at each Shift until ctx is done.
+func (d *Dealer) Run(ctx context.Context) {
+	debug.SetPanicOnFault(true) // see Loop.serve
+	d.follow(ctx, d.redeal)
+}
+
+// redeal moves lanes to where they belong by now. Loops let go of all that changes
+// before any takes it over; lanes that stay as they are go on all the while.
+func (d *Dealer) redeal() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := d.deal(len(d.loops))
+	for i, loop := range d.loops {
+		if stay := keep(next[i], d.dealt[i]); len(stay) < len(d.dealt[i]) {
+			loop.serve(groupsOf(stay))
+		}
+	}
+	for i, loop := range d.loops {
+		if isNew := func(p placed) bool { return p.lane == nil }; slices.ContainsFunc(next[i], isNew) {
+			for j := range next[i] {
+				next[i][j].build()
+			}
+			loop.serve(groupsOf(next[i]))
+		}
+	}
+	d.dealt = next
+}
+
+// deal says which loop is to serve which lanes. Each gets as many as the others, and
+// those of a link are at as few loops as that allows.
+func (d *Dealer) deal(loops int) [][]placed {
+	var all []placed
+	for _, l := range d.links {
+		for _, plan := range planLanes(l.states()) {
+			all = append(all, placed{link: l, plan: plan})
+		}
+	}
+	dealt := make([][]placed, loops)
+	for i := range dealt {
+		dealt[i] = slices.Clone(all[len(all)*i/loops : len(all)*(i+1)/loops])
+	}
+	return dealt
+}
+
+func (l *link) states() (states [2][]virtionet.State) {
+	for i, end := range l.ends {
+		for _, p := range end.Queues {
+			states[i] = append(states[i], p.State())
+		}
+	}
+	return states
+}
+
+// keep gives lanes of next that are as they were their lane of old, and returns those.
+func keep(next, old []placed) (stay []placed) {
+	for i := range next {
+		p := &next[i]
+		for _, o := range old {
+			if o.link == p.link && slices.Equal(o.plan.routes, p.plan.routes) && slices.Equal(o.plan.dormant, p.plan.dormant) {
+				p.lane = o.lane
+				stay = append(stay, *p)
+			}
+		}
+	}
+	return stay
+}
+
+// build makes the lane, unless there is one. No loop serves its queue pairs meanwhile.
+func (p *placed) build() {
+	if p.lane != nil {
+		return
+	}
+	port := func(q queue) Port { return p.link.ends[q.end].Queues[q.pair] }
+	p.lane = &lane{}
+	further := func(q queue) {
+		if q.pair > 0 {
+			p.lane.further = append(p.lane.further, port(q))
+		}
+	}
+	for _, r := range p.plan.routes {
+		d := p.link.dirs[r.from.end][r.from.pair]
+		d.dst = port(r.to)
+		p.lane.ports = append(p.lane.ports, d.src)
+		p.lane.dirs = append(p.lane.dirs, d)
+		further(r.from)
+	}
+	for _, q := range p.plan.dormant {
+		p.lane.dormant = append(p.lane.dormant, port(q))
+		further(q)
+	}
+}
+
+func groupsOf(lanes []placed) []group {
+	groups := make([]group, len(lanes))
+	for i, p := range lanes {
+		groups[i] = p.lane
+	}
+	return groups
+}
+
+// Collect is netfwd.Collect for the dealer's loops, with ports in the order of the
+// links.
+func (d *Dealer) Collect() Stats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var s Stats
+	of := map[Port]*portSnapshot{}
+	for _, now := range snapshots(d.loops) {
+		for i := range now.ports {
+			of[now.ports[i].port] = &now.ports[i]
+		}
+		s.Loops = append(s.Loops, now.loop)
+	}
+	s.Time = time.Now()
+	for _, l := range d.links {
+		for _, end := range l.ends {
+			for _, p := range end.Queues {
+				if snap := of[p]; snap != nil && snap.listed() {
+					s.Ports = append(s.Ports, snap.stats)
+				}
+			}
+		}
+	}
+	return s
+}

@@ -1,0 +1,160 @@
+package netfwd
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// lane is the queue pairs between which frames pass without a look at what is in
+// them: one of each of two ends, or more of one end if it has more. Each sends to one
+// of the other end, always the same, so that flows keep their order.
+type lane struct {
+	ports   []Port
+	dirs    []*direction // dirs[i] carries what comes from ports[i]
+	dormant []Port       // that no ring runs of; they are looked after now and then
+	further []Port       // those that are not the first of their end
+}
+
+// newPair joins two ports.
+func newPair(a, b Port) *lane {
+	return &lane{ports: []Port{a, b}, dirs: []*direction{{src: a, dst: b}, {src: b, dst: a}}}
+}
+
+func (l *lane) members() []Port { return append(l.ports[:len(l.ports):len(l.ports)], l.dormant...) }
+
+func (l *lane) String() string {
+	var names []string
+	for _, p := range l.members() {
+		names = append(names, p.Name())
+	}
+	return strings.Join(names, " and ")
+}
+
+// housekeep lets the dormant change. Whoever deals out lanes then finds a better place
+// for them.
+func (l *lane) housekeep(time.Time) {
+	for _, p := range l.dormant {
+		if p.Changed() {
+			l.sync(p)
+		}
+	}
+}
+
+func (l *lane) describe(s *snapshot) {
+	s.loop.Pairs += min(len(l.ports), 1)
+	for _, p := range l.members() {
+		s.add(p, slices.Contains(l.further, p))
+	}
+}
+
+// step serves every direction once.
+func (l *lane) step() bool {
+	for _, p := range l.ports {
+		if p.Changed() {
+			l.sync(p)
+		}
+	}
+	moved := false
+	for _, d := range l.dirs {
+		moved = d.step() || moved
+	}
+	for _, p := range l.ports {
+		p.Notify()
+	}
+	return moved
+}
+
+// sync lets a port change. Frames on the way from and to it are given up first, since
+// their views may be of memory that is going away, or they are for somebody else.
+func (l *lane) sync(p Port) {
+	for _, d := range l.dirs {
+		if d.src == p || d.dst == p {
+			d.src.Abandon()
+			d.forget()
+		}
+	}
+	p.Sync()
+}
+
+func (l *lane) enableKicks() (work bool) {
+	for i, p := range l.ports {
+		// A port is asked for room if frames of another one wait for it; its own
+		// frames are no work while earlier ones wait for room.
+		frames, room := p.EnableKicks(l.awaited(p))
+		work = work || room || frames && !l.dirs[i].blocked() || p.Changed()
+	}
+	for _, p := range l.dormant {
+		work = work || p.Changed()
+	}
+	return work
+}
+
+// awaited reports whether frames wait for room at a port.
+func (l *lane) awaited(p Port) bool {
+	for _, d := range l.dirs {
+		if d.dst == p && d.blocked() {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *lane) disableKicks() {
+	for _, p := range l.ports {
+		p.DisableKicks()
+	}
+}
+
+func (l *lane) leave() {
+	for i, p := range l.ports {
+		l.dirs[i].forget()
+		p.Leave()
+	}
+	for _, p := range l.dormant {
+		p.Leave()
+	}
+}
+
+// contain puts the port out of order in whose peer's memory a fault struck; the
+// others lose the bursts at hand. If it is nobody's memory, all are out of order.
+func (l *lane) contain(err error) (failed []Port) {
+	for _, d := range l.dirs {
+		d.forget()
+	}
+	return contain(l.members(), l.ports, err)
+}
+
+// direction carries frames from one port to another.
+type direction struct {
+	src, dst Port
+	frames   [virtionet.MaxBurst]virtionet.Frame
+	n        int // frames handed out by src
+	sent     int // of these, done with
+}
+
+// step moves one burst and reports whether anything moved. Frames for which dst
+// has no room are kept for the next step.
+func (d *direction) step() bool {
+	if d.sent == d.n {
+		d.n, d.sent = d.src.RxBurst(d.frames[:]), 0
+		if d.n == 0 {
+			return false
+		}
+	}
+	done := d.dst.TxBurst(d.frames[d.sent:d.n])
+	if done == 0 {
+		return false
+	}
+	d.sent += done
+	d.src.Release(done)
+	return true
+}
+
+// blocked reports whether frames wait for room at dst.
+func (d *direction) blocked() bool { return d.sent < d.n }
+
+// forget lets go of frames that src has abandoned.
+func (d *direction) forget() { d.n, d.sent = 0, 0 }

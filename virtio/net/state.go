@@ -1,0 +1,11 @@
+package virtionet
+
+// State is what a queue pair is good for. Which queue pairs frames are dealt out to
+// depends on it.
+type State uint32
+
+const (
+	StateIdle    State = iota // no ring runs: nothing comes, and what is sent is dropped
+	StateSending              // frames come, or may come soon, but none is taken
+	StateActive               // frames are taken
+)
