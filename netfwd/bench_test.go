@@ -66,6 +66,7 @@ func newTrack(tb testing.TB, frameBytes int, join func([]Port) group) *track {
 				finished = true
 			default:
 				l.group.step()
+				l.group.housekeep(time.Now())
 			}
 		}
 	}
