@@ -3,6 +3,8 @@ package vvu
 import (
 	"context"
 	"time"
+
+	"vvufwd/vvu/session"
 )
 
 // backoff slows down what should not happen often: the first few times in a
@@ -13,7 +15,8 @@ type backoff struct {
 }
 
 const (
-	backoffFree  = 8
+	// QEMU's device drops the session once for each ring when a front-end connects.
+	backoffFree  = 2 * session.MaxPairs
 	backoffQuiet = 5 * time.Second // without an event, all is forgiven
 	backoffFirst = 10 * time.Millisecond
 	backoffMost  = time.Second

@@ -12,6 +12,7 @@ import (
 
 	"vvufwd/vfio"
 	"vvufwd/virtio"
+	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )
@@ -79,10 +80,14 @@ func TestBringUpOrder(t *testing.T) {
 			"status 0x00", "read status",
 			"status 0x00", "read status",
 			"status 0x01", "status 0x03", "features", "features", "status 0x0b", "read status",
-			"kick vector 3", "read kick vector", "kick vector 4", "read kick vector",
+		}
+		for ring := range 2 * d.Pairs() {
+			want = append(want, fmt.Sprintf("kick vector %d", 3+ring), "read kick vector")
+		}
+		want = append(want,
 			"queue vector", "queue enable", "queue vector", "queue enable",
 			"config vector 0", "status 0x0f", "notify 0", "up 1",
-		}
+		)
 		if !slices.Equal(got, want) {
 			t.Errorf("order of steps:\n got %s\nwant %s", strings.Join(got, ", "), strings.Join(want, ", "))
 		}
@@ -104,7 +109,7 @@ func TestRecognise(t *testing.T) {
 	} {
 		t.Run(says, func(t *testing.T) {
 			r := newForkRig(t, cfg)
-			_, err := Open("0000:00:05.0", r.pci, r.alloc)
+			_, err := Open("0000:00:05.0", r.pci, r.alloc, session.MaxPairs)
 			var problem *vfio.DeviceError
 			if !errors.As(err, &problem) || problem.Remedy == "" || problem.Device != "0000:00:05.0" || !strings.Contains(err.Error(), says) {
 				t.Errorf("got %v, want a device error with a remedy that says %q", err, says)
@@ -169,7 +174,7 @@ func TestClose(t *testing.T) {
 		if r.fork.DriverOK() || r.fork.Connection() != 0 {
 			t.Errorf("with %s: DRIVER_OK %v, status %d", with, r.fork.DriverOK(), r.fork.Connection())
 		}
-		for ring := range 2 {
+		for ring := range 2 * session.MaxPairs {
 			if v := r.fork.RingVector(ring); v != virtio.NoVector {
 				t.Errorf("with %s: ring %d keeps vector %d", with, ring, v)
 			}
@@ -182,7 +187,7 @@ func TestMaxQueues(t *testing.T) {
 	if n := newForkRig(t, vvutest.ForkConfig{}).open().device.MaxQueues(); n != 1024 {
 		t.Errorf("fork: %d vrings", n)
 	}
-	if n := newVvudevRig(t).open().device.MaxQueues(); n != 8 {
+	if n := newVvudevRig(t).open().device.MaxQueues(); n != 2*vvudevPairs {
 		t.Errorf("vvudev: %d vrings", n)
 	}
 }

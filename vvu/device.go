@@ -61,6 +61,7 @@ type Device struct {
 	pci       PCIDevice
 	transport *virtiopci.Transport
 	caps      virtiopci.Capabilities
+	pairs     int // queue pairs that are served
 
 	config    mmio.Space
 	doorbells mmio.Space
@@ -70,8 +71,9 @@ type Device struct {
 
 // Open takes the device from reset to a state in which Up makes it ready for
 // a front-end: features negotiated, vectors set, message buffers posted. name
-// is the function's PCI address, for errors.
-func Open(name string, pci PCIDevice, alloc Allocator) (*Device, error) {
+// is the function's PCI address, for errors. Up to maxPairs queue pairs are served, as
+// many as the device can: see Pairs.
+func Open(name string, pci PCIDevice, alloc Allocator, maxPairs int) (*Device, error) {
 	transport, err := virtiopci.Open(pci, 0)
 	if err != nil {
 		return nil, err
@@ -80,20 +82,19 @@ func Open(name string, pci PCIDevice, alloc Allocator) (*Device, error) {
 	if err = d.recognise(); err != nil {
 		return nil, err
 	}
-	if err = pci.EnableBusMaster(); err != nil {
-		return nil, err
-	}
-	if err = pci.EnableMSIX(vectorFirstKick + session.Rings); err != nil {
-		return nil, err
+	if d.config = transport.DeviceConfig(); d.config == nil || d.config.Len() < cfgUUID {
+		return nil, &vfio.DeviceError{Device: name, Problem: "has no device configuration space", Remedy: "its virtio-vhost-user implementation is not supported"}
 	}
 	if d.doorbells, err = transport.Space(d.caps.Doorbell); err != nil {
 		return nil, err
 	}
-	if last := d.doorbellOffset(session.Rings-1) + 2; last > d.doorbells.Len() {
-		return nil, &vfio.DeviceError{Device: name, Problem: fmt.Sprintf("has a doorbell area of %d bytes, %d are needed", d.doorbells.Len(), last),
-			Remedy: "its virtio-vhost-user implementation is not supported"}
-	}
 	if d.vectors, err = transport.Space(d.caps.Notification); err != nil {
+		return nil, err
+	}
+	if err = pci.EnableBusMaster(); err != nil {
+		return nil, err
+	}
+	if err = d.fit(maxPairs); err != nil {
 		return nil, err
 	}
 	if err = transport.Reset(); err != nil { // also restores the queues' largest sizes
@@ -107,6 +108,44 @@ func Open(name string, pci PCIDevice, alloc Allocator) (*Device, error) {
 	}
 	return d, nil
 }
+
+// fit decides how many queue pairs are served, at most maxPairs, and enables a vector
+// for each of their vrings. It is fewer if the device has not enough of what a vring
+// takes, or the machine too few vectors to give: there are some 200 for each CPU, for all
+// devices together.
+func (d *Device) fit(maxPairs int) error {
+	pairs := min(max(maxPairs, 1), session.MaxPairs)
+	if n := d.MaxQueues(); n < 2 {
+		return &vfio.DeviceError{Device: d.name, Problem: fmt.Sprintf("can connect %d vrings, 2 are needed", n), Remedy: "start it with more, such as vvudev --queues 2"}
+	} else if n < uint32(2*pairs) {
+		pairs = int(n / 2)
+	}
+	pairs = min(pairs, (d.pci.MSIXCount()-vectorFirstKick)/2)
+	for pairs > 1 && d.doorbellsEnd(pairs) > d.doorbells.Len() {
+		pairs--
+	}
+	if end := d.doorbellsEnd(pairs); end > d.doorbells.Len() {
+		return &vfio.DeviceError{Device: d.name, Problem: fmt.Sprintf("has a doorbell area of %d bytes, %d are needed", d.doorbells.Len(), end),
+			Remedy: "its virtio-vhost-user implementation is not supported"}
+	}
+	for ; ; pairs /= 2 {
+		err := d.pci.EnableMSIX(vectorFirstKick + 2*pairs)
+		if err == nil || pairs == 1 {
+			d.pairs = pairs
+			return err
+		}
+	}
+}
+
+// Pairs is how many queue pairs are served: as many as MSI-X vectors, doorbells and
+// vrings of the device suffice for.
+func (d *Device) Pairs() int { return d.pairs }
+
+// rings is the number of vrings that are served.
+func (d *Device) rings() uint16 { return uint16(2 * d.pairs) }
+
+// doorbellsEnd is how long the doorbell area is that so many pairs need.
+func (d *Device) doorbellsEnd(pairs int) uint64 { return d.doorbellOffset(2*pairs-1) + 2 }
 
 // recognise tells a virtio-vhost-user device from others by its capabilities:
 // its PCI id is also the official id of virtio-mem.
@@ -123,7 +162,7 @@ func (d *Device) recognise() error {
 				Remedy:  "give --vvu the address of the virtio-vhost-user function, see lspci -nn"}
 		}
 	}
-	if need := vectorFirstKick + session.Rings; d.pci.MSIXCount() < need {
+	if need := vectorFirstKick + 2; d.pci.MSIXCount() < need {
 		return &vfio.DeviceError{Device: d.name,
 			Problem: fmt.Sprintf("has %d MSI-X vectors, %d are needed", d.pci.MSIXCount(), need),
 			Remedy:  fmt.Sprintf("start it with vectors=%d or more", need)}
@@ -142,10 +181,6 @@ func (d *Device) start() error {
 	}
 	if _, err := t.Negotiate(virtio.Version1); err != nil {
 		return err
-	}
-	d.config = t.DeviceConfig()
-	if d.config == nil || d.config.Len() < cfgUUID {
-		return &vfio.DeviceError{Device: d.name, Problem: "has no device configuration space", Remedy: "its virtio-vhost-user implementation is not supported"}
 	}
 	for _, step := range []func() error{
 		d.setKickVectors,
@@ -174,7 +209,7 @@ const (
 // setKickVectors directs the guest's kicks to our vectors. The device forgets
 // them when a front-end disconnects; without a vector a kick is lost.
 func (d *Device) setKickVectors() error {
-	for ring := range uint16(session.Rings) {
+	for ring := range d.rings() {
 		want := vectorFirstKick + ring
 		d.vectors.Store16(regNotifySelect, ring)
 		d.vectors.Store16(regNotifyVector, want)
@@ -190,7 +225,7 @@ func (d *Device) setKickVectors() error {
 // clearKickVectors takes the vectors away, so that a later driver does not meet
 // stale ones.
 func (d *Device) clearKickVectors() {
-	for ring := range uint16(session.Rings) {
+	for ring := range d.rings() {
 		d.vectors.Store16(regNotifySelect, ring)
 		d.vectors.Store16(regNotifyVector, virtio.NoVector)
 	}
@@ -211,13 +246,9 @@ func (d *Device) setUp(up bool) {
 // MaxQueues is the number of vrings that the device can connect.
 func (d *Device) MaxQueues() uint32 { return d.config.Load32(cfgMaxQueues) }
 
-// KickFDs are the eventfds that become readable when the guest kicks a vring.
-func (d *Device) KickFDs() (fds [session.Rings]int) {
-	for i := range fds {
-		fds[i] = d.pci.Vector(vectorFirstKick + i)
-	}
-	return fds
-}
+// KickFD is the eventfd that becomes readable when the guest kicks a vring that is
+// served.
+func (d *Device) KickFD(ring int) int { return d.pci.Vector(vectorFirstKick + ring) }
 
 // Close stops the device: nothing reaches our memory afterwards.
 func (d *Device) Close() error {

@@ -15,13 +15,13 @@ import (
 	"vvufwd/vvu/vhostuser"
 )
 
-// Endpoint serves one front-end after the other. Run is its goroutine; Port is
+// Endpoint serves one front-end after the other. Run is its goroutine; Ports are
 // what it offers to a forwarder.
 type Endpoint struct {
 	device  *Device
 	session *session.Session
 	log     *zap.Logger
-	guest   *virtionet.Guest
+	guests  []*virtionet.Guest
 
 	wake      int // eventfd by which the end of ctx interrupts a wait
 	connected bool
@@ -29,8 +29,8 @@ type Endpoint struct {
 	restarts  backoff
 }
 
-// offeredProtocol are the protocol features that we can serve. The device lets
-// through what it can carry: QEMU's own takes away all of them.
+// offeredProtocol are the protocol features that we can serve besides several queue
+// pairs. The device lets through what it can carry: QEMU's own takes away all of these.
 const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice | vhostuser.ProtoMTU
 
 // pollStatus is how often the status is looked at without an interrupt: one that
@@ -42,22 +42,21 @@ const pollStatus = 500 * time.Millisecond
 const drainReplies = time.Second
 
 // NewEndpoint prepares an endpoint on a device that Open has started. A
-// forwarder must serve its Port before Run starts, or Run waits for it.
+// forwarder must serve its Ports before Run starts, or Run waits for it.
 func NewEndpoint(device *Device, log *zap.Logger) (*Endpoint, error) {
 	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
-	e := &Endpoint{device: device, log: log, wake: wake}
-	e.guest = virtionet.NewGuest("vvu:"+device.name, func(ring string, err error) {
-		log.Error("the guest broke the rules of a ring; it stands still until the guest restarts it", zap.String("ring", ring), zap.Error(err))
-	})
-	e.session = session.New(device, vhostuser.BackendConfig{Protocol: offeredProtocol}, e.guest, log)
+	e := &Endpoint{device: device, log: log, wake: wake, guests: session.NewGuests("vvu:"+device.name, device.Pairs(), log)}
+	e.session = session.New(device, vhostuser.BackendConfig{Protocol: offeredProtocol}, e.guests, log)
 	return e, nil
 }
 
-// Port is the endpoint as a forwarder sees it.
-func (e *Endpoint) Port() *virtionet.Guest { return e.guest }
+// Ports are the endpoint's queue pairs as a forwarder sees them: as many as the device
+// can serve. They stay the same for the endpoint's life, however many of them a
+// front-end uses.
+func (e *Endpoint) Ports() []*virtionet.Guest { return e.guests }
 
 // Run serves front-ends until ctx is done. A device that breaks is restarted,
 // again and again if need be, more and more slowly.
@@ -69,7 +68,7 @@ func (e *Endpoint) Run(ctx context.Context) {
 	})
 	defer stop()
 	e.device.setUp(true)
-	e.log.Info("ready for a front-end")
+	e.log.Info("ready for a front-end", zap.Int("pairs", len(e.guests)))
 	for ctx.Err() == nil {
 		err := e.turn(ctx)
 		switch {

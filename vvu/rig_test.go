@@ -16,10 +16,12 @@ import (
 	"vvufwd/netfwd"
 	vfiouser "vvufwd/vfio/user"
 	"vvufwd/vvu/device"
+	"vvufwd/vvu/session"
 	"vvufwd/vvu/vvutest"
 )
 
-// rig is a device, the driver, a forwarding loop and the wire at its other end.
+// rig is a device, the driver, a forwarding loop and the wires at its other end, one for
+// each queue pair.
 // App VMs are booted on its memory.
 type rig struct {
 	t     *testing.T
@@ -27,8 +29,9 @@ type rig struct {
 	alloc Allocator
 	fork  *vvutest.Fork // nil: the device is vvudev's
 	ram   *vvutest.RAM
-	path  string // of the device's socket
-	wire  *vvutest.Wire
+	path  string          // of the device's socket
+	wire  *vvutest.Wire   // of the first queue pair
+	wires []*vvutest.Wire // of all that there can be
 	log   *zap.Logger
 	logs  *observer.ObservedLogs
 
@@ -55,7 +58,11 @@ func onBoth(t *testing.T, test func(*testing.T, *rig)) {
 
 func newRig(t *testing.T) *rig {
 	core, logs := observer.New(zapcore.InfoLevel)
-	r := &rig{t: t, ram: vvutest.NewRAM(t), wire: vvutest.NewWire(t), log: zap.New(core), logs: logs}
+	r := &rig{t: t, ram: vvutest.NewRAM(t), log: zap.New(core), logs: logs}
+	for range session.MaxPairs {
+		r.wires = append(r.wires, vvutest.NewWire(t))
+	}
+	r.wire = r.wires[0]
 	t.Cleanup(func() {
 		r.down()
 		r.checkLogs()
@@ -75,13 +82,16 @@ func newForkRig(t *testing.T, cfg vvutest.ForkConfig) *rig {
 	return r
 }
 
+// vvudevPairs is how many queue pairs the device of newVvudevRig can connect.
+const vvudevPairs = 5
+
 // newVvudevRig has the device that vvudev serves, behind its vfio-user socket.
 func newVvudevRig(t *testing.T) *rig {
 	dir := t.TempDir()
 	ram := vvutest.NewRAM(t)
 	file, err := device.OpenRAM(ram.Path())
 	must(t, err)
-	dev, err := device.New(device.Config{RAM: file, Queues: 8, Log: zap.NewNop()})
+	dev, err := device.New(device.Config{RAM: file, Queues: vvudevPairs * 2, Log: zap.NewNop()})
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var servers sync.WaitGroup
@@ -152,7 +162,11 @@ func (r *rig) checkLogs() {
 func (r *rig) up() *driver {
 	r.t.Helper()
 	d := r.open()
-	loop, err := netfwd.NewLoop([]netfwd.Port{d.endpoint.Port(), r.wire}, netfwd.Config{
+	var ports []netfwd.Port
+	for i, p := range d.endpoint.Ports() {
+		ports = append(ports, p, r.wires[i])
+	}
+	loop, err := netfwd.NewLoop(ports, netfwd.Config{
 		CPU: -1, IdleAfter: 50 * time.Microsecond,
 		OnFault: func(_ []netfwd.Port, err error) {
 			r.mu.Lock()
@@ -162,7 +176,9 @@ func (r *rig) up() *driver {
 	})
 	must(r.t, err)
 	d.loop = loop
-	d.endpoint.Port().OnChange(loop.Wake)
+	for _, p := range d.endpoint.Ports() {
+		p.OnChange(loop.Wake)
+	}
 	stopLoop := goRun(func(ctx context.Context) {
 		if err := loop.Run(ctx); err != nil {
 			r.t.Errorf("loop: %v", err)
@@ -190,7 +206,7 @@ func goRun(f func(context.Context)) (stop func()) {
 func (r *rig) open() *driver {
 	r.t.Helper()
 	r.pci.forget()
-	dev, err := Open("0000:00:05.0", r.pci, r.alloc)
+	dev, err := Open("0000:00:05.0", r.pci, r.alloc, session.MaxPairs)
 	must(r.t, err)
 	endpoint, err := NewEndpoint(dev, r.log)
 	must(r.t, err)

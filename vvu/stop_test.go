@@ -18,18 +18,22 @@ import (
 func (r *rig) upGated() (d *driver, shut *atomic.Bool) {
 	r.t.Helper()
 	d, shut = r.open(), new(atomic.Bool)
-	stopForwarder := goRun(gatedForwarder(d.endpoint.Port(), shut))
+	stopForwarder := goRun(gatedForwarder(d.endpoint.Ports(), shut))
 	stopEndpoint := goRun(d.endpoint.Run)
 	d.stop = func() { shut.Store(false); stopEndpoint(); stopForwarder() }
 	return d, shut
 }
 
-func gatedForwarder(port *virtionet.Guest, shut *atomic.Bool) func(context.Context) {
+func gatedForwarder(ports []*virtionet.Guest, shut *atomic.Bool) func(context.Context) {
 	return func(ctx context.Context) {
-		defer port.Leave()
+		for _, port := range ports {
+			defer port.Leave()
+		}
 		for ctx.Err() == nil {
-			if !shut.Load() && port.Changed() {
-				port.Sync()
+			for _, port := range ports {
+				if !shut.Load() && port.Changed() {
+					port.Sync()
+				}
 			}
 			time.Sleep(50 * time.Microsecond)
 		}

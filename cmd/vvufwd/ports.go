@@ -65,7 +65,7 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 }
 
 func openVVU(spec portSpec, dev *vfio.Device, c *vfio.Container, log *zap.Logger) (*port, error) {
-	d, err := vvu.Open(spec.addr.String(), dev, c.Arena())
+	d, err := vvu.Open(spec.addr.String(), dev, c.Arena(), 1)
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +74,8 @@ func openVVU(spec portSpec, dev *vfio.Device, c *vfio.Container, log *zap.Logger
 		return nil, errors.Join(err, d.Close())
 	}
 	return &port{
-		Port:     e.Port(),
-		onChange: e.Port().OnChange,
+		Port:     e.Ports()[0],
+		onChange: e.Ports()[0].OnChange,
 		control:  func(ctx context.Context) error { e.Run(ctx); return nil },
 		closers:  []func() error{e.Close},
 	}, nil
@@ -84,14 +84,14 @@ func openVVU(spec portSpec, dev *vfio.Device, c *vfio.Container, log *zap.Logger
 func openVhostUser(spec portSpec, log *zap.Logger) (*port, error) {
 	var e *socket.Endpoint
 	if spec.client {
-		e = socket.Connect(spec.path, log)
+		e = socket.Connect(spec.path, 1, log)
 	} else {
 		var err error
-		if e, err = socket.Listen(spec.path, log); err != nil {
+		if e, err = socket.Listen(spec.path, 1, log); err != nil {
 			return nil, &vfio.DeviceError{Device: spec.flag, Problem: err.Error()}
 		}
 	}
-	return &port{Port: e.Port(), onChange: e.Port().OnChange, control: confined(e.Run), closers: []func() error{e.Close}}, nil
+	return &port{Port: e.Ports()[0], onChange: e.Ports()[0].OnChange, control: confined(e.Run), closers: []func() error{e.Close}}, nil
 }
 
 func openVirtioNet(spec portSpec, dev *vfio.Device, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {

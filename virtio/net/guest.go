@@ -87,7 +87,8 @@ type Guest struct {
 	held     int           // frames handed out
 	released int           // of these, released
 
-	// For frames with offloads. Apart, so that what other frames take lies together.
+	// For frames with offloads. Apart, so that what other frames take lies together; in is
+	// large, and nil until the guest negotiates some.
 	in  *intake
 	fin *finisher
 
@@ -108,7 +109,7 @@ func NewGuest(name string, onFail func(ring string, err error)) *Guest {
 	return &Guest{
 		name: name, onFail: onFail, wake: func() {}, shifted: func() {},
 		synced: make(chan struct{}), gone: make(chan struct{}),
-		cur: stopped, room: make([]vring.Chain, MaxBurst), in: &intake{}, fin: &finisher{},
+		cur: stopped, room: make([]vring.Chain, MaxBurst), fin: &finisher{},
 	}
 }
 
@@ -163,6 +164,9 @@ func (g *Guest) Sync() {
 	}
 	if q.FromGuest != g.cur.FromGuest {
 		g.reported[1] = false
+	}
+	if q.Sends != 0 && g.in == nil {
+		g.in = &intake{}
 	}
 	g.cur = q
 	g.DisableKicks()    // new memory may have vanished too: after Fail the next Sync gets past this

@@ -4,9 +4,8 @@
 package session
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -17,12 +16,13 @@ import (
 	"vvufwd/vvu/vhostuser"
 )
 
-// Rings is how many vrings a session serves: one queue pair.
-const Rings = 2
+// MaxPairs is the largest number of queue pairs that a session serves.
+const MaxPairs = 8
 
 // Offered are the features of the network device that the guest sees. What is
 // not listed QEMU then withholds from its guest. Offloads are offered whatever the
-// other port can do: what it cannot is done in between.
+// other port can do: what it cannot is done in between. With several queue pairs MQ
+// is offered besides.
 const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder | virtio.NetOffloads
 
 // Carrier is the transport's side of a session. The session's goroutine calls it.
@@ -33,8 +33,9 @@ type Carrier interface {
 	// Doorbell interrupts the guest for a ring. It returns nil if there is no way
 	// to, now.
 	Doorbell(ring int) virtionet.Doorbell
-	// KickFDs become readable when the guest kicks; negative ones are not there.
-	KickFDs() [Rings]int
+	// KickFD becomes readable when the guest kicks a ring; it is negative if there is
+	// none.
+	KickFD(ring int) int
 }
 
 // Memory is a front-end's memory, mapped.
@@ -47,18 +48,39 @@ type Memory struct {
 type Session struct {
 	carrier Carrier
 	backend *vhostuser.Backend
-	guest   *virtionet.Guest
 	log     *zap.Logger
 
 	memory  *Memory
-	rings   [Rings]*vring.Device
-	running [Rings]vhostuser.RingState // as rings[i] was built
+	pairs   []pair
+	rings   []*vring.Device       // two per pair: to the guest, from the guest; nil while a ring is stopped
+	running []vhostuser.RingState // as rings[i] was built
+
+	saidSurplus bool // of queue pairs that the front-end has and we do not
 }
 
-// New returns a session without a front-end that will serve guest's queues.
-func New(carrier Carrier, cfg vhostuser.BackendConfig, guest *virtionet.Guest, log *zap.Logger) *Session {
-	cfg.Features, cfg.Rings = Offered, Rings
-	return &Session{carrier: carrier, backend: vhostuser.NewBackend(cfg), guest: guest, log: log}
+// pair is one queue pair.
+type pair struct {
+	guest   *virtionet.Guest
+	changed bool // install is due
+	served  bool // what was installed last was not nil
+}
+
+// New returns a session without a front-end. Rings 2i and 2i+1 become the queues of
+// guests[i]; there are 1 to MaxPairs guests, each of which somebody forwards for.
+func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*virtionet.Guest, log *zap.Logger) *Session {
+	cfg.Features, cfg.Rings = Offered, 2*len(guests)
+	if len(guests) > 1 {
+		cfg.Features |= virtio.NetMQ
+		cfg.Protocol |= vhostuser.ProtoMQ
+	}
+	s := &Session{
+		carrier: carrier, backend: vhostuser.NewBackend(cfg), log: log,
+		rings: make([]*vring.Device, cfg.Rings), running: make([]vhostuser.RingState, cfg.Rings),
+	}
+	for _, g := range guests {
+		s.pairs = append(s.pairs, pair{guest: g})
+	}
+	return s
 }
 
 // Handle carries one message out and returns the reply, if any. An error ends
@@ -69,6 +91,7 @@ func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
 		zap.Uint32("flags", m.Flags), zap.Stringers("effects", effects), zap.Error(err))
 	for _, e := range effects {
 		stopped, failed := s.apply(e)
+		s.installChanged()
 		switch {
 		case stopped != nil:
 			reply = stopped
@@ -80,6 +103,9 @@ func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
 			}
 		}
 	}
+	if err == nil {
+		s.checkSurplus(m)
+	}
 	var refusal *vhostuser.Refusal
 	if errors.As(err, &refusal) {
 		s.log.Warn("refused a message of the front-end", zap.Error(err))
@@ -88,11 +114,24 @@ func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
 	return reply, err
 }
 
+// checkSurplus says once if the front-end starts a ring beyond ours. GET_QUEUE_NUM
+// cannot keep all of them from it: see vhostuser.BackendConfig.Rings.
+func (s *Session) checkSurplus(m vhostuser.Message) {
+	var v vhostuser.VringFD
+	if s.saidSurplus || m.Request != vhostuser.SetVringKick || v.Decode(m.Payload) != nil || int(v.Index) < len(s.rings) {
+		return
+	}
+	s.saidSurplus = true
+	s.log.Warn("the front-end has more queue pairs than are served, and the others stand still: give its device fewer (with QEMU, queues=N of -netdev)",
+		zap.Int("served", len(s.pairs)), zap.Uint8("ring", v.Index))
+}
+
 // apply makes the data path follow one effect. For EffectStop it returns the
 // reply that the front-end waits for.
 func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error) {
 	switch e.Kind {
 	case vhostuser.EffectReset:
+		s.saidSurplus = false
 		s.stopAll()
 		return nil, s.unmap()
 	case vhostuser.EffectFeatures:
@@ -112,7 +151,9 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 		}
 	case vhostuser.EffectMTU:
 		s.log.Info("the front-end limits what its guest takes", zap.Uint16("mtu", s.backend.MTU()))
-		s.install()
+		for i := range s.pairs {
+			s.pairs[i].changed = true
+		}
 	}
 	return nil, nil // announcements and the MAC concern nobody here
 }
@@ -125,16 +166,18 @@ func (s *Session) stop(i int) uint16 {
 		return uint16(s.backend.Ring(i).Base)
 	}
 	s.rings[i] = nil
-	s.install()
+	s.install(i / 2)
 	s.log.Info("ring stopped", zap.Int("ring", i), zap.Uint16("next avail", q.NextAvail()))
 	return q.NextAvail()
 }
 
 // stopAll stops every ring and tells the protocol where each stands.
 func (s *Session) stopAll() {
-	old := s.rings
-	s.rings = [Rings]*vring.Device{}
-	s.guest.Install(nil)
+	old := slices.Clone(s.rings)
+	clear(s.rings)
+	for i := range s.pairs {
+		s.empty(&s.pairs[i])
+	}
 	for i, q := range old {
 		if q != nil {
 			s.backend.Stopped(i, uint32(q.NextAvail()))
@@ -146,7 +189,7 @@ func (s *Session) stopAll() {
 func (s *Session) restart() error {
 	s.stopAll()
 	var errs []error
-	for i := range Rings {
+	for i := range s.rings {
 		errs = append(errs, s.follow(i))
 	}
 	return errors.Join(errs...)
@@ -183,101 +226,73 @@ func (s *Session) unmap() error {
 	return memory.Unmap()
 }
 
-// follow makes ring i what the protocol says it is.
+// follow makes ring i what the protocol says it is. Its pair is installed anew
+// whatever has changed, be it the enable flag, the call, or the kick of a ring that
+// cannot start: the carrier closes what was replaced.
 func (s *Session) follow(i int) error {
 	want := s.backend.Ring(i)
+	s.pairs[i/2].changed = true
 	switch running := s.rings[i] != nil; {
 	case running && !want.Ready:
 		s.backend.Stopped(i, uint32(s.stop(i)))
-		return nil
 	case running && !samePlace(want, s.running[i]): // only addresses can change while it runs
 		s.backend.Stopped(i, uint32(s.stop(i)))
 		return s.start(i)
 	case !running && want.Ready && s.memory != nil:
-		if err := s.start(i); err != nil {
-			s.install() // the carrier closes the kick and the call that were replaced
-			return err
-		}
-		return nil
+		return s.start(i)
 	}
-	s.install() // enable flag or call
 	return nil
 }
 
+// samePlace reports whether a ring lies where it did.
 func samePlace(a, b vhostuser.RingState) bool {
 	return a.Num == b.Num && a.Desc == b.Desc && a.Avail == b.Avail && a.Used == b.Used
 }
 
-// start builds ring i from the addresses that the front-end gave.
-func (s *Session) start(i int) error {
-	state, features := s.backend.Ring(i), s.backend.Features()
-	cfg := vring.DeviceConfig{
-		Size: int(state.Num), Mem: s.memory.Table, NextAvail: uint16(state.Base),
-		EventIdx: features.Has(virtio.EventIdx), Indirect: features.Has(virtio.IndirectDesc),
-	}
-	var ok [3]bool
-	cfg.Desc, ok[0] = s.memory.Table.FromUser(state.Desc, uint64(vring.TableBytes(cfg.Size)))
-	cfg.Avail, ok[1] = s.memory.Table.FromUser(state.Avail, uint64(vring.AvailBytes(cfg.Size)))
-	cfg.Used, ok[2] = s.memory.Table.FromUser(state.Used, uint64(vring.UsedBytes(cfg.Size)))
-	for k, name := range []string{"descriptor table", "avail ring", "used ring"} {
-		if !ok[k] {
-			return fmt.Errorf("ring %d: its %s is not in the memory that the front-end shares", i, name)
+// installChanged installs the pairs that have changed.
+func (s *Session) installChanged() {
+	for i := range s.pairs {
+		if s.pairs[i].changed {
+			s.install(i)
 		}
 	}
-	if err := s.position(i, &cfg); err != nil {
-		return err
-	}
-	q, err := vring.NewDevice(cfg)
-	if err != nil {
-		return fmt.Errorf("ring %d: %w", i, err)
-	}
-	s.rings[i], s.running[i] = q, state
-	s.install()
-	s.log.Info("ring started", zap.Int("ring", i), zap.Int("size", cfg.Size), zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled))
-	return nil
 }
 
-// position corrects where a ring goes on. A back-end that stops a ring has completed
-// every buffer, so the front-end's SET_VRING_BASE and the used index that the
-// guest has seen are the same. When no back-end was asked where it stood, because
-// it died or because it never saw the ring, some front-ends say 0 (DPDK's
-// virtio-user as a server does): the used index is right then, and buffers that
-// an earlier back-end had taken but not given back are taken again.
-func (s *Session) position(i int, cfg *vring.DeviceConfig) error {
-	used, ok := s.memory.Table.View(cfg.Used, uint64(vring.UsedBytes(cfg.Size)))
-	if !ok {
-		return fmt.Errorf("ring %d: its used ring lies in more than one memory region", i)
-	}
-	const idx = 2 // offset of used.idx (virtio 2.7.8)
-	if at := binary.LittleEndian.Uint16(used[idx:]); at != cfg.NextAvail {
-		s.log.Warn("a ring does not stand where the front-end says; going on behind the last used buffer",
-			zap.Int("ring", i), zap.Uint16("base", cfg.NextAvail), zap.Uint16("used", at))
-		cfg.NextAvail = at
-	}
-	return nil
-}
-
-// install hands the rings that run to the forwarder and waits for it.
-func (s *Session) install() {
+// install hands the rings of pair i that run to the forwarder and waits for it.
+func (s *Session) install(i int) {
+	p, to, from := &s.pairs[i], 2*i, 2*i+1
 	features := s.backend.Features()
 	q := &virtionet.Queues{
-		ToGuest: s.rings[0], FromGuest: s.rings[1],
-		ToGuestEnabled: s.backend.Ring(0).Enabled, FromGuestEnabled: s.backend.Ring(1).Enabled,
+		ToGuest: s.rings[to], FromGuest: s.rings[from],
+		ToGuestEnabled: s.backend.Ring(to).Enabled, FromGuestEnabled: s.backend.Ring(from).Enabled,
 		MTU:   int(s.backend.MTU()),
 		Sends: virtionet.OffloadsToDevice(features), Takes: virtionet.OffloadsToDriver(features),
 		HeaderLen: virtionet.HeaderSize(features), Mergeable: features.Has(virtio.NetMrgRxbuf),
 	}
-	for _, fd := range s.carrier.KickFDs() {
-		if fd >= 0 {
+	for k, call := range []*virtionet.Doorbell{&q.ToGuestCall, &q.FromGuestCall} {
+		ring := to + k
+		state := s.backend.Ring(ring)
+		if fd := s.carrier.KickFD(ring); fd >= 0 && state.HaveKick {
 			q.KickFDs = append(q.KickFDs, fd)
 		}
-	}
-	for i, call := range []*virtionet.Doorbell{&q.ToGuestCall, &q.FromGuestCall} {
-		if s.backend.Ring(i).Callable {
-			*call = s.carrier.Doorbell(i)
+		if state.Callable {
+			*call = s.carrier.Doorbell(ring)
 		}
 	}
-	s.guest.Install(q)
+	if q.ToGuest == nil && q.FromGuest == nil && len(q.KickFDs) == 0 {
+		s.empty(p)
+		return
+	}
+	p.changed, p.served = false, true
+	p.guest.Install(q)
+}
+
+// empty takes a pair's queues away and waits for the forwarder, if it has any.
+func (s *Session) empty(p *pair) {
+	if p.served {
+		p.guest.Install(nil)
+	}
+	p.changed, p.served = false, false
 }
 
 // Bounce ends a session as far as a device that may go on with the same
@@ -293,6 +308,7 @@ func (s *Session) Bounce() error {
 
 // Reset ends a session: the next message is another front-end's.
 func (s *Session) Reset() error {
+	s.saidSurplus = false
 	s.stopAll()
 	err := s.unmap()
 	s.backend.Reset()

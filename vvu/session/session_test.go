@@ -13,7 +13,7 @@ import (
 )
 
 // fakeCarrier has memory of its own, and kicks that the test chooses.
-type fakeCarrier struct{ kicks [Rings]int }
+type fakeCarrier struct{ kicks [2 * MaxPairs]int }
 
 func (c *fakeCarrier) Map(regions []vhostuser.MemoryRegion) (*Memory, error) {
 	views := make([]mem.Region, len(regions))
@@ -26,7 +26,7 @@ func (c *fakeCarrier) Map(regions []vhostuser.MemoryRegion) (*Memory, error) {
 
 func (c *fakeCarrier) Doorbell(int) virtionet.Doorbell { return nil }
 
-func (c *fakeCarrier) KickFDs() [Rings]int { return c.kicks }
+func (c *fakeCarrier) KickFD(ring int) int { return c.kicks[ring] }
 
 // serve plays the forwarder until the test ends.
 func serve(t *testing.T, g *virtionet.Guest) {
@@ -46,9 +46,9 @@ func serve(t *testing.T, g *virtionet.Guest) {
 // The forwarder learns of a new kick also for a ring that cannot start: the old one is
 // closed once the message is handled, and its number may soon be another file's.
 func TestKickOfARingThatCannotStart(t *testing.T) {
-	carrier := &fakeCarrier{kicks: [Rings]int{-1, -1}}
+	carrier := &fakeCarrier{}
 	guest := virtionet.NewGuest("guest", func(string, error) {})
-	s := New(carrier, vhostuser.BackendConfig{}, guest, zap.NewNop())
+	s := New(carrier, vhostuser.BackendConfig{}, []*virtionet.Guest{guest}, zap.NewNop())
 	serve(t, guest)
 	handle := func(m vhostuser.Message) {
 		t.Helper()

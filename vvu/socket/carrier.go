@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -19,17 +20,14 @@ import (
 type carrier struct {
 	notifier *notifier                      // the endpoint's
 	regions  map[vhostuser.MemoryRegion]int // memory files
-	kicks    [session.Rings]int
-	calls    [session.Rings]int
+	kicks    []int                          // by ring, -1 where there is none
+	calls    []int
 	retired  []int
 }
 
-func newCarrier(n *notifier) *carrier {
-	c := &carrier{notifier: n, regions: map[vhostuser.MemoryRegion]int{}}
-	for i := range session.Rings {
-		c.kicks[i], c.calls[i] = -1, -1
-	}
-	return c
+func newCarrier(n *notifier, rings int) *carrier {
+	none := slices.Repeat([]int{-1}, rings)
+	return &carrier{notifier: n, regions: map[vhostuser.MemoryRegion]int{}, kicks: none, calls: slices.Clone(none)}
 }
 
 // take takes a message's descriptors over, before the session handles it. It
@@ -54,9 +52,9 @@ func (c *carrier) take(m *vhostuser.Message) error {
 		c.addRegion(vhostuser.MemoryRegion(r), m.FDs[0])
 		return nil
 	case vhostuser.SetVringKick:
-		return c.takeEvent(m, &c.kicks)
+		return c.takeEvent(m, c.kicks)
 	case vhostuser.SetVringCall:
-		return c.takeEvent(m, &c.calls)
+		return c.takeEvent(m, c.calls)
 	}
 	c.retired = append(c.retired, m.FDs...)
 	return nil
@@ -79,9 +77,9 @@ func (c *carrier) dropRegions(drop func(vhostuser.MemoryRegion) bool) {
 }
 
 // takeEvent stores the eventfd of a kick or call message.
-func (c *carrier) takeEvent(m *vhostuser.Message, slots *[session.Rings]int) error {
+func (c *carrier) takeEvent(m *vhostuser.Message, slots []int) error {
 	var v vhostuser.VringFD
-	if v.Decode(m.Payload) != nil || int(v.Index) >= session.Rings || len(m.FDs) > 1 {
+	if v.Decode(m.Payload) != nil || int(v.Index) >= len(slots) || len(m.FDs) > 1 {
 		c.retired = append(c.retired, m.FDs...)
 		return nil
 	}
@@ -132,7 +130,7 @@ func (c *carrier) sweep(known []vhostuser.MemoryRegion) {
 
 // close closes everything, after the session has been reset.
 func (c *carrier) close() {
-	for _, slots := range []*[session.Rings]int{&c.kicks, &c.calls} {
+	for _, slots := range [][]int{c.kicks, c.calls} {
 		for i, fd := range slots {
 			if fd >= 0 {
 				c.retired = append(c.retired, fd)
@@ -205,8 +203,8 @@ func mapRegion(fd int, r vhostuser.MemoryRegion) (view, whole []byte, err error)
 	return whole[skip : skip+r.Size : skip+r.Size], whole, nil
 }
 
-// KickFDs are the guest's kick eventfds, -1 where there is none.
-func (c *carrier) KickFDs() [session.Rings]int { return c.kicks }
+// KickFD is the eventfd by which the guest kicks a ring, -1 if there is none.
+func (c *carrier) KickFD(ring int) int { return c.kicks[ring] }
 
 // Doorbell returns the call eventfd of a ring, nil if there is none.
 func (c *carrier) Doorbell(ring int) virtionet.Doorbell {

@@ -17,7 +17,7 @@ import (
 	"vvufwd/vvu/vhostuser"
 )
 
-// offeredProtocol are the protocol features that we serve.
+// offeredProtocol are the protocol features that we serve besides several queue pairs.
 const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice |
 	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU
 
@@ -36,14 +36,15 @@ const redial = 500 * time.Millisecond
 type Endpoint struct {
 	path     string
 	listener *net.UnixListener // nil: we are the client
-	guest    *virtionet.Guest
+	guests   []*virtionet.Guest
 	notifier *notifier
 	log      *zap.Logger
 }
 
 // Listen makes an endpoint that waits for front-ends at path. The socket is
 // created with mode 0600; one that nobody listens at any more is replaced.
-func Listen(path string, log *zap.Logger) (*Endpoint, error) {
+// Front-ends can have up to maxPairs queue pairs, session.MaxPairs at most.
+func Listen(path string, maxPairs int, log *zap.Logger) (*Endpoint, error) {
 	switch err := vhostuser.ClearStale(path); {
 	case errors.Is(err, vhostuser.ErrInUse):
 		return nil, fmt.Errorf("%s is %w", path, err)
@@ -56,27 +57,29 @@ func Listen(path string, log *zap.Logger) (*Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen at %s: %w (does its directory exist, and may we write there?)", path, err)
 	}
-	return newEndpoint(path, l, log), nil
+	return newEndpoint(path, l, maxPairs, log), nil
 }
 
 // Connect makes an endpoint that connects to a front-end which listens at path,
-// again and again.
-func Connect(path string, log *zap.Logger) *Endpoint { return newEndpoint(path, nil, log) }
+// again and again. For maxPairs see Listen.
+func Connect(path string, maxPairs int, log *zap.Logger) *Endpoint {
+	return newEndpoint(path, nil, maxPairs, log)
+}
 
-func newEndpoint(path string, l *net.UnixListener, log *zap.Logger) *Endpoint {
+func newEndpoint(path string, l *net.UnixListener, maxPairs int, log *zap.Logger) *Endpoint {
 	n, err := newNotifier()
 	if err != nil {
 		log.Warn("without asynchronous I/O a front-end can block its pair with an eventfd", zap.Error(err))
 	}
-	return &Endpoint{path: path, listener: l, log: log, notifier: n, guest: virtionet.NewGuest("vhost-user:"+path, func(ring string, err error) {
-		log.Error("the guest broke the rules of a ring; it stands still until the guest restarts it", zap.String("ring", ring), zap.Error(err))
-	})}
+	return &Endpoint{path: path, listener: l, log: log, notifier: n, guests: session.NewGuests("vhost-user:"+path, maxPairs, log)}
 }
 
-// Port is the endpoint as a forwarder sees it.
-func (e *Endpoint) Port() *virtionet.Guest { return e.guest }
+// Ports are the endpoint's queue pairs as a forwarder sees them. They stay the same
+// for the endpoint's life, however many of them a front-end uses.
+func (e *Endpoint) Ports() []*virtionet.Guest { return e.guests }
 
-// Run serves front-ends until ctx is done. A forwarder must serve Port.
+// Run serves front-ends until ctx is done. A forwarder must serve all
+// Ports.
 func (e *Endpoint) Run(ctx context.Context) error {
 	debug.SetPanicOnFault(true) // ring memory can vanish under our hands
 	if e.listener != nil {
@@ -159,10 +162,10 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	conn.SetPatience(stalled)
-	c := newCarrier(e.notifier)
+	c := newCarrier(e.notifier, 2*len(e.guests))
 	s := session.New(c, vhostuser.BackendConfig{
 		Protocol: offeredProtocol, MaxRegions: maxRegions, PassesFDs: true,
-	}, e.guest, e.log)
+	}, e.guests, e.log)
 	defer func() {
 		if r := recover(); r != nil {
 			err = session.Vanished(r)
@@ -196,7 +199,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 }
 
 // Close removes the socket, after Run has returned or if it never ran. No
-// forwarder may serve Port any more.
+// forwarder may serve Ports any more.
 func (e *Endpoint) Close() error {
 	e.notifier.close()
 	if e.listener == nil {

@@ -19,6 +19,7 @@ import (
 	"vvufwd/virtio"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/vring"
+	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -174,13 +175,13 @@ func newRig(t *testing.T) *rig {
 	var ends [2]*Endpoint
 	for i, name := range []string{"a.sock", "b.sock"} {
 		r.paths[i] = filepath.Join(dir, name)
-		e, err := Listen(r.paths[i], zap.New(core))
+		e, err := Listen(r.paths[i], session.MaxPairs, zap.New(core))
 		if err != nil {
 			t.Fatal(err)
 		}
 		ends[i] = e
 	}
-	loop, err := netfwd.NewLoop([]netfwd.Port{ends[0].Port(), ends[1].Port()}, netfwd.Config{
+	loop, err := netfwd.NewLoop([]netfwd.Port{ends[0].Ports()[0], ends[1].Ports()[0]}, netfwd.Config{
 		CPU: -1, IdleAfter: time.Millisecond,
 		OnFault: func(_ []netfwd.Port, err error) { zap.New(core).Error("fault", zap.Error(err)) },
 	})
@@ -189,7 +190,10 @@ func newRig(t *testing.T) *rig {
 	}
 	done := make(chan error, 3)
 	for _, e := range ends {
-		e.Port().OnChange(loop.Wake)
+		e.Ports()[0].OnChange(loop.Wake)
+		for _, p := range e.Ports()[1:] {
+			p.Leave() // nobody forwards for those
+		}
 		go func() { done <- e.Run(ctx) }()
 	}
 	looped := make(chan error, 1)
@@ -459,11 +463,13 @@ func TestHostileDescriptors(t *testing.T) {
 func TestClientReconnects(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "front.sock")
 	core, logs := observer.New(zapcore.InfoLevel)
-	e := Connect(path, zap.New(core))
+	e := Connect(path, session.MaxPairs, zap.New(core))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
-	e.Port().Leave() // nobody forwards: sessions must not wait
+	for _, p := range e.Ports() {
+		p.Leave() // nobody forwards: sessions must not wait
+	}
 	for range 2 {
 		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 		if err != nil {

@@ -22,6 +22,7 @@ type AppConfig struct {
 	Entries  int                      // of each ring; 16 if 0
 	RxBuffer int                      // bytes of a receive buffer; 2048, the most, if 0
 	Polls    bool                     // its guest polls and wants no interrupts
+	Pairs    int                      // queue pairs; 1 if 0, at most 8
 }
 
 // AllFeatures is what a guest's driver knows of what a back-end may offer.
@@ -30,14 +31,15 @@ const AllFeatures = virtio.Version1 | virtio.NetMrgRxbuf | virtio.EventIdx | vir
 // Patience is how long an App waits for what has to come.
 const Patience = 10 * time.Second
 
-// App is an app VM with a network device of two rings: front-end and guest in
-// one. One goroutine owns it.
+// App is an app VM with a network device of one or more queue pairs: front-end and
+// guest in one. Ring 2i is the receive ring of pair i, ring 2i+1 its transmit ring. One
+// goroutine owns it.
 type App struct {
 	Front *vhostuser.Frontend
 	Conn  *vhostuser.Conn
 
 	cfg    AppConfig
-	rx, tx *queue
+	queues []*queue // by ring
 	ram    *RAM
 	header int // bytes before a frame
 }
@@ -58,16 +60,27 @@ func Boot(ram *RAM, path string, cfg AppConfig) (*App, error) {
 	if cfg.RxBuffer == 0 {
 		cfg.RxBuffer = bufferBytes
 	}
+	if cfg.Pairs == 0 {
+		cfg.Pairs = 1
+	}
+	if cfg.Pairs > 1 {
+		cfg.Features |= virtio.NetMQ
+		if cfg.Pairs > 8 || buffersAt+cfg.Entries*bufferBytes > pairStride {
+			return nil, fmt.Errorf("%d queue pairs with rings of %d do not fit the RAM", cfg.Pairs, cfg.Entries)
+		}
+	}
 	a := &App{cfg: cfg, ram: ram, header: virtionet.HeaderSize(cfg.Features)}
-	for q, at := range map[**queue]uint64{&a.rx: 0x100000, &a.tx: highAt} {
-		*q = &queue{ram: ram, at: at, entries: cfg.Entries, regions: cfg.Regions, polls: cfg.Polls, kick: -1, call: -1}
-		for _, fd := range []*int{&(*q).kick, &(*q).call} {
+	for ring := range 2 * cfg.Pairs {
+		at := uint64(ring/2*pairStride) + []uint64{0x100000, highAt}[ring%2]
+		q := &queue{ram: ram, at: at, entries: cfg.Entries, regions: cfg.Regions, polls: cfg.Polls, kick: -1, call: -1}
+		a.queues = append(a.queues, q)
+		for _, fd := range []*int{&q.kick, &q.call} {
 			var err error
 			if *fd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 				return nil, errors.Join(err, a.Halt())
 			}
 		}
-		if err := (*q).plan(); err != nil {
+		if err := q.plan(); err != nil {
 			return nil, errors.Join(err, a.Halt())
 		}
 	}
@@ -79,10 +92,11 @@ func Boot(ram *RAM, path string, cfg AppConfig) (*App, error) {
 	for i := range files {
 		files[i] = ram.FD
 	}
-	a.Front = vhostuser.NewFrontend(a.Conn, vhostuser.FrontendConfig{
-		Style: cfg.Style, Features: cfg.Features, Regions: cfg.Regions, Files: files,
-		Rings: []vhostuser.FrontendRing{a.rx.ring(), a.tx.ring()},
-	})
+	front := vhostuser.FrontendConfig{Style: cfg.Style, Features: cfg.Features, Regions: cfg.Regions, Files: files}
+	for _, q := range a.queues {
+		front.Rings = append(front.Rings, q.ring())
+	}
+	a.Front = vhostuser.NewFrontend(a.Conn, front)
 	return a, nil
 }
 
@@ -95,13 +109,8 @@ func (a *App) Connect() error { return errors.Join(a.hurry(), a.Front.Connect())
 // Start is the guest's driver coming up: fresh rings, receive buffers, DRIVER_OK.
 // It returns when the back-end has the rings, for real front-ends do not wait.
 func (a *App) Start() error {
-	for _, q := range []*queue{a.rx, a.tx} {
-		if err := q.reset(a.cfg.Features.Has(virtio.EventIdx)); err != nil {
-			return err
-		}
-	}
-	for a.rx.Free() > 0 {
-		if err := a.offer(); err != nil {
+	for ring := range a.queues {
+		if err := a.Renew(ring); err != nil {
 			return err
 		}
 	}
@@ -112,9 +121,29 @@ func (a *App) Start() error {
 	if got := a.Front.Features() & want; got != want {
 		return fmt.Errorf("the back-end offers %v, want %v", got, want)
 	}
-	a.rx.publish()
+	for ring := range a.queues {
+		a.queues[ring].publish()
+	}
 	return a.Settle()
 }
+
+// Renew lays a ring out anew, as a guest's driver does after its reset, with all receive
+// buffers in place, which Publish or Start show to the back-end.
+func (a *App) Renew(ring int) error {
+	q := a.queues[ring]
+	if err := q.reset(a.cfg.Features.Has(virtio.EventIdx)); err != nil {
+		return err
+	}
+	for ring%2 == 0 && q.Free() > 0 {
+		if err := a.offer(q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Publish shows the back-end what was added to a ring.
+func (a *App) Publish(ring int) { a.queues[ring].publish() }
 
 // Settle returns when the back-end has handled every message sent so far.
 func (a *App) Settle() error {
@@ -147,7 +176,14 @@ func (a *App) Share(regions []vhostuser.MemoryRegion, needReply bool) error {
 }
 
 // Done is how many buffers of a ring have come back since Start.
-func (a *App) Done(ring int) int { return []*queue{a.rx, a.tx}[ring].done }
+func (a *App) Done(ring int) int { return a.queues[ring].done }
+
+// Taken is how many buffers of a ring the back-end has given back since the ring was laid
+// out, whether or not the guest has looked.
+func (a *App) Taken(ring int) int {
+	q := a.queues[ring]
+	return q.done + q.Completed()
+}
 
 // Stop resets the guest's device and returns where the rings stood.
 func (a *App) Stop() ([]uint32, error) {
@@ -157,12 +193,59 @@ func (a *App) Stop() ([]uint32, error) {
 	return a.Front.Stop()
 }
 
+// StopRing stops one ring, as a front-end does whose guest resets that ring alone, and
+// returns where it stood.
+func (a *App) StopRing(ring int) (uint32, error) {
+	m, err := a.Ask(vhostuser.NewRequest(vhostuser.GetVringBase, vhostuser.VringState{Index: uint32(ring)}))
+	if err != nil {
+		return 0, err
+	}
+	var v vhostuser.VringState
+	if err := v.Decode(m.Payload); err != nil || m.Request != vhostuser.GetVringBase || v.Index != uint32(ring) {
+		return 0, fmt.Errorf("reply %v: %+v to the stop of ring %d (%v)", m, v, ring, err)
+	}
+	return v.Num, nil
+}
+
+// StartRing starts one ring at base. Settle waits for it.
+func (a *App) StartRing(ring int, base uint32) error {
+	r, i := a.queues[ring].ring(), uint32(ring)
+	call := vhostuser.NewRequest(vhostuser.SetVringCall, vhostuser.VringFD{Index: uint8(ring), NoFD: true})
+	if r.Call >= 0 {
+		call = vhostuser.NewRequest(vhostuser.SetVringCall, vhostuser.VringFD{Index: uint8(ring)}, r.Call)
+	}
+	return a.tell(
+		vhostuser.NewRequest(vhostuser.SetVringNum, vhostuser.VringState{Index: i, Num: r.Num}),
+		vhostuser.NewRequest(vhostuser.SetVringBase, vhostuser.VringState{Index: i, Num: base}),
+		vhostuser.NewRequest(vhostuser.SetVringAddr, vhostuser.VringAddr{Index: i, Desc: r.Desc, Used: r.Used, Avail: r.Avail}),
+		vhostuser.NewRequest(vhostuser.SetVringKick, vhostuser.VringFD{Index: uint8(ring)}, r.Kick),
+		call,
+	)
+}
+
+// Enable enables or disables one ring. Settle waits for it.
+func (a *App) Enable(ring int, on bool) error {
+	v := vhostuser.VringState{Index: uint32(ring)}
+	if on {
+		v.Num = 1
+	}
+	return a.tell(vhostuser.NewRequest(vhostuser.SetVringEnable, v))
+}
+
+// tell sends messages that have no replies.
+func (a *App) tell(messages ...vhostuser.Message) error {
+	for _, m := range messages {
+		if err := a.Conn.WriteMessage(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Halt is the end of the VM.
 func (a *App) Halt() error {
-	for _, q := range []*queue{a.rx, a.tx} {
-		if q != nil {
-			q.close()
-		}
+	for _, q := range a.queues {
+		q.close()
 	}
 	if a.Conn == nil {
 		return nil
@@ -179,33 +262,38 @@ func (a *App) Ask(m vhostuser.Message) (vhostuser.Message, error) {
 }
 
 // Kick tells the back-end of new buffers in a ring whether it asks or not.
-func (a *App) Kick(ring int) { signal([]*queue{a.rx, a.tx}[ring].kick) }
+func (a *App) Kick(ring int) { signal(a.queues[ring].kick) }
 
 // CallFD is the eventfd of a ring's interrupt.
-func (a *App) CallFD(ring int) int { return []*queue{a.rx, a.tx}[ring].call }
+func (a *App) CallFD(ring int) int { return a.queues[ring].call }
 
 // Interrupted takes a ring's interrupts away and reports whether there was one.
-func (a *App) Interrupted(ring int) bool { return take([]*queue{a.rx, a.tx}[ring].call) }
+func (a *App) Interrupted(ring int) bool { return take(a.queues[ring].call) }
 
 // offer offers one receive buffer, not yet published.
-func (a *App) offer() error {
-	_, addr, err := a.rx.buffer(a.rx.NextHead())
+func (a *App) offer(rx *queue) error {
+	_, addr, err := rx.buffer(rx.NextHead())
 	if err != nil {
 		return err
 	}
-	_, err = a.rx.Add(nil, []vring.Part{{Addr: addr, Len: uint32(a.cfg.RxBuffer)}})
+	_, err = rx.Add(nil, []vring.Part{{Addr: addr, Len: uint32(a.cfg.RxBuffer)}})
 	return err
 }
 
-// Send puts a frame into the transmit ring, waiting for room if there is none.
-func (a *App) Send(frame []byte) error {
+// Send is SendTo the first pair.
+func (a *App) Send(frame []byte) error { return a.SendTo(0, frame) }
+
+// SendTo puts a frame into the transmit ring of a pair, waiting for room if there is
+// none.
+func (a *App) SendTo(pair int, frame []byte) error {
+	tx := a.queues[2*pair+1]
 	deadline := time.Now().Add(Patience)
-	for a.reclaim(); a.tx.Free() < 2; a.reclaim() {
-		if err := a.tx.sleep(deadline); err != nil {
+	for tx.reclaim(); tx.Free() < 2; tx.reclaim() {
+		if err := tx.sleep(deadline); err != nil {
 			return fmt.Errorf("transmit ring is full: %w", err)
 		}
 	}
-	b, addr, err := a.tx.buffer(a.tx.NextHead())
+	b, addr, err := tx.buffer(tx.NextHead())
 	if err != nil {
 		return err
 	}
@@ -215,46 +303,54 @@ func (a *App) Send(frame []byte) error {
 		return fmt.Errorf("frame of %d bytes does not fit the buffer", len(frame))
 	}
 	head := vring.Part{Addr: addr, Len: uint32(a.header)}
-	if _, err := a.tx.Add([]vring.Part{head, {Addr: addr + uint64(a.header), Len: uint32(n)}}, nil); err != nil {
+	if _, err := tx.Add([]vring.Part{head, {Addr: addr + uint64(a.header), Len: uint32(n)}}, nil); err != nil {
 		return err
 	}
-	a.tx.publish()
+	tx.publish()
 	return nil
 }
 
-// reclaim takes back buffers of frames that were sent.
-func (a *App) reclaim() {
-	var u vring.Used
-	a.tx.Completed()
-	for a.tx.take(&u) {
+// TrySend puts a frame into the transmit ring of a pair if there is room.
+func (a *App) TrySend(pair int, frame []byte) error {
+	tx := a.queues[2*pair+1]
+	if tx.reclaim(); tx.Free() < 2 {
+		return nil
 	}
+	return a.SendTo(pair, frame)
 }
 
 // Sent waits until every frame has been taken.
 func (a *App) Sent() error {
 	deadline := time.Now().Add(Patience)
-	for a.reclaim(); a.tx.Outstanding() > 0; a.reclaim() {
-		if err := a.tx.sleep(deadline); err != nil {
-			return fmt.Errorf("%d frames are not taken: %w", a.tx.Outstanding(), err)
+	for ring := 1; ring < len(a.queues); ring += 2 {
+		tx := a.queues[ring]
+		for tx.reclaim(); tx.Outstanding() > 0; tx.reclaim() {
+			if err := tx.sleep(deadline); err != nil {
+				return fmt.Errorf("%d frames are not taken: %w", tx.Outstanding(), err)
+			}
 		}
 	}
 	return nil
 }
 
-// Receive waits for a frame, sleeping until an interrupt comes unless one is
-// there, and offers its buffers again.
-func (a *App) Receive() ([]byte, error) {
+// Receive is ReceiveFrom the first pair.
+func (a *App) Receive() ([]byte, error) { return a.ReceiveFrom(0) }
+
+// ReceiveFrom waits for a frame in the receive ring of a pair, sleeping until an
+// interrupt comes unless one is there, and offers its buffers again.
+func (a *App) ReceiveFrom(pair int) ([]byte, error) {
+	rx := a.queues[2*pair]
 	deadline := time.Now().Add(Patience)
 	var frame []byte
 	for left := 1; left > 0; left-- {
-		if err := a.rx.sleep(deadline); err != nil {
+		if err := rx.sleep(deadline); err != nil {
 			return nil, fmt.Errorf("receive ring: %w", err)
 		}
 		var u vring.Used
-		if !a.rx.take(&u) {
-			return nil, fmt.Errorf("receive ring: %w", a.rx.Err())
+		if !rx.take(&u) {
+			return nil, fmt.Errorf("receive ring: %w", rx.Err())
 		}
-		b, _, err := a.rx.buffer(u.Head)
+		b, _, err := rx.buffer(u.Head)
 		if err != nil {
 			return nil, err
 		}
@@ -269,19 +365,19 @@ func (a *App) Receive() ([]byte, error) {
 			b, frame = b[a.header:], []byte{}
 		}
 		frame = append(frame, b...)
-		if err := a.offer(); err != nil {
+		if err := a.offer(rx); err != nil {
 			return nil, err
 		}
 	}
-	a.rx.publish()
+	rx.publish()
 	return frame, nil
 }
 
 // FallAsleep makes the guest wait for the next completion in a ring, as a driver
 // does that has taken all there is.
 func (a *App) FallAsleep(ring int) error {
-	q := []*queue{a.rx, a.tx}[ring]
-	a.reclaim()
+	q := a.queues[ring]
+	q.reclaim()
 	take(q.call)
 	if q.EnableInterrupts() {
 		return errors.New("something is complete already")
@@ -290,17 +386,17 @@ func (a *App) FallAsleep(ring int) error {
 }
 
 // AwaitInterrupt waits for the interrupt of a guest that fell asleep.
-func (a *App) AwaitInterrupt(ring int) error { return wait([]*queue{a.rx, a.tx}[ring].call, Patience) }
+func (a *App) AwaitInterrupt(ring int) error { return wait(a.queues[ring].call, Patience) }
 
 // Completed reports whether everything in a ring is complete.
 func (a *App) Completed(ring int) bool {
-	q := []*queue{a.rx, a.tx}[ring]
+	q := a.queues[ring]
 	return q.Completed() == q.Outstanding()
 }
 
 // CorruptAvail moves a ring's avail index further ahead than the ring is long.
 func (a *App) CorruptAvail(ring int) {
-	q := []*queue{a.rx, a.tx}[ring]
+	q := a.queues[ring]
 	at := q.at + uint64(vring.TableBytes(q.entries)) + 2
 	q.ram.Bytes[at+1] += 0x40
 	a.Kick(ring)

@@ -27,6 +27,7 @@ type queue struct {
 const (
 	bufferBytes = 2048
 	buffersAt   = 0x10000 // from the ring
+	pairStride  = 0x60000 // from a ring to the next pair's: 8 fit below highAt, and above
 )
 
 // reset lays the ring out anew, as a guest's driver does after a device reset.
@@ -81,6 +82,14 @@ func (q *queue) take(u *vring.Used) bool {
 	}
 	q.done++
 	return true
+}
+
+// reclaim takes back buffers that were completed, of which nobody wants to know more.
+func (q *queue) reclaim() {
+	var u vring.Used
+	q.Completed()
+	for q.take(&u) {
+	}
 }
 
 // publish shows what was added, and kicks if the other side asks for it.

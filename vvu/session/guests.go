@@ -1,0 +1,32 @@
+package session
+
+import (
+	"fmt"
+
+	"go.uber.org/zap"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// NewGuests makes the queue pairs of a port, 1 to MaxPairs of them whatever is asked
+// for. The first has the port's name, "vvu:0000:00:05.0", the others
+// "vvu:0000:00:05.0/q1" and so on. What breaks a ring is logged.
+func NewGuests(name string, pairs int, log *zap.Logger) []*virtionet.Guest {
+	guests := make([]*virtionet.Guest, min(max(pairs, 1), MaxPairs))
+	for i := range guests {
+		pairName := name
+		if i > 0 {
+			pairName = fmt.Sprintf("%s/q%d", name, i)
+		}
+		guests[i] = virtionet.NewGuest(pairName, reportFailure(log, i))
+	}
+	return guests
+}
+
+// reportFailure logs that a ring of a queue pair stands still.
+func reportFailure(log *zap.Logger, pair int) func(ring string, err error) {
+	return func(ring string, err error) {
+		log.Error("the guest broke the rules of a ring; it stands still until the guest restarts it",
+			zap.Int("pair", pair), zap.String("ring", ring), zap.Error(err))
+	}
+}

@@ -1,0 +1,169 @@
+package socket
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"vvufwd/netfwd"
+	"vvufwd/vvu/session"
+	"vvufwd/vvu/vhostuser"
+	"vvufwd/vvu/vvutest"
+)
+
+// pairsRig is an endpoint with all its pairs, each joined with a wire.
+func pairsRig(t *testing.T, maxPairs int) (path string, wires []*vvutest.Wire) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "pairs.sock")
+	e, err := Listen(path, maxPairs, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ports []netfwd.Port
+	for _, p := range e.Ports() {
+		wires = append(wires, vvutest.NewWire(t))
+		ports = append(ports, p, wires[len(wires)-1])
+	}
+	loop, err := netfwd.NewLoop(ports, netfwd.Config{CPU: -1, IdleAfter: 50 * time.Microsecond, OnFault: func(_ []netfwd.Port, err error) {
+		t.Errorf("fault: %v", err)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range e.Ports() {
+		p.OnChange(loop.Wake)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	loopCtx, stopLoop := context.WithCancel(context.Background())
+	served, looped := make(chan error, 1), make(chan error, 1)
+	go func() { served <- e.Run(ctx) }()
+	go func() { looped <- loop.Run(loopCtx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("endpoint: %v", err)
+		}
+		stopLoop()
+		if err := <-looped; err != nil {
+			t.Errorf("loop: %v", err)
+		}
+		loop.Close()
+		e.Close()
+	})
+	return path, wires
+}
+
+// Devices of several queue pairs, of every known front-end, one after the other; each
+// pair kicks and is interrupted through descriptors of its own. Nothing is left behind.
+func TestQueuePairs(t *testing.T) {
+	path, wires := pairsRig(t, session.MaxPairs)
+	ram := vvutest.NewRAM(t)
+	before := 0
+	for round := range 3 {
+		for _, style := range vhostuser.Styles() {
+			for _, pairs := range []int{1, 3, session.MaxPairs} {
+				app, err := vvutest.Boot(ram, path, vvutest.AppConfig{Style: style, Pairs: pairs})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := app.Connect(); err != nil {
+					t.Fatal(err)
+				}
+				if err := app.Start(); err != nil {
+					t.Fatal(err)
+				}
+				for pair := range pairs {
+					if err := pass(app, wires[pair], pair); err != nil {
+						t.Fatalf("%s, %d pairs: %v", style.Name, pairs, err)
+					}
+				}
+				if err := app.Halt(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+		if round == 0 {
+			before = openFDs(t)
+		} else if after := openFDs(t); after > before {
+			t.Errorf("%d open descriptors after round %d, %d after the first", after, round, before)
+		}
+	}
+}
+
+// pass sends a frame each way over one pair.
+func pass(app *vvutest.App, wire *vvutest.Wire, pair int) error {
+	in, out := pattern(1200, pair), pattern(700, pair+100)
+	wire.Push(in)
+	if err := app.SendTo(pair, out); err != nil {
+		return err
+	}
+	got, err := app.ReceiveFrom(pair)
+	if err != nil || !bytes.Equal(got, in) {
+		return fmt.Errorf("pair %d: incoming frame of %d bytes, %w", pair, len(got), err)
+	}
+	if got, err = wire.Pop(); err != nil || !bytes.Equal(got, out) {
+		return fmt.Errorf("pair %d: outgoing frame of %d bytes, %w", pair, len(got), err)
+	}
+	return nil
+}
+
+// The number of pairs is what was asked for, within bounds.
+func TestNumberOfPorts(t *testing.T) {
+	for most, want := range map[int]int{-3: 1, 0: 1, 1: 1, 5: 5, 8: 8, 9: session.MaxPairs} {
+		e := Connect("/nowhere", most, zap.NewNop())
+		if got := len(e.Ports()); got != want {
+			t.Errorf("%d ports of %d allowed, want %d", got, most, want)
+		}
+		if name := e.Ports()[want-1].Name(); want > 1 && name != fmt.Sprintf("vhost-user:/nowhere/q%d", want-1) {
+			t.Errorf("the last of %d is called %q", want, name)
+		}
+		e.Close()
+	}
+}
+
+// Descriptors for rings that are not served are closed, and those rings answered for.
+func TestRingsBeyondOurs(t *testing.T) {
+	path, wires := pairsRig(t, 2)
+	ram := vvutest.NewRAM(t)
+	app, err := vvutest.Boot(ram, path, vvutest.AppConfig{Style: vhostuser.VirtioUser, Pairs: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer app.Halt()
+	if err := app.Connect(); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for ring := 4; ring < 8; ring++ {
+		if at, err := app.StopRing(ring); at != 0 || err != nil {
+			t.Fatalf("ring %d stands at %d, %v", ring, at, err)
+		}
+	}
+	before := openFDs(t)
+	for range 20 {
+		for ring := 4; ring < 8; ring++ {
+			if err := app.StartRing(ring, 7); err != nil {
+				t.Fatal(err)
+			}
+			if at, err := app.StopRing(ring); at != 7 || err != nil {
+				t.Fatalf("ring %d stands at %d, %v, want 7 as it was told", ring, at, err)
+			}
+		}
+	}
+	if after := openFDs(t); after > before {
+		t.Errorf("%d open descriptors, %d before", after, before)
+	}
+	for pair := range 2 {
+		if err := pass(app, wires[pair], pair); err != nil {
+			t.Error(err)
+		}
+	}
+}
