@@ -168,7 +168,7 @@ func TestSwitchPorts(t *testing.T) {
 			t.Errorf("port %d is %+v", i, p)
 		}
 	}
-	if o.ports[2].mac.String() != "52:54:00:00:00:02" || o.macAge != 20*time.Second || o.macLimit != 9 || len(o.loopCPUs()) != 1 {
+	if o.ports[2].mac.String() != "52:54:00:00:00:02" || o.macAge != 20*time.Second || o.macLimit != 9 || len(o.loopCPUs(1)) != 1 {
 		t.Errorf("parsed %+v", o)
 	}
 	if o, err = parseFlags([]string{"--switch", "--vhost-user=/a,isolate", "--vhost-user=/b,isolate", "--vhost-user=/c"}, false, os.Stderr); err != nil {

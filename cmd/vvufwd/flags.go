@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/zap/zapcore"
+
+	"vvufwd/vvu/session"
 )
 
 // options is the parsed command line.
@@ -31,6 +33,7 @@ type options struct {
 
 	unsafeInterrupts bool
 
+	queues    int
 	queueSize int
 	logLevel  zapcore.Level
 	logFormat string
@@ -70,7 +73,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.Func("vhost-user", "`SOCKET` at which to wait for a front-end; with \",client\" behind it, to connect to", short("vhost-user"))
 	fs.Func("port", "`KIND:ADDRESS` of any port: "+strings.Join(kinds, ", ")+"; any port of a switch may have \",mac=AA:BB:CC:DD:EE:FF\" behind it, the only source address that it may use, and \",isolate\"", port(parseKindPort))
 	o.switchFlags(fs)
-	fs.Func("cpus", "`LIST` of CPUs, such as 1,2 or 1-3, each with a loop pinned to it; pairs are dealt out to them, a switch has one (default: not pinned, as many loops as CPUs but one)", func(s string) (err error) {
+	fs.Func("cpus", "`LIST` of CPUs, such as 1,2 or 1-3, each with a loop pinned to it; queue pairs are dealt out to them, a switch has one (default: not pinned, as many loops as CPUs but one)", func(s string) (err error) {
 		o.cpus, err = parseCPUs(s)
 		return err
 	})
@@ -81,6 +84,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.IntVar(&o.hugePages, "hugepages", defaultHugePages, "as /init: reserve `N` huge pages of 2 MiB; 0: none")
 	fs.BoolVar(&o.requireHugePages, "require-hugepages", false, "fail rather than fall back to pages of 4 KiB for DMA memory")
 	fs.BoolVar(&o.unsafeInterrupts, "allow-unsafe-interrupts", false, "as /init: do without interrupt remapping; a device can then inject any interrupt")
+	fs.IntVar(&o.queues, "queues", session.MaxPairs, "serve up to `N` queue pairs of each port, at most 8; how many are used, its front-end and guest choose")
 	fs.IntVar(&o.queueSize, "queue-size", 256, "entries of a NIC's rings, at most what the device allows")
 	fs.Func("log-level", "debug, info, warn or error (default info)", o.logLevel.Set)
 	fs.StringVar(&o.logFormat, "log-format", "console", "console or json")
@@ -105,17 +109,14 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	return o, o.check()
 }
 
-// loopCPUs is the CPU of each loop, -1 if it is not pinned. By default there is
-// a loop for each pair, but one CPU is left to everybody else. A switch has one.
-func (o *options) loopCPUs() []int {
+// loopCPUs is the CPU of each loop, -1 if it is not pinned, for ports that make
+// sense of up to lanes loops. By default there are as many, but one CPU is left to
+// everybody else.
+func (o *options) loopCPUs(lanes int) []int {
 	if len(o.cpus) > 0 {
 		return o.cpus
 	}
-	loops := max(1, min(len(o.ports)/2, runtime.NumCPU()-1))
-	if o.switched {
-		loops = 1
-	}
-	cpus := make([]int, loops)
+	cpus := make([]int, max(1, min(lanes, runtime.NumCPU()-1)))
 	for i := range cpus {
 		cpus[i] = -1
 	}
@@ -131,6 +132,8 @@ func (o *options) check() error {
 		return usagef("--stats %s: want a positive interval", o.stats)
 	case o.hugePages < 0:
 		return usagef("--hugepages %d: want 0 or more", o.hugePages)
+	case o.queues < 1 || o.queues > session.MaxPairs:
+		return usagef("--queues %d: want 1 to %d", o.queues, session.MaxPairs)
 	case o.queueSize < 2 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
 		return usagef("--queue-size %d: want a power of two from 2 to 32768", o.queueSize)
 	}

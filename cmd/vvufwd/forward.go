@@ -22,11 +22,21 @@ import (
 // forwarder is everything that forward has opened, in the order in which it is
 // taken down again.
 type forwarder struct {
-	log       *zap.Logger
-	container *vfio.Container
-	ports     []*port
-	loops     []*netfwd.Loop
-	restore   []func() error // undo driver bindings
+	log        *zap.Logger
+	container  *vfio.Container
+	ports      []*port
+	forwarding forwarding
+	restore    []func() error // undo driver bindings
+}
+
+// forwarding is what moves frames among ports: a netfwd.Dealer or a netfwd.Switch.
+type forwarding interface {
+	Loops() []*netfwd.Loop
+	WakeLoops()
+	Shift()
+	Run(ctx context.Context)
+	Collect() netfwd.Stats
+	Close() error
 }
 
 // forward opens all ports, forwards among them until ctx is done, and
@@ -75,35 +85,51 @@ func (f *forwarder) open(o *options) error {
 		}
 		f.ports = append(f.ports, p)
 	}
+	join := f.openPairs
 	if o.switched {
-		return f.openSwitch(o)
+		join = f.openSwitch
 	}
-	return f.openPairs(o)
-}
-
-// openPairs deals the pairs out to the loops, in order. Each loop has a thread and
-// a CPU of its own.
-func (f *forwarder) openPairs(o *options) error {
-	pairs, cpus := len(f.ports)/2, o.loopCPUs()
-	for i, cpu := range cpus {
-		first, end := 2*(pairs*i/len(cpus)), 2*(pairs*(i+1)/len(cpus))
-		served := make([]netfwd.Port, 0, end-first)
-		for _, p := range f.ports[first:end] {
-			served = append(served, p.Port)
-		}
-		loop, err := netfwd.NewLoop(served, netfwd.Config{CPU: cpu, IdleAfter: o.idleAfter, OnFault: f.onFault})
-		if err != nil {
-			return err
-		}
-		f.loops = append(f.loops, loop)
-		for _, p := range f.ports[first:end] {
-			p.onChange(loop.Wake)
-		}
-		for i := first; i < end; i += 2 {
-			f.log.Info("forwarding", zap.String("a", f.ports[i].Name()), zap.String("b", f.ports[i+1].Name()))
-		}
+	if err := join(o); err != nil {
+		return err
+	}
+	for _, p := range f.ports {
+		p.follow(f.forwarding)
 	}
 	return nil
+}
+
+// openPairs joins the ports in pairs, in order, and deals their queue pairs out to
+// loops. Each loop has a thread, and a CPU of its own if it is told one.
+func (f *forwarder) openPairs(o *options) error {
+	var links []netfwd.Link
+	lanes := 0 // at most
+	for i := 0; i+1 < len(f.ports); i += 2 {
+		a, b := f.ports[i], f.ports[i+1]
+		links = append(links, netfwd.Link{a.End, b.End})
+		lanes += min(len(a.Queues), len(b.Queues))
+		f.log.Info("forwarding", zap.String("a", a.Name()), zap.String("b", b.Name()))
+	}
+	var loops []netfwd.Config
+	for _, cpu := range o.loopCPUs(lanes) {
+		loops = append(loops, f.loopConfig(o, cpu))
+	}
+	if len(loops) > lanes {
+		f.log.Warn("more CPUs than can be of use: what one queue pair of each port has is one CPU's work", zap.Int("cpus", len(loops)), zap.Int("of use", lanes))
+	}
+	dealer, err := netfwd.NewDealer(links, loops, f.warn)
+	if err != nil {
+		return err
+	}
+	f.forwarding = dealer
+	return nil
+}
+
+func (f *forwarder) loopConfig(o *options, cpu int) netfwd.Config {
+	return netfwd.Config{CPU: cpu, IdleAfter: o.idleAfter, OnFault: f.onFault}
+}
+
+func (f *forwarder) warn(err error) {
+	f.log.Warn("frames may arrive where nobody looks for them first", zap.Error(err))
 }
 
 func (f *forwarder) onFault(failed []netfwd.Port, err error) {
@@ -127,12 +153,12 @@ func (f *forwarder) openContainer(o *options) (err error) {
 // loops do, because they wait for the loops to let go of their rings.
 func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	// A loop occupies a P as long as it polls; control needs one besides.
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), len(f.loops)+1))
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), len(f.forwarding.Loops())+1))
 	debug.SetGCPercent(20) // the heap is tiny and hardly grows: keep it so
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failures := make(chan error, len(f.loops)+len(f.ports))
+	failures := make(chan error, len(f.forwarding.Loops())+len(f.ports))
 	failed := func(err error) {
 		if err != nil {
 			failures <- err
@@ -143,9 +169,10 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	defer stopLoops()
 
 	var loops, control sync.WaitGroup
-	for _, l := range f.loops {
+	for _, l := range f.forwarding.Loops() {
 		loops.Go(func() { failed(l.Run(loopCtx)) })
 	}
+	control.Go(func() { f.forwarding.Run(ctx) })
 	for _, p := range f.ports {
 		control.Go(func() { failed(p.control(ctx)) })
 	}
@@ -158,7 +185,7 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	for failure := range failures {
 		err = errors.Join(err, failure)
 	}
-	return errors.Join(err, f.writeStats(netfwd.Collect(f.loops), nil, o, out))
+	return errors.Join(err, f.writeStats(f.forwarding.Collect(), nil, o, out))
 }
 
 // report prints statistics each interval until ctx is done.
@@ -169,11 +196,11 @@ func (f *forwarder) report(ctx context.Context, o *options, out io.Writer) error
 	}
 	tick := time.NewTicker(o.stats)
 	defer tick.Stop()
-	prev := netfwd.Collect(f.loops)
+	prev := f.forwarding.Collect()
 	for {
 		select {
 		case <-tick.C:
-			now := netfwd.Collect(f.loops)
+			now := f.forwarding.Collect()
 			if err := f.writeStats(now, &prev, o, out); err != nil {
 				return err
 			}
@@ -200,8 +227,8 @@ func (f *forwarder) writeStats(now netfwd.Stats, prev *netfwd.Stats, o *options,
 // close takes everything down: devices are reset before their memory goes.
 func (f *forwarder) close() error {
 	var errs []error
-	for _, l := range f.loops {
-		errs = append(errs, l.Close())
+	if f.forwarding != nil {
+		errs = append(errs, f.forwarding.Close())
 	}
 	for i := len(f.ports) - 1; i >= 0; i-- {
 		errs = append(errs, f.ports[i].close())

@@ -18,11 +18,31 @@ import (
 
 // port is an open port with the goroutine that looks after it.
 type port struct {
-	netfwd.Port
-	control  func(ctx context.Context) error // runs until ctx is done or the port is beyond help
-	onChange func(wake func())               // who to wake when control wants a change
-	closers  []func() error                  // in the order in which they are to run
+	netfwd.End
+	control func(ctx context.Context) error // runs until ctx is done or the port is beyond help
+	guests  []*virtionet.Guest              // if it leads to one: its queue pairs, which can change
+	closers []func() error                  // in the order in which they are to run
 }
+
+// guestPort is a port that leads to a guest.
+func guestPort(guests []*virtionet.Guest, control func(context.Context) error, close func() error) *port {
+	p := &port{guests: guests, control: control, closers: []func() error{close}}
+	for _, g := range guests {
+		p.Queues = append(p.Queues, g)
+	}
+	return p
+}
+
+// follow makes the port's guest tell who forwards of its changes.
+func (p *port) follow(f forwarding) {
+	for _, g := range p.guests {
+		g.OnChange(f.WakeLoops)
+		g.OnShift(f.Shift)
+	}
+}
+
+// Name identifies the port in logs.
+func (p *port) Name() string { return p.Queues[0].Name() }
 
 func (p *port) close() error {
 	var errs []error
@@ -36,7 +56,7 @@ func (p *port) close() error {
 // ports on PCI there is no container.
 func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
 	if !spec.onPCI() {
-		return openVhostUser(spec, log.With(zap.Stringer("port", spec)))
+		return openVhostUser(spec, o, log.With(zap.Stringer("port", spec)))
 	}
 	dev, err := c.Open(spec.addr)
 	if err != nil {
@@ -52,7 +72,7 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 	var p *port
 	switch spec.kind {
 	case "vvu":
-		p, err = openVVU(spec, dev, c, log)
+		p, err = openVVU(spec, dev, c, o, log)
 	case "virtio-net":
 		p, err = openVirtioNet(spec, dev, c, o, log)
 	}
@@ -64,8 +84,8 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 	return p, nil
 }
 
-func openVVU(spec portSpec, dev *vfio.Device, c *vfio.Container, log *zap.Logger) (*port, error) {
-	d, err := vvu.Open(spec.addr.String(), dev, c.Arena(), 1)
+func openVVU(spec portSpec, dev *vfio.Device, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
+	d, err := vvu.Open(spec.addr.String(), dev, c.Arena(), o.queues)
 	if err != nil {
 		return nil, err
 	}
@@ -73,29 +93,24 @@ func openVVU(spec portSpec, dev *vfio.Device, c *vfio.Container, log *zap.Logger
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	return &port{
-		Port:     e.Ports()[0],
-		onChange: e.Ports()[0].OnChange,
-		control:  func(ctx context.Context) error { e.Run(ctx); return nil },
-		closers:  []func() error{e.Close},
-	}, nil
+	return guestPort(e.Ports(), func(ctx context.Context) error { e.Run(ctx); return nil }, e.Close), nil
 }
 
-func openVhostUser(spec portSpec, log *zap.Logger) (*port, error) {
+func openVhostUser(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 	var e *socket.Endpoint
 	if spec.client {
-		e = socket.Connect(spec.path, 1, log)
+		e = socket.Connect(spec.path, o.queues, log)
 	} else {
 		var err error
-		if e, err = socket.Listen(spec.path, 1, log); err != nil {
+		if e, err = socket.Listen(spec.path, o.queues, log); err != nil {
 			return nil, &vfio.DeviceError{Device: spec.flag, Problem: err.Error()}
 		}
 	}
-	return &port{Port: e.Ports()[0], onChange: e.Ports()[0].OnChange, control: confined(e.Run), closers: []func() error{e.Close}}, nil
+	return guestPort(e.Ports(), confined(e.Run), e.Close), nil
 }
 
 func openVirtioNet(spec portSpec, dev *vfio.Device, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
-	nic, err := virtionet.OpenNIC(dev, c.Arena(), o.queueSize, func(ring string, err error) {
+	nic, err := virtionet.OpenNIC(dev, c.Arena(), o.queueSize, o.queues, func(ring string, err error) {
 		log.Error("the NIC is out of order", zap.String("ring", ring), zap.Error(err))
 	})
 	if err != nil {
@@ -105,15 +120,18 @@ func openVirtioNet(spec portSpec, dev *vfio.Device, c *vfio.Container, o *option
 	if err != nil {
 		return nil, errors.Join(err, nic.Close())
 	}
-	log.Info("NIC is running", zap.Stringer("mac", nic.MAC), zap.Int("mtu", nic.MTU), zap.Bool("link", link), zap.Stringer("features", nic.Features))
-	return &port{
-		Port:     nic,
-		onChange: func(func()) {}, // its rings never change
+	log.Info("NIC is running", zap.Stringer("mac", nic.MAC), zap.Int("mtu", nic.MTU), zap.Int("pairs", len(nic.Queues())), zap.Bool("link", link), zap.Stringer("features", nic.Features))
+	p := &port{
+		End: netfwd.End{Spread: nic.Spread},
 		control: func(ctx context.Context) error {
 			return nic.Watch(ctx, func(up bool) { log.Info("link changed", zap.Bool("up", up)) })
 		},
 		closers: []func() error{nic.Close},
-	}, nil
+	}
+	for _, q := range nic.Queues() {
+		p.Queues = append(p.Queues, q)
+	}
+	return p, nil
 }
 
 // knownNIC checks that there is a driver for a NIC.

@@ -133,8 +133,8 @@ func (o *options) checkPorts() error {
 		return usagef("no ports: give pairs such as --vvu 0000:00:05.0 --nic 0000:00:04.0")
 	case len(o.ports)%2 != 0:
 		return usagef("port %s has no partner: ports are paired in the order given, and there are %d; --switch joins any number", o.ports[len(o.ports)-1], len(o.ports))
-	case len(o.cpus) > len(o.ports)/2:
-		return usagef("--cpus names %d CPUs for %d pairs: give at most one for each pair", len(o.cpus), len(o.ports)/2)
+	case len(o.cpus) > o.queues*len(o.ports)/2:
+		return usagef("--cpus names %d CPUs for %d pairs of ports: give at most one for each pair of queue pairs, of which there are up to %d", len(o.cpus), len(o.ports)/2, o.queues*len(o.ports)/2)
 	}
 	return nil
 }

@@ -64,18 +64,16 @@ func (f *forwarder) openSwitch(o *options) error {
 	cfg := netfwd.SwitchConfig{MACAge: o.macAge, MACLimit: o.macLimit}
 	for i, spec := range o.ports {
 		cfg.Ports = append(cfg.Ports, netfwd.SwitchPort{
-			Port: f.ports[i].Port, Address: spec.mac, Isolated: spec.isolated, Uplink: spec.uplink(),
+			End: f.ports[i].End, Address: spec.mac, Isolated: spec.isolated, Uplink: spec.uplink(),
 		})
 	}
-	cpu := o.loopCPUs()[0]
-	loop, err := netfwd.NewSwitchLoop(cfg, netfwd.Config{CPU: cpu, IdleAfter: o.idleAfter, OnFault: f.onFault})
+	sw, err := netfwd.NewSwitch(cfg, f.loopConfig(o, o.loopCPUs(1)[0]), f.warn)
 	if err != nil {
 		return err
 	}
-	f.loops = append(f.loops, loop)
+	f.forwarding = sw
 	var ports []string
 	for i, p := range f.ports {
-		p.onChange(loop.Wake)
 		ports = append(ports, o.ports[i].describe(p.Name()))
 	}
 	f.log.Info("forwarding in a switch", zap.Strings("ports", ports))

@@ -17,7 +17,7 @@ type Notifier interface{ Notify() }
 // buffer that it fills: one, but for segments that the device is to cut and, coming
 // in, for what is longer than a buffer.
 //
-// All methods but SetLink and Limits belong to the goroutine that forwards.
+// All methods but SetLink and State belong to the goroutine that forwards.
 type NIC struct {
 	name   string
 	onFail func(ring string, err error)
@@ -32,6 +32,7 @@ type NIC struct {
 	maxFrame  int
 	sends     Offloads // what the device may leave undone in frames that arrive
 	takes     Offloads // what may be left to it in frames that are sent
+	wakeFDs   []int
 	linkDown  atomic.Bool
 	reported  [2]bool
 
@@ -102,6 +103,7 @@ type NICConfig struct {
 	MTU            int             // 0: the device does not say, 1500 holds
 	RxSize, TxSize int             // ring entries
 	OnFail         func(ring string, err error)
+	WakeFDs        []int // see NIC.WakeFDs
 }
 
 // newNIC lays out rings and buffers. Nothing is visible to the device before
@@ -112,7 +114,7 @@ func newNIC(cfg NICConfig, alloc Allocator) (*NIC, error) {
 		mtu = defaultMTU
 	}
 	n := &NIC{
-		name: cfg.Name, onFail: cfg.OnFail,
+		name: cfg.Name, onFail: cfg.OnFail, wakeFDs: cfg.WakeFDs,
 		headerLen: HeaderSize(cfg.Features), mergeable: cfg.Features.Has(virtio.NetMrgRxbuf),
 		maxFrame: mtu + etherOverhead,
 		sends:    OffloadsToDriver(cfg.Features), takes: OffloadsToDevice(cfg.Features),
@@ -199,6 +201,13 @@ func (n *NIC) MaxFrame() int { return n.maxFrame }
 // SetLink records whether the NIC has a link; frames to a NIC without are
 // dropped. Safe for concurrent use.
 func (n *NIC) SetLink(up bool) { n.linkDown.Store(!up) }
+
+// State is StateActive: a NIC's rings run all the time.
+func (n *NIC) State() State { return StateActive }
+
+// WakeFDs are the eventfds that become readable when the device has filled
+// receive buffers or sent frames, as far as it was asked to tell.
+func (n *NIC) WakeFDs() []int { return n.wakeFDs }
 
 // Counters are the port's counters, owned by the forwarder.
 func (n *NIC) Counters() *Counters { return &n.counters }

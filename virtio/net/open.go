@@ -1,38 +1,28 @@
 package virtionet
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"vvufwd/vfio/dma"
 	"vvufwd/vfio/pci"
 	"vvufwd/virtio"
 	virtiopci "vvufwd/virtio/pci"
+	"vvufwd/virtio/vring"
 )
 
 // Device configuration (5.1.4), offsets in bytes.
 const (
-	cfgMAC    = 0  // 6 bytes
-	cfgStatus = 6  // u16, with NetStatus
-	cfgMTU    = 10 // u16, with NetMTU
-
-	statusLinkUp = 1 << 0
+	cfgMAC      = 0  // 6 bytes
+	cfgStatus   = 6  // u16, with NetStatus
+	cfgMaxPairs = 8  // u16, with NetMQ
+	cfgMTU      = 10 // u16, with NetMTU
 )
 
-// Queues and the vectors given to interrupt sources.
+// Vectors given to interrupt sources. The control queue has none, see commands.
 const (
-	queueRx = 0
-	queueTx = 1
-
-	vectorConfig = 0
-	vectorRx     = 1
-	vectorTx     = 2
-	vectors      = 3
+	vectorConfig    = 0
+	vectorFirstPair = 1 // of its receive ring, the next is of its transmit ring, and so on
 )
 
 // wanted are the features that the NIC driver can use, offloads aside. There is no CTRL_RX among
@@ -83,61 +73,119 @@ type PCIDevice interface {
 	Vector(i int) int
 }
 
-// PCINIC is a NIC on the PCI bus. Watch and Close belong to control, the rest to
-// the forwarder, see NIC.
+// PCINIC is a NIC on the PCI bus. Its methods belong to control, which is Watch and
+// Spread, each with a goroutine of its own; the queue pairs belong to forwarders.
 type PCINIC struct {
-	*NIC
+	name      string
 	pci       PCIDevice
 	transport *virtiopci.Transport
+	queues    []*NIC
+	commands  *commands // nil with one queue pair
 
 	Features virtio.Features  // negotiated
 	MAC      net.HardwareAddr // nil if the device does not say
 	MTU      int              // 0 if the device does not say
 }
 
-// OpenNIC takes a virtio-net device from any state to running: reset, features,
-// rings of at most queueSize entries with all receive buffers posted. onFail is
+// OpenNIC takes a virtio-net device from any state to running: reset, features, up to
+// maxPairs queue pairs with rings of at most queueSize entries and all receive buffers
+// posted. Frames arrive at the first queue pair until Spread says otherwise. onFail is
 // told once for each ring that breaks; it must not block.
-func OpenNIC(dev PCIDevice, alloc Allocator, queueSize int, onFail func(ring string, err error)) (*PCINIC, error) {
+func OpenNIC(dev PCIDevice, alloc Allocator, queueSize, maxPairs int, onFail func(ring string, err error)) (*PCINIC, error) {
 	transport, err := virtiopci.Open(dev, virtio.DeviceNet)
 	if err != nil {
 		return nil, err
 	}
-	if n := dev.MSIXCount(); n < vectors {
+	if need := vectorFirstPair + 2; dev.MSIXCount() < need {
 		return nil, &pci.DeviceError{Device: dev.Address().String(),
-			Problem: fmt.Sprintf("has %d MSI-X vectors, %d are needed", n, vectors), Remedy: fmt.Sprintf("start it with vectors=%d or more", vectors)}
+			Problem: fmt.Sprintf("has %d MSI-X vectors, %d are needed", dev.MSIXCount(), need), Remedy: fmt.Sprintf("start it with vectors=%d or more", need)}
 	}
 	if err = dev.EnableBusMaster(); err != nil {
-		return nil, err
-	}
-	if err = dev.EnableMSIX(vectors); err != nil {
 		return nil, err
 	}
 	if err = transport.Reset(); err != nil {
 		return nil, err
 	}
-	p := &PCINIC{pci: dev, transport: transport}
-	rxSize := min(queueSize, int(transport.QueueMaxSize(queueRx)))
-	if p.Features, err = transport.Negotiate(wanted | wantedOffloads(transport.Offered(), rxSize)); err != nil {
-		return nil, err
-	}
-	if err = p.bringUp(alloc, queueSize, onFail); err != nil {
+	p := &PCINIC{name: "virtio-net:" + dev.Address().String(), pci: dev, transport: transport}
+	if err = p.open(alloc, queueSize, maxPairs, onFail); err != nil {
 		transport.Fail()
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *PCINIC) bringUp(alloc Allocator, queueSize int, onFail func(ring string, err error)) error {
+func (p *PCINIC) open(alloc Allocator, queueSize, maxPairs int, onFail func(ring string, err error)) error {
 	t := p.transport
+	offered := t.Offered()
+	most, err := p.mostPairs(offered)
+	if err != nil {
+		return err
+	}
+	pairs := min(most, maxPairs, (p.pci.MSIXCount()-vectorFirstPair)/2)
+	if err := p.pci.EnableMSIX(vectorFirstPair + 2*pairs); err != nil {
+		return err
+	}
+	want := wanted | wantedOffloads(offered, min(queueSize, int(t.QueueMaxSize(0))))
+	if pairs > 1 {
+		want |= virtio.NetMQ | virtio.NetCtrlVQ
+	}
+	if p.Features, err = t.Negotiate(want); err != nil {
+		return err
+	}
+	if err := p.readConfig(); err != nil {
+		return err
+	}
+	var starts []func()
+	for i := range pairs {
+		start, err := p.setUpPair(i, alloc, queueSize, onFail)
+		if err != nil {
+			return err
+		}
+		starts = append(starts, start)
+	}
+	if pairs > 1 {
+		if err := p.setUpCommands(uint16(2*most), alloc); err != nil {
+			return err
+		}
+	}
+	if err := t.SetConfigVector(vectorConfig); err != nil {
+		return err
+	}
+	t.DriverOK()
+	up, err := p.Link()
+	if err != nil {
+		return err
+	}
+	p.setLink(up)
+	for _, start := range starts {
+		start()
+	}
+	return nil
+}
+
+// mostPairs is how many queue pairs the device has. Its configuration can be read
+// before features are accepted (3.1.1).
+func (p *PCINIC) mostPairs(offered virtio.Features) (int, error) {
+	if !offered.Has(virtio.NetMQ | virtio.NetCtrlVQ) {
+		return 1, nil
+	}
+	most, err := p.transport.ReadConfig16(cfgMaxPairs)
+	if err == nil && (most < 1 || most > 0x8000) { // 5.1.4.1
+		err = &pci.DeviceError{Device: p.pci.Address().String(), Problem: fmt.Sprintf("announces %d queue pairs", most), Remedy: "start it with mq=off"}
+	}
+	return int(most), err
+}
+
+// readConfig reads what the device says of itself.
+func (p *PCINIC) readConfig() error {
 	if p.Features.Has(virtio.NetMAC) {
 		p.MAC = make(net.HardwareAddr, 6)
-		if err := t.ReadConfig(cfgMAC, p.MAC); err != nil {
+		if err := p.transport.ReadConfig(cfgMAC, p.MAC); err != nil {
 			return err
 		}
 	}
 	if p.Features.Has(virtio.NetMTU) {
-		mtu, err := t.ReadConfig16(cfgMTU)
+		mtu, err := p.transport.ReadConfig16(cfgMTU)
 		if err != nil {
 			return err
 		}
@@ -146,89 +194,51 @@ func (p *PCINIC) bringUp(alloc Allocator, queueSize int, onFail func(ring string
 		}
 		p.MTU = int(mtu)
 	}
+	return nil
+}
+
+// setUpPair sets queue pair i up. What it returns starts it, once the device runs.
+func (p *PCINIC) setUpPair(i int, alloc Allocator, queueSize int, onFail func(ring string, err error)) (start func(), err error) {
+	t := p.transport
+	rx, tx := uint16(2*i), uint16(2*i+1)
 	cfg := NICConfig{
-		Name: "virtio-net:" + p.pci.Address().String(), Features: p.Features, MTU: p.MTU, OnFail: onFail,
-		RxSize: min(queueSize, int(t.QueueMaxSize(queueRx))), TxSize: min(queueSize, int(t.QueueMaxSize(queueTx))),
+		Name: p.name, Features: p.Features, MTU: p.MTU, OnFail: onFail,
+		RxSize: min(queueSize, int(t.QueueMaxSize(rx))), TxSize: min(queueSize, int(t.QueueMaxSize(tx))),
+		WakeFDs: []int{p.pci.Vector(vectorFirstPair + int(rx)), p.pci.Vector(vectorFirstPair + int(tx))},
 	}
-	var err error
-	if p.NIC, err = newNIC(cfg, alloc); err != nil {
-		return fmt.Errorf("%s: %w", cfg.Name, err)
+	if i > 0 {
+		cfg.Name = fmt.Sprintf("%s/q%d", p.name, i)
 	}
-	var notify [2]*virtiopci.Notifier
-	for q, ring := range map[uint16]struct {
-		size    int
-		vector  uint16
-		address func() (desc, avail, used uint64)
-	}{
-		queueRx: {cfg.RxSize, vectorRx, p.rx.Addresses},
-		queueTx: {cfg.TxSize, vectorTx, p.tx.Addresses},
-	} {
-		desc, avail, used := ring.address()
-		notify[q], err = t.SetupQueue(q, virtiopci.QueueConfig{
-			Size: uint16(ring.size), Vector: ring.vector,
-			Desc: dma.IOVA(desc), Avail: dma.IOVA(avail), Used: dma.IOVA(used),
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if err = t.SetConfigVector(vectorConfig); err != nil {
-		return err
-	}
-	t.DriverOK()
-	up, err := p.Link()
+	nic, err := newNIC(cfg, alloc)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("%s: %w", cfg.Name, err)
 	}
-	p.SetLink(up)
-	p.start(notify[queueRx], notify[queueTx])
-	return nil
+	rxNotify, err := p.setUpQueue(rx, nic.rx, vectorFirstPair+rx)
+	if err != nil {
+		return nil, err
+	}
+	txNotify, err := p.setUpQueue(tx, nic.tx, vectorFirstPair+tx)
+	if err != nil {
+		return nil, err
+	}
+	p.queues = append(p.queues, nic)
+	return func() { nic.start(rxNotify, txNotify) }, nil
 }
 
-// WakeFDs are the eventfds that become readable when the device has filled
-// receive buffers or sent frames, as far as it was asked to tell.
-func (p *PCINIC) WakeFDs() []int { return []int{p.pci.Vector(vectorRx), p.pci.Vector(vectorTx)} }
-
-// Link reads whether the NIC has a link: always, if it cannot tell.
-func (p *PCINIC) Link() (up bool, err error) {
-	if !p.Features.Has(virtio.NetStatus) {
-		return true, nil
-	}
-	status, err := p.transport.ReadConfig16(cfgStatus)
-	return status&statusLinkUp != 0, err
+// setUpQueue tells the device where a ring is.
+func (p *PCINIC) setUpQueue(q uint16, ring *vring.Driver, vector uint16) (*virtiopci.Notifier, error) {
+	desc, avail, used := ring.Addresses()
+	return p.transport.SetupQueue(q, virtiopci.QueueConfig{
+		Size: uint16(ring.Size()), Vector: vector,
+		Desc: dma.IOVA(desc), Avail: dma.IOVA(avail), Used: dma.IOVA(used),
+	})
 }
 
-// ErrNICBroken says that the device has asked for a reset, which it only does
-// when it is out of order.
-var ErrNICBroken = errors.New("the device has given up (DEVICE_NEEDS_RESET)")
+// Name identifies the NIC in logs.
+func (p *PCINIC) Name() string { return p.name }
 
-// Watch follows the link until ctx is done; changed is called after each change.
-// It returns early, with ErrNICBroken, when the device gives up.
-func (p *PCINIC) Watch(ctx context.Context, changed func(up bool)) error {
-	last := !p.linkDown.Load()
-	fds := []unix.PollFd{{Fd: int32(p.pci.Vector(vectorConfig)), Events: unix.POLLIN}}
-	var buf [8]byte
-	for ctx.Err() == nil {
-		// The interrupt brings news at once; the timeout brings the end of ctx, and
-		// news whose interrupt was lost.
-		if n, _ := unix.Poll(fds, int(250*time.Millisecond/time.Millisecond)); n > 0 {
-			unix.Read(int(fds[0].Fd), buf[:])
-		}
-		if p.transport.Status()&virtio.StatusNeedsReset != 0 {
-			return fmt.Errorf("%s: %w", p.Name(), ErrNICBroken)
-		}
-		up, err := p.Link()
-		if err != nil {
-			return err
-		}
-		if up != last {
-			last = up
-			p.SetLink(up)
-			changed(up)
-		}
-	}
-	return nil
-}
+// Queues are the NIC's queue pairs.
+func (p *PCINIC) Queues() []*NIC { return p.queues }
 
 // Close resets the device: it stops reading and writing our memory.
 func (p *PCINIC) Close() error { return p.transport.Reset() }

@@ -38,6 +38,9 @@ func NewWire(t testing.TB) *Wire {
 	return w
 }
 
+// State is that of a port that takes frames.
+func (w *Wire) State() virtionet.State { return virtionet.StateActive }
+
 // Push sends frames towards the VM.
 func (w *Wire) Push(frames ...[]byte) {
 	w.mu.Lock()
