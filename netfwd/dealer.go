@@ -124,7 +124,7 @@ func keep(next, old []placed) (stay []placed) {
 	for i := range next {
 		p := &next[i]
 		for _, o := range old {
-			if o.link == p.link && slices.Equal(o.plan.routes, p.plan.routes) && slices.Equal(o.plan.dormant, p.plan.dormant) {
+			if o.link == p.link && o.plan.equal(&p.plan) {
 				p.lane = o.lane
 				stay = append(stay, *p)
 			}
@@ -145,9 +145,18 @@ func (p *placed) build() {
 			p.lane.further = append(p.lane.further, port(q))
 		}
 	}
+	steering := p.steering(port)
 	for _, r := range p.plan.routes {
 		d := p.link.dirs[r.from.end][r.from.pair]
-		d.dst = port(r.to)
+		d.dst, d.steer, d.learn = port(r.to), nil, steering[r.from.end]
+		d.learnAs = slices.Index(p.plan.takers[r.from.end], r.from.pair)
+		if d.learnAs < 0 {
+			d.learn = nil
+		}
+		if s := steering[r.to.end]; s != nil {
+			d.steer = newSteered(s)
+		}
+		d.sort()
 		p.lane.ports = append(p.lane.ports, d.src)
 		p.lane.dirs = append(p.lane.dirs, d)
 		further(r.from)
@@ -156,6 +165,20 @@ func (p *placed) build() {
 		p.lane.dormant = append(p.lane.dormant, port(q))
 		further(q)
 	}
+}
+
+// steering is needed for an end with several queue pairs in the lane.
+func (p *placed) steering(port func(queue) Port) (s [2]*steering) {
+	for end, takers := range p.plan.takers {
+		if len(takers) < 2 {
+			continue
+		}
+		s[end] = &steering{}
+		for _, pair := range takers {
+			s[end].queues = append(s[end].queues, port(queue{end, pair}))
+		}
+	}
+	return s
 }
 
 func groupsOf(lanes []placed) []group {

@@ -127,12 +127,17 @@ func (l *lane) contain(err error) (failed []Port) {
 	return contain(l.members(), l.ports, err)
 }
 
-// direction carries frames from one port to another.
+// direction carries frames from one port to another, or to some if it steers.
 type direction struct {
-	src, dst Port
+	src, dst Port // dst: of those, the one that the next frame goes to
 	frames   [virtionet.MaxBurst]virtionet.Frame
 	n        int // frames handed out by src
 	sent     int // of these, done with
+	kept     int // of these, not released yet
+
+	steer   *steered  // to several queue pairs of a guest, or nil
+	learn   *steering // that is to know what src sends, or nil
+	learnAs int
 }
 
 // step moves one burst and reports whether anything moved. Frames for which dst
@@ -143,6 +148,13 @@ func (d *direction) step() bool {
 		if d.n == 0 {
 			return false
 		}
+		if d.learn != nil {
+			d.learn.learn(d.frames[:d.n], d.learnAs)
+		}
+		d.sort()
+	}
+	if d.steer != nil || d.kept > 0 {
+		return d.stepSteered()
 	}
 	done := d.dst.TxBurst(d.frames[d.sent:d.n])
 	if done == 0 {
@@ -153,8 +165,37 @@ func (d *direction) step() bool {
 	return true
 }
 
+// sort makes frames that are not sent yet ready for where they go by now.
+func (d *direction) sort() {
+	if d.steer != nil {
+		d.steer.sort(d.frames[:d.n], d.sent)
+	}
+}
+
+// stepSteered is step for frames to several ports. They are not in the order in which
+// they came any more, so none is released before all are sent.
+func (d *direction) stepSteered() bool {
+	moved := false
+	for d.sent < d.n {
+		end := d.n
+		if d.steer != nil {
+			d.dst, end = d.steer.run(d.sent)
+		}
+		done := d.dst.TxBurst(d.frames[d.sent:end])
+		d.sent += done
+		d.kept += done
+		moved = moved || done > 0
+		if d.sent < end {
+			return moved
+		}
+	}
+	d.src.Release(d.kept)
+	d.kept = 0
+	return true
+}
+
 // blocked reports whether frames wait for room at dst.
 func (d *direction) blocked() bool { return d.sent < d.n }
 
 // forget lets go of frames that src has abandoned.
-func (d *direction) forget() { d.n, d.sent = 0, 0 }
+func (d *direction) forget() { d.n, d.sent, d.kept = 0, 0, 0 }

@@ -1,6 +1,10 @@
 package netfwd
 
-import virtionet "vvufwd/virtio/net"
+import (
+	"slices"
+
+	virtionet "vvufwd/virtio/net"
+)
 
 // queue names one queue pair of a link: which end's, and which of that end's.
 type queue struct{ end, pair int }
@@ -12,6 +16,12 @@ type route struct{ from, to queue }
 type lanePlan struct {
 	routes  []route // of the queue pairs that have work
 	dormant []queue
+	takers  [2][]int // of each end, the queue pairs that take frames
+}
+
+func (p *lanePlan) equal(o *lanePlan) bool {
+	return slices.Equal(p.routes, o.routes) && slices.Equal(p.dormant, o.dormant) &&
+		slices.Equal(p.takers[0], o.takers[0]) && slices.Equal(p.takers[1], o.takers[1])
 }
 
 // planLanes deals the queue pairs of a link's two ends out to lanes, as many as the
@@ -38,6 +48,9 @@ func planLanes(ends [2][]virtionet.State) []lanePlan {
 				k = &turnActive
 			}
 			l := &lanes[*k%n]
+			if s == virtionet.StateActive {
+				l.takers[end] = append(l.takers[end], i)
+			}
 			if s == virtionet.StateIdle {
 				l.dormant = append(l.dormant, q)
 			} else {

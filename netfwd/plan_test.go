@@ -2,6 +2,7 @@ package netfwd
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	virtionet "vvufwd/virtio/net"
@@ -52,6 +53,7 @@ func checkPlan(ends [2][]virtionet.State, lanes []lanePlan) error {
 		return fmt.Errorf("%d lanes, want %d", len(lanes), want)
 	}
 	in := map[queue]int{}
+	takers := [2]int{}
 	for i, l := range lanes {
 		for _, r := range l.routes {
 			in[r.from]++
@@ -60,6 +62,17 @@ func checkPlan(ends [2][]virtionet.State, lanes []lanePlan) error {
 			in[q]++
 			if ends[q.end][q.pair] != virtionet.StateIdle {
 				return fmt.Errorf("%v is dormant", q)
+			}
+		}
+		if len(l.takers[0]) > 1 && len(l.takers[1]) > 1 {
+			return fmt.Errorf("lane %d has several queue pairs of both ends", i)
+		}
+		for end := range l.takers {
+			takers[end] += len(l.takers[end])
+			for _, pair := range l.takers[end] {
+				if ends[end][pair] != virtionet.StateActive || !slices.ContainsFunc(l.routes, func(r route) bool { return r.from == queue{end, pair} }) {
+					return fmt.Errorf("lane %d has the taker %v", i, queue{end, pair})
+				}
 			}
 		}
 		load := map[queue]int{}
@@ -93,6 +106,9 @@ func checkPlan(ends [2][]virtionet.State, lanes []lanePlan) error {
 				return fmt.Errorf("%d queue pairs send to %v, want at most %d", n, to, most)
 			}
 		}
+	}
+	if takers != active {
+		return fmt.Errorf("%v queue pairs take frames, want %v", takers, active)
 	}
 	for end, states := range ends {
 		for i := range states {
