@@ -31,7 +31,7 @@ type Endpoint struct {
 
 // offeredProtocol are the protocol features that we can serve besides several queue
 // pairs. The device lets through what it can carry: QEMU's own takes away all of these.
-const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice | vhostuser.ProtoMTU
+const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice | vhostuser.ProtoMTU | vhostuser.ProtoRARP
 
 // pollStatus is how often the status is looked at without an interrupt: one that
 // comes right after start is lost with some devices.
@@ -57,6 +57,10 @@ func NewEndpoint(device *Device, log *zap.Logger) (*Endpoint, error) {
 // can serve. They stay the same for the endpoint's life, however many of them a
 // front-end uses.
 func (e *Endpoint) Ports() []*virtionet.Guest { return e.guests }
+
+// SetAddress says which address guests have, for certain; see session.Session. Call it
+// before Run.
+func (e *Endpoint) SetAddress(mac [6]byte) error { return e.session.SetAddress(mac) }
 
 // Run serves front-ends until ctx is done. A device that breaks is restarted,
 // again and again if need be, more and more slowly.

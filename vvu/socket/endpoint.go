@@ -19,7 +19,7 @@ import (
 
 // offeredProtocol are the protocol features that we serve besides several queue pairs.
 const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice |
-	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU
+	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU | vhostuser.ProtoRARP
 
 // maxRegions is how many memory regions a front-end may share. It bounds
 // mappings and open files.
@@ -39,6 +39,7 @@ type Endpoint struct {
 	guests   []*virtionet.Guest
 	notifier *notifier
 	log      *zap.Logger
+	address  *[6]byte // of guests, if it is known
 }
 
 // Listen makes an endpoint that waits for front-ends at path. The socket is
@@ -77,6 +78,16 @@ func newEndpoint(path string, l *net.UnixListener, maxPairs int, log *zap.Logger
 // Ports are the endpoint's queue pairs as a forwarder sees them. They stay the same
 // for the endpoint's life, however many of them a front-end uses.
 func (e *Endpoint) Ports() []*virtionet.Guest { return e.guests }
+
+// SetAddress says which address guests have, for certain; see session.Session. Call it
+// before Run.
+func (e *Endpoint) SetAddress(mac [6]byte) error {
+	if _, err := virtionet.NewAnnouncement(mac); err != nil {
+		return err
+	}
+	e.address = &mac
+	return nil
+}
 
 // Run serves front-ends until ctx is done. A forwarder must serve all
 // Ports.
@@ -166,6 +177,11 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	s := session.New(c, vhostuser.BackendConfig{
 		Protocol: offeredProtocol, MaxRegions: maxRegions, PassesFDs: true,
 	}, e.guests, e.log)
+	if e.address != nil {
+		if err := s.SetAddress(*e.address); err != nil {
+			return err
+		}
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			err = session.Vanished(r)
