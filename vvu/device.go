@@ -17,7 +17,13 @@ const (
 	cfgStatus    = 0 // u32, read and write; nothing else may be written
 	cfgMaxQueues = 4 // u32
 	cfgUUID      = 8 // 16 bytes
+
+	// Of vvudev's device, with featureLink: u32, 1 unless we took the link down.
+	cfgLink = 24
 )
+
+// featureLink says that the device has cfgLink. The draft has no features of its own.
+const featureLink virtio.Features = 1 << 0
 
 // Status bits in configuration space. The draft calls them SLAVE_UP and
 // MASTER_UP.
@@ -61,7 +67,8 @@ type Device struct {
 	pci       PCIDevice
 	transport *virtiopci.Transport
 	caps      virtiopci.Capabilities
-	pairs     int // queue pairs that are served
+	pairs     int  // queue pairs that are served
+	hasLink   bool // featureLink was negotiated
 
 	config    mmio.Space
 	doorbells mmio.Space
@@ -179,9 +186,11 @@ func (d *Device) start() error {
 	if err := t.Reset(); err != nil {
 		return err
 	}
-	if _, err := t.Negotiate(virtio.Version1); err != nil {
+	features, err := t.Negotiate(virtio.Version1 | featureLink)
+	if err != nil {
 		return err
 	}
+	d.hasLink = features.Has(featureLink)
 	for _, step := range []func() error{
 		d.setKickVectors,
 		func() error { return d.messages.setUp(t) },
@@ -241,6 +250,19 @@ func (d *Device) setUp(up bool) {
 		v = statusDriverUp
 	}
 	d.config.Store32(cfgStatus, v)
+}
+
+// setLink takes the link of the front-end's device down or up again, or returns false if
+// the device cannot. Taking it down ends the session. A reset takes it up.
+func (d *Device) setLink(up bool) bool {
+	if d.hasLink {
+		var v uint32
+		if up {
+			v = 1
+		}
+		d.config.Store32(cfgLink, v)
+	}
+	return d.hasLink
 }
 
 // MaxQueues is the number of vrings that the device can connect.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,7 +24,9 @@ type Endpoint struct {
 	log     *zap.Logger
 	guests  []*virtionet.Guest
 
-	wake      int // eventfd by which the end of ctx interrupts a wait
+	wake      int         // eventfd that interrupts a wait
+	down      atomic.Bool // SetLink
+	shown     bool        // what the device knows of down
 	connected bool
 	bounces   backoff
 	restarts  backoff
@@ -31,7 +34,7 @@ type Endpoint struct {
 
 // offeredProtocol are the protocol features that we can serve besides several queue
 // pairs. The device lets through what it can carry: QEMU's own takes away all of these.
-const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice | vhostuser.ProtoMTU
+const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice | vhostuser.ProtoMTU | vhostuser.ProtoRARP
 
 // pollStatus is how often the status is looked at without an interrupt: one that
 // comes right after start is lost with some devices.
@@ -58,15 +61,17 @@ func NewEndpoint(device *Device, log *zap.Logger) (*Endpoint, error) {
 // front-end uses.
 func (e *Endpoint) Ports() []*virtionet.Guest { return e.guests }
 
+// SetAddress says which address guests have, for certain; see session.Session. Call it
+// before Run.
+func (e *Endpoint) SetAddress(mac [6]byte) error { return e.session.SetAddress(mac) }
+
 // Run serves front-ends until ctx is done. A device that breaks is restarted,
 // again and again if need be, more and more slowly.
 func (e *Endpoint) Run(ctx context.Context) {
 	debug.SetPanicOnFault(true) // ring memory can vanish under our hands too
-	stop := context.AfterFunc(ctx, func() {
-		one := [8]byte{1}
-		unix.Write(e.wake, one[:])
-	})
+	stop := context.AfterFunc(ctx, e.interrupt)
 	defer stop()
+	e.showLink()
 	e.device.setUp(true)
 	e.log.Info("ready for a front-end", zap.Int("pairs", len(e.guests)))
 	for ctx.Err() == nil {
@@ -91,6 +96,36 @@ func (e *Endpoint) Run(ctx context.Context) {
 	}
 }
 
+// interrupt ends a wait.
+func (e *Endpoint) interrupt() {
+	one := [8]byte{1}
+	unix.Write(e.wake, one[:])
+}
+
+// SetLink takes the guest's link down, or up again, as soon as Run gets to it; it is up
+// to begin with. Down ends the session, and front-ends are turned away; QEMU shows its
+// guest a link that is down until it may connect again, which it tries with the option
+// reconnect-ms of its chardev. Of the known devices vvudev's can do that. QEMU's own lets
+// no front-end notice, so there nothing is done. Safe for concurrent use.
+func (e *Endpoint) SetLink(up bool) {
+	e.down.Store(!up)
+	e.interrupt()
+}
+
+// showLink lets the device know of SetLink.
+func (e *Endpoint) showLink() {
+	down := e.down.Load()
+	if down == e.shown {
+		return
+	}
+	e.shown = down
+	if !e.device.setLink(!down) {
+		e.log.Warn("the device cannot tell the front-end that the link changed (vvudev can)", zap.Bool("up", !down))
+		return
+	}
+	e.log.Info("link of the guest changed", zap.Bool("up", !down))
+}
+
 // restart takes a broken device through a reset, as often as it takes.
 func (e *Endpoint) restart(ctx context.Context, reason error) {
 	e.connected = false
@@ -103,6 +138,8 @@ func (e *Endpoint) restart(ctx context.Context, reason error) {
 			return
 		}
 		if reason = e.device.start(); reason == nil {
+			e.shown = false // a reset takes the link up
+			e.showLink()
 			e.device.setUp(true)
 			return
 		}
@@ -122,6 +159,7 @@ func (e *Endpoint) turn(ctx context.Context) (err error) {
 			err = session.Vanished(r)
 		}
 	}()
+	e.showLink()
 	status := e.device.status()
 	changed := status == 0 || (status&statusFrontendUp != 0) != e.connected
 	if !changed && !e.device.messages.waiting() {

@@ -88,8 +88,8 @@ func (r *recorder) checkRules(t *testing.T, d *Device) {
 	}
 	for _, a := range r.within(d.caps.Device) {
 		switch {
-		case a.write && (a.off != cfgStatus || a.width != 4 || a.value > 1):
-			t.Errorf("device configuration: %v: only the status may be written, 0 or 1, in whole", a)
+		case a.write && (a.off != cfgStatus && !(a.off == cfgLink && d.hasLink) || a.width != 4 || a.value > 1):
+			t.Errorf("device configuration: %v: only the status may be written, and the link if there is one, 0 or 1, in whole", a)
 		case !a.write && a.off < cfgMaxQueues && (a.off != cfgStatus || a.width != 4):
 			t.Errorf("device configuration: %v: the status is to be read in whole", a)
 		}

@@ -37,6 +37,8 @@ type rig struct {
 
 	driver *driver // nil while it is down
 
+	address [6]byte // of the guest, if the driver is to know it
+
 	mu       sync.Mutex
 	expected []string // parts of error messages that are no surprise
 	faults   []error  // caught by the loop
@@ -210,6 +212,9 @@ func (r *rig) open() *driver {
 	must(r.t, err)
 	endpoint, err := NewEndpoint(dev, r.log)
 	must(r.t, err)
+	if r.address != [6]byte{} {
+		must(r.t, endpoint.SetAddress(r.address))
+	}
 	r.driver = &driver{device: dev, endpoint: endpoint, stop: func() {}}
 	return r.driver
 }

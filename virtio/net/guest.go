@@ -39,6 +39,10 @@ type Queues struct {
 
 	HeaderLen int  // 10 or 12, see HeaderSize
 	Mergeable bool // MRG_RXBUF: a frame may span several buffers
+
+	// Announce is received once, as if the guest had sent it, if the guest's transmit ring
+	// runs and is enabled. Nil: nothing.
+	Announce *Announcement
 }
 
 // maxFrame is the longest frame that the guest takes.
@@ -77,6 +81,7 @@ type Guest struct {
 
 	cur      *Queues
 	reported [2]bool // onFail was called for cur's ToGuest, FromGuest
+	due      bool    // ours is to be received next; cur's FromGuest runs then
 	counters Counters
 
 	// What the last RxBurst popped, in ring order: frames and, between them, drops.
@@ -93,6 +98,7 @@ type Guest struct {
 	fin *finisher
 
 	sent [MaxBurst]vring.Chain // what the last RxBurst popped
+	ours *announcer            // nil until it is needed
 	room []vring.Chain         // buffers for frames to the guest, see room; at least MaxBurst
 
 	unsignalled [2]bool // something was published in cur's ToGuest, FromGuest since Notify
@@ -168,6 +174,10 @@ func (g *Guest) Sync() {
 	if q.Sends != 0 && g.in == nil {
 		g.in = &intake{}
 	}
+	if q.Announce != nil {
+		g.announce(q.Announce)
+	}
+	g.due = g.due && q.FromGuest != nil && q.FromGuestEnabled
 	g.cur = q
 	g.DisableKicks()    // new memory may have vanished too: after Fail the next Sync gets past this
 	g.wanted.Store(nil) // control waits, so nothing newer can be in it
@@ -179,7 +189,7 @@ func (g *Guest) Sync() {
 func (g *Guest) Leave() {
 	g.Abandon()
 	g.Notify()
-	g.cur = stopped
+	g.cur, g.due = stopped, false
 	select {
 	case <-g.gone:
 	default:
@@ -196,7 +206,7 @@ func (g *Guest) Fail(err error) {
 		}
 	}
 	g.held, g.released, g.taken, g.given = 0, 0, 0, 0
-	g.unsignalled = [2]bool{}
+	g.unsignalled, g.due = [2]bool{}, false
 	g.checkFaults()
 }
 
@@ -255,7 +265,7 @@ func (g *Guest) DisableKicks() {
 // there already, in which case nobody may sleep.
 func (g *Guest) EnableKicks(forRoom bool) (frames, room bool) {
 	if q := g.cur.FromGuest; q != nil {
-		frames = q.EnableKicks()
+		frames = q.EnableKicks() || g.due
 	}
 	if q := g.cur.ToGuest; q != nil && forRoom {
 		before := q.Pending() // buffers that were too little for the frame at hand

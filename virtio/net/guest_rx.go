@@ -7,6 +7,9 @@ import "vvufwd/virtio/vring"
 // not be called while frames are held.
 func (g *Guest) RxBurst(frames []Frame) int {
 	q := g.cur.FromGuest
+	if g.due && len(frames) > 0 {
+		return g.rxAnnouncement(&frames[0])
+	}
 	if q == nil || q.Available() == 0 {
 		if q != nil && q.Err() != nil {
 			g.checkFaults()

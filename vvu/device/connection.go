@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"vvufwd/virtio"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -16,8 +17,15 @@ const (
 	configStatus = 0 // u32
 	configQueues = 4 // u32, read-only
 	configUUID   = 8 // 16 bytes, read-only
-	configSize   = 24
+	configSize   = 28
+
+	// Ours, with featureLink: u32, bit 0 is set unless the driver has taken the link of the
+	// front-end's device down.
+	configLink = 24
 )
+
+// featureLink says that there is a configLink. The draft has no features of its own.
+const featureLink virtio.Features = 1 << 0
 
 // Bits of the status field; the draft calls them SLAVE_UP and MASTER_UP.
 const (
@@ -35,6 +43,9 @@ func (d *Device) config() (b [configSize]byte) {
 	le.PutUint32(b[configStatus:], d.connection())
 	le.PutUint32(b[configQueues:], uint32(len(d.rings)))
 	copy(b[configUUID:], d.uuid[:])
+	if !d.linkDown {
+		b[configLink] = 1
+	}
 	return b
 }
 
@@ -50,8 +61,12 @@ func (d *Device) connection() (status uint32) {
 }
 
 // writeConfig handles a write to device configuration, of which only the status
-// field can be written, in whole or byte by byte.
+// field can be written, in whole or byte by byte, and the link.
 func (d *Device) writeConfig(offset uint64, p []byte) {
+	if offset == configLink && d.features.Has(featureLink) {
+		d.setLink(p[0]&1 != 0)
+		return
+	}
 	if offset >= configQueues {
 		d.log.Debug("write to a read-only configuration field", zap.Uint64("offset", offset))
 		return
@@ -83,6 +98,21 @@ func (d *Device) setDriverUp(up bool) {
 	}
 }
 
+// setLink takes the link of the front-end's device down, or up again; mu is held. A
+// vhost-user front-end has no message for it. QEMU's takes a connection that ends for a
+// link that goes down, and the next for one that comes up. Connections that come
+// meanwhile are closed at once, because QEMU asks at once and waits for the answer with
+// its machine standing still. Refused it comes again, if it was told to reconnect.
+func (d *Device) setLink(up bool) {
+	if d.linkDown == up {
+		d.log.Info("the driver sets the link of the front-end's device", zap.Bool("up", up))
+	}
+	d.linkDown = !up
+	if !up {
+		d.end(d.session, errors.New("the driver took the link down"), true)
+	}
+}
+
 // connect starts the session of the front-end that is there; mu is held.
 func (d *Device) connect() {
 	d.log.Info("front-end and driver are connected")
@@ -90,16 +120,20 @@ func (d *Device) connect() {
 	d.configChanged()
 }
 
-// arrive takes note of a front-end on the socket.
-func (d *Device) arrive(s *session) {
+// arrive takes note of a front-end on the socket, or returns false if it is turned away.
+func (d *Device) arrive(s *session) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.linkDown {
+		return false
+	}
 	d.session = s
 	if d.driverUp {
 		d.connect()
-		return
+		return true
 	}
 	d.log.Info("front-end is there, waiting for the driver")
+	return true
 }
 
 // end ends a session, if it has not ended yet: the socket is closed and all

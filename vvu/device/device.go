@@ -50,6 +50,7 @@ type Device struct {
 
 	// The device's own registers.
 	driverUp     bool     // SLAVE_UP
+	linkDown     bool     // see setLink
 	session      *session // the front-end on the socket, nil if there is none
 	rings        []peerRing
 	notifySelect uint16
@@ -68,9 +69,9 @@ type peerRing struct {
 
 var _ vfiouser.Device = (*Device)(nil)
 
-// offered are the features of the message queues. Behind an IOMMU or not, what
+// offered are the features of the message queues, and of the device. Behind an IOMMU or not, what
 // the driver writes are addresses that the monitor has mapped for the device.
-const offered = virtio.Version1 | virtio.AccessPlatform | virtio.IndirectDesc | virtio.EventIdx
+const offered = virtio.Version1 | virtio.AccessPlatform | virtio.IndirectDesc | virtio.EventIdx | featureLink
 
 // New builds a device that no driver VM has yet.
 func New(cfg Config) (*Device, error) {
@@ -175,7 +176,7 @@ func (d *Device) reset(reason error) {
 	if d.connected() {
 		d.end(d.session, reason, false)
 	}
-	d.driverUp = false
+	d.driverUp, d.linkDown = false, false
 	d.status, d.isr = 0, 0
 	d.offerSelect, d.driverSelect, d.features = 0, 0, 0
 	d.configVector = virtio.NoVector

@@ -49,6 +49,9 @@
 //   - SET_VRING_ERR passes; the notifier can be signalled by doorbell.
 //   - Notification vectors survive a disconnect and are cleared by a device
 //     reset. A kick that finds no vector is kept until there is one.
+//   - With feature bit 0 the driver can take the link of the front-end's device down, by
+//     a u32 at offset 24 of the configuration: 0 ends the session and turns further
+//     front-ends away, 1 lets them come again. A reset is 1.
 //   - The protocol feature mask lets through what can work, see carried.
 //   - GET_VRING_BASE releases the ring's notifiers when its reply passes, not
 //     before, so that the last completions still reach the guest.

@@ -24,7 +24,10 @@ type session struct {
 
 // run serves a front-end until it is gone or ctx ends. It closes the socket.
 func (s *session) run(ctx context.Context) {
-	s.d.arrive(s)
+	if !s.d.arrive(s) {
+		s.conn.Close()
+		return
+	}
 	stop := context.AfterFunc(ctx, func() { s.fail(errors.New("the device stops")) })
 	defer stop()
 	if err := s.await(); err != nil {

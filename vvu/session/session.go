@@ -23,7 +23,17 @@ const MaxPairs = 8
 // not listed QEMU then withholds from its guest. Offloads are offered whatever the
 // other port can do: what it cannot is done in between. With several queue pairs MQ
 // is offered besides.
-const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder | virtio.NetOffloads
+//
+// RING_RESET needs nothing that is not there anyway: a front-end stops one ring and
+// starts it again, and rings are independent of each other.
+//
+// GUEST_ANNOUNCE is not offered. A guest that has it announces itself after a migration,
+// in words that its monitor puts in its mouth, and QEMU does not send SEND_RARP then;
+// one that has it not we announce. But the feature is void without a control queue, which
+// is the monitor's and not ours: a monitor that passes our features on as they are and
+// has none would have a guest whose driver refuses the device (5.1.3.1).
+const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder |
+	virtio.RingReset | virtio.NetOffloads
 
 // Carrier is the transport's side of a session. The session's goroutine calls it.
 type Carrier interface {
@@ -55,7 +65,8 @@ type Session struct {
 	rings   []*vring.Device       // two per pair: to the guest, from the guest; nil while a ring is stopped
 	running []vhostuser.RingState // as rings[i] was built
 
-	saidSurplus bool // of queue pairs that the front-end has and we do not
+	address     *virtionet.Announcement // nil: the guest's address is not known
+	saidSurplus bool                    // of queue pairs that the front-end has and we do not
 }
 
 // pair is one queue pair.
@@ -63,6 +74,10 @@ type pair struct {
 	guest   *virtionet.Guest
 	changed bool // install is due
 	served  bool // what was installed last was not nil
+
+	// Of the first pair, through which its guest is announced.
+	announce  *virtionet.Announcement // not yet installed
+	announced bool                    // since its transmit ring began to run
 }
 
 // New returns a session without a front-end. Rings 2i and 2i+1 become the queues of
@@ -81,6 +96,17 @@ func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*virtionet.Guest
 		s.pairs = append(s.pairs, pair{guest: g})
 	}
 	return s
+}
+
+// SetAddress says which address the guest has, for certain: it is announced behind the
+// other port whenever the guest begins to send. Call it before the first message. The
+// guest's neighbours there may be others than those that have learned the address, if
+// it is the driver VM that was replaced: then the guest has no reason to say anything
+// by itself. An address that was only seen in frames would not do, because any guest
+// can send from any.
+func (s *Session) SetAddress(mac [6]byte) (err error) {
+	s.address, err = virtionet.NewAnnouncement(mac)
+	return err
 }
 
 // Handle carries one message out and returns the reply, if any. An error ends
@@ -131,7 +157,7 @@ func (s *Session) checkSurplus(m vhostuser.Message) {
 func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error) {
 	switch e.Kind {
 	case vhostuser.EffectReset:
-		s.saidSurplus = false
+		s.forget()
 		s.stopAll()
 		return nil, s.unmap()
 	case vhostuser.EffectFeatures:
@@ -149,13 +175,24 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 		if bell := s.carrier.Doorbell(e.Index); bell != nil {
 			bell.Ring()
 		}
+	case vhostuser.EffectAnnounce:
+		a, err := virtionet.NewAnnouncement(e.MAC())
+		if err != nil {
+			return nil, err
+		}
+		s.pairs[0].announce, s.pairs[0].changed = a, true
 	case vhostuser.EffectMTU:
 		s.log.Info("the front-end limits what its guest takes", zap.Uint16("mtu", s.backend.MTU()))
 		for i := range s.pairs {
 			s.pairs[i].changed = true
 		}
 	}
-	return nil, nil // announcements and the MAC concern nobody here
+	return nil, nil // the MAC in the configuration space concerns nobody here
+}
+
+// forget drops what is remembered of one front-end only.
+func (s *Session) forget() {
+	s.saidSurplus, s.pairs[0].announce = false, nil
 }
 
 // stop stops ring i, waits until nothing touches it any more, and returns where
@@ -283,8 +320,26 @@ func (s *Session) install(i int) {
 		s.empty(p)
 		return
 	}
+	if i == 0 {
+		q.Announce = s.introduce(p, q)
+	}
 	p.changed, p.served = false, true
 	p.guest.Install(q)
+}
+
+// introduce returns what is to be announced now that q is installed: what the front-end
+// asked for, which waits until the guest can send, or the address that is known.
+func (s *Session) introduce(p *pair, q *virtionet.Queues) *virtionet.Announcement {
+	if q.FromGuest == nil || !q.FromGuestEnabled {
+		p.announced = p.announced && q.FromGuest != nil
+		return nil
+	}
+	a := p.announce
+	if a == nil && !p.announced {
+		a = s.address
+	}
+	p.announce, p.announced = nil, true
+	return a
 }
 
 // empty takes a pair's queues away and waits for the forwarder, if it has any.
@@ -292,7 +347,7 @@ func (s *Session) empty(p *pair) {
 	if p.served {
 		p.guest.Install(nil)
 	}
-	p.changed, p.served = false, false
+	p.changed, p.served, p.announced = false, false, false
 }
 
 // Bounce ends a session as far as a device that may go on with the same
@@ -308,7 +363,7 @@ func (s *Session) Bounce() error {
 
 // Reset ends a session: the next message is another front-end's.
 func (s *Session) Reset() error {
-	s.saidSurplus = false
+	s.forget()
 	s.stopAll()
 	err := s.unmap()
 	s.backend.Reset()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,7 +20,7 @@ import (
 
 // offeredProtocol are the protocol features that we serve besides several queue pairs.
 const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice |
-	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU
+	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU | vhostuser.ProtoRARP
 
 // maxRegions is how many memory regions a front-end may share. It bounds
 // mappings and open files.
@@ -39,6 +40,11 @@ type Endpoint struct {
 	guests   []*virtionet.Guest
 	notifier *notifier
 	log      *zap.Logger
+	address  *[6]byte // of guests, if it is known
+
+	mu   sync.Mutex
+	down bool            // SetLink
+	conn *vhostuser.Conn // of the session that runs
 }
 
 // Listen makes an endpoint that waits for front-ends at path. The socket is
@@ -78,6 +84,62 @@ func newEndpoint(path string, l *net.UnixListener, maxPairs int, log *zap.Logger
 // for the endpoint's life, however many of them a front-end uses.
 func (e *Endpoint) Ports() []*virtionet.Guest { return e.guests }
 
+// SetAddress says which address guests have, for certain; see session.Session. Call it
+// before Run.
+func (e *Endpoint) SetAddress(mac [6]byte) error {
+	if _, err := virtionet.NewAnnouncement(mac); err != nil {
+		return err
+	}
+	e.address = &mac
+	return nil
+}
+
+// SetLink takes the guest's link down, or up again; it is up to begin with. Down ends the
+// session, and front-ends are turned away: a connection that ends is for QEMU a link that
+// goes down, and one that begins a link that comes up. As a server we close connections
+// as soon as they are made. One left waiting would stop QEMU's machine, which asks at once
+// and waits for the answer; refused, it tries again if its chardev has reconnect-ms. Safe
+// for concurrent use.
+func (e *Endpoint) SetLink(up bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.down == up {
+		e.log.Info("link of the guest changed", zap.Bool("up", up))
+	}
+	e.down = !up
+	if e.down && e.conn != nil {
+		e.conn.Close()
+		e.conn = nil
+	}
+}
+
+// isDown reports whether the guest's link is down.
+func (e *Endpoint) isDown() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.down
+}
+
+// begin notes the connection of the session that runs, or returns false if the link is
+// down.
+func (e *Endpoint) begin(conn *vhostuser.Conn) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.down {
+		e.conn = conn
+	}
+	return !e.down
+}
+
+// end notes that there is no session any more, and reports whether SetLink ended it.
+func (e *Endpoint) end() (cut bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	cut = e.conn == nil
+	e.conn = nil
+	return cut
+}
+
 // Run serves front-ends until ctx is done. A forwarder must serve all
 // Ports.
 func (e *Endpoint) Run(ctx context.Context) error {
@@ -95,8 +157,17 @@ func (e *Endpoint) Run(ctx context.Context) error {
 			}
 			return err
 		}
+		conn := vhostuser.NewConn(sock)
+		if !e.begin(conn) {
+			conn.Close()
+			continue
+		}
 		e.log.Info("front-end connected")
-		err = e.serve(ctx, vhostuser.NewConn(sock))
+		err = e.serve(ctx, conn)
+		if e.end() {
+			e.log.Info("front-end disconnected, for the link went down")
+			continue
+		}
 		gone := ctx.Err() != nil || vhostuser.PeerClosed(err)
 		switch {
 		case errors.Is(err, io.EOF), ctx.Err() != nil:
@@ -117,6 +188,11 @@ func (e *Endpoint) Run(ctx context.Context) error {
 func (e *Endpoint) next(ctx context.Context) (*net.UnixConn, error) {
 	if e.listener != nil {
 		return e.accept(ctx)
+	}
+	for e.isDown() {
+		if e.pause(ctx); ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 	}
 	for said := false; ; said = true {
 		sock, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: e.path, Net: "unix"})
@@ -166,6 +242,11 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	s := session.New(c, vhostuser.BackendConfig{
 		Protocol: offeredProtocol, MaxRegions: maxRegions, PassesFDs: true,
 	}, e.guests, e.log)
+	if e.address != nil {
+		if err := s.SetAddress(*e.address); err != nil {
+			return err
+		}
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			err = session.Vanished(r)

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/netfwd"
+	virtionet "vvufwd/virtio/net"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
@@ -19,11 +20,19 @@ import (
 // pairsRig is an endpoint with all its pairs, each joined with a wire.
 func pairsRig(t *testing.T, maxPairs int) (path string, wires []*vvutest.Wire) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "pairs.sock")
-	e, err := Listen(path, maxPairs, zap.NewNop())
+	e, wires := endpointRig(t, maxPairs, func(*Endpoint) {})
+	return e.path, wires
+}
+
+// endpointRig is pairsRig for tests that want the endpoint, which prepare sees before it
+// runs.
+func endpointRig(t *testing.T, maxPairs int, prepare func(*Endpoint)) (e *Endpoint, wires []*vvutest.Wire) {
+	t.Helper()
+	e, err := Listen(filepath.Join(t.TempDir(), "pairs.sock"), maxPairs, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
+	prepare(e)
 	var ports []netfwd.Port
 	for _, p := range e.Ports() {
 		wires = append(wires, vvutest.NewWire(t))
@@ -55,7 +64,7 @@ func pairsRig(t *testing.T, maxPairs int) (path string, wires []*vvutest.Wire) {
 		loop.Close()
 		e.Close()
 	})
-	return path, wires
+	return e, wires
 }
 
 // Devices of several queue pairs, of every known front-end, one after the other; each
@@ -131,17 +140,7 @@ func TestNumberOfPorts(t *testing.T) {
 func TestRingsBeyondOurs(t *testing.T) {
 	path, wires := pairsRig(t, 2)
 	ram := vvutest.NewRAM(t)
-	app, err := vvutest.Boot(ram, path, vvutest.AppConfig{Style: vhostuser.VirtioUser, Pairs: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer app.Halt()
-	if err := app.Connect(); err != nil {
-		t.Fatal(err)
-	}
-	if err := app.Start(); err != nil {
-		t.Fatal(err)
-	}
+	app := bootApp(t, path, ram, vvutest.AppConfig{Style: vhostuser.VirtioUser, Pairs: 4})
 	for ring := 4; ring < 8; ring++ {
 		if at, err := app.StopRing(ring); at != 0 || err != nil {
 			t.Fatalf("ring %d stands at %d, %v", ring, at, err)
@@ -166,4 +165,55 @@ func TestRingsBeyondOurs(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// A guest is announced when its front-end asks for it, and when its address is known.
+func TestAnnouncements(t *testing.T) {
+	known := [6]byte{0x52, 0x54, 0, 0, 0, 1}
+	e, wires := endpointRig(t, 1, func(e *Endpoint) {
+		if err := e.SetAddress([6]byte{}); err == nil {
+			t.Error("no address is taken for a guest's")
+		}
+		if err := e.SetAddress(known); err != nil {
+			t.Fatal(err)
+		}
+	})
+	app := bootApp(t, e.path, vvutest.NewRAM(t), vvutest.AppConfig{Style: vhostuser.QEMU})
+	if !app.Front.Protocol().Has(vhostuser.ProtoRARP) {
+		t.Error("RARP is not offered")
+	}
+	for _, mac := range [][6]byte{known, {0x52, 0x54, 0, 0, 0, 2}} {
+		want, err := virtionet.NewAnnouncement(mac)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mac != known {
+			if err := app.Conn.WriteMessage(vhostuser.NewRequest(vhostuser.SendRARP, vhostuser.U64(0x020000005452))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := wires[0].Pop(); err != nil || !bytes.Equal(got, want[:]) {
+			t.Fatalf("got %x, %v, want the announcement of %x", got, err, mac)
+		}
+	}
+	if err := pass(app, wires[0], 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// bootApp starts an app VM up to a started network device.
+func bootApp(t *testing.T, path string, ram *vvutest.RAM, cfg vvutest.AppConfig) *vvutest.App {
+	t.Helper()
+	app, err := vvutest.Boot(ram, path, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { app.Halt() })
+	if err := app.Connect(); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return app
 }

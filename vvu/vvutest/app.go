@@ -142,6 +142,9 @@ func (a *App) Renew(ring int) error {
 	return nil
 }
 
+// Resize gives a ring another number of entries, with its next Renew. It must be stopped.
+func (a *App) Resize(ring, entries int) { a.queues[ring].entries = entries }
+
 // Publish shows the back-end what was added to a ring.
 func (a *App) Publish(ring int) { a.queues[ring].publish() }
 

@@ -97,6 +97,16 @@ func (p *App) Device(ctx context.Context, limit time.Duration) (Device, error) {
 	return d, r.err
 }
 
+// Carrier asks the app VM whether its network device has a link.
+func (p *App) Carrier(ctx context.Context, limit time.Duration) (bool, error) {
+	r, err := p.do(ctx, limit, "carrier", nil)
+	if err != nil {
+		return false, err
+	}
+	up := r.number()
+	return up != 0, r.err
+}
+
 // Features asks the app VM what its driver has negotiated with its network device.
 func (p *App) Features(ctx context.Context, limit time.Duration) (virtio.Features, error) {
 	r, err := p.do(ctx, limit, "features", nil)

@@ -50,6 +50,7 @@ func TestCommands(t *testing.T) {
 lease) echo "[ 3.2] kernel message @@ lease ok 10.0.2.15/24 10.0.2.2 120" ;;
 address) [ "$a" = 10.0.0.1/24 ] && echo "@@ address ok" ;;
 device) echo "@@ device ok 9000 12 3456" ;;
+carrier) echo "@@ carrier ok 1" ;;
 features) echo "@@ features ok 1100000100010000000000000000000010000000000000000000000000000000" ;;
 rebind) echo "@@ rebind ok" ;;
 ping) [ "$b" = "10.0.2.2 56" ] && echo "@@ ping ok $a 19 0.5/0.8/1.2" ;;
@@ -66,6 +67,9 @@ off) echo "@@ off ok"; exit 0 ;;`)
 	device, err := app.Device(ctx, limit)
 	if want := (Device{MTU: 9000, RxPackets: 12, RxBytes: 3456}); err != nil || device != want {
 		t.Errorf("device = %+v, %v", device, err)
+	}
+	if up, err := app.Carrier(ctx, limit); err != nil || !up {
+		t.Errorf("carrier = %v, %v", up, err)
 	}
 	features, err := app.Features(ctx, limit)
 	if want := virtio.NetCsum | virtio.NetGuestCsum | virtio.NetGuestTSO4 | virtio.NetHostTSO4 | virtio.Version1; err != nil || features != want {

@@ -11,6 +11,7 @@
 #   fetch URL             download                          @@ fetch ok BYTES SHA256 MILLISECONDS
 #   blob BYTES            put random bytes at /blob         @@ blob ok BYTES SHA256
 #   device                what the network device says      @@ device ok MTU RXPACKETS RXBYTES
+#   carrier               whether it has a link             @@ carrier ok 0 or 1
 #   features              what its driver has negotiated    @@ features ok BITS (bit 0 first)
 #   rebind                take the device from its driver   @@ rebind ok
 #                         and give it back; addresses go
@@ -95,6 +96,10 @@ device() {
 	say device ok "$(cat $eth0/mtu)" "$(cat $eth0/statistics/rx_packets)" "$(cat $eth0/statistics/rx_bytes)"
 }
 
+carrier() {
+	say carrier ok "$(cat /sys/class/net/eth0/carrier)"
+}
+
 features() {
 	say features ok "$(cat /sys/class/net/eth0/device/features)"
 }
@@ -165,6 +170,7 @@ while read -r command first second third; do
 	fetch) fetch "$first" ;;
 	blob) blob "$first" ;;
 	device) device ;;
+	carrier) carrier ;;
 	features) features ;;
 	rebind) rebind ;;
 	pktgen) pktgen "$first" ;;

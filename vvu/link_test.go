@@ -1,0 +1,76 @@
+package vvu
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"vvufwd/vvu/vhostuser"
+	"vvufwd/vvu/vvutest"
+)
+
+// awaitClose waits until the other side has closed a front-end's socket.
+func awaitClose(t *testing.T, c *vhostuser.Conn) {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(vvutest.Patience))
+	if m, err := c.ReadMessage(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the socket is not closed: %v, %v", m, err)
+	}
+}
+
+// TestLink: with vvudev's device a front-end loses its connection with the link, and gets
+// none while it is down.
+func TestLink(t *testing.T) {
+	r := newVvudevRig(t)
+	d := r.up()
+	for round := range 5 {
+		app := r.run(vvutest.AppConfig{Style: vhostuser.QEMU})
+		r.exchange(app, 2)
+		d.endpoint.SetLink(true) // is so
+		r.exchange(app, 2)
+		d.endpoint.SetLink(false)
+		awaitClose(t, app.Conn)
+		must(t, app.Halt())
+		for range 3 {
+			c, err := vhostuser.Dial(r.path)
+			must(t, err)
+			awaitClose(t, c)
+			c.Close()
+		}
+		if round == 2 { // a driver that starts with a link that is down
+			r.down()
+			d = r.open()
+			d.endpoint.SetLink(false)
+			stop := goRun(d.endpoint.Run)
+			eventually(t, "word of the link", func() bool { return r.logs.FilterMessage("link of the guest changed").Len() == 6 })
+			c, err := vhostuser.Dial(r.path)
+			must(t, err)
+			awaitClose(t, c)
+			c.Close()
+			stop()
+			r.restart()
+			d = r.driver
+			continue
+		}
+		d.endpoint.SetLink(true)
+		eventually(t, "link up", func() bool { // the device knows some time later
+			n := r.logs.FilterMessage("link of the guest changed").Len()
+			return n%2 == 0
+		})
+	}
+}
+
+// TestLinkWithQEMUsDevice: nothing would come of taking the driver down, because the
+// front-end notices nothing. So the session goes on.
+func TestLinkWithQEMUsDevice(t *testing.T) {
+	r := newForkRig(t, vvutest.ForkConfig{})
+	d := r.up()
+	app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
+	r.exchange(app, 2)
+	d.endpoint.SetLink(false)
+	eventually(t, "the warning", func() bool {
+		return r.logs.FilterMessageSnippet("cannot tell the front-end that the link changed").Len() == 1
+	})
+	r.exchange(app, 2)
+}
