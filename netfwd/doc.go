@@ -1,10 +1,10 @@
-// Package netfwd joins ports, in pairs or in a switch, and forwards frames among
-// them.
+// Package netfwd joins devices, in pairs or in a switch, and forwards frames among
+// them. A Port is one queue pair of a device.
 //
 // # The way of a frame
 //
 //	Loop.round            one OS thread, pinned if asked; no lock, no channel, no allocation
-//	  pair.step           for each pair of the loop; a switch: bridge.step
+//	  lane.step           for each lane of the loop; a switch: bridge.step
 //	    direction.step    once for A to B, once for B to A
 //	      src.RxBurst     looks once at the ring's index, copies and checks descriptors,
 //	                      hands out views of the frames where they lie
@@ -12,7 +12,14 @@
 //	      src.Release     gives the source buffers back
 //	    Notify            tells both peers of what was published, if their rings ask for it
 //
-// In a pair, a frame for which the destination has no room now stays where it is,
+// A lane is a queue pair of one device and one of the other, or several if that one has
+// more (planLanes). So the queue pairs of two devices are forwarded side by side, by as
+// many loops as there are CPUs for them, without a lock between them. Flows keep their
+// order, because each queue pair sends to always the same one; where there are several,
+// each flow goes to the one through which its guest sends (steering). When guests use
+// more or fewer queue pairs, the Dealer deals lanes anew, and loops exchange them.
+//
+// In a lane, a frame for which the destination has no room now stays where it is,
 // and the source is not asked for more: nothing is lost between two rings. A frame
 // for a port that nobody serves is dropped and counted.
 //

@@ -33,6 +33,8 @@ type options struct {
 
 	unsafeInterrupts bool
 
+	followLink bool
+
 	queues    int
 	queueSize int
 	logLevel  zapcore.Level
@@ -84,6 +86,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.IntVar(&o.hugePages, "hugepages", defaultHugePages, "as /init: reserve `N` huge pages of 2 MiB; 0: none")
 	fs.BoolVar(&o.requireHugePages, "require-hugepages", false, "fail rather than fall back to pages of 4 KiB for DMA memory")
 	fs.BoolVar(&o.unsafeInterrupts, "allow-unsafe-interrupts", false, "as /init: do without interrupt remapping; a device can then inject any interrupt")
+	fs.BoolVar(&o.followLink, "follow-link", false, "take guests' links down with their NIC's, by turning their front-ends away; QEMU needs reconnect-ms at its chardev for that, and does not start a machine while the link is down")
 	fs.IntVar(&o.queues, "queues", session.MaxPairs, "serve up to `N` queue pairs of each port, at most 8; how many are used, its front-end and guest choose")
 	fs.IntVar(&o.queueSize, "queue-size", 256, "entries of a NIC's rings, at most what the device allows")
 	fs.Func("log-level", "debug, info, warn or error (default info)", o.logLevel.Set)

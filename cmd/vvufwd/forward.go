@@ -95,6 +95,9 @@ func (f *forwarder) open(o *options) error {
 	for _, p := range f.ports {
 		p.follow(f.forwarding)
 	}
+	if o.followLink {
+		f.followLinks(o)
+	}
 	return nil
 }
 

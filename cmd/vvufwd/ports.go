@@ -20,22 +20,41 @@ import (
 type port struct {
 	netfwd.End
 	control func(ctx context.Context) error // runs until ctx is done or the port is beyond help
-	guests  []*virtionet.Guest              // if it leads to one: its queue pairs, which can change
 	closers []func() error                  // in the order in which they are to run
+
+	guest  guestEnd      // if the port leads to a guest, else nil
+	link   bool          // if it leads to a network: whether it was up when opened
+	onLink func(up bool) // told of changes
+}
+
+// guestEnd is what control can do with a port that leads to a guest.
+type guestEnd interface {
+	Ports() []*virtionet.Guest
+	SetLink(up bool)
+	SetAddress(mac [6]byte) error
+	Close() error
 }
 
 // guestPort is a port that leads to a guest.
-func guestPort(guests []*virtionet.Guest, control func(context.Context) error, close func() error) *port {
-	p := &port{guests: guests, control: control, closers: []func() error{close}}
-	for _, g := range guests {
+func guestPort(spec portSpec, e guestEnd, control func(context.Context) error) (*port, error) {
+	p := &port{guest: e, control: control, closers: []func() error{e.Close}}
+	for _, g := range e.Ports() {
 		p.Queues = append(p.Queues, g)
 	}
-	return p
+	if spec.mac != nil {
+		if err := e.SetAddress([6]byte(spec.mac)); err != nil {
+			return nil, errors.Join(err, e.Close())
+		}
+	}
+	return p, nil
 }
 
 // follow makes the port's guest tell who forwards of its changes.
 func (p *port) follow(f forwarding) {
-	for _, g := range p.guests {
+	if p.guest == nil {
+		return
+	}
+	for _, g := range p.guest.Ports() {
 		g.OnChange(f.WakeLoops)
 		g.OnShift(f.Shift)
 	}
@@ -93,7 +112,7 @@ func openVVU(spec portSpec, dev *vfio.Device, c *vfio.Container, o *options, log
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	return guestPort(e.Ports(), func(ctx context.Context) error { e.Run(ctx); return nil }, e.Close), nil
+	return guestPort(spec, e, func(ctx context.Context) error { e.Run(ctx); return nil })
 }
 
 func openVhostUser(spec portSpec, o *options, log *zap.Logger) (*port, error) {
@@ -106,7 +125,7 @@ func openVhostUser(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 			return nil, &vfio.DeviceError{Device: spec.flag, Problem: err.Error()}
 		}
 	}
-	return guestPort(e.Ports(), confined(e.Run), e.Close), nil
+	return guestPort(spec, e, confined(e.Run))
 }
 
 func openVirtioNet(spec portSpec, dev *vfio.Device, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
@@ -121,12 +140,12 @@ func openVirtioNet(spec portSpec, dev *vfio.Device, c *vfio.Container, o *option
 		return nil, errors.Join(err, nic.Close())
 	}
 	log.Info("NIC is running", zap.Stringer("mac", nic.MAC), zap.Int("mtu", nic.MTU), zap.Int("pairs", len(nic.Queues())), zap.Bool("link", link), zap.Stringer("features", nic.Features))
-	p := &port{
-		End: netfwd.End{Spread: nic.Spread},
-		control: func(ctx context.Context) error {
-			return nic.Watch(ctx, func(up bool) { log.Info("link changed", zap.Bool("up", up)) })
-		},
-		closers: []func() error{nic.Close},
+	p := &port{End: netfwd.End{Spread: nic.Spread}, link: link, onLink: func(bool) {}, closers: []func() error{nic.Close}}
+	p.control = func(ctx context.Context) error {
+		return nic.Watch(ctx, func(up bool) {
+			log.Info("link changed", zap.Bool("up", up))
+			p.onLink(up)
+		})
 	}
 	for _, q := range nic.Queues() {
 		p.Queues = append(p.Queues, q)

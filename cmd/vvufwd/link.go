@@ -1,0 +1,70 @@
+package main
+
+import "sync"
+
+// links makes guests' links follow those of NICs: they are up as long as one of the NICs
+// is that they can reach.
+type links struct {
+	guests []guestEnd
+
+	mu   sync.Mutex
+	nics map[*port]bool // whether each is up
+}
+
+// followLinks sets up what --follow-link asks for: in a pair the guest follows the NIC,
+// at a switch all guests follow all NICs.
+func (f *forwarder) followLinks(o *options) {
+	if o.switched {
+		follow(f.ports)
+		return
+	}
+	for i := 0; i+1 < len(f.ports); i += 2 {
+		follow(f.ports[i : i+2])
+	}
+}
+
+// follow makes the guests among ports follow the NICs among them.
+func follow(ports []*port) {
+	l := &links{nics: map[*port]bool{}}
+	for _, p := range ports {
+		if p.guest != nil {
+			l.guests = append(l.guests, p.guest)
+		}
+	}
+	for _, p := range ports {
+		if p.guest == nil {
+			l.nics[p] = p.link
+			p.onLink = func(up bool) { l.change(p, up) }
+		}
+	}
+	if len(l.nics) > 0 && !l.up() {
+		l.tell(false)
+	}
+}
+
+// up reports whether any NIC has a link.
+func (l *links) up() bool {
+	for _, up := range l.nics {
+		if up {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *links) tell(up bool) {
+	for _, g := range l.guests {
+		g.SetLink(up)
+	}
+}
+
+// change notes a NIC's link, and tells guests if it makes a difference to them.
+func (l *links) change(nic *port, up bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.up()
+	l.nics[nic] = up
+	if now := l.up(); now != before {
+		l.tell(now)
+	}
+}
