@@ -3,6 +3,7 @@ package netfwd
 import (
 	"context"
 	"errors"
+	"time"
 
 	virtionet "vvufwd/virtio/net"
 )
@@ -71,6 +72,7 @@ func (c *controller) follow(ctx context.Context, act func()) {
 		for _, e := range c.ends {
 			c.spread(e)
 		}
+		time.Sleep(rest)
 		select {
 		case <-c.shift:
 		case <-ctx.Done():
@@ -78,6 +80,10 @@ func (c *controller) follow(ctx context.Context, act func()) {
 		}
 	}
 }
+
+// rest is the pause between two acts: front-ends start queue pairs one after the other,
+// and a hostile one starts and stops them all the time.
+const rest = 5 * time.Millisecond
 
 // spread tells an end of as many queue pairs as another one of those that it sends to
 // takes frames at.

@@ -94,18 +94,15 @@ func (d *Dealer) redeal() {
 	d.dealt = next
 }
 
-// deal says which loop is to serve which lanes. Each gets as many as the others, and
-// those of a link are at as few loops as that allows.
+// deal says which loop is to serve which lanes. Each link has a loop to begin with, so
+// that what a guest does to its queue pairs moves no lanes of others.
 func (d *Dealer) deal(loops int) [][]placed {
-	var all []placed
-	for _, l := range d.links {
-		for _, plan := range planLanes(l.states()) {
-			all = append(all, placed{link: l, plan: plan})
-		}
-	}
 	dealt := make([][]placed, loops)
-	for i := range dealt {
-		dealt[i] = slices.Clone(all[len(all)*i/loops : len(all)*(i+1)/loops])
+	for i, l := range d.links {
+		for k, plan := range planLanes(l.states()) {
+			loop := (i*loops/len(d.links) + k) % loops
+			dealt[loop] = append(dealt[loop], placed{link: l, plan: plan})
+		}
 	}
 	return dealt
 }

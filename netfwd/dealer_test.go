@@ -3,6 +3,7 @@ package netfwd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -276,4 +277,58 @@ func TestDealerOutlivesItsLoops(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
+}
+
+// Links share loops evenly, and one whose guest uses more queue pairs moves no others.
+func TestDealIsStable(t *testing.T) {
+	vms := make([]*mqVM, 6)
+	for i := range vms {
+		vms[i] = newMQVM(t, fmt.Sprint(i), 4)
+	}
+	links := []Link{{vms[0].end(), vms[1].end()}, {vms[2].end(), vms[3].end()}, {vms[4].end(), vms[5].end()}}
+	startDealer(t, 1, 0, links...) // somebody has to serve them
+	at := func(loops int) map[*link][]int {
+		d := &Dealer{}
+		for _, l := range links {
+			d.links = append(d.links, &link{ends: l})
+		}
+		where := map[*link][]int{}
+		for loop, lanes := range d.deal(loops) {
+			for _, p := range lanes {
+				where[p.link] = append(where[p.link], loop)
+			}
+		}
+		for i, l := range d.links {
+			where[nil] = append(where[nil], where[l]...)
+			if want := min(vms[2*i].used(), vms[2*i+1].used()); len(where[l]) != max(1, want) {
+				t.Errorf("link %d has %d lanes, want %d", i, len(where[l]), want)
+			}
+		}
+		return where
+	}
+	for _, v := range vms {
+		v.use(1)
+	}
+	if got := at(3)[nil]; !slices.Equal(got, []int{0, 1, 2}) {
+		t.Errorf("three links are at loops %v of three", got)
+	}
+	vms[0].use(4)
+	vms[1].use(4)
+	got := at(3)[nil]
+	if slices.Sort(got[:4]); !slices.Equal(got, []int{0, 0, 1, 2, 1, 2}) {
+		t.Errorf("lanes are at loops %v", got)
+	}
+	if got := at(1)[nil]; !slices.Equal(got, make([]int, 6)) {
+		t.Errorf("lanes are at loops %v of one", got)
+	}
+}
+
+// used is how many queue pairs the guest uses.
+func (m *mqVM) used() (n int) {
+	for _, v := range m.pairs {
+		if v.State() == virtionet.StateActive {
+			n++
+		}
+	}
+	return n
 }
