@@ -35,35 +35,44 @@ func (q *Device) Pop(c *Chain) bool {
 	if q.seenAvail == q.nextAvail {
 		return false
 	}
-	// A plain load: Available's acquire ordered it. The value is used once read.
-	head := *q.avail.entry(q.nextAvail)
-	if head >= q.size {
-		q.Fail(FaultHead)
-		return false
+	if q.isPacked {
+		return q.popPacked(c)
 	}
-	if !q.popSimple(c, head, q.desc.get(head)) && !q.popChain(c, head) {
-		return false
-	}
-	q.nextAvail++
-	return true
+	return q.popSplit(c)
 }
 
 // PopBurst takes as many of the Pending chains as chains has room for, in ring
 // order, and returns how many. It is Pop for a burst, with the descriptors on
 // their way from the other core's cache before the first is looked at.
 func (q *Device) PopBurst(chains []Chain) int {
-	n := min(len(chains), int(q.seenAvail-q.nextAvail))
-	if n > 1 {
-		prefetchHeads(q.desc.base, q.avail.entry(0), q.nextAvail, q.size-1, n)
-		prefetchUsed(q.used.elements(), q.nextUsed, q.size-1, n)
+	chains = chains[:min(len(chains), int(q.seenAvail-q.nextAvail))]
+	if q.isPacked {
+		return q.popBurstPacked(chains)
 	}
-	chains = chains[:n]
+	if n := len(chains); n > 1 {
+		prefetchHeads(q.split.desc.base, q.split.avail.entry(0), q.nextAvail, q.size-1, n)
+		prefetchUsed(q.split.used.elements(), q.nextUsed, q.size-1, n)
+	}
 	for i := range chains {
-		if !q.Pop(&chains[i]) {
+		if !q.popSplit(&chains[i]) {
 			return i
 		}
 	}
-	return n
+	return len(chains)
+}
+
+// popBurstPacked is PopBurst for a packed ring. Available has read the descriptors;
+// they come back with the right to write to them, for the completions.
+func (q *Device) popBurstPacked(chains []Chain) int {
+	if n := len(chains); n > 1 {
+		q.packed.ring.prefetch(q.packed.used.at, q.size, n)
+	}
+	for i := range chains {
+		if !q.popPacked(&chains[i]) {
+			return i
+		}
+	}
+	return len(chains)
 }
 
 // PrefetchRead asks for the first cache lines of the views popped since
@@ -106,7 +115,13 @@ func (q *Device) popChain(c *Chain, head uint16) bool {
 		return false
 	}
 	w := walk{q: q, start: len(q.views), readEnd: -1}
-	if fault := w.chain(head); fault != noFault {
+	var fault Fault
+	if q.isPacked {
+		fault = w.packed(head)
+	} else {
+		fault = w.chain(head)
+	}
+	if fault != noFault {
 		q.views = q.views[:w.start]
 		q.Fail(fault)
 		return false
