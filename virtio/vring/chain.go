@@ -32,47 +32,32 @@ func (q *Device) Exhausted() bool { return q.work >= maxWork }
 // Pop takes the next of the Pending chains, or returns false if there is none, the
 // ring has a fault or is Exhausted. A chain that breaks a rule faults the ring.
 func (q *Device) Pop(c *Chain) bool {
-	if q.seenAvail == q.nextAvail {
-		return false
-	}
+	return q.seenAvail != q.nextAvail && q.pop(one(c)) == 1
+}
+
+func (q *Device) pop(chains []Chain) int {
 	if q.isPacked {
-		return q.popPacked(c)
+		return q.popPacked(chains)
 	}
-	return q.popSplit(c)
+	return q.popSplit(chains)
 }
 
 // PopBurst takes as many of the Pending chains as chains has room for, in ring
 // order, and returns how many. It is Pop for a burst, with the descriptors on
 // their way from the other core's cache before the first is looked at.
 func (q *Device) PopBurst(chains []Chain) int {
-	chains = chains[:min(len(chains), int(q.seenAvail-q.nextAvail))]
-	if q.isPacked {
-		return q.popBurstPacked(chains)
-	}
-	if n := len(chains); n > 1 {
+	n := min(len(chains), int(q.seenAvail-q.nextAvail))
+	switch {
+	case n <= 1:
+	case q.isPacked:
+		// Available has read the descriptors. They come with the right to write to
+		// them, for the completions.
+		q.packed.ring.prefetch(q.packed.pop.at, q.size, n)
+	default:
 		prefetchHeads(q.split.desc.base, q.split.avail.entry(0), q.nextAvail, q.size-1, n)
 		prefetchUsed(q.split.used.elements(), q.nextUsed, q.size-1, n)
 	}
-	for i := range chains {
-		if !q.popSplit(&chains[i]) {
-			return i
-		}
-	}
-	return len(chains)
-}
-
-// popBurstPacked is PopBurst for a packed ring. Available has read the descriptors;
-// they come back with the right to write to them, for the completions.
-func (q *Device) popBurstPacked(chains []Chain) int {
-	if n := len(chains); n > 1 {
-		q.packed.ring.prefetch(q.packed.used.at, q.size, n)
-	}
-	for i := range chains {
-		if !q.popPacked(&chains[i]) {
-			return i
-		}
-	}
-	return len(chains)
+	return q.pop(chains[:n])
 }
 
 // PrefetchRead asks for the first cache lines of the views popped since

@@ -34,13 +34,10 @@ type DeviceConfig struct {
 // interrupt.
 // Chains are completed in any order; views from Pop are valid until ResetViews.
 type Device struct {
-	split    splitDevice
-	packed   packedDevice
 	isPacked bool
 	eventIdx bool
 	indirect bool
 	size     uint16
-	mem      *mem.Table
 
 	// Both kinds of ring count chains; in a split ring the counts are its indices.
 	nextAvail uint16 // next chain to pop
@@ -52,11 +49,21 @@ type Device struct {
 	signalledUsed  uint16 // published at the last decision on an interrupt
 	signalledValid bool   // false until the first decision: then always interrupt
 
-	region mem.Region // the one hit last
-	views  [][]byte   // backing of the chains popped since ResetViews
-	work   int        // steps that it took to pop them, see maxWork
-	table  []byte     // private copy of the indirect table at work
+	split  splitDevice
+	region mem.Region   // the one hit last
+	views  [][]byte     // backing of the chains popped since ResetViews
+	pushed []completion // chains pushed that the driver does not see, at most as many as are popped in a burst
+	work   int          // steps that it took to pop the views, see maxWork
 	fault  error
+	mem    *mem.Table
+	table  []byte // private copy of the indirect table at work
+	packed packedDevice
+}
+
+// completion is a chain that we are done with.
+type completion struct {
+	head    uint16
+	written uint32
 }
 
 // NewDevice checks the ring's place in guest memory and returns its device side.
@@ -88,7 +95,7 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 	}
 	q := &Device{
 		mem: cfg.Mem, size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect,
-		views: make([][]byte, 0, 256),
+		views: make([][]byte, 0, 256), pushed: make([]completion, 0, max(256, cfg.Size)),
 	}
 	if cfg.Packed {
 		err = q.initPacked(cfg.NextAvail, desc, av, us)
@@ -174,16 +181,12 @@ func (q *Device) Rewind() { q.Unpop(int(q.nextAvail - q.nextUsed - q.lead)) }
 // of bytes that the device wrote into its writable buffers. The driver sees it
 // after Publish.
 func (q *Device) Push(head uint16, written uint32) {
-	if q.isPacked {
-		q.pushPacked(head, written)
-		return
-	}
-	q.split.used.put(q.nextUsed, uint32(head), written)
+	q.pushed = append(q.pushed, completion{head, written})
 	q.nextUsed++
 }
 
-// Publish makes everything pushed visible to the driver with one release store.
-// It reports whether there was anything to publish.
+// Publish writes everything pushed into the ring and makes it visible to the driver
+// with one release store. It reports whether there was anything to publish.
 func (q *Device) Publish() bool {
 	if q.nextUsed == q.published || q.fault != nil {
 		return false
@@ -191,8 +194,9 @@ func (q *Device) Publish() bool {
 	if q.isPacked {
 		q.publishPacked()
 	} else {
-		storeRelease16(q.split.used.idx(), q.nextUsed)
+		q.publishSplit()
 	}
+	q.pushed = q.pushed[:0]
 	q.published = q.nextUsed
 	return true
 }

@@ -13,10 +13,7 @@ type packedDevice struct {
 	room  uint16 // slots that hold neither of these chains
 	stuck bool   // the last chain seen has no end: nothing can be said of what follows
 
-	first      uint16 // slot of the first completion that is not published
-	firstState uint32 // its id and flags, which publish all of them
-	fresh      uint16 // slots completed since the last Publish
-	moved      uint32 // slots published since the last decision on an interrupt, at most a lap and one
+	moved uint32 // slots published since the last decision on an interrupt, at most a lap and one
 }
 
 // slot is a private note. The driver cannot reach it, so what it writes into the ring
@@ -82,24 +79,27 @@ func (q *Device) measure() uint16 {
 	return 0
 }
 
-func (q *Device) popPacked(c *Chain) bool {
+func (q *Device) popPacked(chains []Chain) int {
 	p := &q.packed
-	s := &p.slots[p.pop.at]
-	if s.count == 0 {
-		q.Fail(FaultLoop)
-		return false
+	for i := range chains {
+		c, at := &chains[i], p.pop.at
+		s := &p.slots[at]
+		if s.count == 0 {
+			q.Fail(FaultLoop)
+			return i
+		}
+		// Plain loads: the acquire in availablePacked ordered them. What is read here
+		// may be something else by now; it is checked, and used as read.
+		d, id := p.ring.get(at)
+		if s.count == 1 && q.popSimple(c, at, d) {
+			s.id = id
+		} else if !q.popChain(c, at) {
+			return i
+		}
+		p.pop.advance(s.count, q.size)
+		q.nextAvail++
 	}
-	// The order was given by the acquire in availablePacked. What is read here may
-	// be something else by now; it is checked, and used as read.
-	d, id := p.ring.get(p.pop.at)
-	if s.count == 1 && q.popSimple(c, p.pop.at, d) {
-		s.id = id
-	} else if !q.popChain(c, p.pop.at) {
-		return false
-	}
-	p.pop.advance(s.count, q.size)
-	q.nextAvail++
-	return true
+	return len(chains)
 }
 
 func (q *Device) unpopPacked(n int) {
@@ -109,35 +109,30 @@ func (q *Device) unpopPacked(n int) {
 	}
 }
 
-// pushPacked writes a used descriptor. The driver looks at them in ring order, so it
-// sees none before the first is published, and then all.
-func (q *Device) pushPacked(head uint16, written uint32) {
-	if q.fault != nil {
-		return
-	}
-	p := &q.packed
-	s := &p.slots[head]
-	flags := p.used.usedFlags()
-	if written != 0 {
-		flags |= DescWrite
-	}
-	if q.nextUsed == q.published {
-		p.ring.setLen(p.used.at, written)
-		p.first, p.firstState = p.used.at, stateOf(s.id, flags)
-	} else {
-		p.ring.setUsed(p.used.at, written, stateOf(s.id, flags))
-	}
-	p.used.advance(s.count, q.size)
-	p.room += s.count
-	p.fresh += s.count
-	q.nextUsed++
-}
-
+// publishPacked writes used descriptors. The driver looks at them in ring order, so
+// what stands behind the first is not seen before the first is.
 func (q *Device) publishPacked() {
 	p := &q.packed
-	p.ring.setState(p.first, p.firstState)
-	p.moved = min(p.moved+uint32(p.fresh), uint32(q.size)+1)
-	p.fresh = 0
+	first, firstState := p.used.at, uint32(0)
+	for i, c := range q.pushed {
+		s := &p.slots[c.head]
+		flags := p.used.usedFlags()
+		if c.written != 0 {
+			flags |= DescWrite
+		}
+		state := stateOf(s.id, flags)
+		if i == 0 {
+			p.ring.setLen(first, c.written)
+			firstState = state
+		} else {
+			p.ring.setUsed(p.used.at, c.written, state)
+		}
+		p.used.advance(s.count, q.size)
+		p.room += s.count
+		p.moved += uint32(s.count)
+	}
+	p.moved = min(p.moved, uint32(q.size)+1)
+	p.ring.setState(first, firstState)
 }
 
 func (q *Device) needSignalPacked() bool {
@@ -149,12 +144,5 @@ func (q *Device) needSignalPacked() bool {
 		// still counts.
 		moved = uint32(q.size) + 1
 	}
-	return p.published().wants(event(p.ring.driver), moved, uint32(q.size), q.eventIdx)
-}
-
-// published is where the driver finds no more completions.
-func (p *packedDevice) published() cursor {
-	at := p.used
-	at.back(p.fresh, uint16(len(p.slots)))
-	return at
+	return p.used.wants(event(p.ring.driver), moved, uint32(q.size), q.eventIdx)
 }

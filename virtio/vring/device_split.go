@@ -30,18 +30,30 @@ func (q *Device) availableSplit() int {
 	return int(waiting)
 }
 
-func (q *Device) popSplit(c *Chain) bool {
-	// A plain load: Available's acquire ordered it. The value is used once read.
-	head := *q.split.avail.entry(q.nextAvail)
-	if head >= q.size {
-		q.Fail(FaultHead)
-		return false
+func (q *Device) popSplit(chains []Chain) int {
+	avail, desc := q.split.avail, q.split.desc
+	for i := range chains {
+		// A plain load: Available's acquire ordered it. The value is used once read.
+		head := *avail.entry(q.nextAvail)
+		if head >= q.size {
+			q.Fail(FaultHead)
+			return i
+		}
+		if c := &chains[i]; !q.popSimple(c, head, desc.get(head)) && !q.popChain(c, head) {
+			return i
+		}
+		q.nextAvail++
 	}
-	if !q.popSimple(c, head, q.split.desc.get(head)) && !q.popChain(c, head) {
-		return false
+	return len(chains)
+}
+
+func (q *Device) publishSplit() {
+	used, at := q.split.used, q.published
+	for _, c := range q.pushed {
+		used.put(at, uint32(c.head), c.written)
+		at++
 	}
-	q.nextAvail++
-	return true
+	storeRelease16(used.idx(), at)
 }
 
 func (q *Device) needSignalSplit() bool {

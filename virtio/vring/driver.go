@@ -163,35 +163,40 @@ func (q *Driver) Add(read, write []Part) (head uint16, err error) {
 	if q.fault != nil {
 		return 0, q.fault
 	}
-	head = q.freeHead
 	if n > 1 && q.indirect != nil && n <= q.indirectParts {
-		if q.free == 0 {
-			return 0, ErrFull
-		}
-		q.hold(head, 1, q.addIndirect(head, read, write))
-		return head, nil
+		return q.addIndirect(read, write)
 	}
 	if n > int(q.free) {
 		return 0, ErrFull
 	}
-	var writable uint32
+	head = q.freeHead
 	if q.isPacked {
-		writable = q.addPacked(head, read, write)
-	} else {
-		writable = q.addSplit(head, read, write)
+		q.addPacked(head, read, write)
+		return head, nil
 	}
-	q.hold(head, uint16(n), writable)
+	var writable uint32
+	i := head
+	for k := range n {
+		d, isWrite := part(read, write, k)
+		if isWrite {
+			writable += d.Len
+		}
+		if k < n-1 {
+			d.Flags |= DescNext
+			d.Next = q.next[i]
+		}
+		q.split.desc.set(i, d)
+		i = q.next[i]
+	}
+	*q.split.avail.entry(q.nextAvail) = head
+	q.hold(head, uint16(n), i, writable)
 	return head, nil
 }
 
-// hold takes the first n names off the free list for the buffer that was added, and
-// counts it.
-func (q *Driver) hold(head, n uint16, writable uint32) {
-	last := head
-	for range n - 1 {
-		last = q.next[last]
-	}
-	q.freeHead = q.next[last]
+// hold takes the first n names off the free list, up to before next, for the buffer
+// that was added, and counts it.
+func (q *Driver) hold(head, n, next uint16, writable uint32) {
+	q.freeHead = next
 	q.free -= n
 	q.parts[head], q.writable[head] = n, writable
 	q.nextAvail++
@@ -207,13 +212,17 @@ func part(read, write []Part, k int) (d Desc, isWrite bool) {
 	return Desc{Addr: p.Addr, Len: p.Len, Flags: DescWrite}, true
 }
 
-// addIndirect fills head's indirect table and offers it. It returns the number of
-// bytes that the device may write.
-func (q *Driver) addIndirect(head uint16, read, write []Part) (writable uint32) {
+// addIndirect fills the next head's indirect table and offers it.
+func (q *Driver) addIndirect(read, write []Part) (head uint16, err error) {
+	if q.free == 0 {
+		return 0, ErrFull
+	}
+	head = q.freeHead
 	n := len(read) + len(write)
 	off := int(head) * TableBytes(q.indirectParts)
 	memory := q.indirect[off : off+TableBytes(n)]
 	whole := Desc{Addr: q.indirectBase + uint64(off), Len: uint32(len(memory)), Flags: DescIndirect}
+	var writable uint32
 	if q.isPacked {
 		writable = fillPackedTable(packedTable(memory), read, write)
 		q.offerPacked(head, whole)
@@ -222,7 +231,8 @@ func (q *Driver) addIndirect(head uint16, read, write []Part) (writable uint32) 
 		q.split.desc.set(head, whole)
 		*q.split.avail.entry(q.nextAvail) = head
 	}
-	return writable
+	q.hold(head, 1, q.next[head], writable)
+	return head, nil
 }
 
 // Publish shows everything added to the device with one release store. It
@@ -270,7 +280,14 @@ func (q *Driver) Completed() int {
 	if q.isPacked {
 		return q.completedPacked()
 	}
-	return q.completedSplit()
+	idx := load16(q.split.used.idx())
+	done := idx - q.nextUsed
+	if done > q.inUse {
+		q.fault = FaultUsedIndex
+		return 0
+	}
+	q.seenUsed = idx
+	return int(done)
 }
 
 // Take hands out the next buffer that the last Completed saw, or false. The
@@ -282,7 +299,16 @@ func (q *Driver) Take(u *Used) bool {
 	if q.isPacked {
 		return q.takePacked(u)
 	}
-	return q.takeSplit(u)
+	id, n := q.split.used.get(q.nextUsed)
+	if fault := q.check(id, &n); fault != noFault {
+		q.fault = fault
+		return false
+	}
+	q.nextUsed++
+	head := uint16(id)
+	q.release(head)
+	u.Head, u.Len = head, n
+	return true
 }
 
 // check is the fault of a device that says that it has finished with the buffer id

@@ -32,10 +32,11 @@ func (q *Driver) initPacked(desc, driver, device []byte) (err error) {
 	return err
 }
 
-// addPacked writes a buffer into the next slots. It returns the number of bytes that
-// the device may write.
-func (q *Driver) addPacked(head uint16, read, write []Part) (writable uint32) {
+// addPacked writes a buffer into the next slots.
+func (q *Driver) addPacked(head uint16, read, write []Part) {
 	n := len(read) + len(write)
+	var writable uint32
+	next := head
 	for k := range n {
 		d, isWrite := part(read, write, k)
 		if isWrite {
@@ -49,8 +50,9 @@ func (q *Driver) addPacked(head uint16, read, write []Part) (writable uint32) {
 		} else {
 			q.fillPacked(head, d)
 		}
+		next = q.next[next]
 	}
-	return writable
+	q.hold(head, uint16(n), next, writable)
 }
 
 // offerPacked writes the first descriptor of a buffer. Id and flags of the first
