@@ -4,9 +4,7 @@
 package session
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"go.uber.org/zap"
 
@@ -23,7 +21,8 @@ const Rings = 2
 // Offered are the features of the network device that the guest sees. What is
 // not listed QEMU then withholds from its guest. Offloads are offered whatever the
 // other port can do: what it cannot is done in between.
-const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder | virtio.NetOffloads
+const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder |
+	virtio.RingPacked | virtio.NetOffloads
 
 // Carrier is the transport's side of a session. The session's goroutine calls it.
 type Carrier interface {
@@ -104,7 +103,7 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 	case vhostuser.EffectRing:
 		return nil, s.follow(e.Index)
 	case vhostuser.EffectStop:
-		m := s.backend.Stopped(e.Index, uint32(s.stop(e.Index)))
+		m := s.backend.Stopped(e.Index, s.stop(e.Index))
 		return &m, nil
 	case vhostuser.EffectSignal:
 		if bell := s.carrier.Doorbell(e.Index); bell != nil {
@@ -119,15 +118,15 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 
 // stop stops ring i, waits until nothing touches it any more, and returns where
 // it stands.
-func (s *Session) stop(i int) uint16 {
+func (s *Session) stop(i int) uint32 {
 	q := s.rings[i]
 	if q == nil { // it never came to run: its memory or addresses were no good
-		return uint16(s.backend.Ring(i).Base)
+		return s.backend.Ring(i).Base
 	}
 	s.rings[i] = nil
 	s.install()
 	s.log.Info("ring stopped", zap.Int("ring", i), zap.Uint16("next avail", q.NextAvail()))
-	return q.NextAvail()
+	return q.Position()
 }
 
 // stopAll stops every ring and tells the protocol where each stands.
@@ -137,7 +136,7 @@ func (s *Session) stopAll() {
 	s.guest.Install(nil)
 	for i, q := range old {
 		if q != nil {
-			s.backend.Stopped(i, uint32(q.NextAvail()))
+			s.backend.Stopped(i, q.Position())
 		}
 	}
 }
@@ -188,10 +187,10 @@ func (s *Session) follow(i int) error {
 	want := s.backend.Ring(i)
 	switch running := s.rings[i] != nil; {
 	case running && !want.Ready:
-		s.backend.Stopped(i, uint32(s.stop(i)))
+		s.backend.Stopped(i, s.stop(i))
 		return nil
 	case running && !samePlace(want, s.running[i]): // only addresses can change while it runs
-		s.backend.Stopped(i, uint32(s.stop(i)))
+		s.backend.Stopped(i, s.stop(i))
 		return s.start(i)
 	case !running && want.Ready && s.memory != nil:
 		if err := s.start(i); err != nil {
@@ -206,55 +205,6 @@ func (s *Session) follow(i int) error {
 
 func samePlace(a, b vhostuser.RingState) bool {
 	return a.Num == b.Num && a.Desc == b.Desc && a.Avail == b.Avail && a.Used == b.Used
-}
-
-// start builds ring i from the addresses that the front-end gave.
-func (s *Session) start(i int) error {
-	state, features := s.backend.Ring(i), s.backend.Features()
-	cfg := vring.DeviceConfig{
-		Size: int(state.Num), Mem: s.memory.Table, NextAvail: uint16(state.Base),
-		EventIdx: features.Has(virtio.EventIdx), Indirect: features.Has(virtio.IndirectDesc),
-	}
-	var ok [3]bool
-	cfg.Desc, ok[0] = s.memory.Table.FromUser(state.Desc, uint64(vring.TableBytes(cfg.Size)))
-	cfg.Avail, ok[1] = s.memory.Table.FromUser(state.Avail, uint64(vring.AvailBytes(cfg.Size)))
-	cfg.Used, ok[2] = s.memory.Table.FromUser(state.Used, uint64(vring.UsedBytes(cfg.Size)))
-	for k, name := range []string{"descriptor table", "avail ring", "used ring"} {
-		if !ok[k] {
-			return fmt.Errorf("ring %d: its %s is not in the memory that the front-end shares", i, name)
-		}
-	}
-	if err := s.position(i, &cfg); err != nil {
-		return err
-	}
-	q, err := vring.NewDevice(cfg)
-	if err != nil {
-		return fmt.Errorf("ring %d: %w", i, err)
-	}
-	s.rings[i], s.running[i] = q, state
-	s.install()
-	s.log.Info("ring started", zap.Int("ring", i), zap.Int("size", cfg.Size), zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled))
-	return nil
-}
-
-// position corrects where a ring goes on. A back-end that stops a ring has completed
-// every buffer, so the front-end's SET_VRING_BASE and the used index that the
-// guest has seen are the same. When no back-end was asked where it stood, because
-// it died or because it never saw the ring, some front-ends say 0 (DPDK's
-// virtio-user as a server does): the used index is right then, and buffers that
-// an earlier back-end had taken but not given back are taken again.
-func (s *Session) position(i int, cfg *vring.DeviceConfig) error {
-	used, ok := s.memory.Table.View(cfg.Used, uint64(vring.UsedBytes(cfg.Size)))
-	if !ok {
-		return fmt.Errorf("ring %d: its used ring lies in more than one memory region", i)
-	}
-	const idx = 2 // offset of used.idx (virtio 2.7.8)
-	if at := binary.LittleEndian.Uint16(used[idx:]); at != cfg.NextAvail {
-		s.log.Warn("a ring does not stand where the front-end says; going on behind the last used buffer",
-			zap.Int("ring", i), zap.Uint16("base", cfg.NextAvail), zap.Uint16("used", at))
-		cfg.NextAvail = at
-	}
-	return nil
 }
 
 // install hands the rings that run to the forwarder and waits for it.
