@@ -10,7 +10,7 @@ type Chain struct {
 	Write    [][]byte // device-writable parts, none empty
 	ReadLen  uint32   // bytes in Read
 	WriteLen uint32   // bytes in Write
-	Head     uint16   // identifies the buffer in Push
+	Head     uint16   // identifies the buffer in Push: its head descriptor, or its first slot in a packed ring
 }
 
 // ResetViews gives up the views of all chains popped so far, reuses their backing

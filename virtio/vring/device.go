@@ -21,6 +21,12 @@ type DeviceConfig struct {
 	EventIdx bool // VIRTIO_F_EVENT_IDX was negotiated
 	Indirect bool // VIRTIO_F_INDIRECT_DESC was negotiated
 
+	// ReadOnly is for a ring with whose buffers the device does nothing but read them.
+	// Write flags in indirect tables of a packed ring are ignored then: DPDK's driver
+	// leaves them as its tables were made, set for a frame's header and now and then for
+	// another part, and its own back-end does not look at them.
+	ReadOnly bool
+
 	// NextAvail is where to go on (SET_VRING_BASE): the avail index, 0 after a reset,
 	// or for a packed ring the next slot with the wrap counter as bit 15, FirstSlot
 	// after a reset.
@@ -37,6 +43,7 @@ type Device struct {
 	isPacked bool
 	eventIdx bool
 	indirect bool
+	readOnly bool
 	size     uint16
 
 	// Both kinds of ring count chains; in a split ring the counts are its indices.
@@ -94,7 +101,7 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 		return nil, err
 	}
 	q := &Device{
-		mem: cfg.Mem, size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect,
+		mem: cfg.Mem, size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
 		views: make([][]byte, 0, 256), pushed: make([]completion, 0, max(256, cfg.Size)),
 	}
 	if cfg.Packed {

@@ -36,6 +36,9 @@ func (w *walk) packedTable(d Desc) Fault {
 	}
 	for i := range len(private) / DescSize {
 		d, _ := packedTable(private).get(uint16(i))
+		if w.q.readOnly {
+			d.Flags &^= DescWrite
+		}
 		if fault := w.add(d); fault != noFault {
 			return fault
 		}
