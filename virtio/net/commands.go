@@ -43,7 +43,7 @@ func (p *PCINIC) setUpCommands(q uint16, alloc Allocator) error {
 	if size < 2 {
 		return fmt.Errorf("%s: control queue of %d entries", p.name, size)
 	}
-	ring, memory, err := newQueue(alloc, size, commandSize+1, p.Features.Has(virtio.EventIdx))
+	ring, memory, err := newQueue(alloc, p.Features, size, commandSize+1)
 	if err != nil {
 		return fmt.Errorf("%s: control queue: %w", p.name, err)
 	}

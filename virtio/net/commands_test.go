@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"vvufwd/virtio"
 	"vvufwd/virtio/mem"
 	"vvufwd/virtio/vring"
 )
@@ -32,7 +33,7 @@ func (d *commandDevice) Notify() {
 func newCommandRig(t *testing.T, answers ...byte) (*PCINIC, *commandDevice) {
 	t.Helper()
 	memory := &heapMemory{}
-	ring, buffer, err := newQueue(memory, commandEntries, commandSize+1, true)
+	ring, buffer, err := newQueue(memory, virtio.EventIdx, commandEntries, commandSize+1)
 	if err != nil {
 		t.Fatal(err)
 	}

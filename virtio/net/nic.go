@@ -126,12 +126,11 @@ func newNIC(cfg NICConfig, alloc Allocator) (*NIC, error) {
 	if n.mergeable {
 		rxBuffer = smallBuffer
 	}
-	eventIdx := cfg.Features.Has(virtio.EventIdx)
 	var err error
-	if n.rx, n.rxBuffers, err = newQueue(alloc, cfg.RxSize, rxBuffer, eventIdx); err != nil {
+	if n.rx, n.rxBuffers, err = newQueue(alloc, cfg.Features, cfg.RxSize, rxBuffer); err != nil {
 		return nil, fmt.Errorf("receive ring: %w", err)
 	}
-	if n.tx, n.txBuffers, err = newQueue(alloc, cfg.TxSize, bufferSize(n.headerLen, n.maxFrame), eventIdx); err != nil {
+	if n.tx, n.txBuffers, err = newQueue(alloc, cfg.Features, cfg.TxSize, bufferSize(n.headerLen, n.maxFrame)); err != nil {
 		return nil, fmt.Errorf("transmit ring: %w", err)
 	}
 	chain := n.txBuffers.count(n.headerLen + MaxFrame)
@@ -142,7 +141,7 @@ func newNIC(cfg NICConfig, alloc Allocator) (*NIC, error) {
 	return n, nil
 }
 
-func newQueue(alloc Allocator, size, buffer int, eventIdx bool) (*vring.Driver, buffers, error) {
+func newQueue(alloc Allocator, features virtio.Features, size, buffer int) (*vring.Driver, buffers, error) {
 	ring, err := alloc.Alloc(vring.DriverBytes(size), 4096)
 	if err != nil {
 		return nil, buffers{}, err
@@ -151,7 +150,10 @@ func newQueue(alloc Allocator, size, buffer int, eventIdx bool) (*vring.Driver, 
 	if err != nil {
 		return nil, buffers{}, err
 	}
-	q, err := vring.NewDriver(vring.DriverConfig{Size: size, Memory: ring.Bytes, Base: uint64(ring.IOVA), EventIdx: eventIdx})
+	q, err := vring.NewDriver(vring.DriverConfig{
+		Size: size, Memory: ring.Bytes, Base: uint64(ring.IOVA),
+		Packed: features.Has(virtio.RingPacked), EventIdx: features.Has(virtio.EventIdx),
+	})
 	return q, buffers{memory, buffer}, err
 }
 

@@ -29,7 +29,8 @@ const (
 // them, and there must not be without control of it: a device that did not negotiate
 // it filters nothing (5.1.6.5.1) and delivers frames for all the addresses behind our
 // other ports, be it one app VM or a switch of many.
-const wanted = virtio.Version1 | virtio.NetMAC | virtio.NetStatus | virtio.NetMTU | virtio.NetMrgRxbuf | virtio.EventIdx
+const wanted = virtio.Version1 | virtio.NetMAC | virtio.NetStatus | virtio.NetMTU | virtio.NetMrgRxbuf | virtio.EventIdx |
+	virtio.RingPacked
 
 // wantedOffloads are those that the driver can use with a device that offers these
 // features and with that many entries in its receive ring. A device may only merge
@@ -229,7 +230,7 @@ func (p *PCINIC) setUpPair(i int, alloc Allocator, queueSize int, onFail func(ri
 func (p *PCINIC) setUpQueue(q uint16, ring *vring.Driver, vector uint16) (*virtiopci.Notifier, error) {
 	desc, avail, used := ring.Addresses()
 	return p.transport.SetupQueue(q, virtiopci.QueueConfig{
-		Size: uint16(ring.Size()), Vector: vector,
+		Size: uint16(ring.Size()), Vector: vector, Packed: p.Features.Has(virtio.RingPacked),
 		Desc: dma.IOVA(desc), Avail: dma.IOVA(avail), Used: dma.IOVA(used),
 	})
 }

@@ -11,10 +11,13 @@ import (
 
 // QueueConfig is how a queue is set up.
 type QueueConfig struct {
-	// Size is the number of descriptors: a power of two, at most QueueMaxSize.
-	Size uint16
-	// Desc, Avail and Used are the three parts of a split ring, aligned to 16, 2
-	// and 4 bytes.
+	// Size is the number of descriptors: at most QueueMaxSize, and a power of two
+	// unless the ring is Packed.
+	Size   uint16
+	Packed bool // RING_PACKED was negotiated
+	// Desc, Avail and Used are the three parts of a ring, aligned to 16, 2 and 4
+	// bytes. Of a packed ring the last two are the driver's and the device's event
+	// area, both aligned to 4.
 	Desc, Avail, Used dma.IOVA
 	// Vector is the MSI-X vector for used buffers, or virtio.NoVector.
 	Vector uint16
@@ -42,13 +45,19 @@ func (t *Transport) SetupQueue(q uint16, cfg QueueConfig) (*Notifier, error) {
 
 func (t *Transport) setupQueue(q uint16, cfg QueueConfig) (*Notifier, error) {
 	largest := t.QueueMaxSize(q)
+	availAlign := dma.IOVA(2)
+	if cfg.Packed {
+		availAlign = 4
+	}
 	switch {
 	case largest == 0:
 		return nil, fmt.Errorf("the device has no such queue, only %d", t.NumQueues())
-	case cfg.Size == 0 || cfg.Size > largest || bits.OnesCount16(cfg.Size) != 1:
-		return nil, fmt.Errorf("size %d: want a power of two up to %d", cfg.Size, largest)
-	case cfg.Desc%16 != 0 || cfg.Avail%2 != 0 || cfg.Used%4 != 0:
-		return nil, fmt.Errorf("rings at %v, %v, %v: want alignments of 16, 2, 4", cfg.Desc, cfg.Avail, cfg.Used)
+	case cfg.Size == 0 || cfg.Size > largest:
+		return nil, fmt.Errorf("size %d: want 1 to %d", cfg.Size, largest)
+	case !cfg.Packed && bits.OnesCount16(cfg.Size) != 1:
+		return nil, fmt.Errorf("size %d of a split ring: want a power of two up to %d", cfg.Size, largest)
+	case cfg.Desc%16 != 0 || cfg.Avail%availAlign != 0 || cfg.Used%4 != 0:
+		return nil, fmt.Errorf("rings at %v, %v, %v: want alignments of 16, %d, 4", cfg.Desc, cfg.Avail, cfg.Used, availAlign)
 	case t.common.Load16(commonQueueEnable) != 0:
 		return nil, fmt.Errorf("it is enabled already; only a reset disables it")
 	}

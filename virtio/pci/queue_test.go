@@ -78,9 +78,11 @@ func TestSetupQueueRefuses(t *testing.T) {
 		says    string
 	}{
 		"no such queue":       {2, nil, nil, "no such queue, only 2"},
-		"size 0":              {0, func(c *QueueConfig) { c.Size = 0 }, nil, "power of two up to 128"},
+		"size 0":              {0, func(c *QueueConfig) { c.Size = 0 }, nil, "want 1 to 128"},
 		"odd size":            {0, func(c *QueueConfig) { c.Size = 100 }, nil, "power of two up to 128"},
-		"large size":          {0, func(c *QueueConfig) { c.Size = 256 }, nil, "power of two up to 128"},
+		"large size":          {0, func(c *QueueConfig) { c.Size = 256 }, nil, "want 1 to 128"},
+		"large packed":        {0, func(c *QueueConfig) { c.Size, c.Packed = 129, true }, nil, "want 1 to 128"},
+		"driver area at 2":    {0, func(c *QueueConfig) { c.Avail, c.Packed = c.Avail&^3+2, true }, nil, "alignments of 16, 4, 4"},
 		"desc misaligned":     {0, func(c *QueueConfig) { c.Desc += 8 }, nil, "alignments"},
 		"avail misaligned":    {0, func(c *QueueConfig) { c.Avail++ }, nil, "alignments"},
 		"used misaligned":     {0, func(c *QueueConfig) { c.Used += 2 }, nil, "alignments"},

@@ -93,9 +93,13 @@ func (r *rig) take() bool {
 
 // A burst around a ring allocates nothing, on either side, whatever the shape.
 func TestNoAllocations(t *testing.T) {
+	bothFormats(t, testNoAllocations)
+}
+
+func testNoAllocations(t *testing.T, packed bool) {
 	for _, s := range shapes {
 		for _, eventIdx := range []bool{false, true} {
-			r := newRig(t, s, vringtest.Config{EventIdx: eventIdx})
+			r := newRig(t, s, vringtest.Config{Packed: packed, EventIdx: eventIdx})
 			ok := true
 			if n := testing.AllocsPerRun(2000, func() {
 				r.p.Device.DisableKicks()

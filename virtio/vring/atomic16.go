@@ -8,6 +8,11 @@ package vring
 //go:noescape
 func storeRelease16(p *uint16, v uint16)
 
+// storeRelease32 is storeRelease16 for a word that is ours as a whole.
+//
+//go:noescape
+func storeRelease32(p *uint32, v uint32)
+
 // fullFence orders everything before it with everything after it, stores before
 // loads included.
 func fullFence()

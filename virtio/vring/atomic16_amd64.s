@@ -10,6 +10,13 @@ TEXT ·storeRelease16(SB), NOSPLIT, $0-10
 	MOVW BX, (AX)
 	RET
 
+// func storeRelease32(p *uint32, v uint32)
+TEXT ·storeRelease32(SB), NOSPLIT, $0-12
+	MOVQ p+0(FP), AX
+	MOVL v+8(FP), BX
+	MOVL BX, (AX)
+	RET
+
 // func fullFence()
 // A locked operation orders stores before later loads, also for write-combined
 // memory, and costs about a third of MFENCE.

@@ -9,6 +9,13 @@ TEXT ·storeRelease16(SB), NOSPLIT, $0-10
 	STLRH R1, (R0)
 	RET
 
+// func storeRelease32(p *uint32, v uint32)
+TEXT ·storeRelease32(SB), NOSPLIT, $0-12
+	MOVD p+0(FP), R0
+	MOVWU v+8(FP), R1
+	STLRW R1, (R0)
+	RET
+
 // func fullFence()
 TEXT ·fullFence(SB), NOSPLIT, $0-0
 	DMB $0xb // ISH

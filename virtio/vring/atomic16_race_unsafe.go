@@ -23,6 +23,8 @@ func storeRelease16(p *uint16, v uint16) {
 	}
 }
 
+func storeRelease32(p *uint32, v uint32) { atomic.StoreUint32(p, v) }
+
 var fenceWord atomic.Uint32
 
 func fullFence() { fenceWord.Add(0) }

@@ -18,9 +18,15 @@ func BenchmarkBoth(b *testing.B)   { benchmark(b, true, true) }
 // benchmark measures the device side (Available, Pop, Push, Publish, NeedSignal),
 // the driver side (Add, Publish, NeedKick, Completed, Take), or both.
 func benchmark(b *testing.B, device, driver bool) {
+	for _, packed := range []bool{false, true} {
+		benchmarkFormat(b, packed, device, driver)
+	}
+}
+
+func benchmarkFormat(b *testing.B, packed, device, driver bool) {
 	for _, s := range shapes {
-		b.Run(s.name, func(b *testing.B) {
-			r := newRig(b, s, vringtest.Config{EventIdx: true, OffHeap: true})
+		b.Run(map[bool]string{false: "split", true: "packed"}[packed]+" "+s.name, func(b *testing.B) {
+			r := newRig(b, s, vringtest.Config{Packed: packed, EventIdx: true, OffHeap: true})
 			b.ReportAllocs()
 			var spent time.Duration
 			timed := func(count bool, step func() bool) {

@@ -10,7 +10,7 @@ type Chain struct {
 	Write    [][]byte // device-writable parts, none empty
 	ReadLen  uint32   // bytes in Read
 	WriteLen uint32   // bytes in Write
-	Head     uint16   // identifies the buffer in Push
+	Head     uint16   // identifies the buffer in Push: its head descriptor, or its first slot in a packed ring
 }
 
 // ResetViews gives up the views of all chains popped so far, reuses their backing
@@ -32,20 +32,14 @@ func (q *Device) Exhausted() bool { return q.work >= maxWork }
 // Pop takes the next of the Pending chains, or returns false if there is none, the
 // ring has a fault or is Exhausted. A chain that breaks a rule faults the ring.
 func (q *Device) Pop(c *Chain) bool {
-	if q.seenAvail == q.nextAvail {
-		return false
+	return q.seenAvail != q.nextAvail && q.pop(one(c)) == 1
+}
+
+func (q *Device) pop(chains []Chain) int {
+	if q.isPacked {
+		return q.popPacked(chains)
 	}
-	// A plain load: Available's acquire ordered it. The value is used once read.
-	head := *q.avail.entry(q.nextAvail)
-	if head >= q.size {
-		q.Fail(FaultHead)
-		return false
-	}
-	if !q.popSimple(c, head, q.desc.get(head)) && !q.popChain(c, head) {
-		return false
-	}
-	q.nextAvail++
-	return true
+	return q.popSplit(chains)
 }
 
 // PopBurst takes as many of the Pending chains as chains has room for, in ring
@@ -53,17 +47,17 @@ func (q *Device) Pop(c *Chain) bool {
 // their way from the other core's cache before the first is looked at.
 func (q *Device) PopBurst(chains []Chain) int {
 	n := min(len(chains), int(q.seenAvail-q.nextAvail))
-	if n > 1 {
-		prefetchHeads(q.desc.base, q.avail.entry(0), q.nextAvail, q.size-1, n)
-		prefetchUsed(q.used.elements(), q.nextUsed, q.size-1, n)
+	switch {
+	case n <= 1:
+	case q.isPacked:
+		// Available has read the descriptors. They come with the right to write to
+		// them, for the completions.
+		q.packed.ring.prefetch(q.packed.pop.at, q.size, n)
+	default:
+		prefetchHeads(q.split.desc.base, q.split.avail.entry(0), q.nextAvail, q.size-1, n)
+		prefetchUsed(q.split.used.elements(), q.nextUsed, q.size-1, n)
 	}
-	chains = chains[:n]
-	for i := range chains {
-		if !q.Pop(&chains[i]) {
-			return i
-		}
-	}
-	return n
+	return q.pop(chains[:n])
 }
 
 // PrefetchRead asks for the first cache lines of the views popped since
@@ -106,7 +100,13 @@ func (q *Device) popChain(c *Chain, head uint16) bool {
 		return false
 	}
 	w := walk{q: q, start: len(q.views), readEnd: -1}
-	if fault := w.chain(head); fault != noFault {
+	var fault Fault
+	if q.isPacked {
+		fault = w.packed(head)
+	} else {
+		fault = w.chain(head)
+	}
+	if fault != noFault {
 		q.views = q.views[:w.start]
 		q.Fail(fault)
 		return false

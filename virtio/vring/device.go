@@ -6,57 +6,77 @@ import (
 	"vvufwd/virtio/mem"
 )
 
+// FirstSlot is where a packed ring begins: slot 0, wrap counter 1.
+const FirstSlot uint16 = 1 << 15
+
 // DeviceConfig describes a ring that a guest's driver owns and we serve.
 type DeviceConfig struct {
-	Size  int        // entries, a power of two
+	Size  int        // entries, a power of two unless Packed
 	Mem   *mem.Table // the guest's memory; stays mapped as long as the ring is used
-	Desc  mem.GPA    // descriptor table
-	Avail mem.GPA    // avail ring
-	Used  mem.GPA    // used ring
+	Desc  mem.GPA    // descriptor table, or ring of descriptors
+	Avail mem.GPA    // avail ring, or driver event area
+	Used  mem.GPA    // used ring, or device event area
 
+	Packed   bool // VIRTIO_F_RING_PACKED was negotiated
 	EventIdx bool // VIRTIO_F_EVENT_IDX was negotiated
 	Indirect bool // VIRTIO_F_INDIRECT_DESC was negotiated
 
-	// NextAvail is the avail index to go on at (SET_VRING_BASE): 0 after a reset.
+	// ReadOnly is for a ring with whose buffers the device does nothing but read them.
+	// Write flags in indirect tables of a packed ring are ignored then: DPDK's driver
+	// leaves them as its tables were made, set for a frame's header and now and then for
+	// another part, and its own back-end does not look at them.
+	ReadOnly bool
+
+	// NextAvail is where to go on (SET_VRING_BASE): the avail index, 0 after a reset,
+	// or for a packed ring the next slot with the wrap counter as bit 15, FirstSlot
+	// after a reset.
 	NextAvail uint16
 }
 
-// Device is the device side of a split ring. One goroutine owns it.
+// Device is the device side of a ring, split or packed. One goroutine owns it.
 //
 // A burst is: Available, then PopBurst or Pop as often as wanted, Push for each
 // chain when its buffers are done with, Publish, and if NeedSignal says so an
 // interrupt.
 // Chains are completed in any order; views from Pop are valid until ResetViews.
 type Device struct {
-	desc  table
-	avail avail
-	used  used
-	mem   *mem.Table
-	size  uint16
-
+	isPacked bool
 	eventIdx bool
 	indirect bool
+	readOnly bool
+	size     uint16
 
-	nextAvail uint16 // next avail entry to pop
-	seenAvail uint16 // avail.idx as of the last Available
-	nextUsed  uint16 // where the next used element goes
-	published uint16 // used.idx as the driver sees it
+	// Both kinds of ring count chains; in a split ring the counts are its indices.
+	nextAvail uint16 // next chain to pop
+	seenAvail uint16 // chains offered as of the last Available
+	nextUsed  uint16 // chains pushed
+	published uint16 // of these, those that the driver sees
 	lead      uint16 // nextAvail - nextUsed when nothing is in our hands
 
-	signalledUsed  uint16 // used.idx at the last decision on an interrupt
+	signalledUsed  uint16 // published at the last decision on an interrupt
 	signalledValid bool   // false until the first decision: then always interrupt
 
-	region mem.Region // the one hit last
-	views  [][]byte   // backing of the chains popped since ResetViews
-	work   int        // steps that it took to pop them, see maxWork
-	table  []byte     // private copy of the indirect table at work
+	split  splitDevice
+	region mem.Region   // the one hit last
+	views  [][]byte     // backing of the chains popped since ResetViews
+	pushed []completion // chains pushed that the driver does not see, at most as many as are popped in a burst
+	work   int          // steps that it took to pop the views, see maxWork
 	fault  error
+	mem    *mem.Table
+	table  []byte // private copy of the indirect table at work
+	packed packedDevice
+}
+
+// completion is a chain that we are done with.
+type completion struct {
+	head    uint16
+	written uint32
 }
 
 // NewDevice checks the ring's place in guest memory and returns its device side.
-// It reads used.idx to go on where an earlier device side stopped.
+// It reads the used.idx of a split ring to go on where an earlier device side stopped.
 func NewDevice(cfg DeviceConfig) (*Device, error) {
-	if err := checkSize(cfg.Size); err != nil {
+	if err := checkSize(cfg.Size, cfg.Packed); err != nil {
 		return nil, fmt.Errorf("%d entries: %w", cfg.Size, err)
 	}
 	view := func(name string, addr mem.GPA, n int) ([]byte, error) {
@@ -66,29 +86,32 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 		}
 		return b, nil
 	}
-	desc, err := view("descriptor table", cfg.Desc, TableBytes(cfg.Size))
+	names := AreaNames(cfg.Packed)
+	descBytes, availBytes, usedBytes := Areas(cfg.Size, cfg.Packed)
+	desc, err := view(names[0], cfg.Desc, descBytes)
 	if err != nil {
 		return nil, err
 	}
-	av, err := view("avail ring", cfg.Avail, AvailBytes(cfg.Size))
+	av, err := view(names[1], cfg.Avail, availBytes)
 	if err != nil {
 		return nil, err
 	}
-	us, err := view("used ring", cfg.Used, UsedBytes(cfg.Size))
+	us, err := view(names[2], cfg.Used, usedBytes)
 	if err != nil {
 		return nil, err
 	}
 	q := &Device{
-		mem: cfg.Mem, size: uint16(cfg.Size), eventIdx: cfg.EventIdx, indirect: cfg.Indirect,
-		nextAvail: cfg.NextAvail, seenAvail: cfg.NextAvail,
-		views: make([][]byte, 0, 256),
+		mem: cfg.Mem, size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
+		views: make([][]byte, 0, 256), pushed: make([]completion, 0, max(256, cfg.Size)),
 	}
-	if q.desc, q.avail, q.used, err = rings(cfg.Size, desc, av, us); err != nil {
+	if cfg.Packed {
+		err = q.initPacked(cfg.NextAvail, desc, av, us)
+	} else {
+		err = q.initSplit(cfg.NextAvail, desc, av, us)
+	}
+	if err != nil {
 		return nil, err
 	}
-	q.nextUsed = load16(q.used.idx())
-	q.published = q.nextUsed
-	q.lead = q.nextAvail - q.nextUsed
 	return q, nil
 }
 
@@ -99,9 +122,23 @@ func (q *Device) Size() int { return int(q.size) }
 // the ring and its buffers are in.
 func (q *Device) Owns(addr uintptr) bool { return q.mem.Owns(addr) }
 
-// NextAvail is the index of the next avail entry to pop, which GET_VRING_BASE
-// reports once everything popped has been pushed.
-func (q *Device) NextAvail() uint16 { return q.nextAvail }
+// NextAvail is where the next chain to pop is, as DeviceConfig.NextAvail is.
+func (q *Device) NextAvail() uint16 {
+	if q.isPacked {
+		return q.packed.pop.word()
+	}
+	return q.nextAvail
+}
+
+// Position is what GET_VRING_BASE reports: NextAvail and, for a packed ring, in the
+// upper half where the next completion goes. Once everything popped has been pushed
+// that is the same.
+func (q *Device) Position() uint32 {
+	if q.isPacked {
+		return uint32(q.packed.pop.word()) | uint32(q.packed.used.word())<<16
+	}
+	return uint32(q.nextAvail)
+}
 
 // Err is the fault that stopped the ring, or nil.
 func (q *Device) Err() error { return q.fault }
@@ -115,20 +152,16 @@ func (q *Device) Fail(reason error) {
 	}
 }
 
-// Available looks once at avail.idx (acquire) and returns how many chains wait.
-// An index that is impossibly far ahead faults the ring.
+// Available looks once for chains (acquire) and returns how many wait. An index that
+// is impossibly far ahead faults the ring.
 func (q *Device) Available() int {
 	if q.fault != nil {
 		return 0
 	}
-	idx := load16(q.avail.idx())
-	waiting := idx - q.nextAvail
-	if waiting > q.size {
-		q.Fail(FaultAvailIndex)
-		return 0
+	if q.isPacked {
+		return q.availablePacked()
 	}
-	q.seenAvail = idx
-	return int(waiting)
+	return q.availableSplit()
 }
 
 // Pending is the number of chains that the last Available saw and that have not
@@ -139,6 +172,9 @@ func (q *Device) Pending() int { return int(q.seenAvail - q.nextAvail) }
 // popped again unless the ring has a fault by now.
 func (q *Device) Unpop(n int) {
 	q.nextAvail -= uint16(n)
+	if q.isPacked {
+		q.unpopPacked(n)
+	}
 	if q.fault != nil {
 		q.seenAvail = q.nextAvail
 	}
@@ -152,46 +188,52 @@ func (q *Device) Rewind() { q.Unpop(int(q.nextAvail - q.nextUsed - q.lead)) }
 // of bytes that the device wrote into its writable buffers. The driver sees it
 // after Publish.
 func (q *Device) Push(head uint16, written uint32) {
-	q.used.put(q.nextUsed, uint32(head), written)
+	q.pushed = append(q.pushed, completion{head, written})
 	q.nextUsed++
 }
 
-// Publish makes everything pushed visible to the driver with one release store.
-// It reports whether there was anything to publish.
+// Publish writes everything pushed into the ring and makes it visible to the driver
+// with one release store. It reports whether there was anything to publish.
 func (q *Device) Publish() bool {
 	if q.nextUsed == q.published || q.fault != nil {
 		return false
 	}
-	storeRelease16(q.used.idx(), q.nextUsed)
+	if q.isPacked {
+		q.publishPacked()
+	} else {
+		q.publishSplit()
+	}
+	q.pushed = q.pushed[:0]
 	q.published = q.nextUsed
 	return true
 }
 
 // NeedSignal decides, after Publish, whether the driver wants an interrupt. Only
-// the ring's own state counts (2.7.7): the driver's flag, or its used_event
-// against what was published since the last decision.
+// the ring's own state counts (2.7.7, 2.8.10): what the driver asks for against what
+// was published since the last decision.
 func (q *Device) NeedSignal() bool {
 	if q.fault != nil {
 		return false
 	}
-	fullFence() // used.idx must be visible before the driver's wish is read
-	if !q.eventIdx {
-		return load16(q.avail.flags())&availNoInterrupt == 0
+	fullFence() // what was published must be visible before the driver's wish is read
+	if q.isPacked {
+		return q.needSignalPacked()
 	}
-	old, valid := q.signalledUsed, q.signalledValid
-	q.signalledUsed, q.signalledValid = q.published, true
-	return !valid || crosses(load16(q.avail.usedEvent()), q.published, old)
+	return q.needSignalSplit()
 }
 
-// ForgetSignals makes the next decision an interrupt, whatever used_event says:
-// for a call that becomes usable late, when earlier interrupts may be lost.
+// ForgetSignals makes the next decision an interrupt, whatever event the driver
+// waits for: for a call that becomes usable late, when earlier interrupts may be lost.
 func (q *Device) ForgetSignals() { q.signalledValid = false }
 
-// DisableKicks asks the driver not to notify us; it is a hint. With EVENT_IDX
-// the stale avail_event already keeps it silent for most of 65536 buffers.
+// DisableKicks asks the driver not to notify us; it is a hint.
 func (q *Device) DisableKicks() {
-	if !q.eventIdx && q.fault == nil {
-		storeRelease16(q.used.flags(), usedNoNotify)
+	switch {
+	case q.fault != nil:
+	case q.isPacked:
+		setEvent(q.packed.ring.device, 0, eventDisable)
+	case !q.eventIdx: // else the stale avail_event keeps it silent for most of 65536 buffers
+		storeRelease16(q.split.used.flags(), usedNoNotify)
 	}
 }
 
@@ -200,14 +242,18 @@ func (q *Device) DisableKicks() {
 // may sleep on new ones; chains left pending, too small for the frame at hand,
 // give no notification: compare Pending before and after.
 func (q *Device) EnableKicks() (waiting bool) {
-	if q.fault != nil {
+	switch {
+	case q.fault != nil:
 		return false
-	}
-	if q.eventIdx {
+	case q.isPacked && q.eventIdx:
+		setEvent(q.packed.ring.device, q.packed.scan.word(), eventDesc)
+	case q.isPacked:
+		setEvent(q.packed.ring.device, 0, eventEnable)
+	case q.eventIdx:
 		// Not nextAvail: the driver has passed that already if chains are pending.
-		storeRelease16(q.used.availEvent(), q.seenAvail)
-	} else {
-		storeRelease16(q.used.flags(), 0)
+		storeRelease16(q.split.used.availEvent(), q.seenAvail)
+	default:
+		storeRelease16(q.split.used.flags(), 0)
 	}
 	fullFence() // our wish must be visible before the last look
 	return q.Available() > 0

@@ -26,21 +26,25 @@ func offer(t *testing.T, p *vringtest.Pair, n int) []uint16 {
 	return heads
 }
 
-func TestDeviceEmptyRing(t *testing.T) {
-	p := vringtest.NewPair(t, vringtest.Config{Size: 4})
+func TestDeviceEmptyRing(t *testing.T) { bothFormats(t, testDeviceEmptyRing) }
+
+func testDeviceEmptyRing(t *testing.T, packed bool) {
+	p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 4})
 	q := p.Device
 	var c vring.Chain
 	if q.Available() != 0 || q.Pending() != 0 || q.Pop(&c) || q.Publish() || q.EnableKicks() || q.Err() != nil {
 		t.Errorf("an empty ring is not empty: %v", q.Err())
 	}
-	if p.Raw.UsedIdx() != 0 {
+	if !packed && p.Raw.UsedIdx() != 0 {
 		t.Error("publishing nothing changed used.idx")
 	}
 }
 
 // Only Available looks at avail.idx: what comes after it waits for the next.
-func TestAvailableIsTheOnlyLook(t *testing.T) {
-	p := vringtest.NewPair(t, vringtest.Config{Size: 8})
+func TestAvailableIsTheOnlyLook(t *testing.T) { bothFormats(t, testAvailableIsTheOnlyLook) }
+
+func testAvailableIsTheOnlyLook(t *testing.T, packed bool) {
+	p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8})
 	q := p.Device
 	offer(t, p, 2)
 	var c vring.Chain
@@ -59,14 +63,16 @@ func TestAvailableIsTheOnlyLook(t *testing.T) {
 	if q.Pop(&c) || q.Pending() != 0 {
 		t.Error("popped what Available has not seen")
 	}
-	if q.Available() != 3 || q.NextAvail() != 2 {
+	if q.Available() != 3 || q.NextAvail() != place(packed, 2, 8) {
 		t.Errorf("pending %d, next %d", q.Pending(), q.NextAvail())
 	}
 }
 
 // Pops taken back come again, the same and in the same order.
-func TestUnpop(t *testing.T) {
-	p := vringtest.NewPair(t, vringtest.Config{Size: 8, Start: 65533})
+func TestUnpop(t *testing.T) { bothFormats(t, testUnpop) }
+
+func testUnpop(t *testing.T, packed bool) {
+	p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8, Start: 65533})
 	q := p.Device
 	heads := offer(t, p, 5)
 	var c vring.Chain
@@ -74,25 +80,30 @@ func TestUnpop(t *testing.T) {
 	for range 4 {
 		q.Pop(&c)
 	}
-	if q.Unpop(3); q.Pending() != 4 || q.NextAvail() != 65534 {
+	if q.Unpop(3); q.Pending() != 4 || q.NextAvail() != place(packed, 65534, 8) {
 		t.Fatalf("pending %d, next %d", q.Pending(), q.NextAvail())
 	}
 	q.Unpop(0)
-	for _, want := range heads[1:] {
+	for i, want := range heads[1:] {
+		if packed {
+			want = place(true, uint16(65534+i), 8) &^ vring.FirstSlot // the device names chains by their slots
+		}
 		if !q.Pop(&c) || c.Head != want {
 			t.Fatalf("popped %d, want %d", c.Head, want)
 		}
 	}
-	if q.Pop(&c) || q.NextAvail() != 2 {
+	if q.Pop(&c) || q.NextAvail() != place(packed, 2, 8) {
 		t.Errorf("next is %d", q.NextAvail())
 	}
 }
 
 // Chains stay good until ResetViews, however many are popped, and their backing
 // store is used again after it.
-func TestResetViews(t *testing.T) {
+func TestResetViews(t *testing.T) { bothFormats(t, testResetViews) }
+
+func testResetViews(t *testing.T, packed bool) {
 	const n = 1024 // more than the store has at first
-	p := vringtest.NewPair(t, vringtest.Config{Size: n})
+	p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: n})
 	q := p.Device
 	var first *[]byte
 	for round := range 3 {
@@ -132,19 +143,24 @@ func TestResetViews(t *testing.T) {
 }
 
 // Push is private until Publish, which stores used.idx once for all of them.
-func TestPublish(t *testing.T) {
-	p := vringtest.NewPair(t, vringtest.Config{Size: 8, Start: 65534})
+func TestPublish(t *testing.T) { bothFormats(t, testPublish) }
+
+func testPublish(t *testing.T, packed bool) {
+	p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8, Start: 65534})
 	q := p.Device
 	offer(t, p, 5)
 	var c vring.Chain
 	for q.Available(); q.Pop(&c); {
 		q.Push(c.Head, 100+uint32(c.Head))
 	}
-	if p.Raw.UsedIdx() != 65534 || p.Driver.Completed() != 0 {
-		t.Fatalf("pushes are visible before Publish: used.idx %d", p.Raw.UsedIdx())
+	if n := p.Driver.Completed(); n != 0 {
+		t.Fatalf("%d pushes are visible before Publish", n)
 	}
-	if !q.Publish() || p.Raw.UsedIdx() != 3 {
-		t.Errorf("used.idx %d, want 3", p.Raw.UsedIdx())
+	if !packed && p.Raw.UsedIdx() != 65534 {
+		t.Fatalf("used.idx is %d before Publish", p.Raw.UsedIdx())
+	}
+	if !q.Publish() || !packed && p.Raw.UsedIdx() != 3 {
+		t.Error("nothing, or not all, is published")
 	}
 	if q.Publish() {
 		t.Error("published the same twice")

@@ -7,9 +7,10 @@ import (
 
 // DriverConfig describes a ring that we own and a device serves.
 type DriverConfig struct {
-	Size     int    // entries, a power of two
+	Size     int    // entries, a power of two unless Packed
 	Memory   []byte // at least DriverBytes(Size), zeroed, 16-aligned, reachable by the device
 	Base     uint64 // address of Memory[0] for the device (IOVA)
+	Packed   bool   // VIRTIO_F_RING_PACKED was negotiated
 	EventIdx bool   // VIRTIO_F_EVENT_IDX was negotiated
 
 	// IndirectMemory, if not nil, makes Add use indirect tables for buffers of
@@ -35,25 +36,26 @@ type Used struct {
 // ErrFull reports that the ring lacks descriptors for a buffer.
 var ErrFull = errors.New("ring is full")
 
-// Driver is the driver side of a split ring. One goroutine owns it.
+// Driver is the driver side of a ring, split or packed. One goroutine owns it.
 //
 // Add offers buffers, Publish shows them to the device and NeedKick says whether
 // it wants to be told. Completed looks for finished buffers and Take hands them
 // out; the descriptors of a taken buffer are free again.
 type Driver struct {
-	desc  table
-	avail avail
-	used  used
-	size  uint16
-	base  uint64
-
+	split    splitDriver
+	packed   packedDriver
+	isPacked bool
 	eventIdx bool
+	size     uint16
+	base     uint64
 
 	indirect      []byte
 	indirectBase  uint64
 	indirectParts int
 
-	// Private bookkeeping: the device can write none of it.
+	// Private bookkeeping: the device can write none of it. A buffer is named by a
+	// descriptor of the split ring; a packed ring has as many names as it has slots,
+	// and a buffer takes as many of them as slots, so that both are used up together.
 	next     []uint16 // free list, and the links of outstanding chains
 	parts    []uint16 // descriptors held by the chain that starts here, 0 if none does
 	writable []uint32 // bytes the device may write into that chain
@@ -61,11 +63,12 @@ type Driver struct {
 	free     uint16
 	inUse    uint16 // outstanding buffers
 
-	nextAvail uint16 // where the next head goes
-	published uint16 // avail.idx as the device sees it
-	kickedAt  uint16 // avail.idx at the last decision on a kick
-	nextUsed  uint16 // next used element to take
-	seenUsed  uint16 // used.idx as of the last Completed
+	// Both kinds of ring count buffers; in a split ring the counts are its indices.
+	nextAvail uint16 // buffers added
+	published uint16 // of these, those that the device sees
+	kickedAt  uint16 // published at the last decision on a kick
+	nextUsed  uint16 // next completion to take
+	seenUsed  uint16 // completions as of the last Completed
 	fault     error
 }
 
@@ -77,7 +80,8 @@ const (
 func usedOffset(n int) int { return (TableBytes(n) + AvailBytes(n) + usedAlign - 1) &^ (usedAlign - 1) }
 
 // DriverBytes is the memory that a Driver with n entries needs: table, avail
-// ring and used ring one after the other.
+// ring and used ring one after the other. The parts of a packed ring, which are
+// smaller, lie at the same places, so that the event areas share no cache line.
 func DriverBytes(n int) int {
 	return (usedOffset(n) + UsedBytes(n) + tableAlign - 1) &^ (tableAlign - 1)
 }
@@ -85,7 +89,7 @@ func DriverBytes(n int) int {
 // NewDriver lays a ring out in cfg.Memory. The device must not look at it yet.
 func NewDriver(cfg DriverConfig) (*Driver, error) {
 	n := cfg.Size
-	if err := checkSize(n); err != nil {
+	if err := checkSize(n, cfg.Packed); err != nil {
 		return nil, fmt.Errorf("%d entries: %w", n, err)
 	}
 	if len(cfg.Memory) < DriverBytes(n) {
@@ -96,13 +100,18 @@ func NewDriver(cfg DriverConfig) (*Driver, error) {
 		return nil, fmt.Errorf("indirect tables of %d parts do not fit %d entries", cfg.IndirectParts, n)
 	}
 	q := &Driver{
-		size: uint16(n), base: cfg.Base, eventIdx: cfg.EventIdx,
+		size: uint16(n), base: cfg.Base, isPacked: cfg.Packed, eventIdx: cfg.EventIdx,
 		indirect: cfg.IndirectMemory, indirectBase: cfg.IndirectBase, indirectParts: cfg.IndirectParts,
 		next: make([]uint16, n), parts: make([]uint16, n), writable: make([]uint32, n), free: uint16(n),
 	}
 	av, us := TableBytes(n), usedOffset(n)
 	var err error
-	q.desc, q.avail, q.used, err = rings(n, cfg.Memory[:av], cfg.Memory[av:us], cfg.Memory[us:])
+	if cfg.Packed {
+		err = q.initPacked(cfg.Memory[:av], cfg.Memory[av:us], cfg.Memory[us:])
+	} else {
+		s := &q.split
+		s.desc, s.avail, s.used, err = rings(n, cfg.Memory[:av], cfg.Memory[av:us], cfg.Memory[us:])
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +170,12 @@ func (q *Driver) Add(read, write []Part) (head uint16, err error) {
 		return 0, ErrFull
 	}
 	head = q.freeHead
+	if q.isPacked {
+		q.addPacked(head, read, write)
+		return head, nil
+	}
 	var writable uint32
-	i, last := head, head
+	i := head
 	for k := range n {
 		d, isWrite := part(read, write, k)
 		if isWrite {
@@ -172,13 +185,22 @@ func (q *Driver) Add(read, write []Part) (head uint16, err error) {
 			d.Flags |= DescNext
 			d.Next = q.next[i]
 		}
-		q.desc.set(i, d)
-		last, i = i, q.next[i]
+		q.split.desc.set(i, d)
+		i = q.next[i]
 	}
-	q.freeHead = q.next[last]
-	q.free -= uint16(n)
-	q.post(head, uint16(n), writable)
+	*q.split.avail.entry(q.nextAvail) = head
+	q.hold(head, uint16(n), i, writable)
 	return head, nil
+}
+
+// hold takes the first n names off the free list, up to before next, for the buffer
+// that was added, and counts it.
+func (q *Driver) hold(head, n, next uint16, writable uint32) {
+	q.freeHead = next
+	q.free -= n
+	q.parts[head], q.writable[head] = n, writable
+	q.nextAvail++
+	q.inUse++
 }
 
 // part is the k-th descriptor of a buffer, without links.
@@ -190,6 +212,7 @@ func part(read, write []Part, k int) (d Desc, isWrite bool) {
 	return Desc{Addr: p.Addr, Len: p.Len, Flags: DescWrite}, true
 }
 
+// addIndirect fills the next head's indirect table and offers it.
 func (q *Driver) addIndirect(read, write []Part) (head uint16, err error) {
 	if q.free == 0 {
 		return 0, ErrFull
@@ -197,31 +220,19 @@ func (q *Driver) addIndirect(read, write []Part) (head uint16, err error) {
 	head = q.freeHead
 	n := len(read) + len(write)
 	off := int(head) * TableBytes(q.indirectParts)
-	t := tableOf(q.indirect[off : off+TableBytes(n)])
+	memory := q.indirect[off : off+TableBytes(n)]
+	whole := Desc{Addr: q.indirectBase + uint64(off), Len: uint32(len(memory)), Flags: DescIndirect}
 	var writable uint32
-	for k := range n {
-		d, isWrite := part(read, write, k)
-		if isWrite {
-			writable += d.Len
-		}
-		if k < n-1 {
-			d.Flags |= DescNext
-			d.Next = uint16(k + 1)
-		}
-		t.set(uint16(k), d)
+	if q.isPacked {
+		writable = fillPackedTable(packedTable(memory), read, write)
+		q.offerPacked(head, whole)
+	} else {
+		writable = fillTable(tableOf(memory), read, write)
+		q.split.desc.set(head, whole)
+		*q.split.avail.entry(q.nextAvail) = head
 	}
-	q.desc.set(head, Desc{Addr: q.indirectBase + uint64(off), Len: uint32(TableBytes(n)), Flags: DescIndirect})
-	q.freeHead = q.next[head]
-	q.free--
-	q.post(head, 1, writable)
+	q.hold(head, 1, q.next[head], writable)
 	return head, nil
-}
-
-func (q *Driver) post(head, parts uint16, writable uint32) {
-	q.parts[head], q.writable[head] = parts, writable
-	*q.avail.entry(q.nextAvail) = head
-	q.nextAvail++
-	q.inUse++
 }
 
 // Publish shows everything added to the device with one release store. It
@@ -230,7 +241,11 @@ func (q *Driver) Publish() bool {
 	if q.nextAvail == q.published || q.fault != nil {
 		return false
 	}
-	storeRelease16(q.avail.idx(), q.nextAvail)
+	if q.isPacked {
+		q.publishPacked()
+	} else {
+		storeRelease16(q.split.avail.idx(), q.nextAvail)
+	}
 	q.published = q.nextAvail
 	return true
 }
@@ -239,27 +254,33 @@ func (q *Driver) Publish() bool {
 func (q *Driver) Unkicked() bool { return q.kickedAt != q.published }
 
 // NeedKick decides, after Publish, whether the device wants a notification
-// (2.7.10).
+// (2.7.10, 2.8.10).
 func (q *Driver) NeedKick() bool {
 	if q.fault != nil {
 		return false
 	}
-	fullFence() // avail.idx must be visible before the device's wish is read
+	fullFence() // what was published must be visible before the device's wish is read
 	old := q.kickedAt
 	q.kickedAt = q.published
-	if !q.eventIdx {
-		return load16(q.used.flags())&usedNoNotify == 0
+	if q.isPacked {
+		return q.needKickPacked()
 	}
-	return crosses(load16(q.used.availEvent()), q.published, old)
+	if !q.eventIdx {
+		return load16(q.split.used.flags())&usedNoNotify == 0
+	}
+	return crosses(load16(q.split.used.availEvent()), q.published, old)
 }
 
-// Completed looks once at used.idx (acquire) and returns how many buffers can be
+// Completed looks once for finished buffers (acquire) and returns how many can be
 // taken. An impossible index faults the ring.
 func (q *Driver) Completed() int {
 	if q.fault != nil {
 		return 0
 	}
-	idx := load16(q.used.idx())
+	if q.isPacked {
+		return q.completedPacked()
+	}
+	idx := load16(q.split.used.idx())
 	done := idx - q.nextUsed
 	if done > q.inUse {
 		q.fault = FaultUsedIndex
@@ -275,23 +296,34 @@ func (q *Driver) Take(u *Used) bool {
 	if q.fault != nil || q.seenUsed == q.nextUsed {
 		return false
 	}
-	id, n := q.used.get(q.nextUsed)
-	if id >= uint32(q.size) || q.parts[id] == 0 {
-		q.fault = FaultUsedID
-		return false
+	if q.isPacked {
+		return q.takePacked(u)
 	}
-	head := uint16(id)
-	switch w := q.writable[head]; {
-	case w == 0:
-		n = 0 // some devices report what they read, against 2.7.8.2
-	case n > w:
-		q.fault = FaultUsedLen
+	id, n := q.split.used.get(q.nextUsed)
+	if fault := q.check(id, &n); fault != noFault {
+		q.fault = fault
 		return false
 	}
 	q.nextUsed++
+	head := uint16(id)
 	q.release(head)
 	u.Head, u.Len = head, n
 	return true
+}
+
+// check is the fault of a device that says that it has finished with the buffer id
+// and wrote n bytes into it.
+func (q *Driver) check(id uint32, n *uint32) Fault {
+	if id >= uint32(q.size) || q.parts[id] == 0 {
+		return FaultUsedID
+	}
+	switch w := q.writable[id]; {
+	case w == 0:
+		*n = 0 // some devices report what they read, against 2.7.8.2
+	case *n > w:
+		return FaultUsedLen
+	}
+	return noFault
 }
 
 // release puts the descriptors of a chain back on the free list.
@@ -309,21 +341,29 @@ func (q *Driver) release(head uint16) {
 
 // DisableInterrupts asks the device not to interrupt us; it is a hint.
 func (q *Driver) DisableInterrupts() {
-	if !q.eventIdx && q.fault == nil {
-		storeRelease16(q.avail.flags(), availNoInterrupt)
+	switch {
+	case q.fault != nil:
+	case q.isPacked:
+		setEvent(q.packed.ring.driver, 0, eventDisable)
+	case !q.eventIdx:
+		storeRelease16(q.split.avail.flags(), availNoInterrupt)
 	}
 }
 
 // EnableInterrupts asks the device to interrupt us at the next completion, and
 // reports whether one is waiting already, in which case nobody may sleep.
 func (q *Driver) EnableInterrupts() (waiting bool) {
-	if q.fault != nil {
+	switch {
+	case q.fault != nil:
 		return false
-	}
-	if q.eventIdx {
-		storeRelease16(q.avail.usedEvent(), q.nextUsed)
-	} else {
-		storeRelease16(q.avail.flags(), 0)
+	case q.isPacked && q.eventIdx:
+		setEvent(q.packed.ring.driver, q.packed.used.word(), eventDesc)
+	case q.isPacked:
+		setEvent(q.packed.ring.driver, 0, eventEnable)
+	case q.eventIdx:
+		storeRelease16(q.split.avail.usedEvent(), q.nextUsed)
+	default:
+		storeRelease16(q.split.avail.flags(), 0)
 	}
 	fullFence() // our wish must be visible before the last look
 	return q.Completed() > 0

@@ -18,8 +18,10 @@ func parts(n int) []vring.Part {
 	return p
 }
 
-func TestAddRefused(t *testing.T) {
-	p := vringtest.NewPair(t, vringtest.Config{Size: 4})
+func TestAddRefused(t *testing.T) { bothFormats(t, testAddRefused) }
+
+func testAddRefused(t *testing.T, packed bool) {
+	p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 4})
 	q := p.Driver
 	for _, n := range []int{0, 5, 100} {
 		if _, err := q.Add(parts(n), nil); err == nil || errors.Is(err, vring.ErrFull) {
@@ -32,9 +34,11 @@ func TestAddRefused(t *testing.T) {
 }
 
 // A full ring refuses, changes nothing, and goes on when there is room again.
-func TestAddToFullRing(t *testing.T) {
+func TestAddToFullRing(t *testing.T) { bothFormats(t, testAddToFullRing) }
+
+func testAddToFullRing(t *testing.T, packed bool) {
 	for _, ind := range []bool{false, true} {
-		p := vringtest.NewPair(t, vringtest.Config{Size: 4, Indirect: ind, IndirectParts: 2})
+		p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 4, Indirect: ind, IndirectParts: 2})
 		q := p.Driver
 		if _, err := q.Add(parts(3), nil); err != nil { // longer than the tables: direct
 			t.Fatal(err)
@@ -93,8 +97,10 @@ func drain(t *testing.T, p *vringtest.Pair, n int) {
 	}
 }
 
-func TestNextHead(t *testing.T) {
-	p := vringtest.NewPair(t, vringtest.Config{Size: 8, Indirect: true, IndirectParts: 2})
+func TestNextHead(t *testing.T) { bothFormats(t, testNextHead) }
+
+func testNextHead(t *testing.T, packed bool) {
+	p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8, Indirect: true, IndirectParts: 2})
 	for round := range 20 {
 		for p.Driver.Free() > 0 {
 			want := p.Driver.NextHead()
@@ -162,8 +168,10 @@ func TestOutOfOrderCompletion(t *testing.T) {
 func q16(p *vringtest.Pair) uint16 { return p.Raw.AvailIdx() }
 
 // Only Completed looks at used.idx.
-func TestCompletedIsTheOnlyLook(t *testing.T) {
-	p := vringtest.NewPair(t, vringtest.Config{Size: 4})
+func TestCompletedIsTheOnlyLook(t *testing.T) { bothFormats(t, testCompletedIsTheOnlyLook) }
+
+func testCompletedIsTheOnlyLook(t *testing.T, packed bool) {
+	p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 4})
 	offer(t, p, 3)
 	var c vring.Chain
 	p.Device.Available()

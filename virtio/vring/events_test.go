@@ -91,7 +91,7 @@ func TestNeedSignalOnEveryUsedEvent(t *testing.T) {
 			new := old + n
 			for e := range 65536 {
 				event := uint16(e)
-				*driver.avail.usedEvent() = event
+				*driver.split.avail.usedEvent() = event
 				q.signalledUsed, q.signalledValid, q.published = old, true, new
 				want := uint16(event-old) < n
 				if got := q.NeedSignal(); got != want || got != vringNeedEvent(event, new, old) {
@@ -116,7 +116,7 @@ func TestNeedKickOnEveryAvailEvent(t *testing.T) {
 			new := old + n
 			for e := range 65536 {
 				event := uint16(e)
-				*device.used.availEvent() = event
+				*device.split.used.availEvent() = event
 				q.kickedAt, q.published = old, new
 				want := uint16(event-old) < n
 				if got := q.NeedKick(); got != want || got != vringNeedEvent(event, new, old) {

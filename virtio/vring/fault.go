@@ -18,6 +18,7 @@ const (
 	FaultIndirectNext
 	FaultIndirectNest
 	FaultIndirectSize
+	FaultIndirectChain
 	FaultLength
 	FaultDirection
 	FaultEmpty
@@ -31,23 +32,24 @@ const (
 )
 
 var faultTexts = [NumFaults]string{
-	noFault:           "no fault",
-	FaultAvailIndex:   "avail.idx is further ahead than the ring is long",
-	FaultHead:         "chain head is outside the descriptor table",
-	FaultNext:         "next descriptor is outside its table",
-	FaultLoop:         "chain is longer than the ring",
-	FaultUnmapped:     "buffer is outside guest memory",
-	FaultOrder:        "readable descriptor after a writable one",
-	FaultIndirect:     "indirect descriptor without the feature",
-	FaultIndirectNext: "indirect descriptor with a next flag",
-	FaultIndirectNest: "indirect descriptor inside an indirect table",
-	FaultIndirectSize: "indirect table size is zero, odd or too long",
-	FaultLength:       "chain length overflows 32 bits",
-	FaultDirection:    "buffer has the wrong direction for this ring",
-	FaultEmpty:        "buffer is empty or shorter than its header",
-	FaultUsedIndex:    "used.idx is further ahead than buffers are outstanding",
-	FaultUsedID:       "used element names a buffer that is not outstanding",
-	FaultUsedLen:      "used length exceeds the buffer",
+	noFault:            "no fault",
+	FaultAvailIndex:    "avail.idx is further ahead than the ring is long",
+	FaultHead:          "chain head is outside the descriptor table",
+	FaultNext:          "next descriptor is outside its table",
+	FaultLoop:          "chain is longer than the ring",
+	FaultUnmapped:      "buffer is outside guest memory",
+	FaultOrder:         "readable descriptor after a writable one",
+	FaultIndirect:      "indirect descriptor without the feature",
+	FaultIndirectNext:  "indirect descriptor with a next flag",
+	FaultIndirectNest:  "indirect descriptor inside an indirect table",
+	FaultIndirectSize:  "indirect table size is zero, odd or too long",
+	FaultIndirectChain: "indirect descriptor inside a chain of a packed ring",
+	FaultLength:        "chain length overflows 32 bits",
+	FaultDirection:     "buffer has the wrong direction for this ring",
+	FaultEmpty:         "buffer is empty or shorter than its header",
+	FaultUsedIndex:     "used.idx is further ahead than buffers are outstanding",
+	FaultUsedID:        "used element names a buffer that is not outstanding",
+	FaultUsedLen:       "used length exceeds the buffer",
 }
 
 // String is the rule that was broken, as counters name it.

@@ -58,8 +58,7 @@ func TestLayoutByteForByte(t *testing.T) {
 	for d.Pop(&c) {
 		d.Push(c.Head, 0x105*uint32(c.Head))
 	}
-	wantBytes(t, "used ring before Publish", p.Raw.Used, unhex(t,
-		"0000 0000", "00000000 00000000", "02000000 0a020000", "0000000000000000", "0000000000000000", "0000"))
+	wantBytes(t, "used ring before Publish", p.Raw.Used, make([]byte, len(p.Raw.Used)))
 	d.Publish()
 	d.EnableKicks()
 	wantBytes(t, "used ring", p.Raw.Used, unhex(t,

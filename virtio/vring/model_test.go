@@ -14,7 +14,7 @@ import (
 
 // Random operations on both sides of a ring, in any order, against queues of
 // buffers: what was offered comes out, once, in order, with its content and
-// lengths; descriptors are accounted for; notifications follow 2.7.7.2.
+// lengths; descriptors are accounted for; notifications follow 2.7.7.2 and 2.8.10.
 func TestRingAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(t)
@@ -77,12 +77,15 @@ type model struct {
 	free     int
 	pops     int // chains popped and not taken back
 
-	availIdx, usedIdx    uint16
-	kickedAt, signalled  uint16
+	// Places are counted on from the first: in buffers, or in slots of a packed ring.
+	avail, used          int
+	kickedAt, signalled  int
 	signalledValid       bool
-	availEvent           uint16
-	usedEvent            uint16
+	availEvent           int
+	usedEvent            int
 	noKicks, noInterrupt bool
+	everyKick            bool // nothing was asked for yet in a packed ring, so everything is
+	everyInterrupt       bool
 }
 
 func newModel(t *rapid.T) *model {
@@ -91,18 +94,59 @@ func newModel(t *rapid.T) *model {
 		starts = starts[:2] // the way there is long
 	}
 	cfg := vringtest.Config{
+		Packed:   rapid.Bool().Draw(t, "packed"),
 		Size:     rapid.SampledFrom([]int{1, 2, 4, 8, 32}).Draw(t, "size"),
 		EventIdx: rapid.Bool().Draw(t, "eventIdx"),
 		Indirect: rapid.Bool().Draw(t, "indirect"),
 		Start:    rapid.SampledFrom(starts).Draw(t, "start"),
 		Regions:  rapid.IntRange(1, 5).Draw(t, "regions"), // borders fall anywhere
 	}
+	if cfg.Packed {
+		cfg.Size += rapid.IntRange(0, 3).Draw(t, "more")
+	}
 	cfg.IndirectParts = min(cfg.Size, rapid.IntRange(2, 4).Draw(t, "indirectParts"))
 	cfg.HeapBytes = cfg.Size*2*sideParts*partBytes + 16*cfg.Regions
 	m := &model{p: vringtest.NewPair(t, cfg), cfg: cfg, free: cfg.Size}
-	m.availIdx, m.usedIdx, m.kickedAt, m.signalled = cfg.Start, cfg.Start, cfg.Start, cfg.Start
-	m.availEvent, m.usedEvent = cfg.Start, cfg.Start
+	start := int(cfg.Start)
+	m.avail, m.used, m.kickedAt, m.signalled = start, start, start, start
+	m.availEvent, m.usedEvent = start, start
+	m.everyKick = cfg.Packed && start == 0
+	m.everyInterrupt = m.everyKick
 	return m
+}
+
+// places is how far buffers move a ring on.
+func (m *model) places(buffers ...*buffer) (n int) {
+	for _, b := range buffers {
+		if m.cfg.Packed {
+			n += b.need
+		} else {
+			n++
+		}
+	}
+	return n
+}
+
+// word is a place as DeviceConfig.NextAvail names it.
+func (m *model) word(at int) uint16 {
+	if m.cfg.Packed {
+		return vringtest.SlotAt(at, m.cfg.Size).Word()
+	}
+	return uint16(at)
+}
+
+// holds reports whether the places from old to before new include event. Places have
+// the same name again after 65536 buffers, or two laps of a packed ring.
+func (m *model) holds(event, old, new int) bool {
+	if m.cfg.Packed && new-old > m.cfg.Size {
+		return true
+	}
+	for at := old; at < new; at++ {
+		if m.word(at) == m.word(event) {
+			return true
+		}
+	}
+	return false
 }
 
 // outstanding are all buffers between Add and Take.
@@ -118,11 +162,18 @@ func (m *model) check(t *rapid.T) {
 	if d.Free() != m.free || d.Outstanding() != m.outstanding() {
 		t.Fatalf("%d free, %d outstanding, want %d, %d", d.Free(), d.Outstanding(), m.free, m.outstanding())
 	}
-	if q.Pending() != m.seen || q.NextAvail() != m.availIdx-uint16(len(m.visible)) {
-		t.Fatalf("%d pending from %d, want %d from %d", q.Pending(), q.NextAvail(), m.seen, m.availIdx-uint16(len(m.visible)))
+	pop := m.word(m.avail - m.places(m.visible...))
+	if q.Pending() != m.seen || q.NextAvail() != pop {
+		t.Fatalf("%d pending from %#x, want %d from %#x", q.Pending(), q.NextAvail(), m.seen, pop)
 	}
-	if raw.AvailIdx() != m.availIdx || raw.UsedIdx() != m.usedIdx {
-		t.Fatalf("avail.idx %d, used.idx %d, want %d, %d", raw.AvailIdx(), raw.UsedIdx(), m.availIdx, m.usedIdx)
+	position := uint32(pop)
+	if m.cfg.Packed {
+		position |= uint32(m.word(m.used)) << 16
+	} else if raw.AvailIdx() != uint16(m.avail) || raw.UsedIdx() != uint16(m.used) {
+		t.Fatalf("avail.idx %d, used.idx %d, want %d, %d", raw.AvailIdx(), raw.UsedIdx(), m.avail, m.used)
+	}
+	if q.Position() != position {
+		t.Fatalf("position %#x, want %#x", q.Position(), position)
 	}
 }
 
@@ -179,7 +230,7 @@ func (m *model) show(t *rapid.T) {
 	if got := m.p.Driver.Publish(); got != (len(m.added) > 0) {
 		t.Fatalf("driver side publishes %d: %v", len(m.added), got)
 	}
-	m.availIdx += uint16(len(m.added))
+	m.avail += m.places(m.added...)
 	m.visible = append(m.visible, m.added...)
 	m.added = nil
 }
@@ -187,22 +238,15 @@ func (m *model) show(t *rapid.T) {
 func (m *model) needKick(t *rapid.T) {
 	want := !m.noKicks
 	if m.cfg.EventIdx {
-		want = holds(m.availEvent, m.kickedAt, m.availIdx)
-		m.kickedAt = m.availIdx
+		want = m.everyKick || m.holds(m.availEvent, m.kickedAt, m.avail)
+		m.kickedAt = m.avail
+	}
+	if m.cfg.Packed && m.noKicks {
+		want = false // split rings have no flag for it with EVENT_IDX
 	}
 	if got := m.p.Driver.NeedKick(); got != want {
 		t.Fatalf("kick %v, want %v", got, want)
 	}
-}
-
-// holds reports whether the indices from old to before new include event.
-func holds(event, old, new uint16) bool {
-	for i := old; i != new; i++ {
-		if i == event {
-			return true
-		}
-	}
-	return false
 }
 
 func (m *model) available(t *rapid.T) {
@@ -222,7 +266,7 @@ func (m *model) pop(t *rapid.T) {
 	}
 	b := m.visible[0]
 	m.visible, m.seen = m.visible[1:], m.seen-1
-	if c.Head != b.head || !bytes.Equal(vringtest.Join(c.Read), b.content) {
+	if !m.cfg.Packed && c.Head != b.head || !bytes.Equal(vringtest.Join(c.Read), b.content) {
 		t.Fatalf("popped %d with %x, want %d with %x", c.Head, vringtest.Join(c.Read), b.head, b.content)
 	}
 	if int(c.ReadLen) != len(b.content) || int(c.WriteLen) != b.writeLen || len(vringtest.Join(c.Write)) != b.writeLen {
@@ -270,7 +314,7 @@ func (m *model) push(t *rapid.T) {
 	for _, v := range b.chain.Write {
 		rest = rest[copy(v, rest):]
 	}
-	m.p.Device.Push(b.head, uint32(n))
+	m.p.Device.Push(b.chain.Head, uint32(n))
 	m.held = append(m.held[:i], m.held[i+1:]...)
 	m.pushed = append(m.pushed, b)
 }
@@ -279,7 +323,7 @@ func (m *model) publish(t *rapid.T) {
 	if got := m.p.Device.Publish(); got != (len(m.pushed) > 0) {
 		t.Fatalf("device side publishes %d: %v", len(m.pushed), got)
 	}
-	m.usedIdx += uint16(len(m.pushed))
+	m.used += m.places(m.pushed...)
 	m.done = append(m.done, m.pushed...)
 	m.pushed = nil
 }
@@ -287,8 +331,11 @@ func (m *model) publish(t *rapid.T) {
 func (m *model) needSignal(t *rapid.T) {
 	want := !m.noInterrupt
 	if m.cfg.EventIdx {
-		want = !m.signalledValid || holds(m.usedEvent, m.signalled, m.usedIdx)
-		m.signalled, m.signalledValid = m.usedIdx, true
+		want = m.everyInterrupt || !m.signalledValid || m.holds(m.usedEvent, m.signalled, m.used)
+		m.signalled, m.signalledValid = m.used, true
+	}
+	if m.cfg.Packed && m.noInterrupt {
+		want = false
 	}
 	if got := m.p.Device.NeedSignal(); got != want {
 		t.Fatalf("interrupt %v, want %v", got, want)
@@ -301,8 +348,8 @@ func (m *model) forgetSignals(*rapid.T) {
 }
 
 func (m *model) enableKicks(t *rapid.T) {
-	m.availEvent = m.availIdx - uint16(len(m.visible)-m.seen) // the first not seen
-	m.noKicks = false
+	m.availEvent = m.avail - m.places(m.visible[m.seen:]...) // the first not seen
+	m.noKicks, m.everyKick = false, false
 	if got := m.p.Device.EnableKicks(); got != (len(m.visible) > 0) {
 		t.Fatalf("EnableKicks says %v with %d waiting", got, len(m.visible))
 	}
@@ -345,8 +392,11 @@ func (m *model) take(t *rapid.T) {
 }
 
 func (m *model) enableInterrupts(t *rapid.T) {
-	m.usedEvent = m.usedIdx - uint16(len(m.done))
-	m.noInterrupt = false
+	m.usedEvent = m.used - m.places(m.done...)
+	if m.cfg.Packed {
+		m.usedEvent = m.used - m.places(m.done[m.seenDone:]...) // what is seen is never looked for again
+	}
+	m.noInterrupt, m.everyInterrupt = false, false
 	if got := m.p.Driver.EnableInterrupts(); got != (len(m.done) > 0) {
 		t.Fatalf("EnableInterrupts says %v with %d waiting", got, len(m.done))
 	}

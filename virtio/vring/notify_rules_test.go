@@ -34,10 +34,14 @@ func take(t *testing.T, p *vringtest.Pair, n int) {
 }
 
 // Without EVENT_IDX the peer's flag decides, each time it is asked.
-func TestFlagsDecide(t *testing.T) {
-	p := vringtest.NewPair(t, vringtest.Config{Size: 8})
-	p.Raw.SetUsedEvent(1000) // means nothing
-	p.Raw.SetAvailEvent(1000)
+func TestFlagsDecide(t *testing.T) { bothFormats(t, testFlagsDecide) }
+
+func testFlagsDecide(t *testing.T, packed bool) {
+	p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8})
+	if !packed {
+		p.Raw.SetUsedEvent(1000) // means nothing
+		p.Raw.SetAvailEvent(1000)
+	}
 	for range 2 {
 		offer(t, p, 2)
 		if !p.Driver.NeedKick() {
@@ -76,9 +80,11 @@ func TestFlagsDecide(t *testing.T) {
 
 // With EVENT_IDX an armed side is told of the very next index and of no other,
 // also across the wrap of the indices.
-func TestEventsDecide(t *testing.T) {
+func TestEventsDecide(t *testing.T) { bothFormats(t, testEventsDecide) }
+
+func testEventsDecide(t *testing.T, packed bool) {
 	for _, start := range []uint16{0, 32766, 65533} {
-		p := vringtest.NewPair(t, vringtest.Config{Size: 8, EventIdx: true, Start: start})
+		p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8, EventIdx: true, Start: start})
 		for round := range 4 {
 			offer(t, p, 1)
 			if !p.Driver.NeedKick() {
@@ -108,9 +114,11 @@ func TestEventsDecide(t *testing.T) {
 
 // What came in before notifications were armed is reported by the arming, since
 // nobody is going to be told of it.
-func TestArmingLooksAgain(t *testing.T) {
+func TestArmingLooksAgain(t *testing.T) { bothFormats(t, testArmingLooksAgain) }
+
+func testArmingLooksAgain(t *testing.T, packed bool) {
 	for _, eventIdx := range []bool{false, true} {
-		p := vringtest.NewPair(t, vringtest.Config{Size: 8, EventIdx: eventIdx, Start: 65535})
+		p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8, EventIdx: eventIdx, Start: 65535})
 		p.Device.DisableKicks()
 		p.Driver.DisableInterrupts()
 		offer(t, p, 1)
@@ -129,9 +137,11 @@ func TestArmingLooksAgain(t *testing.T) {
 // A device side that waits for more chains than are pending is kicked for the
 // next one, though it has not popped those that are there: the driver's index
 // is past them, so an event there would never be crossed.
-func TestArmingBeyondPendingChains(t *testing.T) {
+func TestArmingBeyondPendingChains(t *testing.T) { bothFormats(t, testArmingBeyondPendingChains) }
+
+func testArmingBeyondPendingChains(t *testing.T, packed bool) {
 	for _, eventIdx := range []bool{false, true} {
-		p := vringtest.NewPair(t, vringtest.Config{Size: 8, EventIdx: eventIdx, Start: 65534})
+		p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8, EventIdx: eventIdx, Start: 65534})
 		offer(t, p, 3)
 		p.Driver.NeedKick()
 		var c vring.Chain
@@ -183,8 +193,10 @@ func TestForgetSignals(t *testing.T) {
 }
 
 // Several Publish between two decisions count together.
-func TestDecisionCoversAllPublished(t *testing.T) {
-	p := vringtest.NewPair(t, vringtest.Config{Size: 8, EventIdx: true, Start: 65530})
+func TestDecisionCoversAllPublished(t *testing.T) { bothFormats(t, testDecisionCoversAllPublished) }
+
+func testDecisionCoversAllPublished(t *testing.T, packed bool) {
+	p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8, EventIdx: true, Start: 65530})
 	p.Device.NeedSignal()
 	offer(t, p, 1)
 	offer(t, p, 1)

@@ -10,6 +10,8 @@ import (
 // ErrAlign reports ring memory that is not aligned as 2.7 demands.
 var ErrAlign = errors.New("ring memory is misaligned")
 
+var errSmall = errors.New("memory is too small")
+
 // load16 loads a 16-bit field with acquire through its aligned 32-bit word.
 // The word is in the same page as the field, so it can be read if the field can.
 func load16(p *uint16) uint16 {
@@ -83,7 +85,7 @@ func (u used) get(pos uint16) (id, n uint32) {
 // must have at least TableBytes, AvailBytes and UsedBytes and stay mapped.
 func rings(size int, desc, av, us []byte) (table, avail, used, error) {
 	if len(desc) < TableBytes(size) || len(av) < AvailBytes(size) || len(us) < UsedBytes(size) {
-		return table{}, avail{}, used{}, fmt.Errorf("ring of %d entries: %w", size, errors.New("memory is too small"))
+		return table{}, avail{}, used{}, fmt.Errorf("ring of %d entries: %w", size, errSmall)
 	}
 	d, a, u := unsafe.Pointer(&desc[0]), unsafe.Pointer(&av[0]), unsafe.Pointer(&us[0])
 	// The table needs 16 by the specification; 8 is what atomicity of our
@@ -103,3 +105,6 @@ func descAt(private []byte, i int) Desc {
 
 // tableOf makes a table of private or device memory; b is 8-aligned and not empty.
 func tableOf(b []byte) table { return table{unsafe.Pointer(&b[0])} }
+
+// one is a slice of one chain, the caller's own.
+func one(c *Chain) []Chain { return unsafe.Slice(c, 1) }

@@ -57,7 +57,9 @@ func (d *drowsiness) poll(work func() bool) {
 // finds nothing to do, and wakes the other only if the ring says that it wants
 // to be woken. A single lost wake-up stops both. Small rings make them sleep
 // often, and the driver side sleeps for room as well as for the last buffers.
-func TestSleepersAlwaysWake(t *testing.T) {
+func TestSleepersAlwaysWake(t *testing.T) { bothFormats(t, testSleepersAlwaysWake) }
+
+func testSleepersAlwaysWake(t *testing.T, packed bool) {
 	items := uint64(60_000)
 	if vring.RaceEnabled {
 		items = 20_000
@@ -70,7 +72,7 @@ func TestSleepersAlwaysWake(t *testing.T) {
 					if size == 2 {
 						n /= 5
 					}
-					cfg := vringtest.Config{Size: size, EventIdx: eventIdx, OffHeap: offHeap, Start: 65000}
+					cfg := vringtest.Config{Packed: packed, Size: size, EventIdx: eventIdx, OffHeap: offHeap, Start: 65000}
 					for range tries {
 						if sleepers(t, cfg, n) > 0 || t.Failed() {
 							return

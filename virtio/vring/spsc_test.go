@@ -26,8 +26,13 @@ func TestTwoThreadsPolling(t *testing.T) {
 		{Size: 2, OffHeap: true, EventIdx: true, Start: 60000},
 		{Size: 64, OffHeap: true, Indirect: true, IndirectParts: 2},
 		{Size: 256},
+		{Size: 256, OffHeap: true, Packed: true},
+		{Size: 2, OffHeap: true, Packed: true, EventIdx: true, Start: 60000},
+		{Size: 67, OffHeap: true, Packed: true},
+		{Size: 64, OffHeap: true, Packed: true, Indirect: true, IndirectParts: 2},
+		{Size: 256, Packed: true},
 	} {
-		t.Run(fmt.Sprintf("size=%d/offheap=%v/indirect=%v", cfg.Size, cfg.OffHeap, cfg.Indirect), func(t *testing.T) {
+		t.Run(fmt.Sprintf("packed=%v/size=%d/offheap=%v/indirect=%v", cfg.Packed, cfg.Size, cfg.OffHeap, cfg.Indirect), func(t *testing.T) {
 			n := items
 			if cfg.Size == 2 {
 				n /= 100 // every buffer waits for the other thread

@@ -19,7 +19,7 @@ func (w *walk) chain(head uint16) Fault {
 		if limit == 0 {
 			return FaultLoop
 		}
-		d := q.desc.get(i)
+		d := q.split.desc.get(i)
 		if d.Flags&DescIndirect != 0 {
 			return w.indirect(d)
 		}
@@ -35,33 +35,17 @@ func (w *walk) chain(head uint16) Fault {
 	}
 }
 
-// indirect follows an indirect table (2.7.5.3), which ends its chain. The table
-// is copied to private memory first, piecewise where it crosses regions. The
-// write flag of the descriptor that refers to it has no meaning (2.7.5.3.2).
+// indirect follows an indirect table (2.7.5.3), which ends its chain. The write flag
+// of the descriptor that refers to it has no meaning (2.7.5.3.2).
 func (w *walk) indirect(d Desc) Fault {
-	q := w.q
-	n := int(d.Len / DescSize)
-	switch {
-	case !q.indirect:
-		return FaultIndirect
-	case d.Flags&DescNext != 0:
+	if d.Flags&DescNext != 0 && w.q.indirect {
 		return FaultIndirectNext
-	case d.Len%DescSize != 0 || n == 0 || n > min(int(q.size), MaxChain):
-		return FaultIndirectSize
 	}
-	if cap(q.table) < int(d.Len) {
-		q.table = make([]byte, 0, TableBytes(min(int(q.size), MaxChain))) // once in a ring's life
+	private, fault := w.q.copyTable(d)
+	if fault != noFault {
+		return fault
 	}
-	q.work += n
-	private := q.table[:d.Len]
-	addr := mem.GPA(d.Addr)
-	for done := 0; done < len(private); {
-		piece := q.mem.Prefix(addr+mem.GPA(done), uint32(len(private)-done), &q.region)
-		if len(piece) == 0 {
-			return FaultUnmapped
-		}
-		done += copy(private[done:], piece)
-	}
+	n := len(private) / DescSize
 	limit := n
 	for i := 0; ; limit-- {
 		if limit == 0 {
@@ -81,6 +65,32 @@ func (w *walk) indirect(d Desc) Fault {
 			return FaultNext
 		}
 	}
+}
+
+// copyTable copies the indirect table that d refers to into private memory, piecewise
+// where it crosses regions.
+func (q *Device) copyTable(d Desc) ([]byte, Fault) {
+	n := int(d.Len / DescSize)
+	switch {
+	case !q.indirect:
+		return nil, FaultIndirect
+	case d.Len%DescSize != 0 || n == 0 || n > min(int(q.size), MaxChain):
+		return nil, FaultIndirectSize
+	}
+	if cap(q.table) < int(d.Len) {
+		q.table = make([]byte, 0, TableBytes(min(int(q.size), MaxChain))) // once in a ring's life
+	}
+	q.work += n
+	private := q.table[:d.Len]
+	addr := mem.GPA(d.Addr)
+	for done := 0; done < len(private); {
+		piece := q.mem.Prefix(addr+mem.GPA(done), uint32(len(private)-done), &q.region)
+		if len(piece) == 0 {
+			return nil, FaultUnmapped
+		}
+		done += copy(private[done:], piece)
+	}
+	return private, noFault
 }
 
 // add appends the views of one buffer, split where it crosses regions. Empty

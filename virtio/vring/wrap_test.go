@@ -13,22 +13,31 @@ import (
 // Rings of all sizes, filled to the last entry and emptied, with the indices
 // going over 65535 on the way; buffers come back in reverse order every second
 // time, with what the device wrote into them.
-func TestFullRingsAcrossTheWrap(t *testing.T) {
+func TestFullRingsAcrossTheWrap(t *testing.T) { bothFormats(t, testFullRingsAcrossTheWrap) }
+
+func testFullRingsAcrossTheWrap(t *testing.T, packed bool) {
 	for _, size := range []int{1, 2, 4, 64, 256, 1024, 16384, 32768} {
 		for _, ind := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d/indirect=%v", size, ind), func(t *testing.T) {
 				start := uint16(65536 - min(size/2+1, 40000))
-				p := vringtest.NewPair(t, vringtest.Config{
+				p := vringtest.NewPair(t, vringtest.Config{Packed: packed,
 					Size: size, Indirect: ind, IndirectParts: min(2, size), EventIdx: ind,
 					Start: start, HeapBytes: 16*size + 64,
 				})
 				base, _ := p.Alloc(16 * size)
 				for round := range 3 {
-					want := start + uint16(round*fill(size, ind))
+					want := place(packed, start+uint16(round*fill(size, ind)), size)
+					if packed {
+						slots := fill(size, ind)
+						if !ind && size > 1 {
+							slots *= 2
+						}
+						want = vringtest.SlotAt(int(start)+round*slots, size).Word()
+					}
 					if got := p.Device.NextAvail(); got != want {
 						t.Fatalf("round %d begins at %d, want %d", round, got, want)
 					}
-					fillAndEmpty(t, p, uint64(base), ind, round)
+					fillAndEmpty(t, p, uint64(base), packed, ind, round)
 				}
 			})
 		}
@@ -43,7 +52,7 @@ func fill(size int, ind bool) int {
 	return size / 2
 }
 
-func fillAndEmpty(t *testing.T, p *vringtest.Pair, base uint64, ind bool, round int) {
+func fillAndEmpty(t *testing.T, p *vringtest.Pair, base uint64, packed, ind bool, round int) {
 	t.Helper()
 	size := p.Driver.Size()
 	n := fill(size, ind)
@@ -82,7 +91,7 @@ func fillAndEmpty(t *testing.T, p *vringtest.Pair, base uint64, ind bool, round 
 		if !p.Device.Pop(c) {
 			t.Fatal(p.Device.Err())
 		}
-		if id := get32(c.Read[0]); id != uint32(round<<16+i) || id != content[c.Head] {
+		if id := get32(c.Read[0]); id != uint32(round<<16+i) || !packed && id != content[c.Head] {
 			t.Fatalf("chain %d holds %#x", i, id)
 		}
 		c.Read, c.Write = slices.Clone(c.Read), slices.Clone(c.Write)
@@ -94,7 +103,7 @@ func fillAndEmpty(t *testing.T, p *vringtest.Pair, base uint64, ind bool, round 
 			c = &chains[n-1-i]
 		}
 		if len(c.Write) == 1 {
-			put32(c.Write[0], ^content[c.Head])
+			put32(c.Write[0], ^get32(c.Read[0]))
 		}
 		p.Device.Push(c.Head, min(4, c.WriteLen))
 	}
@@ -133,9 +142,11 @@ func fillAndEmpty(t *testing.T, p *vringtest.Pair, base uint64, ind bool, round 
 
 // Ring indices are 16 bits: a lap of the whole index space, and some, one at a
 // time through a ring of one entry and through one of four.
-func TestLapOfTheIndexSpace(t *testing.T) {
+func TestLapOfTheIndexSpace(t *testing.T) { bothFormats(t, testLapOfTheIndexSpace) }
+
+func testLapOfTheIndexSpace(t *testing.T, packed bool) {
 	for _, size := range []int{1, 4} {
-		p := vringtest.NewPair(t, vringtest.Config{Size: size, EventIdx: true})
+		p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: size, EventIdx: true})
 		addr, buf := p.Alloc(4)
 		part := []vring.Part{vringtest.Part(addr, 4)}
 		var c vring.Chain
@@ -147,7 +158,7 @@ func TestLapOfTheIndexSpace(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.Driver.Publish()
-			if p.Device.Available() != 1 || !p.Device.Pop(&c) || c.Head != head || get32(c.Read[0]) != i {
+			if p.Device.Available() != 1 || !p.Device.Pop(&c) || !packed && c.Head != head || get32(c.Read[0]) != i {
 				t.Fatalf("buffer %d: popped %d with %v, fault %v", i, c.Head, c.Read, p.Device.Err())
 			}
 			p.Device.Push(c.Head, 0)
@@ -157,8 +168,11 @@ func TestLapOfTheIndexSpace(t *testing.T) {
 				t.Fatalf("buffer %d: took %d, fault %v", i, u.Head, p.Driver.Err())
 			}
 		}
-		if p.Device.NextAvail() != 100 || p.Raw.UsedIdx() != 100 || p.Raw.AvailIdx() != 100 {
-			t.Errorf("indices are %d, %d, %d, want 100", p.Device.NextAvail(), p.Raw.UsedIdx(), p.Raw.AvailIdx())
+		if got, want := p.Device.NextAvail(), place(packed, 100, size); got != want {
+			t.Errorf("next is %d, want %d", got, want)
+		}
+		if !packed && (p.Raw.UsedIdx() != 100 || p.Raw.AvailIdx() != 100) {
+			t.Errorf("indices are %d, %d, want 100", p.Raw.UsedIdx(), p.Raw.AvailIdx())
 		}
 	}
 }

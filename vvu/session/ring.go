@@ -14,19 +14,24 @@ import (
 func (s *Session) start(i int) error {
 	state, features := s.backend.Ring(i), s.backend.Features()
 	cfg := vring.DeviceConfig{
-		Size: int(state.Num), Mem: s.memory.Table, NextAvail: uint16(state.Base),
+		Size: int(state.Num), Mem: s.memory.Table, Packed: features.Has(virtio.RingPacked),
 		EventIdx: features.Has(virtio.EventIdx), Indirect: features.Has(virtio.IndirectDesc),
+		ReadOnly: i%2 == 1, // a transmit ring
 	}
+	desc, avail, used := vring.Areas(cfg.Size, cfg.Packed)
 	var ok [3]bool
-	cfg.Desc, ok[0] = s.memory.Table.FromUser(state.Desc, uint64(vring.TableBytes(cfg.Size)))
-	cfg.Avail, ok[1] = s.memory.Table.FromUser(state.Avail, uint64(vring.AvailBytes(cfg.Size)))
-	cfg.Used, ok[2] = s.memory.Table.FromUser(state.Used, uint64(vring.UsedBytes(cfg.Size)))
-	for k, name := range []string{"descriptor table", "avail ring", "used ring"} {
+	cfg.Desc, ok[0] = s.memory.Table.FromUser(state.Desc, uint64(desc))
+	cfg.Avail, ok[1] = s.memory.Table.FromUser(state.Avail, uint64(avail))
+	cfg.Used, ok[2] = s.memory.Table.FromUser(state.Used, uint64(used))
+	for k, name := range vring.AreaNames(cfg.Packed) {
 		if !ok[k] {
 			return fmt.Errorf("ring %d: its %s is not in the memory that the front-end shares", i, name)
 		}
 	}
-	if err := s.position(i, &cfg); err != nil {
+	var err error
+	if cfg.Packed {
+		cfg.NextAvail = s.packedPosition(i, state.Base)
+	} else if cfg.NextAvail, err = s.splitPosition(i, uint16(state.Base), cfg); err != nil {
 		return err
 	}
 	q, err := vring.NewDevice(cfg)
@@ -35,26 +40,41 @@ func (s *Session) start(i int) error {
 	}
 	s.rings[i], s.running[i] = q, state
 	s.pairs[i/2].changed = true
-	s.log.Info("ring started", zap.Int("ring", i), zap.Int("size", cfg.Size), zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled))
+	s.log.Info("ring started", zap.Int("ring", i), zap.Int("size", cfg.Size), zap.Bool("packed", cfg.Packed),
+		zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled))
 	return nil
 }
 
-// position corrects where a ring goes on. A back-end that stops a ring has completed
+// splitPosition corrects where a ring goes on. A back-end that stops a ring has completed
 // every buffer, so the front-end's SET_VRING_BASE and the used index that the
 // guest has seen are the same. When no back-end was asked where it stood, because
 // it died or because it never saw the ring, some front-ends say 0 (DPDK's
 // virtio-user as a server does): the used index is right then, and buffers that
 // an earlier back-end had taken but not given back are taken again.
-func (s *Session) position(i int, cfg *vring.DeviceConfig) error {
+func (s *Session) splitPosition(i int, base uint16, cfg vring.DeviceConfig) (uint16, error) {
 	used, ok := s.memory.Table.View(cfg.Used, uint64(vring.UsedBytes(cfg.Size)))
 	if !ok {
-		return fmt.Errorf("ring %d: its used ring lies in more than one memory region", i)
+		return 0, fmt.Errorf("ring %d: its used ring lies in more than one memory region", i)
 	}
 	const idx = 2 // offset of used.idx (virtio 2.7.8)
-	if at := binary.LittleEndian.Uint16(used[idx:]); at != cfg.NextAvail {
+	at := binary.LittleEndian.Uint16(used[idx:])
+	if at != base {
 		s.log.Warn("a ring does not stand where the front-end says; going on behind the last used buffer",
-			zap.Int("ring", i), zap.Uint16("base", cfg.NextAvail), zap.Uint16("used", at))
-		cfg.NextAvail = at
+			zap.Int("ring", i), zap.Uint16("base", base), zap.Uint16("used", at))
 	}
-	return nil
+	return at, nil
+}
+
+// packedPosition is where a packed ring goes on. There is no index in its memory, so
+// the front-end's word counts. It names where the next buffer is and, unless the upper
+// half is 0, where the next completion goes: the same place if a back-end was asked
+// to stop. What lies between the two was taken and not given back; it is taken again.
+func (s *Session) packedPosition(i int, base uint32) uint16 {
+	avail, used := uint16(base), uint16(base>>16)
+	if used == 0 || used == avail {
+		return avail
+	}
+	s.log.Warn("a ring was stopped with buffers in flight; going on behind the last used buffer",
+		zap.Int("ring", i), zap.Uint16("avail", avail), zap.Uint16("used", used))
+	return used
 }

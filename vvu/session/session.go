@@ -33,7 +33,7 @@ const MaxPairs = 8
 // is the monitor's and not ours: a monitor that passes our features on as they are and
 // has none would have a guest whose driver refuses the device (5.1.3.1).
 const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder |
-	virtio.RingReset | virtio.NetOffloads
+	virtio.RingPacked | virtio.RingReset | virtio.NetOffloads
 
 // Carrier is the transport's side of a session. The session's goroutine calls it.
 type Carrier interface {
@@ -169,7 +169,7 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 	case vhostuser.EffectRing:
 		return nil, s.follow(e.Index)
 	case vhostuser.EffectStop:
-		m := s.backend.Stopped(e.Index, uint32(s.stop(e.Index)))
+		m := s.backend.Stopped(e.Index, s.stop(e.Index))
 		return &m, nil
 	case vhostuser.EffectSignal:
 		if bell := s.carrier.Doorbell(e.Index); bell != nil {
@@ -197,15 +197,15 @@ func (s *Session) forget() {
 
 // stop stops ring i, waits until nothing touches it any more, and returns where
 // it stands.
-func (s *Session) stop(i int) uint16 {
+func (s *Session) stop(i int) uint32 {
 	q := s.rings[i]
 	if q == nil { // it never came to run: its memory or addresses were no good
-		return uint16(s.backend.Ring(i).Base)
+		return s.backend.Ring(i).Base
 	}
 	s.rings[i] = nil
 	s.install(i / 2)
 	s.log.Info("ring stopped", zap.Int("ring", i), zap.Uint16("next avail", q.NextAvail()))
-	return q.NextAvail()
+	return q.Position()
 }
 
 // stopAll stops every ring and tells the protocol where each stands.
@@ -217,7 +217,7 @@ func (s *Session) stopAll() {
 	}
 	for i, q := range old {
 		if q != nil {
-			s.backend.Stopped(i, uint32(q.NextAvail()))
+			s.backend.Stopped(i, q.Position())
 		}
 	}
 }
@@ -271,9 +271,9 @@ func (s *Session) follow(i int) error {
 	s.pairs[i/2].changed = true
 	switch running := s.rings[i] != nil; {
 	case running && !want.Ready:
-		s.backend.Stopped(i, uint32(s.stop(i)))
+		s.backend.Stopped(i, s.stop(i))
 	case running && !samePlace(want, s.running[i]): // only addresses can change while it runs
-		s.backend.Stopped(i, uint32(s.stop(i)))
+		s.backend.Stopped(i, s.stop(i))
 		return s.start(i)
 	case !running && want.Ready && s.memory != nil:
 		return s.start(i)

@@ -31,7 +31,13 @@ var frontends = []frontend{
 	{name: "one buffer a frame", options: []string{"mrg_rxbuf=0"}, ring: 256, size: 1518, not: []string{"MRG_RXBUF"}},
 	{name: "out of order", options: []string{"mrg_rxbuf=0", "in_order=0"}, ring: 256, size: 64, not: []string{"MRG_RXBUF", "IN_ORDER"}},
 	{name: "long rings", ring: 1024, size: 1518, agreed: []string{"MRG_RXBUF"}},
-	{name: "packed rings wanted", options: []string{"packed_vq=1"}, ring: 256, size: 64, not: []string{"RING_PACKED"}},
+	{name: "packed", options: []string{"packed_vq=1"}, ring: 256, size: 64, agreed: []string{"RING_PACKED", "MRG_RXBUF", "IN_ORDER"}},
+	{name: "packed, out of order", options: []string{"packed_vq=1", "in_order=0"}, ring: 256, size: 1518, agreed: []string{"RING_PACKED", "MRG_RXBUF"}, not: []string{"IN_ORDER"}},
+	{name: "packed, one buffer a frame", options: []string{"packed_vq=1", "mrg_rxbuf=0"}, ring: 256, size: 1518, agreed: []string{"RING_PACKED", "IN_ORDER"}, not: []string{"MRG_RXBUF"}},
+	{name: "packed, plain", options: []string{"packed_vq=1", "mrg_rxbuf=0", "in_order=0"}, ring: 1024, size: 64, agreed: []string{"RING_PACKED"}, not: []string{"MRG_RXBUF", "IN_ORDER"}},
+	{name: "packed, jumbo frames", options: []string{"packed_vq=1"}, ring: 256, size: 9000, args: scattered, agreed: []string{"RING_PACKED", "MRG_RXBUF"}},
+	{name: "packed, vectors", options: []string{"packed_vq=1", "mrg_rxbuf=0", "vectorized=1"}, ring: 256, size: 64, agreed: []string{"RING_PACKED"}, not: []string{"MRG_RXBUF"}},
+	{name: "split again", ring: 256, size: 64, agreed: []string{"MRG_RXBUF"}, not: []string{"RING_PACKED"}},
 }
 
 // TestVirtioUser puts DPDK between two pairs of vvufwd: what vvugen sends into one passes testpmd and comes back to vvugen out of the

@@ -14,6 +14,7 @@ type TB interface {
 // without features, and one region of 1 MiB for buffers.
 type Config struct {
 	Size     int  // entries; 256 if 0
+	Packed   bool // VIRTIO_F_RING_PACKED; Size is any number then
 	EventIdx bool // both sides use VIRTIO_F_EVENT_IDX
 	Indirect bool // both sides use VIRTIO_F_INDIRECT_DESC
 
@@ -22,12 +23,12 @@ type Config struct {
 	// there is no table shorter than a chain of two.
 	IndirectParts int
 
-	// Start is where the indices of both sides begin: that many buffers are sent
-	// through the ring first, so that their bookkeeping is real.
+	// Start is where the indices of both sides begin: that many buffers of one part are
+	// sent through the ring first, so that their bookkeeping is real.
 	Start uint16
 
 	// AvailAt2Mod4 makes a ring for the device side only, with the avail ring at
-	// an address of 2 modulo 4, as 2.7 allows. Driver is nil then.
+	// an address of 2 modulo 4, as 2.7 allows. Driver is nil then. Not with Packed.
 	AvailAt2Mod4 bool
 
 	RingBase mem.GPA // address of the ring's region; 0x10000 if 0

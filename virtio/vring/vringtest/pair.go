@@ -77,7 +77,8 @@ func (p *Pair) layOut(cfg Config, ring []byte, tablesAt int) {
 		used = (avail + vring.AvailBytes(n) + 3) &^ 3
 	} else {
 		dc := vring.DriverConfig{
-			Size: n, Memory: ring[:vring.DriverBytes(n)], Base: uint64(cfg.RingBase), EventIdx: cfg.EventIdx,
+			Size: n, Memory: ring[:vring.DriverBytes(n)], Base: uint64(cfg.RingBase),
+			Packed: cfg.Packed, EventIdx: cfg.EventIdx,
 		}
 		if cfg.Indirect && n > 1 {
 			dc.IndirectMemory = ring[tablesAt:]
@@ -93,17 +94,21 @@ func (p *Pair) layOut(cfg Config, ring []byte, tablesAt int) {
 		base := uint64(cfg.RingBase)
 		desc, avail, used = int(d-base), int(a-base), int(u-base)
 	}
+	descBytes, availBytes, usedBytes := vring.Areas(n, cfg.Packed)
 	p.Raw = Raw{
-		Table: ring[desc : desc+vring.TableBytes(n)],
-		Avail: ring[avail : avail+vring.AvailBytes(n)],
-		Used:  ring[used : used+vring.UsedBytes(n)],
+		Table: ring[desc : desc+descBytes],
+		Avail: ring[avail : avail+availBytes],
+		Used:  ring[used : used+usedBytes],
 		size:  n,
 	}
 	p.DeviceConfig = vring.DeviceConfig{
-		Size: n, Mem: p.Mem, EventIdx: cfg.EventIdx, Indirect: cfg.Indirect,
+		Size: n, Mem: p.Mem, Packed: cfg.Packed, EventIdx: cfg.EventIdx, Indirect: cfg.Indirect,
 		Desc:  cfg.RingBase + mem.GPA(desc),
 		Avail: cfg.RingBase + mem.GPA(avail),
 		Used:  cfg.RingBase + mem.GPA(used),
+	}
+	if cfg.Packed {
+		p.DeviceConfig.NextAvail = vring.FirstSlot
 	}
 }
 
