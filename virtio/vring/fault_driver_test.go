@@ -14,6 +14,7 @@ type heads struct {
 	writable uint32 // an outstanding buffer of 10 and 11 bytes to write to
 	back     uint32 // a buffer that has come back already
 	unused   uint32 // one that was not offered since
+	second   uint32 // in a packed ring, the other name that the first of these takes
 }
 
 // hostileDevice is what a device does to that ring.

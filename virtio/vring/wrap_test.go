@@ -202,3 +202,70 @@ func TestAvailRingAt2Mod4(t *testing.T) {
 		}
 	}
 }
+
+// Bursts go round a ring, also one whose length they do not divide, in which they lie
+// across the end; a burst that is broken off comes again.
+func TestBurstsAcrossTheEnd(t *testing.T) { bothFormats(t, testBurstsAcrossTheEnd) }
+
+func testBurstsAcrossTheEnd(t *testing.T, packed bool) {
+	cfg := vringtest.Config{Packed: packed, Size: 64}
+	if packed {
+		cfg.Size = 67
+	}
+	p := vringtest.NewPair(t, cfg)
+	addr, buf := p.Alloc(4 * 48)
+	var chains [48]vring.Chain
+	var u vring.Used
+	item := uint32(0)
+	for round := range 300 {
+		n := 1 + round%48
+		for i := range n {
+			put32(buf[4*i:], item+uint32(i))
+			if _, err := p.Driver.Add([]vring.Part{vringtest.Part(addr+mem.GPA(4*i), 4)}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Driver.Publish()
+		if !p.Driver.Unkicked() {
+			t.Fatal("a burst is published, and it is not said")
+		}
+		p.Driver.NeedKick()
+		q := p.Device
+		if q.Available() != n || q.PopBurst(chains[:n/2]) != n/2 {
+			t.Fatalf("round %d: fault %v", round, q.Err())
+		}
+		q.Rewind()
+		if got := q.PopBurst(chains[:]); got != n {
+			t.Fatalf("round %d: popped %d after Rewind, want %d", round, got, n)
+		}
+		q.PrefetchRead()
+		for i := range n {
+			if got := get32(chains[i].Read[0]); got != item {
+				t.Fatalf("round %d: chain %d holds %d, want %d", round, i, got, item)
+			}
+			item++
+			q.Push(chains[i].Head, 0)
+		}
+		q.Publish()
+		q.ResetViews()
+		if p.Driver.Completed() != n {
+			t.Fatalf("round %d: fault %v", round, p.Driver.Err())
+		}
+		for p.Driver.Take(&u) {
+		}
+	}
+	// A chain at fault ends a burst.
+	if packed {
+		s := vringtest.SlotAt(int(item), cfg.Size)
+		good := vringtest.Packed{Addr: uint64(addr), Len: 4}
+		s.Offer(p.Raw, good, good, vringtest.Packed{Addr: nowhere, Len: 4}, good)
+	} else {
+		p.Raw.SetChain(vring.Desc{Addr: uint64(addr), Len: 4}, vring.Desc{Addr: nowhere, Len: 4})
+		for _, head := range []uint16{0, 0, 1, 0} {
+			p.Raw.Offer(head)
+		}
+	}
+	if p.Device.Available(); p.Device.PopBurst(chains[:]) != 2 || p.Device.Err() != vring.FaultUnmapped {
+		t.Errorf("fault %v", p.Device.Err())
+	}
+}

@@ -35,6 +35,7 @@ func (Vhost) frontend() bool { return false }
 type VirtioUser struct {
 	Socket    string
 	QueueSize int  // entries of each ring; 0: 256
+	Queues    int  // pairs; 0: 1. Testpmd uses as many as its arguments --rxq and --txq say
 	Server    bool // listen on the socket instead of connecting to it
 	// Options are further ones of the driver, such as "mrg_rxbuf=0".
 	Options []string
@@ -47,7 +48,7 @@ func (v VirtioUser) device(i int) string {
 	if size == 0 {
 		size = defaultQueueSize
 	}
-	options := []string{fmt.Sprintf("net_virtio_user%d", i), "path=" + v.Socket, "queues=1", fmt.Sprintf("queue_size=%d", size)}
+	options := []string{fmt.Sprintf("net_virtio_user%d", i), "path=" + v.Socket, fmt.Sprintf("queues=%d", max(v.Queues, 1)), fmt.Sprintf("queue_size=%d", size)}
 	if v.Server {
 		options = append(options, "server=1")
 	}

@@ -12,7 +12,7 @@ import (
 func statistics(rx uint64) string {
 	return fmt.Sprintf(`{"time":"2026-11-24T05:34:31Z","ports":[`+
 		`{"name":"vvu:0000:00:05.0","rx_packets":%d,"rx_bytes":100,"tx_packets":3,"tx_bytes":400,"notifications":1,"drops":{"no_peer":2,"runt":1}},`+
-		`{"name":"virtio-net:0000:00:04.0","rx_packets":5,"rx_bytes":6,"tx_packets":7,"tx_bytes":8,"notifications":0,"drops":{}}]}`, rx)
+		`{"name":"virtio-net:0000:00:04.0","rx_packets":5,"rx_bytes":6,"tx_packets":7,"tx_bytes":8,"notifications":0,"drops":{}}],"loops":[{"cpu":1,"pairs":2},{"cpu":-1,"pairs":1}]}`, rx)
 }
 
 func TestStatisticsAmongOtherLines(t *testing.T) {
@@ -27,6 +27,9 @@ func TestStatisticsAmongOtherLines(t *testing.T) {
 	ports := f.Last().Ports
 	if len(ports) != 2 {
 		t.Fatalf("ports = %+v, want two", ports)
+	}
+	if loops := f.Last().Loops; len(loops) != 2 || loops[0].Pairs != 2 || loops[1].Pairs != 1 {
+		t.Errorf("loops = %+v, of which one joins two pairs and the other one", loops)
 	}
 	if p := ports[0]; p.Name != "vvu:0000:00:05.0" || p.RxPackets != 10 || p.TxBytes != 400 || p.Dropped() != 3 {
 		t.Errorf("first port = %+v", p)

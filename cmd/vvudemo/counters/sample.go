@@ -35,7 +35,13 @@ func (p Port) Dropped() uint64 {
 	return sum
 }
 
+// Loop is what vvufwd tells of one of its loops.
+type Loop struct {
+	Pairs int `json:"pairs"` // of queue pairs that it joins
+}
+
 // Sample is one line of vvufwd's JSON statistics.
 type Sample struct {
 	Ports []Port `json:"ports"`
+	Loops []Loop `json:"loops"`
 }

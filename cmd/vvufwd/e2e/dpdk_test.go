@@ -15,6 +15,7 @@ type frontend struct {
 	options []string // of both virtio-user ports
 	ring    int      // entries
 	size    int      // bytes of a frame
+	queues  int      // pairs; 0: 1
 	args    []string // of testpmd
 	agreed  []string // features that must be in force
 	not     []string // features that must not be
@@ -99,7 +100,7 @@ func (l *lab) bounce(program *testpmd.Program, way frontend, listens bool) *test
 		LogPath: filepath.Join(l.out, "testpmd-"+strings.ReplaceAll(way.name, " ", "-")+".log"),
 	}
 	for _, name := range []string{"d1", "d2"} {
-		cfg.Ports = append(cfg.Ports, testpmd.VirtioUser{Socket: l.socket(name), Server: listens, QueueSize: way.ring, Options: way.options})
+		cfg.Ports = append(cfg.Ports, testpmd.VirtioUser{Socket: l.socket(name), Server: listens, QueueSize: way.ring, Queues: way.queues, Options: way.options})
 	}
 	p, err := testpmd.Start(l.ctx, program, cfg)
 	l.must(err)
