@@ -130,7 +130,9 @@ func keep(next, old []placed) (stay []placed) {
 	return stay
 }
 
-// build makes the lane, unless there is one. No loop serves its queue pairs meanwhile.
+// build makes the lane, unless there is one. No loop serves its queue pairs meanwhile. It
+// does not look at frames on their way: that is for a loop, which can bear with memory
+// that has vanished.
 func (p *placed) build() {
 	if p.lane != nil {
 		return
@@ -153,13 +155,13 @@ func (p *placed) build() {
 		if s := steering[r.to.end]; s != nil {
 			d.steer = newSteered(s)
 		}
-		d.sort()
+		d.dealt = true
 		p.lane.ports = append(p.lane.ports, d.src)
 		p.lane.dirs = append(p.lane.dirs, d)
 		further(r.from)
 	}
 	for _, q := range p.plan.dormant {
-		p.lane.dormant = append(p.lane.dormant, port(q))
+		p.lane.dormant = append(p.lane.dormant, p.link.dirs[q.end][q.pair])
 		further(q)
 	}
 }

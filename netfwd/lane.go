@@ -14,7 +14,7 @@ import (
 type lane struct {
 	ports   []Port
 	dirs    []*direction // dirs[i] carries what comes from ports[i]
-	dormant []Port       // that no ring runs of; they are looked after now and then
+	dormant []*direction // of those of which no ring runs; they are looked after now and then
 	further []Port       // those that are not the first of their end
 }
 
@@ -23,7 +23,13 @@ func newPair(a, b Port) *lane {
 	return &lane{ports: []Port{a, b}, dirs: []*direction{{src: a, dst: b}, {src: b, dst: a}}}
 }
 
-func (l *lane) members() []Port { return append(l.ports[:len(l.ports):len(l.ports)], l.dormant...) }
+func (l *lane) members() []Port {
+	all := l.ports[:len(l.ports):len(l.ports)]
+	for _, d := range l.dormant {
+		all = append(all, d.src)
+	}
+	return all
+}
 
 func (l *lane) String() string {
 	var names []string
@@ -36,9 +42,9 @@ func (l *lane) String() string {
 // housekeep lets the dormant change. Whoever deals out lanes then finds a better place
 // for them.
 func (l *lane) housekeep(time.Time) {
-	for _, p := range l.dormant {
-		if p.Changed() {
-			l.sync(p)
+	for _, d := range l.dormant {
+		if d.src.Changed() {
+			l.sync(d.src)
 		}
 	}
 }
@@ -68,12 +74,16 @@ func (l *lane) step() bool {
 }
 
 // sync lets a port change. Frames on the way from and to it are given up first, since
-// their views may be of memory that is going away, or they are for somebody else.
+// their views may be of memory that is going away, or they are for somebody else. A
+// dormant port can have some too: who deals lanes out may know that its rings are to
+// stop before the loop has stopped them.
 func (l *lane) sync(p Port) {
-	for _, d := range l.dirs {
-		if d.src == p || d.dst == p {
-			d.src.Abandon()
-			d.forget()
+	for _, dirs := range [][]*direction{l.dirs, l.dormant} {
+		for _, d := range dirs {
+			if d.src == p || d.dst == p {
+				d.src.Abandon()
+				d.forget()
+			}
 		}
 	}
 	p.Sync()
@@ -86,8 +96,8 @@ func (l *lane) enableKicks() (work bool) {
 		frames, room := p.EnableKicks(l.awaited(p))
 		work = work || room || frames && !l.dirs[i].blocked() || p.Changed()
 	}
-	for _, p := range l.dormant {
-		work = work || p.Changed()
+	for _, d := range l.dormant {
+		work = work || d.src.Changed()
 	}
 	return work
 }
@@ -109,20 +119,21 @@ func (l *lane) disableKicks() {
 }
 
 func (l *lane) leave() {
-	for i, p := range l.ports {
-		l.dirs[i].forget()
-		p.Leave()
-	}
-	for _, p := range l.dormant {
-		p.Leave()
+	for _, dirs := range [][]*direction{l.dirs, l.dormant} {
+		for _, d := range dirs {
+			d.forget()
+			d.src.Leave()
+		}
 	}
 }
 
 // contain puts the port out of order in whose peer's memory a fault struck; the
 // others lose the bursts at hand. If it is nobody's memory, all are out of order.
 func (l *lane) contain(err error) (failed []Port) {
-	for _, d := range l.dirs {
-		d.forget()
+	for _, dirs := range [][]*direction{l.dirs, l.dormant} {
+		for _, d := range dirs {
+			d.forget()
+		}
 	}
 	return contain(l.members(), l.ports, err)
 }
@@ -136,6 +147,7 @@ type direction struct {
 	kept     int // of these, not released yet
 
 	steer   *steered  // to several queue pairs of a guest, or nil
+	dealt   bool      // the frames were sorted for queue pairs of another lane
 	learn   *steering // that is to know what src sends, or nil
 	learnAs int
 }
@@ -152,6 +164,8 @@ func (d *direction) step() bool {
 			d.learn.learn(d.frames[:d.n], d.learnAs)
 		}
 		d.sort()
+	} else if d.dealt {
+		d.sort()
 	}
 	if d.steer != nil || d.kept > 0 {
 		return d.stepSteered()
@@ -167,6 +181,7 @@ func (d *direction) step() bool {
 
 // sort makes frames that are not sent yet ready for where they go by now.
 func (d *direction) sort() {
+	d.dealt = false
 	if d.steer != nil {
 		d.steer.sort(d.frames[:d.n], d.sent)
 	}

@@ -460,23 +460,32 @@ func TestFaultHitsOnlyItsOwner(t *testing.T) {
 // mapped maps n bytes of a file that is truncated then: access raises SIGBUS.
 func mapped(t *testing.T, n int) []byte {
 	t.Helper()
+	mem, vanish := vanishing(t, n)
+	vanish()
+	return mem
+}
+
+// vanishing maps n bytes of a file, which vanish truncates.
+func vanishing(t *testing.T, n int) (mem []byte, vanish func()) {
+	t.Helper()
 	file, err := os.CreateTemp(t.TempDir(), "ram")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	t.Cleanup(func() { file.Close() })
 	if err := file.Truncate(int64(n)); err != nil {
 		t.Fatal(err)
 	}
-	mem, err := unix.Mmap(int(file.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err = unix.Mmap(int(file.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Munmap(mem) })
-	if err := file.Truncate(0); err != nil {
-		t.Fatal(err)
+	return mem, func() {
+		if err := file.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return mem
 }
 
 // A bug in our own code is reported with a trace.
