@@ -157,10 +157,15 @@ func (g *Guest) State() State { return State(g.state.Load()) }
 // Changed reports whether new queues wait. It is one load, for every round.
 func (g *Guest) Changed() bool { return g.wanted.Load() != nil }
 
-// Sync drops the frames that are still held and takes over the new queues.
+// Sync drops the frames that are still held and takes over the new queues. After Leave
+// it takes none over: Install did not wait, so their memory may be gone already.
 func (g *Guest) Sync() {
 	q := g.wanted.Load()
 	if q == nil {
+		return
+	}
+	if g.left() {
+		g.wanted.Store(nil)
 		return
 	}
 	g.Abandon() // old memory may have vanished: what is wanted stays so until nothing can fault
@@ -190,10 +195,18 @@ func (g *Guest) Leave() {
 	g.Abandon()
 	g.Notify()
 	g.cur, g.due = stopped, false
+	if !g.left() {
+		close(g.gone)
+	}
+}
+
+// left reports whether Leave was called.
+func (g *Guest) left() bool {
 	select {
 	case <-g.gone:
+		return true
 	default:
-		close(g.gone)
+		return false
 	}
 }
 

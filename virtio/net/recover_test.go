@@ -245,3 +245,23 @@ func TestNotifyOncePerRound(t *testing.T) {
 		t.Errorf("interrupted %d and %d times, want once each", r.txBell, r.rxBell)
 	}
 }
+
+// Whoever forwards for a guest that was left before, as when one of two loops cannot
+// start and its queue pairs go back and forth, neither waits for control nor uses queues
+// for which control did not wait.
+func TestNothingIsTakenOverAfterLeave(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: 8}, running)
+	q := *r.cur
+	r.Leave()
+	r.Install(&q)
+	done := make(chan struct{})
+	go func() { r.Sync(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Fatal("Sync waits for control")
+	}
+	if r.cur != stopped || r.Changed() {
+		t.Errorf("changed %v, rings %v", r.Changed(), r.cur)
+	}
+}
