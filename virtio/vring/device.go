@@ -152,8 +152,9 @@ func (q *Device) Fail(reason error) {
 	}
 }
 
-// Available looks once for chains (acquire) and returns how many wait. An index that
-// is impossibly far ahead faults the ring.
+// Available looks once for chains (acquire) and returns how many wait. Of a long packed
+// ring one look may see only the first of them, and the next one more. An index that is
+// impossibly far ahead faults the ring.
 func (q *Device) Available() int {
 	if q.fault != nil {
 		return 0

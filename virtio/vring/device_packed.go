@@ -39,10 +39,11 @@ func (q *Device) initPacked(nextAvail uint16, desc, driver, device []byte) (err 
 }
 
 // availablePacked looks at what follows the chains seen so far. Each descriptor is
-// looked at once, and each chain's length noted.
+// looked at once, and each chain's length noted. So that the look of a burst takes no
+// longer than its work may, what is left of a long ring is for the next look.
 func (q *Device) availablePacked() int {
 	p := &q.packed
-	for p.room > 0 && !p.stuck {
+	for looked := uint16(0); p.room > 0 && !p.stuck && looked < MaxChain; {
 		at := p.scan.at
 		flags := uint16(p.ring.state(at) >> 16)
 		if !p.scan.isAvail(flags) {
@@ -50,15 +51,18 @@ func (q *Device) availablePacked() int {
 		}
 		n := uint16(1)
 		if flags&DescNext != 0 {
-			if n = q.measure(); n == 0 {
-				p.stuck = true
-			}
+			n = q.measure()
 		}
 		p.slots[at].count = n
+		q.seenAvail++
+		if n == 0 {
+			p.stuck = true
+			break
+		}
 		p.scan.advance(n, q.size)
 		p.slots[p.scan.at].back = n
 		p.room -= n
-		q.seenAvail++
+		looked += n
 	}
 	return q.Pending()
 }

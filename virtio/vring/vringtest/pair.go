@@ -141,9 +141,11 @@ func (p *Pair) advance(cfg Config) {
 			}
 		}
 		p.Driver.Publish()
-		for p.Device.Available(); p.Device.Pop(&c); {
-			p.Device.Push(c.Head, 0)
-			p.Device.ResetViews()
+		for p.Device.Available() > 0 {
+			for p.Device.Pop(&c) {
+				p.Device.Push(c.Head, 0)
+				p.Device.ResetViews()
+			}
 		}
 		p.Device.Publish()
 		for p.Driver.Completed(); p.Driver.Take(&u); {
