@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"vvufwd/cmd/vvudemo/machine"
+
+	"vvufwd/cmd/vvudemo/kmod"
 )
 
 // script writes an executable shell script and returns its path.
@@ -88,6 +90,7 @@ func TestFindKernelTakesTheNewestWithModules(t *testing.T) {
 		"boot/vmlinuz-6.1.0-40-cloud-amd64", "usr/lib/modules/6.1.0-40-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-41-cloud-amd64", "lib/modules/6.1.0-41-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-42-cloud-amd64", // installed for another machine: no modules
+		"boot/vmlinuz-6.12.0-1-cloud-amd64", "lib/modules/6.12.0-1-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-43-amd64", "lib/modules/6.1.0-43-amd64/kernel/a.ko",
 	} {
 		path := filepath.Join(root, file)
@@ -98,11 +101,16 @@ func TestFindKernelTakesTheNewestWithModules(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var tools Tools
-	if !findKernel(root, &tools) || filepath.Base(tools.Kernel) != "vmlinuz-6.1.0-41-cloud-amd64" || tools.Modules.Release != "6.1.0-41-cloud-amd64" {
-		t.Errorf("kernel = %+v", tools)
+	for series, want := range map[string]string{"6.1": "6.1.0-41-cloud-amd64", "6.12": "6.12.0-1-cloud-amd64"} {
+		var kernel string
+		var modules *kmod.Tree
+		if !findKernel(root, series, &kernel, &modules) || filepath.Base(kernel) != "vmlinuz-"+want || modules.Release != want {
+			t.Errorf("kernel of series %s = %s, %+v", series, kernel, modules)
+		}
 	}
-	if findKernel(t.TempDir(), &tools) {
+	var kernel string
+	var modules *kmod.Tree
+	if findKernel(t.TempDir(), "6.1", &kernel, &modules) {
 		t.Error("a kernel was found in an empty directory")
 	}
 }
