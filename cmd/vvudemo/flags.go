@@ -26,6 +26,8 @@ type options struct {
 	accel      string
 	smp        int
 
+	appVMs   int
+	isolate  bool
 	transfer int
 	pktgen   int64
 	restarts int
@@ -48,6 +50,8 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.SetOutput(io.Discard) // errors are printed once, by run
 	fs.StringVar(&o.device, "device", deviceVvudev, "who provides the virtio-vhost-user `DEVICE`: vvudev (any QEMU from 10.1), or qemu (one that has it built in; give --qemu)")
 	fs.BoolVar(&o.direct, "direct", false, "give the app VM the network without a driver VM, to compare with")
+	fs.IntVar(&o.appVMs, "app-vms", 1, "`N` app VMs, 8 at most: with more than one, vvufwd is a switch")
+	fs.BoolVar(&o.isolate, "isolate", false, "keep several app VMs from each other")
 	fs.IntVar(&o.transfer, "transfer", show.TransferBytes>>20, "download and upload `N` MiB")
 	fs.Int64Var(&o.pktgen, "pktgen", 0, "let the app VM's kernel packet generator send `N` frames")
 	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
@@ -94,6 +98,12 @@ func (o *options) check() error {
 		return fmt.Errorf("--accel %q: want tcg or kvm", o.accel)
 	case o.smp < 1 || o.smp > 64:
 		return fmt.Errorf("--smp %d: want 1 to 64", o.smp)
+	case o.appVMs < 1 || o.appVMs > machine.MaxAppVMs:
+		return fmt.Errorf("--app-vms %d: want 1 to %d", o.appVMs, machine.MaxAppVMs)
+	case o.isolate && o.appVMs == 1:
+		return errors.New("--isolate keeps several app VMs from each other: give --app-vms")
+	case o.appVMs > 1 && (o.direct || o.pktgen > 0 || o.restarts > 0):
+		return errors.New("--app-vms shows a switch: drop --direct, --pktgen and --restarts")
 	case o.transfer < 1 || o.transfer > show.MaxTransferBytes>>20:
 		return fmt.Errorf("--transfer %d: want 1 to %d", o.transfer, show.MaxTransferBytes>>20)
 	case o.pktgen < 0:
@@ -126,7 +136,7 @@ func (o *options) needsVfioUser() bool { return o.device == deviceVvudev && !o.d
 // config is what the flags say to show. Outputs are left to the caller.
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
-		Tools: found, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), TAP: o.tap,
+		Tools: found, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), TAP: o.tap,
 		Transfer: int64(o.transfer) << 20, Pktgen: o.pktgen, Restarts: o.restarts, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	if o.device == deviceQEMU {
