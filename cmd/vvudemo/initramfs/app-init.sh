@@ -161,7 +161,7 @@ spread() {
 }
 
 vlan() {
-	if { modprobe 8021q && ip link add link eth0 name "eth0.$1" type vlan id "$1" && ip addr add "$2" dev "eth0.$1" &&
+	if { { [ -e /proc/net/vlan ] || modprobe 8021q; } && ip link add link eth0 name "eth0.$1" type vlan id "$1" && ip addr add "$2" dev "eth0.$1" &&
 		ip link set "eth0.$1" up; } 2> /tmp/vlan.log; then
 		say vlan ok
 	else
@@ -185,7 +185,7 @@ sent() { sed -n 's/.*pkts-sofar: *\([0-9]*\).*/\1/p' /proc/net/pktgen/eth0; }
 # The frames carry a VLAN tag that nobody listens to, so that the network behind the NIC counts them and drops them
 # instead of answering a million times that the port is closed.
 pktgen() {
-	modprobe pktgen 2> /tmp/pktgen.log || { say pktgen failed "$(cat /tmp/pktgen.log)"; return; }
+	[ -e /proc/net/pktgen ] || modprobe pktgen 2> /tmp/pktgen.log || { say pktgen failed "$(cat /tmp/pktgen.log)"; return; }
 	echo "rem_device_all" > /proc/net/pktgen/kpktgend_0
 	echo "add_device eth0" > /proc/net/pktgen/kpktgend_0
 	for setting in "count $1" "pkt_size 60" "clone_skb 0" "delay 0" "burst 1" "dst 192.0.2.1" "src_min 192.0.2.2" "src_max 192.0.2.2" \
@@ -212,9 +212,9 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2> /dev/null # the kernel may have done it
 mount -t tmpfs -o size=80% tmpfs /tmp
 ulimit -c 0
-for module in virtio_pci virtio_net; do
-	modprobe $module || die "modprobe $module"
-done
+# What is built into the kernel cannot be loaded.
+[ -e /sys/bus/pci/drivers/virtio-pci ] || modprobe virtio_pci || die "modprobe virtio_pci"
+[ -e /sys/bus/virtio/drivers/virtio_net ] || modprobe virtio_net || die "modprobe virtio_net"
 tries=0
 until [ -e /sys/class/net/eth0 ]; do
 	tries=$((tries + 1))

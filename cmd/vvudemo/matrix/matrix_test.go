@@ -88,7 +88,7 @@ func TestDeviceOptions(t *testing.T) {
 }
 
 func TestCheckFeatures(t *testing.T) {
-	const always = virtio.Version1 | virtio.IndirectDesc | virtio.EventIdx | virtio.RingReset
+	const always = virtio.Version1 | virtio.IndirectDesc | virtio.EventIdx
 	rich := Combination{Packed: true, Mergeable: true, Offloads: true, Many: true, Newer: true}
 	all := always | virtio.RingPacked | virtio.NetMrgRxbuf | usedOffloads | newerOffloads | virtio.NetMQ
 	if err := rich.CheckFeatures(all | virtio.NetMAC); err != nil {
@@ -112,7 +112,7 @@ func TestCheckFeatures(t *testing.T) {
 
 func TestCheckOffloads(t *testing.T) {
 	on := map[string]bool{
-		"tx-checksumming": true, "rx-checksumming": true, "tcp-segmentation-offload": true,
+		"tx-checksumming": true, "tcp-segmentation-offload": true,
 		"tx-tcp-segmentation": true, "tx-tcp6-segmentation": true, "tx-udp-segmentation": false, "highdma": true,
 	}
 	c := Combination{Offloads: true}

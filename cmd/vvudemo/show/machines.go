@@ -185,26 +185,39 @@ func (d *demo) powerOff(ctx context.Context) (string, error) {
 	if d.Direct {
 		return "the app VM ended by itself", nil
 	}
-	if err := d.driver.Send(""); err != nil { // Enter
+	if err := d.endDriver(ctx); err != nil {
 		return "", err
 	}
+	return "all machines ended by themselves", d.endDevices(ctx)
+}
+
+// endDriver tells vvufwd to stop, as an Enter on its console does, and waits until the driver VM has powered itself off.
+func (d *demo) endDriver(ctx context.Context) error {
+	if err := d.driver.Send(""); err != nil {
+		return err
+	}
 	if err := d.driver.WaitExit(ctx, stopLimit); err != nil {
-		return "", err
+		return err
 	}
 	// The supervisor's last words; a clean stop says 0.
 	if line, _, err := d.driver.Wait(ctx, 0, containing("vvufwd: exit code")); err == nil && !strings.HasSuffix(strings.TrimSpace(line), " 0") {
-		return "", d.driver.Explain(errors.New("vvufwd did not end well"))
+		return d.driver.Explain(errors.New("vvufwd did not end well"))
 	}
+	return nil
+}
+
+// endDevices stops every vvudev.
+func (d *demo) endDevices(ctx context.Context) error {
 	for _, a := range d.apps {
 		if a.device == nil {
 			continue
 		}
 		if err := a.device.Terminate(); err != nil {
-			return "", err
+			return err
 		}
 		if err := a.device.WaitExit(ctx, stopLimit); err != nil {
-			return "", err
+			return err
 		}
 	}
-	return "all machines ended by themselves", nil
+	return nil
 }

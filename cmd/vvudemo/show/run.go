@@ -45,10 +45,7 @@ type step struct {
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	d := &demo{
-		Config: cfg, fail: fail, ending: make(chan struct{}), counters: counters.NewFollower(), report: newReport(cfg),
-		progress: &progress{w: cfg.Progress, begin: time.Now()},
-	}
+	d := newDemo(cfg, fail, time.Now())
 	err := d.prepare()
 	if err == nil {
 		err = d.do(ctx, d.steps())
@@ -57,6 +54,14 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	d.report.OK = err == nil
 	d.report.Seconds = seconds(time.Since(d.progress.begin))
 	return d.report, err
+}
+
+// newDemo is a run that has not prepared anything yet. Times count from begin.
+func newDemo(cfg Config, fail context.CancelCauseFunc, begin time.Time) *demo {
+	return &demo{
+		Config: cfg, fail: fail, ending: make(chan struct{}), counters: counters.NewFollower(), report: newReport(cfg),
+		progress: &progress{w: cfg.Progress, begin: begin},
+	}
 }
 
 func newReport(cfg Config) *Report {

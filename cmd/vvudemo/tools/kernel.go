@@ -45,6 +45,9 @@ func (f *finder) newer(ctx context.Context, t *Tools) error {
 	if err != nil {
 		return err
 	}
+	if err := decompressModules(ctx, t.Busybox, root); err != nil {
+		return err
+	}
 	if !findKernel(root, newerRelease.series, &t.NewerKernel, &t.NewerModules) {
 		return noKernel(root)
 	}

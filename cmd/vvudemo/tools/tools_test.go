@@ -157,3 +157,34 @@ func TestLockExcludesAnother(t *testing.T) {
 	}
 	unlock()
 }
+
+// TestDecompressModules uses a busybox that only notes what it is asked for.
+func TestDecompressModules(t *testing.T) {
+	dir := t.TempDir()
+	for _, file := range []string{"kernel/a.ko.xz", "kernel/net/b.ko.xz", "kernel/c.ko", "modules.order"} {
+		path := filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	busybox := script(t, "busybox", `[ "$1 $2" = "unxz -f" ] || exit 1; shift 2; for f; do mv "$f" "${f%.xz}"; done`)
+	for range 2 { // the second time there is nothing left to do
+		if err := decompressModules(t.Context(), busybox, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"kernel/a.ko", "kernel/net/b.ko", "kernel/c.ko"} {
+		if !readable(filepath.Join(dir, file)) {
+			t.Errorf("%s is missing", file)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "d.ko.xz"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := decompressModules(t.Context(), script(t, "busybox", "echo corrupt >&2; exit 1"), dir); err == nil || !strings.Contains(err.Error(), "corrupt") {
+		t.Errorf("a module that cannot be decompressed gives %v", err)
+	}
+}
