@@ -154,7 +154,7 @@ func (d *demo) row(ctx context.Context, row *MatrixRow) error {
 	if _, err := d.boot(ctx, a); err != nil {
 		return err
 	}
-	for _, do := range []func(context.Context, *MatrixRow) error{d.rowFeatures, d.rowPings, d.rowTransfers, d.rowQueues, d.rowChannels} {
+	for _, do := range []func(context.Context, *MatrixRow) error{d.rowFeatures, d.rowPings, d.rowTransfers, d.rowQueues, d.rowResize, d.rowChannels} {
 		if err := do(ctx, row); err != nil {
 			return err
 		}
@@ -195,7 +195,7 @@ func (d *demo) rowFeatures(ctx context.Context, row *MatrixRow) error {
 const (
 	rowPings    = 5
 	spreadPings = 5  // from each processor
-	livePings   = 30 // while queues change
+	livePings   = 20 // while queues change
 	ipAndICMP   = 28 // bytes of headers
 )
 
@@ -315,7 +315,7 @@ func (d *demo) rowChannels(ctx context.Context, row *MatrixRow) error {
 	}
 	var errs []error
 	for _, pairs := range []int{2, 1, matrix.ManyQueues} {
-		if err := d.pause(ctx, time.Second); err != nil {
+		if err := d.pause(ctx, changeEvery); err != nil {
 			return err
 		}
 		set, err := a.SetChannels(ctx, commandLimit, pairs)
@@ -330,6 +330,9 @@ func (d *demo) rowChannels(ctx context.Context, row *MatrixRow) error {
 	}
 	return errors.Join(append(errs, err)...)
 }
+
+// changeEvery is the time between changes: the pings go on for longer than three of them.
+const changeEvery = time.Second
 
 // lostPings is how many pings may be on a queue that is no longer used when their answers come: one for each change.
 const lostPings = 3
