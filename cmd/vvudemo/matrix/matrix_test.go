@@ -88,7 +88,7 @@ func TestDeviceOptions(t *testing.T) {
 }
 
 func TestCheckFeatures(t *testing.T) {
-	const always = virtio.Version1 | virtio.IndirectDesc | virtio.EventIdx | virtio.RingReset
+	const always = virtio.Version1 | virtio.IndirectDesc | virtio.EventIdx
 	rich := Combination{Packed: true, Mergeable: true, Offloads: true, Many: true, Newer: true}
 	all := always | virtio.RingPacked | virtio.NetMrgRxbuf | usedOffloads | virtio.NetMQ
 	if err := rich.CheckFeatures(all | virtio.NetMAC); err != nil {
@@ -96,6 +96,9 @@ func TestCheckFeatures(t *testing.T) {
 	}
 	if err := (Combination{}).CheckFeatures(always | virtio.NetStatus); err != nil {
 		t.Error(err)
+	}
+	if err := rich.CheckFeatures(all | virtio.RingReset); err == nil {
+		t.Error("a guest may reset its rings")
 	}
 	for bit := virtio.Features(1); bit != 0; bit <<= 1 {
 		if all&bit == 0 {
