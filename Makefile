@@ -4,6 +4,8 @@
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each: a time such as 5m, or a number of inputs such as 5000x
 # make bench   vvufwd against DPDK testpmd, twelve minutes; BENCHFLAGS="--only ^64 --rounds 1" for less
+# make matrix  app VMs of two kernels with all combinations of rings, buffers, offloads and queues, half an hour;
+#              MATRIXFLAGS="--json" for JSON, --matrix pairs or a regular expression for fewer
 # make soak    attacks on a running vvufwd in their long form, the longest SOAKTIME
 
 GO       ?= go
@@ -19,7 +21,7 @@ E2E      := ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e ./cmd/vvubench/e2e
 
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w -buildid="
 
-.PHONY: build demo bench test quick unit race lint cross fuzz soak e2e clean
+.PHONY: build demo matrix bench test quick unit race lint cross fuzz soak e2e clean
 
 build:
 	@mkdir -p $(BIN)
@@ -27,6 +29,9 @@ build:
 
 demo: build
 	$(BIN)/vvudemo $(DEMOFLAGS)
+
+matrix: build
+	@$(BIN)/vvudemo --matrix all --transfer 64 $(MATRIXFLAGS)
 
 # Testpmd comes from PATH, or is unpacked from Debian's packages.
 bench: build

@@ -5,10 +5,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/vvudemo/matrix"
 	"vvufwd/cmd/vvudemo/show"
 	"vvufwd/cmd/vvudemo/tools"
 )
@@ -26,10 +29,13 @@ type options struct {
 	accel      string
 	smp        int
 
+	appVMs   int
+	isolate  bool
 	transfer int
 	pktgen   int64
 	restarts int
 	keep     bool
+	matrix   string
 	timeout  time.Duration
 
 	json, verbose, version bool
@@ -48,10 +54,13 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.SetOutput(io.Discard) // errors are printed once, by run
 	fs.StringVar(&o.device, "device", deviceVvudev, "who provides the virtio-vhost-user `DEVICE`: vvudev (any QEMU from 10.1), or qemu (one that has it built in; give --qemu)")
 	fs.BoolVar(&o.direct, "direct", false, "give the app VM the network without a driver VM, to compare with")
+	fs.IntVar(&o.appVMs, "app-vms", 1, "`N` app VMs, 8 at most: with more than one, vvufwd is a switch")
+	fs.BoolVar(&o.isolate, "isolate", false, "keep several app VMs from each other")
 	fs.IntVar(&o.transfer, "transfer", show.TransferBytes>>20, "download and upload `N` MiB")
 	fs.Int64Var(&o.pktgen, "pktgen", 0, "let the app VM's kernel packet generator send `N` frames")
 	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
 	fs.StringVar(&o.tap, "tap", "", "connect the NIC to the TAP device `NAME`, made if it does not exist (needs root), in place of QEMU's user networking")
+	fs.StringVar(&o.matrix, "matrix", "", "in place of all else, try app VMs of two kernels with `COMBINATIONS` of rings, buffers, offloads and queues: all, pairs (a few that cover each pair of choices), or those of all whose name matches a regular expression")
 	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
 	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
 	fs.IntVar(&o.smp, "smp", 2, "`N` processors for the driver VM")
@@ -78,6 +87,11 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	if fs.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q; see --help", fs.Arg(0))
 	}
+	if o.matrix != "" {
+		if _, err := o.combinations(); err != nil {
+			return nil, err
+		}
+	}
 	return o, o.check()
 }
 
@@ -94,6 +108,14 @@ func (o *options) check() error {
 		return fmt.Errorf("--accel %q: want tcg or kvm", o.accel)
 	case o.smp < 1 || o.smp > 64:
 		return fmt.Errorf("--smp %d: want 1 to 64", o.smp)
+	case o.appVMs < 1 || o.appVMs > machine.MaxAppVMs:
+		return fmt.Errorf("--app-vms %d: want 1 to %d", o.appVMs, machine.MaxAppVMs)
+	case o.isolate && o.appVMs == 1:
+		return errors.New("--isolate keeps several app VMs from each other: give --app-vms")
+	case o.appVMs > 1 && (o.direct || o.pktgen > 0 || o.restarts > 0):
+		return errors.New("--app-vms shows a switch: drop --direct, --pktgen and --restarts")
+	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.pktgen > 0 || o.restarts > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.device != deviceVvudev):
+		return errors.New("--matrix sets the machines up itself: drop --app-vms, --direct, --pktgen, --restarts, --keep, --tap, --app-net-opts and --device")
 	case o.transfer < 1 || o.transfer > show.MaxTransferBytes>>20:
 		return fmt.Errorf("--transfer %d: want 1 to %d", o.transfer, show.MaxTransferBytes>>20)
 	case o.pktgen < 0:
@@ -117,7 +139,29 @@ func (o *options) limit() time.Duration {
 		return 365 * 24 * time.Hour
 	}
 	const slowest = 500 // frames of the packet generator a second
+	if o.matrix != "" {
+		return 3 * time.Hour
+	}
 	return 10*time.Minute + time.Duration(o.pktgen/slowest)*time.Second + time.Duration(o.restarts)*2*time.Minute
+}
+
+// combinations are those that --matrix names.
+func (o *options) combinations() ([]matrix.Combination, error) {
+	switch o.matrix {
+	case "all":
+		return matrix.All(), nil
+	case "pairs":
+		return matrix.Pairs(), nil
+	}
+	pattern, err := regexp.Compile(o.matrix)
+	if err != nil {
+		return nil, fmt.Errorf("--matrix %q: %w", o.matrix, err)
+	}
+	found := slices.DeleteFunc(matrix.All(), func(c matrix.Combination) bool { return !pattern.MatchString(c.String()) })
+	if len(found) == 0 {
+		return nil, fmt.Errorf("--matrix %q matches no combination; the first is named %q", o.matrix, matrix.All()[0])
+	}
+	return found, nil
 }
 
 // needsVfioUser reports whether the driver VM's QEMU must have vfio-user-pci.
@@ -126,7 +170,7 @@ func (o *options) needsVfioUser() bool { return o.device == deviceVvudev && !o.d
 // config is what the flags say to show. Outputs are left to the caller.
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
-		Tools: found, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), TAP: o.tap,
+		Tools: found, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), TAP: o.tap,
 		Transfer: int64(o.transfer) << 20, Pktgen: o.pktgen, Restarts: o.restarts, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	if o.device == deviceQEMU {

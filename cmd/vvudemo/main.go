@@ -28,12 +28,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/vvudemo/namespace"
 	"vvufwd/cmd/vvudemo/show"
 	"vvufwd/cmd/vvudemo/tools"
 )
@@ -59,7 +61,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, o.limit(), fmt.Errorf("not done within %v (see --timeout)", o.limit()))
 	defer cancel()
-	report, err := demonstrate(ctx, o, stdin, stderr)
+	report, err := demonstrate(ctx, o, args, stdin, stdout, stderr)
 	if report != nil {
 		err = errors.Join(err, writeReport(stdout, report, o.json))
 	}
@@ -74,8 +76,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return cli.Failed
 }
 
-// demonstrate gathers what is needed and runs the demo. The report is nil if it could not begin.
-func demonstrate(ctx context.Context, o *options, stdin io.Reader, stderr io.Writer) (*show.Report, error) {
+// table is a report that a person can read, too.
+type table interface{ WriteTable(w io.Writer) error }
+
+// demonstrate gathers what is needed and runs the demo. The report is nil if it could not begin, or if another process has written it.
+func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader, stdout, stderr io.Writer) (table, error) {
 	source := tools.SourceDir()
 	build := o.build
 	if build == "" {
@@ -84,7 +89,7 @@ func demonstrate(ctx context.Context, o *options, stdin io.Reader, stderr io.Wri
 	begin := time.Now()
 	found, err := tools.Find(ctx, tools.Options{
 		QEMU: o.qemu, AppQEMU: o.appQEMU, Kernel: o.kernel, Modules: o.modules, Busybox: o.busybox, Bin: o.bin,
-		BuildDir: build, SourceDir: source, NeedVfioUser: o.needsVfioUser(), NeedPrograms: !o.direct,
+		BuildDir: build, SourceDir: source, NeedVfioUser: o.needsVfioUser(), NeedPrograms: !o.direct, NeedMatrix: o.matrix != "",
 		Progress: func(text string) {
 			fmt.Fprintf(stderr, "[%6.1f s] %-10s %s\n", time.Since(begin).Seconds(), "prepare", text)
 		},
@@ -97,10 +102,39 @@ func demonstrate(ctx context.Context, o *options, stdin io.Reader, stderr io.Wri
 	if o.verbose {
 		cfg.Console = stderr
 	}
+	if o.matrix != "" {
+		return demonstrateMatrix(ctx, o, cfg, args, stdout)
+	}
 	if o.keep {
 		cfg.Keep = func(ctx context.Context) error { return waitEnter(ctx, stdin) }
 	}
 	return show.Run(ctx, cfg)
+}
+
+// demonstrateMatrix runs the matrix in a network of its own: this process only starts another one there, which writes the report.
+func demonstrateMatrix(ctx context.Context, o *options, cfg show.Config, args []string, stdout io.Writer) (table, error) {
+	if namespace.Inside() {
+		if err := namespace.Settle(); err != nil {
+			return nil, err
+		}
+		combinations, err := o.combinations()
+		if err != nil {
+			return nil, err
+		}
+		return show.RunMatrix(ctx, cfg, combinations)
+	}
+	cmd, err := namespace.Command(ctx, args...)
+	if err != nil {
+		return nil, fmt.Errorf("--matrix: %w", err)
+	}
+	cmd.Stdout, cmd.Stderr = stdout, cfg.Progress
+	if err := namespace.Run(cmd); err != nil {
+		if _, ended := errors.AsType[*exec.ExitError](err); ended {
+			return nil, show.ErrFailed
+		}
+		return nil, fmt.Errorf("--matrix: %w", err)
+	}
+	return nil, nil
 }
 
 // waitEnter returns at the end of a line, or when ctx ends.
@@ -121,7 +155,7 @@ func waitEnter(ctx context.Context, stdin io.Reader) error {
 	}
 }
 
-func writeReport(w io.Writer, r *show.Report, asJSON bool) error {
+func writeReport(w io.Writer, r table, asJSON bool) error {
 	if !asJSON {
 		return r.WriteTable(w)
 	}

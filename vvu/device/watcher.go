@@ -13,10 +13,14 @@ import (
 type watcher struct {
 	epoll int
 	stop  int // eventfd
+	start sync.Once
+	run   func()
 	done  sync.WaitGroup
 }
 
-// newWatcher starts a watcher. kicked gets the tag of a descriptor that became
+// newWatcher makes a watcher, whose goroutine starts with the first descriptor. Before that it would only be in the way of who
+// confines the process: with a thread that waits in the kernel, changing all threads got stuck in one of 300 starts (Go 1.26).
+// kicked gets the tag of a descriptor that became
 // readable; it may come once more after remove.
 func newWatcher(kicked func(tag kickTag)) (*watcher, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -35,7 +39,7 @@ func newWatcher(kicked func(tag kickTag)) (*watcher, error) {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	w := &watcher{epoll: epoll, stop: stop}
-	w.done.Go(func() { w.run(kicked) })
+	w.run = func() { w.watch(kicked) }
 	return w, nil
 }
 
@@ -45,7 +49,7 @@ type kickTag struct{ ring, serial int32 }
 
 const stopTag = -1 // in place of the ring
 
-func (w *watcher) run(kicked func(kickTag)) {
+func (w *watcher) watch(kicked func(kickTag)) {
 	events := make([]unix.EpollEvent, 64)
 	for {
 		n, err := unix.EpollWait(w.epoll, events, -1)
@@ -67,6 +71,7 @@ func (w *watcher) run(kicked func(kickTag)) {
 // add watches e. Edge-triggered: each signal is reported, and one that nobody
 // takes away does not keep the watcher busy.
 func (w *watcher) add(e *eventFD, tag kickTag) error {
+	w.start.Do(func() { w.done.Go(w.run) })
 	return unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, e.fd,
 		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: tag.ring, Pad: tag.serial})
 }

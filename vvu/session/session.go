@@ -24,8 +24,11 @@ const MaxPairs = 8
 // other port can do: what it cannot is done in between. With several queue pairs MQ
 // is offered besides.
 //
-// RING_RESET needs nothing that is not there anyway: a front-end stops one ring and
-// starts it again, and rings are independent of each other.
+// RING_RESET is not offered, although nothing is missing here: when a guest resets a ring
+// of a vhost-user device, QEMU (11.1) takes it that the ring is reset and tells the back-end
+// nothing, neither that it stops nor where it starts again. The back-end goes on by what
+// was: it reads the new ring at the old place, and writes to memory that the guest uses for
+// something else.
 //
 // GUEST_ANNOUNCE is not offered. A guest that has it announces itself after a migration,
 // in words that its monitor puts in its mouth, and QEMU does not send SEND_RARP then;
@@ -33,7 +36,7 @@ const MaxPairs = 8
 // is the monitor's and not ours: a monitor that passes our features on as they are and
 // has none would have a guest whose driver refuses the device (5.1.3.1).
 const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder |
-	virtio.RingPacked | virtio.RingReset | virtio.NetOffloads
+	virtio.RingPacked | virtio.NetOffloads
 
 // Carrier is the transport's side of a session. The session's goroutine calls it.
 type Carrier interface {

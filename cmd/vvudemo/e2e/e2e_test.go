@@ -40,20 +40,8 @@ func run(t *testing.T, cfg show.Config) *show.Report {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 14*time.Minute)
 	defer cancel()
-	source := tools.SourceDir()
-	if source == "" {
-		t.Fatal("the test does not run in the source tree")
-	}
-	build := filepath.Join(source, "build")
-	var err error
-	cfg.Tools, err = tools.Find(ctx, tools.Options{
-		BuildDir: build, SourceDir: source, NeedVfioUser: true, NeedPrograms: true,
-		Progress: func(text string) { t.Log(text) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Accel, cfg.SMP, cfg.OutDir, cfg.Progress = "tcg", 2, filepath.Join(build, "e2e"), t.Output()
+	cfg.Tools = findTools(t)
+	cfg.Accel, cfg.SMP, cfg.OutDir, cfg.Progress = "tcg", 2, outDir(), t.Output()
 	report, err := show.Run(ctx, cfg)
 	if err != nil {
 		logTail(t, filepath.Join(cfg.OutDir, "driver.log"))
@@ -61,6 +49,26 @@ func run(t *testing.T, cfg show.Config) *show.Report {
 	}
 	return report
 }
+
+// findTools finds, fetches or builds all that the tests of this package run.
+func findTools(t *testing.T) *tools.Tools {
+	t.Helper()
+	source := tools.SourceDir()
+	if source == "" {
+		t.Fatal("the test does not run in the source tree")
+	}
+	found, err := tools.Find(t.Context(), tools.Options{
+		BuildDir: filepath.Join(source, "build"), SourceDir: source, NeedVfioUser: true, NeedPrograms: true, NeedMatrix: true,
+		Progress: func(text string) { t.Log(text) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// outDir is where images and logs are left.
+func outDir() string { return filepath.Join(tools.SourceDir(), "build", "e2e") }
 
 func checkTraffic(t *testing.T, r *show.Report) {
 	if r.Lease == nil || r.Lease.Address != "10.0.2.15/24" || r.Lease.Router != "10.0.2.2" {

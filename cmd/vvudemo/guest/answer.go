@@ -69,3 +69,13 @@ func (r *reader) number() int64 {
 func (r *reader) milliseconds() time.Duration {
 	return time.Duration(r.number()) * time.Millisecond
 }
+
+func (r *reader) pings() (Pings, error) {
+	p := Pings{Sent: r.number(), Received: r.number(), RTT: r.text()}
+	return p, r.err
+}
+
+func (r *reader) transfer() (Transfer, error) {
+	t := Transfer{Bytes: r.number(), SHA256: r.text(), Took: r.milliseconds()}
+	return t, r.err
+}

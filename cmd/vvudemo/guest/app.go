@@ -150,8 +150,7 @@ func (p *App) PingSize(ctx context.Context, limit time.Duration, host string, co
 	if err != nil {
 		return Pings{}, err
 	}
-	pings := Pings{Sent: r.number(), Received: r.number(), RTT: r.text()}
-	return pings, r.err
+	return r.pings()
 }
 
 // Fetch makes the app VM download a URL.
@@ -160,8 +159,7 @@ func (p *App) Fetch(ctx context.Context, limit time.Duration, url string) (Trans
 	if err != nil {
 		return Transfer{}, err
 	}
-	t := Transfer{Bytes: r.number(), SHA256: r.text(), Took: r.milliseconds()}
-	return t, r.err
+	return r.transfer()
 }
 
 // StartFetch makes the app VM begin a download and does not wait for its end. No other command may follow.

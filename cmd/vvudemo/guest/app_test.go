@@ -95,6 +95,72 @@ off) echo "@@ off ok"; exit 0 ;;`)
 	}
 }
 
+func TestEthtool(t *testing.T) {
+	ctx := context.Background()
+	app := ready(t, `
+offloads) echo "@@ offloads ok tx-checksumming=on tx-udp-segmentation=off" ;;
+channels) echo "@@ channels ok ${a:-4} 8" ;;
+ring) echo "@@ ring ok ${a:-256} 1024" ;;
+spread) [ "$b" = 10.0.2.2 ] && echo "@@ spread ok 4 $((4 * a)) 39" ;;
+vlan) [ "$a $b" = "5 10.5.0.2/24" ] && echo "@@ vlan ok" ;;`)
+	offloads, err := app.Offloads(ctx, limit)
+	if err != nil || len(offloads) != 2 || !offloads["tx-checksumming"] || offloads["tx-udp-segmentation"] {
+		t.Errorf("offloads = %v, %v", offloads, err)
+	}
+	for name, test := range map[string]struct {
+		got  func() (Setting, error)
+		want Setting
+	}{
+		"channels":     {func() (Setting, error) { return app.Channels(ctx, limit) }, Setting{4, 8}},
+		"set channels": {func() (Setting, error) { return app.SetChannels(ctx, limit, 2) }, Setting{2, 8}},
+		"ring":         {func() (Setting, error) { return app.Ring(ctx, limit) }, Setting{256, 1024}},
+		"set ring":     {func() (Setting, error) { return app.SetRing(ctx, limit, 128) }, Setting{128, 1024}},
+	} {
+		if got, err := test.got(); err != nil || got != test.want {
+			t.Errorf("%s: %+v, %v, want %+v", name, got, err, test.want)
+		}
+	}
+	spread, err := app.Spread(ctx, limit, "10.0.2.2", 10)
+	if want := (Spread{4, 40, 39}); err != nil || spread != want {
+		t.Errorf("spread = %+v, %v", spread, err)
+	}
+	if err := app.VLAN(ctx, limit, 5, "10.5.0.2/24"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBackground lets a ping and a download run while another command is obeyed.
+func TestBackground(t *testing.T) {
+	ctx := context.Background()
+	app := ready(t, `
+background) late="$a $b"; echo "@@ background ok" ;;
+channels) echo "@@ channels ok 2 4" ;;
+join)
+  case $late in
+  "ping 30 10.0.2.2 56") echo "@@ ping ok 30 29 1/2/3" ;;
+  "fetch http://10.0.2.2/x") echo "@@ fetch ok 4096 abcd 10" ;;
+  esac ;;`)
+	between := func() {
+		if got, err := app.SetChannels(ctx, limit, 2); err != nil || got.Current != 2 {
+			t.Errorf("command between: %+v, %v", got, err)
+		}
+	}
+	if err := app.BeginPing(ctx, limit, "10.0.2.2", 30); err != nil {
+		t.Fatal(err)
+	}
+	between()
+	if got, err := app.EndPing(ctx, limit); err != nil || got != (Pings{30, 29, "1/2/3"}) {
+		t.Errorf("pings = %+v, %v", got, err)
+	}
+	if err := app.BeginFetch(ctx, limit, "http://10.0.2.2/x"); err != nil {
+		t.Fatal(err)
+	}
+	between()
+	if got, err := app.EndFetch(ctx, limit); err != nil || got != (Transfer{4096, "abcd", 10 * time.Millisecond}) {
+		t.Errorf("download = %+v, %v", got, err)
+	}
+}
+
 func TestFailuresSayWhy(t *testing.T) {
 	ctx := context.Background()
 	app := ready(t, `
@@ -102,15 +168,19 @@ lease) echo "@@ lease failed no lease, forking to background" ;;
 ping) echo "@@ ping ok 20" ;;
 fetch) echo "@@ fetch ok many x 1" ;;
 blob) ;;
+offloads) echo "@@ offloads ok tx-checksumming" ;;
+channels) echo "@@ channels failed netlink error: Invalid argument" ;;
 off) exit 5 ;;`)
 	for name, test := range map[string]struct {
 		do   func() error
 		want string
 	}{
-		"lease": {func() error { _, err := app.Lease(ctx, limit); return err }, "lease failed: no lease, forking"},
-		"ping":  {func() error { _, err := app.Ping(ctx, limit, "h", 20); return err }, "too few fields"},
-		"fetch": {func() error { _, err := app.Fetch(ctx, limit, "u"); return err }, `"many" is no count`},
-		"blob":  {func() error { _, err := app.Blob(ctx, 50*time.Millisecond, 1); return err }, `no end of "blob 1" within 50ms`},
+		"lease":    {func() error { _, err := app.Lease(ctx, limit); return err }, "lease failed: no lease, forking"},
+		"ping":     {func() error { _, err := app.Ping(ctx, limit, "h", 20); return err }, "too few fields"},
+		"fetch":    {func() error { _, err := app.Fetch(ctx, limit, "u"); return err }, `"many" is no count`},
+		"offloads": {func() error { _, err := app.Offloads(ctx, limit); return err }, `"tx-checksumming" is no NAME=on|off`},
+		"channels": {func() error { _, err := app.SetChannels(ctx, limit, 9); return err }, "channels failed: netlink error: Invalid argument"},
+		"blob":     {func() error { _, err := app.Blob(ctx, 50*time.Millisecond, 1); return err }, `no end of "blob 1" within 50ms`},
 	} {
 		if err := test.do(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error = %v, want %q in it", name, err, test.want)

@@ -16,6 +16,16 @@
 #   rebind                take the device from its driver   @@ rebind ok
 #                         and give it back; addresses go
 #   pktgen COUNT          kernel packet generator           @@ pktgen at COUNT (each second), @@ pktgen ok SENT MILLISECONDS
+#   offloads              what ethtool -k says              @@ offloads ok NAME=on|off ... (NAME with dashes)
+#   channels [N]          queue pairs: set if N is given,   @@ channels ok IN-USE MAXIMUM
+#                         then tell (ethtool -L, -l)
+#   ring [N]              entries of a receive ring, in the @@ ring ok IN-USE MAXIMUM
+#                         same way (ethtool -G, -g)
+#   spread COUNT HOST     ping from each processor at once  @@ spread ok PROCESSORS SENT RECEIVED
+#   vlan ID ADDRESS/BITS  take an address in a VLAN         @@ vlan ok
+#   background COMMAND    carry out ping, fetch or spread   @@ background ok
+#                         while others are obeyed
+#   join                  wait for its end                  its answer
 #   off                   power off                         @@ off ok
 #
 # Its HTTP server also serves /endless, which is a gigabyte of zeros.
@@ -104,6 +114,61 @@ features() {
 	say features ok "$(cat /sys/class/net/eth0/device/features)"
 }
 
+offloads() {
+	if ethtool -k eth0 > /tmp/ethtool.log 2>&1; then
+		say offloads ok "$(sed -n 's/^[[:space:]]*\([a-z0-9-]*\): \(on\|off\).*/\1=\2/p' /tmp/ethtool.log | tr '\n' ' ')"
+	else
+		say offloads failed "$(tr '\n' ' ' < /tmp/ethtool.log)"
+	fi
+}
+
+# settings NAME SHOW SET LINE WHICH [N] sets what ethtool calls WHICH, if N is given, and prints LINE's values, of which the maximum
+# comes first.
+settings() {
+	if [ -n "$6" ] && ! ethtool "$3" eth0 "$5" "$6" > /tmp/ethtool.log 2>&1; then
+		say "$1" failed "$(tr '\n' ' ' < /tmp/ethtool.log)"
+		return
+	fi
+	if ethtool "$2" eth0 > /tmp/ethtool.log 2>&1; then
+		values=$(sed -n "s/^$4:[[:space:]]*//p" /tmp/ethtool.log | tr '\n' ' ')
+		say "$1" ok "${values#* }" "${values%% *}"
+	else
+		say "$1" failed "$(tr '\n' ' ' < /tmp/ethtool.log)"
+	fi
+}
+
+# The kernel sends from each processor by a queue of its own, as long as there are enough.
+spread() {
+	processors=$(nproc)
+	pids=
+	for i in $(seq 0 $((processors - 1))); do
+		taskset "$(printf %x $((1 << i)))" ping -q -c "$1" -i 0.1 -W 10 "$2" > "/tmp/spread.$i" 2>&1 &
+		pids="$pids $!"
+	done
+	wait $pids
+	sent=0
+	received=0
+	for i in $(seq 0 $((processors - 1))); do
+		counts=$(sed -n 's/^\([0-9]*\) packets transmitted, \([0-9]*\) packets received.*/\1 \2/p' "/tmp/spread.$i")
+		if [ -z "$counts" ]; then
+			say spread failed "$(tr '\n' ' ' < "/tmp/spread.$i")"
+			return
+		fi
+		sent=$((sent + ${counts% *}))
+		received=$((received + ${counts#* }))
+	done
+	say spread ok "$processors" "$sent" "$received"
+}
+
+vlan() {
+	if { { [ -e /proc/net/vlan ] || modprobe 8021q; } && ip link add link eth0 name "eth0.$1" type vlan id "$1" && ip addr add "$2" dev "eth0.$1" &&
+		ip link set "eth0.$1" up; } 2> /tmp/vlan.log; then
+		say vlan ok
+	else
+		say vlan failed "$(tr '\n' ' ' < /tmp/vlan.log)"
+	fi
+}
+
 rebind() {
 	device=$(readlink /sys/class/net/eth0/device)
 	driver=/sys/bus/virtio/drivers/virtio_net
@@ -120,7 +185,7 @@ sent() { sed -n 's/.*pkts-sofar: *\([0-9]*\).*/\1/p' /proc/net/pktgen/eth0; }
 # The frames carry a VLAN tag that nobody listens to, so that the network behind the NIC counts them and drops them
 # instead of answering a million times that the port is closed.
 pktgen() {
-	modprobe pktgen 2> /tmp/pktgen.log || { say pktgen failed "$(cat /tmp/pktgen.log)"; return; }
+	[ -e /proc/net/pktgen ] || modprobe pktgen 2> /tmp/pktgen.log || { say pktgen failed "$(cat /tmp/pktgen.log)"; return; }
 	echo "rem_device_all" > /proc/net/pktgen/kpktgend_0
 	echo "add_device eth0" > /proc/net/pktgen/kpktgend_0
 	for setting in "count $1" "pkt_size 60" "clone_skb 0" "delay 0" "burst 1" "dst 192.0.2.1" "src_min 192.0.2.2" "src_max 192.0.2.2" \
@@ -147,9 +212,9 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2> /dev/null # the kernel may have done it
 mount -t tmpfs -o size=80% tmpfs /tmp
 ulimit -c 0
-for module in virtio_pci virtio_net; do
-	modprobe $module || die "modprobe $module"
-done
+# What is built into the kernel cannot be loaded.
+[ -e /sys/bus/pci/drivers/virtio-pci ] || modprobe virtio_pci || die "modprobe virtio_pci"
+[ -e /sys/bus/virtio/drivers/virtio_net ] || modprobe virtio_net || die "modprobe virtio_net"
 tries=0
 until [ -e /sys/class/net/eth0 ]; do
 	tries=$((tries + 1))
@@ -162,21 +227,41 @@ dd of=/srv/endless bs=1 count=0 seek=1G 2> /dev/null < /dev/zero
 httpd -p 80 -h /srv || die "httpd"
 say ready "$(cat /sys/class/net/eth0/address)"
 
-while read -r command first second third; do
-	case $command in
+obey() {
+	case $1 in
 	lease) lease ;;
-	address) address "$first" ;;
-	ping) ping_host "$first" "$second" "$third" ;;
-	fetch) fetch "$first" ;;
-	blob) blob "$first" ;;
+	address) address "$2" ;;
+	ping) ping_host "$2" "$3" "$4" ;;
+	fetch) fetch "$2" ;;
+	blob) blob "$2" ;;
 	device) device ;;
 	carrier) carrier ;;
 	features) features ;;
 	rebind) rebind ;;
-	pktgen) pktgen "$first" ;;
+	pktgen) pktgen "$2" ;;
+	offloads) offloads ;;
+	channels) settings channels -l -L Combined combined "$2" ;;
+	ring) settings ring -g -G RX rx "$2" ;;
+	spread) spread "$2" "$3" ;;
+	vlan) vlan "$2" "$3" ;;
+	background)
+		shift
+		obey "$@" > /tmp/background 2>&1 &
+		background=$!
+		say background ok
+		;;
+	join)
+		wait "$background"
+		cat /tmp/background
+		;;
 	off) say off ok; poweroff -f ;;
 	'') ;;
-	*) say "$command" failed "no such command" ;;
+	*) say "$1" failed "no such command" ;;
 	esac
+}
+
+set -f
+while read -r line; do
+	obey $line
 done
 die "console closed"

@@ -2,6 +2,7 @@ package initramfs
 
 import (
 	_ "embed"
+	"slices"
 
 	"vvufwd/cmd/vvudemo/kmod"
 )
@@ -25,6 +26,10 @@ type App struct {
 	Busybox string
 	// Modules is the kernel's module directory.
 	Modules *kmod.Tree
+	// MoreModules are names of modules that the image has besides those of a network device.
+	MoreModules []string
+	// Files are more programs and libraries: host files by their paths in the image. All of them are executable.
+	Files map[string]string
 }
 
 // Save writes the image to the file at path and returns its size in bytes.
@@ -39,7 +44,12 @@ func (p App) Save(path string) (int64, error) {
 	a.link("bin/sh", "busybox")
 	a.file("init", 0o755, appInit)
 	a.file("etc/lease.sh", 0o755, leaseScript)
-	if err := a.addModules(p.Modules, []string{"zst"}, appModules...); err != nil {
+	for name, from := range p.Files {
+		if err := a.copy(name, 0o755, from); err != nil {
+			return 0, err
+		}
+	}
+	if err := a.addModules(p.Modules, []string{"zst"}, slices.Concat(appModules, p.MoreModules)...); err != nil {
 		return 0, err
 	}
 	return a.save(path)

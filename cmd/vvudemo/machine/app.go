@@ -8,8 +8,11 @@ import (
 // Hardware addresses of the demo, locally administered.
 const (
 	NICMAC = "52:54:00:00:00:04" // of the driver VM's NIC
-	AppMAC = "52:54:00:00:00:0a" // of the app VM
+	AppMAC = "52:54:00:00:00:0a" // of the app VM, or of the first of several
 )
+
+// AppMACOf is the hardware address of the app VM with the given number, counted from 0.
+func AppMACOf(number int) string { return fmt.Sprintf("52:54:00:00:00:%02x", 0x0a+number) }
 
 // App is the app VM: an ordinary guest with a virtio-net device.
 type App struct {
@@ -25,6 +28,8 @@ type App struct {
 	Reconnect bool
 	// MAC is the hardware address of the network device. Empty means AppMAC.
 	MAC string
+	// Queues is the number of queue pairs of the network device. 0 means one.
+	Queues int
 	// NetOpts are more properties of the virtio-net device: "vectors=0".
 	NetOpts string
 	// Hotplug is how much memory in MiB can be plugged in while the VM runs, in at most hotplugSlots pieces.
@@ -56,6 +61,9 @@ func (a App) Argv() []string {
 		mac = AppMAC
 	}
 	device := "virtio-net-pci,netdev=net,romfile=,mac=" + mac
+	if a.Queues > 1 {
+		device += multiqueue(a.Queues)
+	}
 	if a.NetOpts != "" {
 		device += "," + strings.Trim(a.NetOpts, ",")
 	}
@@ -70,7 +78,7 @@ func (a App) Argv() []string {
 		"-object", a.ram(),
 		"-machine", "q35,memory-backend=ram",
 		"-chardev", a.chardev(),
-		"-netdev", "vhost-user,id=net,chardev=vhost",
+		"-netdev", "vhost-user,id=net,chardev=vhost"+queues(a.Queues),
 		"-device", device)
 }
 
@@ -91,3 +99,15 @@ func (a App) chardev() string {
 	}
 	return socket
 }
+
+// queues are the fields of a network back-end with several queue pairs.
+func queues(n int) string {
+	if n <= 1 {
+		return ""
+	}
+	return fmt.Sprintf(",queues=%d", n)
+}
+
+// multiqueue are the fields of a virtio-net device with several queue pairs: an interrupt for each queue, one for the control queue
+// and one for changes.
+func multiqueue(n int) string { return fmt.Sprintf(",mq=on,vectors=%d", 2*n+2) }

@@ -3,16 +3,22 @@ package machine
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // The driver VM's functions stand at fixed places of the root bus.
 const (
 	NICAddress = "0000:00:04.0"
-	VVUAddress = "0000:00:05.0"
 
-	nicSlot = "4"
-	vvuSlot = "5"
+	nicSlot = 4
+	vvuSlot = 5 // of the first app VM's device; those of others follow
 )
+
+// MaxAppVMs is how many app VMs a driver VM has places for.
+const MaxAppVMs = 8
+
+// VVUAddress is the driver VM's function for the app VM with the given number, counted from 0.
+func VVUAddress(number int) string { return fmt.Sprintf("0000:00:%02x.0", vvuSlot+number) }
 
 // VVU says who provides the virtio-vhost-user device.
 type VVU int
@@ -28,10 +34,12 @@ const (
 type Driver struct {
 	Boot
 	VVU VVU
-	// Socket is the vfio-user socket of vvudev, or the vhost-user socket that a built-in device listens on.
-	Socket string
+	// Sockets are, for each app VM, the vfio-user socket of vvudev, or the vhost-user socket that a built-in device listens on.
+	Sockets []string
 	// Net is the back-end of the NIC.
 	Net Backend
+	// NICOpts are more properties of the NIC: "packed=on".
+	NICOpts string
 	// Pcap, when not empty, is the file that receives every frame that passes the NIC.
 	Pcap string
 	// InitArgs are vvufwd's arguments.
@@ -55,24 +63,32 @@ func (d Driver) Argv() []string {
 			"-machine", "q35,kernel-irqchip=split,memory-backend=ram")
 	}
 	args = append(args, "-device", iommu)
-	args = append(args, "-netdev", d.Net.netdev("nic"),
-		"-device", "virtio-net-pci,netdev=nic,mac="+NICMAC+",disable-legacy=on,iommu_platform=on,romfile=,addr="+nicSlot)
+	nic := fmt.Sprintf("virtio-net-pci,netdev=nic,mac=%s,disable-legacy=on,iommu_platform=on,romfile=,addr=%x", NICMAC, nicSlot)
+	if d.Net.Queues > 1 {
+		nic += multiqueue(d.Net.Queues)
+	}
+	if d.NICOpts != "" {
+		nic += "," + strings.Trim(d.NICOpts, ",")
+	}
+	args = append(args, "-netdev", d.Net.netdev("nic"), "-device", nic)
 	if d.Pcap != "" {
 		args = append(args, "-object", "filter-dump,id=dump,netdev=nic,file="+quote(d.Pcap))
 	}
-	switch d.VVU {
-	case BuiltIn:
+	for i, socket := range d.Sockets {
+		slot := fmt.Sprintf("%x", vvuSlot+i)
+		if d.VVU == VfioUserServer {
+			args = append(args, "-device", vfioUserDevice(socket, slot))
+			continue
+		}
 		args = append(args,
-			"-chardev", "socket,id=vvu,path="+quote(d.Socket)+","+d.QEMU.Version.listening(),
-			"-device", "virtio-vhost-user-pci,chardev=vvu,disable-legacy=on,iommu_platform=on,addr="+vvuSlot)
-	case VfioUserServer:
-		args = append(args, "-device", vfioUserDevice(d.Socket))
+			"-chardev", fmt.Sprintf("socket,id=vvu%d,path=%s,%s", i, quote(socket), d.QEMU.Version.listening()),
+			"-device", fmt.Sprintf("virtio-vhost-user-pci,chardev=vvu%d,disable-legacy=on,iommu_platform=on,addr=%s", i, slot))
 	}
 	return args
 }
 
 // vfioUserDevice is the JSON form of -device: the socket is a structure, which the older form cannot express.
-func vfioUserDevice(socket string) string {
+func vfioUserDevice(socket, slot string) string {
 	type address struct {
 		Type string `json:"type"`
 		Path string `json:"path"`
@@ -81,6 +97,6 @@ func vfioUserDevice(socket string) string {
 		Driver string  `json:"driver"`
 		Socket address `json:"socket"`
 		Addr   string  `json:"addr"`
-	}{"vfio-user-pci", address{"unix", socket}, vvuSlot})
+	}{"vfio-user-pci", address{"unix", socket}, slot})
 	return string(text)
 }

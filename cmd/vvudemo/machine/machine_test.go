@@ -22,8 +22,8 @@ func lines(argv []string) string {
 
 func TestDriverWithVfioUser(t *testing.T) {
 	d := Driver{
-		Boot: boot(VfioUser), Socket: "/tmp/a, b/vfio-user", Net: Backend{ForwardPort: 4711}, Pcap: "/tmp/a,b/nic.pcap",
-		InitArgs: []string{"--vvu", VVUAddress, "--nic", NICAddress},
+		Boot: boot(VfioUser), Sockets: []string{"/tmp/a, b/vfio-user"}, Net: Backend{ForwardPorts: []int{4711}}, Pcap: "/tmp/a,b/nic.pcap",
+		InitArgs: []string{"--vvu", VVUAddress(0), "--nic", NICAddress},
 	}
 	want := `ld.so qemu
 -nodefaults
@@ -56,11 +56,11 @@ func TestDriverWithVfioUser(t *testing.T) {
 
 // TestDriverWithBuiltInDevice checks the options that the 2019 fork (QEMU 3.1) needs and those that it does not know.
 func TestDriverWithBuiltInDevice(t *testing.T) {
-	argv := Driver{Boot: boot(Version{3, 1}), VVU: BuiltIn, Socket: "/tmp/vvu", Net: Backend{TAP: "tap0"}}.Argv()
+	argv := Driver{Boot: boot(Version{3, 1}), VVU: BuiltIn, Sockets: []string{"/tmp/vvu"}, Net: Backend{TAP: "tap0"}}.Argv()
 	for _, want := range []string{
 		"intel-iommu,caching-mode=on,intremap=on,eim=off",
-		"socket,id=vvu,path=/tmp/vvu,server,nowait",
-		"virtio-vhost-user-pci,chardev=vvu,disable-legacy=on,iommu_platform=on,addr=5",
+		"socket,id=vvu0,path=/tmp/vvu,server,nowait",
+		"virtio-vhost-user-pci,chardev=vvu0,disable-legacy=on,iommu_platform=on,addr=5",
 		"tap,id=nic,ifname=tap0,script=no,downscript=no,vhost=off",
 		"q35,kernel-irqchip=split",
 	} {
@@ -71,9 +71,40 @@ func TestDriverWithBuiltInDevice(t *testing.T) {
 	if text := lines(argv); strings.Contains(text, "memory-backend") || strings.Contains(text, "vfio-user") {
 		t.Errorf("options of newer versions in\n%s", text)
 	}
-	newer := Driver{Boot: boot(Version{6, 0}), VVU: BuiltIn, Socket: "/tmp/vvu"}.Argv()
-	if !slices.Contains(newer, "socket,id=vvu,path=/tmp/vvu,server=on,wait=off") {
+	newer := Driver{Boot: boot(Version{6, 0}), VVU: BuiltIn, Sockets: []string{"/tmp/vvu"}}.Argv()
+	if !slices.Contains(newer, "socket,id=vvu0,path=/tmp/vvu,server=on,wait=off") {
 		t.Errorf("version 6.0 gets\n%s", lines(newer))
+	}
+}
+
+// TestDriverOfSeveral has two app VMs and a NIC with four queue pairs.
+func TestDriverOfSeveral(t *testing.T) {
+	d := Driver{
+		Boot: boot(VfioUser), Sockets: []string{"/tmp/a", "/tmp/b"}, Net: Backend{TAP: "tap0", Queues: 4}, NICOpts: "packed=on,",
+	}
+	argv := d.Argv()
+	for _, want := range []string{
+		"tap,id=nic,ifname=tap0,script=no,downscript=no,vhost=off,queues=4",
+		"virtio-net-pci,netdev=nic,mac=52:54:00:00:00:04,disable-legacy=on,iommu_platform=on,romfile=,addr=4,mq=on,vectors=10,packed=on",
+		`{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/a"},"addr":"5"}`,
+		`{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/b"},"addr":"6"}`,
+	} {
+		if !slices.Contains(argv, want) {
+			t.Errorf("no %q in\n%s", want, lines(argv))
+		}
+	}
+	d.VVU, d.Net = BuiltIn, Backend{ForwardPorts: []int{1, 2}}
+	argv = d.Argv()
+	for _, want := range []string{
+		"user,id=nic,ipv6=off,hostfwd=tcp:127.0.0.1:1-10.0.2.15:80,hostfwd=tcp:127.0.0.1:2-10.0.2.16:80",
+		"virtio-vhost-user-pci,chardev=vvu1,disable-legacy=on,iommu_platform=on,addr=6",
+	} {
+		if !slices.Contains(argv, want) {
+			t.Errorf("no %q in\n%s", want, lines(argv))
+		}
+	}
+	if got := VVUAddress(MaxAppVMs-1) + " " + AppMACOf(MaxAppVMs-1); got != "0000:00:0c.0 52:54:00:00:00:11" {
+		t.Errorf("the last app VM is %s", got)
 	}
 }
 
@@ -90,12 +121,20 @@ func TestApp(t *testing.T) {
 	}
 	kvm := boot(VfioUser)
 	kvm.Accel = "kvm"
-	argv = App{Boot: kvm, Direct: &Backend{ForwardPort: 1}, Pcap: "x.pcap"}.Argv()
+	direct := App{Boot: kvm, Direct: &Backend{ForwardPorts: []int{1}}, Pcap: "x.pcap"}
+	argv = direct.Argv()
 	for _, want := range []string{"kvm", "host", "q35", "user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:1-10.0.2.15:80", "filter-dump,id=dump,netdev=net,file=x.pcap"} {
 		if !slices.Contains(argv, want) {
 			t.Errorf("direct: no %q in\n%s", want, lines(argv))
 		}
 	}
+	argv = App{Boot: boot(VfioUser), Socket: "/tmp/vhost", Queues: 4, NetOpts: "packed=on"}.Argv()
+	for _, want := range []string{"vhost-user,id=net,chardev=vhost,queues=4", "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:0a,mq=on,vectors=10,packed=on"} {
+		if !slices.Contains(argv, want) {
+			t.Errorf("four queue pairs: no %q in\n%s", want, lines(argv))
+		}
+	}
+	argv = direct.Argv()
 	if strings.Contains(lines(argv), "vhost-user") {
 		t.Errorf("direct, but with vhost-user:\n%s", lines(argv))
 	}

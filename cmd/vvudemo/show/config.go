@@ -16,6 +16,16 @@ type Config struct {
 	Device machine.VVU
 	// Direct gives the app VM the network without a driver VM, to compare with.
 	Direct bool
+	// AppVMs is the number of app VMs. With more than one, vvufwd is a switch. 0 means one.
+	AppVMs int
+	// Isolate keeps several app VMs from each other.
+	Isolate bool
+	// NICOpts are more properties of the driver VM's NIC.
+	NICOpts string
+	// NICQueues is the number of the NIC's queue pairs, with a TAP device; 0 means one.
+	NICQueues int
+	// MTU, in bytes, is that of a TAP device that is made. 0 means 1500.
+	MTU int
 	// AppNetOpts are more properties of the app VM's virtio-net device.
 	AppNetOpts string
 	// ForwarderArgs are more arguments of vvufwd.
@@ -48,6 +58,14 @@ func (c *Config) transferBytes() int64 {
 		return TransferBytes
 	}
 	return c.Transfer
+}
+
+// nicQueues is the number of the NIC's queue pairs: QEMU's user networking has one.
+func (c *Config) nicQueues() int {
+	if c.TAP == "" {
+		return 1
+	}
+	return max(1, c.NICQueues)
 }
 
 // transferLimit is how long each of them may take.

@@ -15,7 +15,7 @@ func (d *demo) pktgen(ctx context.Context) (string, error) {
 		return "", err
 	}
 	told := time.Now()
-	burst, err := d.app.Pktgen(ctx, stallLimit, d.Pktgen, func(sent int64) {
+	burst, err := d.apps[0].Pktgen(ctx, stallLimit, d.Pktgen, func(sent int64) {
 		if time.Since(told) >= 5*time.Second {
 			told = time.Now()
 			d.progress.say("pktgen", "%d of %d frames", sent, d.Pktgen)
@@ -80,13 +80,14 @@ func (d *demo) restart(ctx context.Context) (Restart, error) {
 		return r, err
 	}
 	begin := time.Now()
-	if _, err := d.startApp(ctx); err != nil {
+	a := d.apps[0]
+	if _, err := d.boot(ctx, a); err != nil {
 		return r, err
 	}
-	if d.lease, err = d.app.Lease(ctx, commandLimit); err != nil {
+	if a.lease, err = a.Lease(ctx, commandLimit); err != nil {
 		return r, err
 	}
-	pings, err := d.app.Ping(ctx, commandLimit, d.network.host, restartPings)
+	pings, err := a.Ping(ctx, commandLimit, d.network.host, restartPings)
 	if err != nil {
 		return r, err
 	}
@@ -101,7 +102,7 @@ func (d *demo) restart(ctx context.Context) (Restart, error) {
 func (d *demo) killUnderLoad(ctx context.Context) (Restart, error) {
 	const enough = 4 << 20
 	before := d.delivered()
-	if err := d.app.StartFetch(d.web.base + "/endless"); err != nil {
+	if err := d.apps[0].StartFetch(d.web.base + "/endless"); err != nil {
 		return Restart{}, err
 	}
 	limit := time.After(commandLimit)
@@ -110,20 +111,12 @@ func (d *demo) killUnderLoad(ctx context.Context) (Restart, error) {
 		case <-ctx.Done():
 			return Restart{}, context.Cause(ctx)
 		case <-limit:
-			return Restart{}, d.appProcess.Explain(fmt.Errorf("the download before the kill moved only %d bytes", d.delivered()-before))
+			return Restart{}, d.apps[0].process.Explain(fmt.Errorf("the download before the kill moved only %d bytes", d.delivered()-before))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 	r := Restart{BytesBefore: d.delivered() - before}
-	if d.Direct {
-		return r, d.appProcess.Kill()
-	}
-	mark := d.driver.Mark()
-	if err := d.appProcess.Kill(); err != nil {
-		return r, err
-	}
-	_, _, err := d.driver.Expect(ctx, mark, commandLimit, "word that the front-end disconnected", containing("front-end disconnected"))
-	return r, err
+	return r, d.kill(ctx, d.apps[0])
 }
 
 // delivered is the number of bytes that vvufwd had sent to the app VM when it last printed its statistics. Without a driver VM it

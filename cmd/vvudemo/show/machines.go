@@ -6,28 +6,28 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"vvufwd/cmd/vvudemo/guest"
 	"vvufwd/cmd/vvudemo/initramfs"
 	"vvufwd/cmd/vvudemo/machine"
 	"vvufwd/cmd/vvudemo/vm"
 )
 
-// Sockets and files of a run.
-func (d *demo) vfioUserSocket() string  { return filepath.Join(d.run, "vfio-user") }
-func (d *demo) vhostUserSocket() string { return filepath.Join(d.run, "vhost-user") }
-func (d *demo) driverImage() string     { return d.out("driver.cpio.gz") }
-func (d *demo) appImage() string        { return d.out("app.cpio.gz") }
-func (d *demo) pcap() string            { return d.out("nic.pcap") }
+// Files of a run.
+func (d *demo) driverImage() string { return d.out("driver.cpio.gz") }
+func (d *demo) appImage() string    { return d.out("app.cpio.gz") }
+func (d *demo) pcap() string        { return d.out("nic.pcap") }
 
 // images writes both RAM disks.
 func (d *demo) images(context.Context) (string, error) {
 	sizes := &d.report.Sizes
 	var err error
-	if sizes.AppImage, err = (initramfs.App{Busybox: d.Tools.Busybox, Modules: d.Tools.Modules}).Save(d.appImage()); err != nil {
+	app := initramfs.App{Busybox: d.Tools.Busybox, Modules: d.Tools.Modules}
+	if len(d.apps) > 1 {
+		app.MoreModules = vlanModules
+	}
+	if sizes.AppImage, err = app.Save(d.appImage()); err != nil {
 		return "", err
 	}
 	if d.Direct {
@@ -70,18 +70,15 @@ func (d *demo) guard(p *vm.Process) {
 	}
 }
 
-// startDevice starts vvudev and waits until it listens on both its sockets.
-func (d *demo) startDevice(ctx context.Context) (string, error) {
-	var err error
-	d.vvudev, err = d.start(vm.Config{
-		Name: "vvudev", LogPath: d.out("vvudev.log"),
-		Argv: []string{d.Tools.Vvudev, "--vfio-user", d.vfioUserSocket(), "--vhost-user", d.vhostUserSocket(), "--ram", d.ram.path()},
-	}, true)
-	if err != nil {
-		return "", err
+// startDevices starts a vvudev for each app VM.
+func (d *demo) startDevices(ctx context.Context) (string, error) {
+	for _, a := range d.apps {
+		if err := d.startDevice(ctx, a); err != nil {
+			return "", err
+		}
 	}
-	if err := awaitSockets(ctx, d.vvudev, d.vfioUserSocket(), d.vhostUserSocket()); err != nil {
-		return "", err
+	if len(d.apps) > 1 {
+		return fmt.Sprintf("%d listen on both their sockets", len(d.apps)), nil
 	}
 	return fmt.Sprintf("listens on both sockets, shows the driver VM %d MiB of the app VM's RAM", appMemoryMiB), nil
 }
@@ -112,11 +109,18 @@ func awaitSockets(ctx context.Context, p *vm.Process, paths ...string) error {
 // startDriver boots the driver VM and waits until vvufwd forwards.
 func (d *demo) startDriver(ctx context.Context) (string, error) {
 	boot := machine.Boot{QEMU: d.Tools.QEMU, Kernel: d.Tools.Kernel, Initrd: d.driverImage(), Accel: d.Accel, SMP: d.SMP, MemoryMiB: driverMemoryMiB}
-	v := machine.Driver{Boot: boot, VVU: d.Device, Socket: d.vfioUserSocket(), Net: d.network.backend, Pcap: d.pcap()}
-	if d.Device == machine.BuiltIn {
-		v.Socket = d.vhostUserSocket()
+	v := machine.Driver{Boot: boot, VVU: d.Device, Net: d.network.backend, NICOpts: d.NICOpts}
+	if d.network.backend.Queues <= 1 { // QEMU captures from one queue pair only
+		v.Pcap = d.pcap()
 	}
-	v.InitArgs = append([]string{"--vvu", machine.VVUAddress, "--nic", machine.NICAddress, "--stats", statsInterval.String(), "--stats-json"}, d.ForwarderArgs...)
+	for _, a := range d.apps {
+		if d.Device == machine.BuiltIn {
+			v.Sockets = append(v.Sockets, a.vhostUserSocket())
+		} else {
+			v.Sockets = append(v.Sockets, a.vfioUserSocket())
+		}
+	}
+	v.InitArgs = d.initArgs()
 	begin := time.Now()
 	var err error
 	d.driver, err = d.start(vm.Config{Name: "driver VM", Argv: v.Argv(), Env: d.Tools.QEMU.Env, LogPath: d.out("driver.log"), OnLine: d.counters.Feed}, true)
@@ -129,73 +133,91 @@ func (d *demo) startDriver(ctx context.Context) (string, error) {
 	return fmt.Sprintf("vvufwd forwards, %.1f s after QEMU's start", time.Since(begin).Seconds()), nil
 }
 
+// initArgs are vvufwd's arguments: a pair, or a switch in which each app VM may only use its own hardware address.
+func (d *demo) initArgs() []string {
+	var args []string
+	if len(d.apps) > 1 {
+		args = append(args, "--switch")
+		if d.Isolate {
+			args = append(args, "--isolate")
+		}
+	}
+	for _, a := range d.apps {
+		address := machine.VVUAddress(a.number)
+		if len(d.apps) > 1 {
+			address += ",mac=" + machine.AppMACOf(a.number)
+		}
+		args = append(args, "--vvu", address)
+	}
+	args = append(args, "--nic", machine.NICAddress, "--stats", statsInterval.String(), "--stats-json")
+	return append(args, d.ForwarderArgs...)
+}
+
 func containing(word string) func(string) bool {
 	return func(line string) bool { return strings.Contains(line, word) }
 }
 
-// startApp boots the app VM, for the first time or again, and waits until it obeys commands.
-func (d *demo) startApp(ctx context.Context) (string, error) {
-	boot := machine.Boot{QEMU: d.Tools.AppQEMU, Kernel: d.Tools.Kernel, Initrd: d.appImage(), Accel: d.Accel, SMP: 1, MemoryMiB: appMemoryMiB}
-	v := machine.App{Boot: boot, RAMFile: d.ram.path(), Socket: d.vhostUserSocket(), NetOpts: d.AppNetOpts}
-	if d.Direct {
-		v.Direct = &d.network.backend
-		if d.sessions == 0 {
-			v.Pcap = d.pcap() // that of a restarted machine would replace it
-		}
-	}
-	if err := d.ram.clear(); err != nil {
-		return "", err
+// startApps boots all app VMs at the same time.
+func (d *demo) startApps(ctx context.Context) (string, error) {
+	if len(d.apps) == 1 {
+		return d.boot(ctx, d.apps[0])
 	}
 	begin := time.Now()
-	var err error
-	d.appProcess, err = d.start(vm.Config{Name: "app VM", Argv: v.Argv(), Env: d.Tools.AppQEMU.Env, LogPath: d.out("app.log"), Append: d.sessions > 0}, false)
-	if err != nil {
-		return "", err
-	}
-	d.sessions++
-	app, mac, err := guest.WaitReady(ctx, d.appProcess, bootLimit)
-	if err != nil {
-		return "", err
-	}
-	if mac != machine.AppMAC {
-		return "", fmt.Errorf("the app VM's network device has the hardware address %s, want %s", mac, machine.AppMAC)
-	}
-	d.app = app
-	return fmt.Sprintf("up, %.1f s after QEMU's start", time.Since(begin).Seconds()), nil
+	err := d.together(func(a *appVM) error {
+		_, err := d.boot(ctx, a)
+		return err
+	})
+	return fmt.Sprintf("%d are up, %.1f s after QEMU's start", len(d.apps), time.Since(begin).Seconds()), err
 }
 
 // keep leaves the machines running until the person says so.
 func (d *demo) keep(ctx context.Context) (string, error) {
-	d.progress.say("keep", "the machines run on; the app VM serves %s; Enter stops them", d.network.appURL(d.lease.IP(), "blob"))
+	d.progress.say("keep", "the machines run on; the app VM serves %s; Enter stops them", d.network.appURL(d.apps[0], "blob"))
 	return "done", d.Keep(ctx)
 }
 
 // powerOff makes both machines end by themselves, then stops vvudev.
 func (d *demo) powerOff(ctx context.Context) (string, error) {
 	close(d.ending)
-	if err := d.app.PowerOff(ctx, stopLimit); err != nil {
+	if err := d.together(func(a *appVM) error { return a.PowerOff(ctx, stopLimit) }); err != nil {
 		return "", err
 	}
 	if d.Direct {
 		return "the app VM ended by itself", nil
 	}
-	if err := d.driver.Send(""); err != nil { // Enter
+	if err := d.endDriver(ctx); err != nil {
 		return "", err
 	}
+	return "all machines ended by themselves", d.endDevices(ctx)
+}
+
+// endDriver tells vvufwd to stop, as an Enter on its console does, and waits until the driver VM has powered itself off.
+func (d *demo) endDriver(ctx context.Context) error {
+	if err := d.driver.Send(""); err != nil {
+		return err
+	}
 	if err := d.driver.WaitExit(ctx, stopLimit); err != nil {
-		return "", err
+		return err
 	}
 	// The supervisor's last words; a clean stop says 0.
 	if line, _, err := d.driver.Wait(ctx, 0, containing("vvufwd: exit code")); err == nil && !strings.HasSuffix(strings.TrimSpace(line), " 0") {
-		return "", d.driver.Explain(errors.New("vvufwd did not end well"))
+		return d.driver.Explain(errors.New("vvufwd did not end well"))
 	}
-	if d.vvudev != nil {
-		if err := d.vvudev.Terminate(); err != nil {
-			return "", err
+	return nil
+}
+
+// endDevices stops every vvudev.
+func (d *demo) endDevices(ctx context.Context) error {
+	for _, a := range d.apps {
+		if a.device == nil {
+			continue
 		}
-		if err := d.vvudev.WaitExit(ctx, stopLimit); err != nil {
-			return "", err
+		if err := a.device.Terminate(); err != nil {
+			return err
+		}
+		if err := a.device.WaitExit(ctx, stopLimit); err != nil {
+			return err
 		}
 	}
-	return "both machines ended by themselves", nil
+	return nil
 }

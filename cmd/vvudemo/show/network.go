@@ -15,25 +15,30 @@ type network struct {
 	stop func() error
 }
 
-// openNetwork prepares QEMU's user networking, or the TAP device with the given name.
-func openNetwork(tap string) (*network, error) {
+// openNetwork prepares QEMU's user networking, or the TAP device with the given name: if that is made, with this many queue pairs and
+// this MTU in bytes, where 0 leaves each at what it is by itself. There will be that many app VMs.
+func openNetwork(tap string, queues, mtu, appVMs int) (*network, error) {
 	if tap != "" {
-		return openTAP(tap)
-	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
+		return openTAP(tap, queues, mtu)
 	}
 	// User networking shows the guest the host's loopback under an address of its own.
-	return &network{backend: machine.Backend{ForwardPort: port}, listen: "127.0.0.1", host: machine.UserHost}, nil
+	n := &network{listen: "127.0.0.1", host: machine.UserHost}
+	for range appVMs {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		n.backend.ForwardPorts = append(n.backend.ForwardPorts, port)
+	}
+	return n, nil
 }
 
-// appURL is how the host reaches the app VM's HTTP server, given the app VM's address.
-func (n *network) appURL(ip, path string) string {
+// appURL is how the host reaches the HTTP server of an app VM that has its lease.
+func (n *network) appURL(a *appVM, path string) string {
 	if n.backend.TAP != "" {
-		return fmt.Sprintf("http://%s/%s", ip, path)
+		return fmt.Sprintf("http://%s/%s", a.lease.IP(), path)
 	}
-	return fmt.Sprintf("http://127.0.0.1:%d/%s", n.backend.ForwardPort, path)
+	return fmt.Sprintf("http://127.0.0.1:%d/%s", n.backend.ForwardPorts[a.number], path)
 }
 
 func (n *network) Close() error {

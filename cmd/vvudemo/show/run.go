@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"vvufwd/cmd/vvudemo/counters"
-	"vvufwd/cmd/vvudemo/guest"
 	"vvufwd/cmd/vvudemo/machine"
 	"vvufwd/cmd/vvudemo/vm"
 )
@@ -29,17 +28,11 @@ type demo struct {
 	ending chan struct{}
 
 	run     string // directory of the sockets: short, because a socket's path may have 107 bytes at most
-	ram     *ram   // of the app VM
 	network *network
 	web     *web
 
-	vvudev     *vm.Process
-	driver     *vm.Process
-	appProcess *vm.Process
-	app        *guest.App
-	lease      guest.Lease
-	// sessions counts app VMs started, to begin its log file only once.
-	sessions int
+	driver *vm.Process
+	apps   []*appVM
 }
 
 // step is one thing to show. do returns the figure that it shows.
@@ -52,18 +45,23 @@ type step struct {
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	d := &demo{
-		Config: cfg, fail: fail, ending: make(chan struct{}), counters: counters.NewFollower(), report: newReport(cfg),
-		progress: &progress{w: cfg.Progress, begin: time.Now()},
-	}
+	d := newDemo(cfg, fail, time.Now())
 	err := d.prepare()
 	if err == nil {
-		err = d.steps(ctx)
+		err = d.do(ctx, d.steps())
 	}
 	err = errors.Join(err, d.close())
 	d.report.OK = err == nil
 	d.report.Seconds = seconds(time.Since(d.progress.begin))
 	return d.report, err
+}
+
+// newDemo is a run that has not prepared anything yet. Times count from begin.
+func newDemo(cfg Config, fail context.CancelCauseFunc, begin time.Time) *demo {
+	return &demo{
+		Config: cfg, fail: fail, ending: make(chan struct{}), counters: counters.NewFollower(), report: newReport(cfg),
+		progress: &progress{w: cfg.Progress, begin: begin},
+	}
 }
 
 func newReport(cfg Config) *Report {
@@ -89,26 +87,33 @@ func (d *demo) prepare() error {
 	if d.run, err = socketDir(); err != nil {
 		return err
 	}
-	if d.ram, err = newRAM(appMemoryMiB << 20); err != nil {
-		return err
+	for i := range max(1, d.AppVMs) {
+		a, err := d.newAppVM(i)
+		if err != nil {
+			return err
+		}
+		d.apps = append(d.apps, a)
 	}
-	if d.network, err = openNetwork(d.TAP); err != nil {
+	if d.network, err = openNetwork(d.TAP, d.nicQueues(), d.MTU, len(d.apps)); err != nil {
 		return err
 	}
 	d.web, err = startWeb(d.network.listen, d.network.host, d.transferBytes())
 	return err
 }
 
-// steps does them in order until one fails.
-func (d *demo) steps(ctx context.Context) error {
+// steps are what is shown, in order.
+func (d *demo) steps() []step {
 	steps := []step{{"images", d.images}}
 	if !d.Direct {
 		if d.Device == machine.VfioUserServer {
-			steps = append(steps, step{"vvudev", d.startDevice})
+			steps = append(steps, step{"vvudev", d.startDevices})
 		}
 		steps = append(steps, step{"driver VM", d.startDriver})
 	}
-	steps = append(steps, step{"app VM", d.startApp}, step{"offloads", d.offloads}, step{"lease", d.getLease}, step{"ping", d.ping}, step{"download", d.download}, step{"upload", d.upload})
+	if len(d.apps) > 1 {
+		return append(steps, d.switchSteps()...)
+	}
+	steps = append(steps, step{"app VM", d.startApps}, step{"offloads", d.offloads}, step{"lease", d.getLease}, step{"ping", d.ping}, step{"download", d.download}, step{"upload", d.upload})
 	if d.Pktgen > 0 {
 		steps = append(steps, step{"pktgen", d.pktgen})
 	}
@@ -118,10 +123,24 @@ func (d *demo) steps(ctx context.Context) error {
 	if !d.Direct {
 		steps = append(steps, step{"counters", d.count})
 	}
+	return append(steps, d.lastSteps(true)...)
+}
+
+// lastSteps end a run.
+func (d *demo) lastSteps(captured bool) []step {
+	var steps []step
 	if d.Keep != nil {
 		steps = append(steps, step{"keep", d.keep})
 	}
-	steps = append(steps, step{"power off", d.powerOff}, step{"capture", d.capture})
+	steps = append(steps, step{"power off", d.powerOff})
+	if captured {
+		steps = append(steps, step{"capture", d.capture})
+	}
+	return steps
+}
+
+// do does steps in order until one fails.
+func (d *demo) do(ctx context.Context, steps []step) error {
 	for _, s := range steps {
 		if err := d.step(ctx, s); err != nil {
 			return err
@@ -151,10 +170,17 @@ func (d *demo) step(ctx context.Context, s step) error {
 // close removes everything that the run made, except for the output directory. Machines that still run are killed.
 func (d *demo) close() error {
 	var errs []error
-	for _, p := range []*vm.Process{d.appProcess, d.driver, d.vvudev} { // front-end first, device last
+	closeAll := func(p *vm.Process) {
 		if p != nil {
 			errs = append(errs, p.Close())
 		}
+	}
+	for _, a := range d.apps { // front-ends first, devices last
+		closeAll(a.process)
+	}
+	closeAll(d.driver)
+	for _, a := range d.apps {
+		closeAll(a.device)
 	}
 	if d.web != nil {
 		errs = append(errs, d.web.Close())
@@ -162,8 +188,10 @@ func (d *demo) close() error {
 	if d.network != nil {
 		errs = append(errs, d.network.Close())
 	}
-	if d.ram != nil {
-		errs = append(errs, d.ram.Close())
+	for _, a := range d.apps {
+		if a.ram != nil {
+			errs = append(errs, a.ram.Close())
+		}
 	}
 	if d.run != "" {
 		errs = append(errs, os.RemoveAll(d.run))

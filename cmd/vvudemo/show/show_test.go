@@ -21,6 +21,7 @@ import (
 
 	"vvufwd/cmd/vvudemo/capture"
 	"vvufwd/cmd/vvudemo/counters"
+	"vvufwd/cmd/vvudemo/guest"
 	"vvufwd/cmd/vvudemo/kmod"
 	"vvufwd/cmd/vvudemo/machine"
 	"vvufwd/cmd/vvudemo/tools"
@@ -138,16 +139,22 @@ func TestSocketDirIsShortAndPrivate(t *testing.T) {
 }
 
 func TestNetworkURLs(t *testing.T) {
-	user, err := openNetwork("")
+	user, err := openNetwork("", 0, 0, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer user.Close()
-	if url := user.appURL("10.0.2.15", "blob"); url != fmt.Sprintf("http://127.0.0.1:%d/blob", user.backend.ForwardPort) {
-		t.Errorf("user networking: %s", url)
+	lease := guest.Lease{Address: "10.231.77.15/24"}
+	for i := range 2 {
+		if url := user.appURL(&appVM{number: i, lease: lease}, "blob"); url != fmt.Sprintf("http://127.0.0.1:%d/blob", user.backend.ForwardPorts[i]) {
+			t.Errorf("user networking: %s", url)
+		}
+	}
+	if p := user.backend.ForwardPorts; p[0] == p[1] {
+		t.Errorf("two app VMs share port %d", p[0])
 	}
 	tap := network{backend: machine.Backend{TAP: "tap0"}}
-	if url := tap.appURL("10.231.77.15", "blob"); url != "http://10.231.77.15/blob" {
+	if url := tap.appURL(&appVM{lease: lease}, "blob"); url != "http://10.231.77.15/blob" {
 		t.Errorf("TAP: %s", url)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,12 +23,12 @@ var tapLease = dhcp.Lease{Server: net.IPv4(10, 231, 77, 1), Client: net.IPv4(10,
 // A device that exists belongs to the person's own network: its address, or that of the bridge it is a port of, is the host as
 // the app VM sees it, and that network must hand out addresses by DHCP. A device that does not exist is made, for which root is
 // needed, gets an address and a DHCP server, and is removed at the end.
-func openTAP(name string) (*network, error) {
-	n := &network{backend: machine.Backend{TAP: name}}
+func openTAP(name string, queues, mtu int) (*network, error) {
+	n := &network{backend: machine.Backend{TAP: name, Queues: queues}}
 	address, err := addressOf(name)
 	switch {
 	case errors.Is(err, errNoDevice):
-		if err := makeTAP(name); err != nil {
+		if err := makeTAP(name, queues, mtu); err != nil {
 			return nil, err
 		}
 		address = tapLease.Server
@@ -75,11 +76,22 @@ func addressOf(name string) (net.IP, error) {
 	return nil, fmt.Errorf("--tap %s: the device has no IPv4 address and is no port of a bridge that has one: give it one, or name a device that does not exist, which is then made", name)
 }
 
+// defaultMTU is that of Ethernet.
+const defaultMTU = 1500
+
 // makeTAP makes a TAP device with the server's address.
-func makeTAP(name string) error {
+func makeTAP(name string, queues, mtu int) error {
 	ones, _ := tapLease.Mask.Size()
+	add := []string{"tuntap", "add", "dev", name, "mode", "tap"}
+	if queues > 1 {
+		add = append(add, "multi_queue")
+	}
+	if mtu == 0 {
+		mtu = defaultMTU
+	}
 	for _, command := range [][]string{
-		{"tuntap", "add", "dev", name, "mode", "tap"},
+		add,
+		{"link", "set", name, "mtu", strconv.Itoa(mtu)},
 		{"address", "add", fmt.Sprintf("%v/%d", tapLease.Server, ones), "dev", name},
 		{"link", "set", name, "up"},
 	} {

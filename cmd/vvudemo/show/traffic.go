@@ -2,7 +2,6 @@ package show
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -16,7 +15,7 @@ import (
 
 // offloads shows what the app VM's driver leaves to its device, and takes from it unfinished.
 func (d *demo) offloads(ctx context.Context) (string, error) {
-	features, err := d.app.Features(ctx, commandLimit)
+	features, err := d.apps[0].Features(ctx, commandLimit)
 	if err != nil {
 		return "", err
 	}
@@ -27,21 +26,21 @@ func (d *demo) offloads(ctx context.Context) (string, error) {
 
 // getLease shows that broadcasts and answers pass.
 func (d *demo) getLease(ctx context.Context) (string, error) {
-	lease, err := d.app.Lease(ctx, commandLimit)
+	lease, err := d.apps[0].Lease(ctx, commandLimit)
 	if err != nil {
 		return "", err
 	}
 	if _, _, err := net.ParseCIDR(lease.Address); err != nil {
 		return "", fmt.Errorf("the lease is no address: %w", err)
 	}
-	d.lease, d.report.Lease = lease, &lease
+	d.apps[0].lease, d.report.Lease = lease, &lease
 	return fmt.Sprintf("udhcpc got %s, router %s, in %.2f s", lease.Address, lease.Router, lease.Took.Seconds()), nil
 }
 
 // ping shows that nothing is lost.
 func (d *demo) ping(ctx context.Context) (string, error) {
 	d.progress.say("ping", "%d echo requests to %s", PingCount, d.network.host)
-	pings, err := d.app.Ping(ctx, commandLimit, d.network.host, PingCount)
+	pings, err := d.apps[0].Ping(ctx, commandLimit, d.network.host, PingCount)
 	if err != nil {
 		return "", err
 	}
@@ -55,34 +54,48 @@ func (d *demo) ping(ctx context.Context) (string, error) {
 
 // download shows bulk traffic to the app VM.
 func (d *demo) download(ctx context.Context) (string, error) {
-	got, err := d.app.Fetch(ctx, d.transferLimit(), d.web.base+"/blob")
+	t, figure, err := d.downloadTo(ctx, d.apps[0])
+	d.report.Download = t
+	return figure, err
+}
+
+// downloadTo makes one app VM download, and returns the transfer unless there was none.
+func (d *demo) downloadTo(ctx context.Context, a *appVM) (*Transfer, string, error) {
+	got, err := a.Fetch(ctx, d.transferLimit(), d.web.base+"/blob")
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	t := Transfer{Bytes: got.Bytes, SHA256: got.SHA256, Seconds: seconds(got.Took)}
-	d.report.Download = &t
-	return t.compare(d.transferBytes(), d.web.sum(), "the app VM downloaded")
+	t := &Transfer{Bytes: got.Bytes, SHA256: got.SHA256, Seconds: seconds(got.Took)}
+	figure, err := t.compare(d.transferBytes(), d.web.sum(), fmt.Sprintf("the %s downloaded", a.name()))
+	return t, figure, err
 }
 
 // upload shows bulk traffic from the app VM, over a connection that the host opens.
 func (d *demo) upload(ctx context.Context) (string, error) {
-	made, err := d.app.Blob(ctx, d.transferLimit(), d.transferBytes())
+	t, figure, err := d.uploadFrom(ctx, d.apps[0])
+	d.report.Upload = t
+	return figure, err
+}
+
+// uploadFrom fetches from one app VM what it makes for that, and returns the transfer unless there was none.
+func (d *demo) uploadFrom(ctx context.Context, a *appVM) (*Transfer, string, error) {
+	made, err := a.Blob(ctx, d.transferLimit(), d.transferBytes())
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, d.transferLimit(), errors.New("the app VM's HTTP server is too slow"))
+	limited, cancel := context.WithTimeoutCause(ctx, d.transferLimit(), fmt.Errorf("the %s's HTTP server is too slow", a.name()))
 	defer cancel()
 	begin := time.Now()
-	bytes, sum, err := fetch(limited, d.network.appURL(d.lease.IP(), "blob"), d.transferBytes())
+	bytes, sum, err := fetch(limited, d.network.appURL(a, "blob"), d.transferBytes())
 	if err != nil {
 		if cause := context.Cause(limited); cause != nil {
 			err = fmt.Errorf("%w: %w", cause, err)
 		}
-		return "", err
+		return nil, "", err
 	}
-	t := Transfer{Bytes: bytes, SHA256: sum, Seconds: seconds(time.Since(begin))}
-	d.report.Upload = &t
-	return t.compare(d.transferBytes(), made.SHA256, "the host fetched from the app VM")
+	t := &Transfer{Bytes: bytes, SHA256: sum, Seconds: seconds(time.Since(begin))}
+	figure, err := t.compare(d.transferBytes(), made.SHA256, fmt.Sprintf("the host fetched from the %s", a.name()))
+	return t, figure, err
 }
 
 // compare returns the figure of a transfer, and an error unless all of it arrived as it was.

@@ -16,8 +16,15 @@ import (
 	"vvufwd/cmd/vvudemo/apt"
 )
 
-// guestSuite is the release that kernel and busybox come from: its 6.1 cloud kernel is the one everything was proven with.
-const guestSuite = "bookworm"
+// release is a Debian release and the series of its cloud kernel.
+type release struct{ suite, series string }
+
+var (
+	// guestRelease is where kernel and busybox come from: its cloud kernel is the one everything was proven with.
+	guestRelease = release{"bookworm", "6.1"}
+	// newerRelease is where the second kernel comes from.
+	newerRelease = release{"trixie", "6.12"}
+)
 
 // debian unpacks Debian packages under dir/debian. What is complete there is used as it is.
 type debian struct {
@@ -94,35 +101,68 @@ func (d *debian) throttled(release string) func(string) {
 
 // guest unpacks the cloud kernel with its modules, and the static busybox, into one directory and returns it.
 func (d *debian) guest(ctx context.Context) (string, error) {
-	dir := d.path("guest")
-	if _, complete := apt.Unpacked(dir); complete {
-		return dir, nil
-	}
-	p, err := d.open(ctx, guestSuite, guestSuite)
-	if err != nil {
-		return "", err
-	}
+	return d.packages(ctx, "guest", guestRelease.suite, func(p *apt.Private) ([]string, error) {
+		kernel, err := d.cloudKernel(ctx, p, guestRelease)
+		return []string{kernel, "busybox-static"}, err
+	})
+}
+
+// newerKernel unpacks the second cloud kernel with its modules.
+func (d *debian) newerKernel(ctx context.Context) (string, error) {
+	return d.packages(ctx, "kernel-"+newerRelease.series, newerRelease.suite, func(p *apt.Private) ([]string, error) {
+		kernel, err := d.cloudKernel(ctx, p, newerRelease)
+		return []string{kernel}, err
+	})
+}
+
+// ethtool unpacks the program of that name with its libraries.
+func (d *debian) ethtool(ctx context.Context) (string, error) {
+	return d.packages(ctx, "ethtool", guestRelease.suite, func(*apt.Private) ([]string, error) {
+		return []string{"ethtool", "libmnl0", "libc6"}, nil
+	})
+}
+
+// cloudKernel finds the name of a release's kernel package.
+func (d *debian) cloudKernel(ctx context.Context, p *apt.Private, r release) (string, error) {
 	const meta = "linux-image-cloud-amd64"
 	names, err := p.Depends(ctx, meta)
 	if err != nil {
 		return "", err
 	}
-	i := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(name, "linux-image-6.1") })
+	i := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(name, "linux-image-"+r.series+".") })
 	if i < 0 {
-		return "", fmt.Errorf("%s of %s depends on no 6.1 kernel (on %q): give --kernel and --modules", meta, guestSuite, names)
+		return "", fmt.Errorf("%s of %s depends on no %s kernel (on %q): give --kernel and --modules", meta, r.suite, r.series, names)
+	}
+	return names[i], nil
+}
+
+// packages unpacks the packages that choose names into one directory and returns it. What they depend on is left out: for a kernel
+// that is tools to install it.
+func (d *debian) packages(ctx context.Context, name, suite string, choose func(*apt.Private) ([]string, error)) (string, error) {
+	dir := d.path(name)
+	if _, complete := apt.Unpacked(dir); complete {
+		return dir, nil
+	}
+	p, err := d.open(ctx, suite, suite)
+	if err != nil {
+		return "", err
+	}
+	names, err := choose(p)
+	if err != nil {
+		return "", err
 	}
 	var files []string
-	for _, pkg := range []string{names[i], "busybox-static"} {
+	for _, pkg := range names {
 		d.progress("fetching " + pkg)
-		file, err := p.Single(ctx, pkg) // without what it depends on: tools to install a kernel
+		file, err := p.Single(ctx, pkg)
 		if err != nil {
 			return "", err
 		}
 		files = append(files, file)
 	}
-	d.progress("unpacking kernel and busybox")
-	if err := apt.Unpack(ctx, dir, guestSuite, files); err != nil {
+	d.progress("unpacking " + strings.Join(names, ", "))
+	if err := apt.Unpack(ctx, dir, suite, files); err != nil {
 		return "", err
 	}
-	return dir, d.forget(guestSuite)
+	return dir, d.forget(suite)
 }

@@ -23,22 +23,44 @@ func (f *finder) kernel(ctx context.Context, t *Tools) error {
 			return fmt.Errorf("--modules: %w", err)
 		}
 		return nil
-	case findKernel("/", t):
+	case findKernel("/", guestRelease.series, &t.Kernel, &t.Modules):
 		return nil
 	}
 	root, err := f.debian.guest(ctx)
 	if err != nil {
 		return err
 	}
-	if !findKernel(root, t) {
-		return fmt.Errorf("the kernel package unpacked in %s holds no kernel with modules: remove that directory and try again", root)
+	if !findKernel(root, guestRelease.series, &t.Kernel, &t.Modules) {
+		return noKernel(root)
 	}
 	return nil
 }
 
-// findKernel looks under root for a 6.1 cloud kernel that this user may read and that has all its modules; the newest wins.
-func findKernel(root string, t *Tools) bool {
-	kernels, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-6.1*-cloud-amd64"))
+// newer finds the second kernel, of another series, if it is needed and the first was not chosen by flag.
+func (f *finder) newer(ctx context.Context, t *Tools) error {
+	if !f.NeedMatrix || f.Kernel != "" {
+		return nil
+	}
+	root, err := f.debian.newerKernel(ctx)
+	if err != nil {
+		return err
+	}
+	if err := decompressModules(ctx, t.Busybox, root); err != nil {
+		return err
+	}
+	if !findKernel(root, newerRelease.series, &t.NewerKernel, &t.NewerModules) {
+		return noKernel(root)
+	}
+	return nil
+}
+
+func noKernel(root string) error {
+	return fmt.Errorf("the kernel package unpacked in %s holds no kernel with modules: remove that directory and try again", root)
+}
+
+// findKernel looks under root for a cloud kernel of a series that this user may read and that has all its modules; the newest wins.
+func findKernel(root, series string, image *string, tree **kmod.Tree) bool {
+	kernels, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-"+series+".*-cloud-amd64"))
 	if err != nil {
 		return false
 	}
@@ -51,7 +73,7 @@ func findKernel(root string, t *Tools) bool {
 		for _, lib := range []string{"lib", "usr/lib"} {
 			modules, err := kmod.Open(filepath.Join(root, lib, "modules", release))
 			if err == nil {
-				t.Kernel, t.Modules = kernel, modules
+				*image, *tree = kernel, modules
 				return true
 			}
 		}

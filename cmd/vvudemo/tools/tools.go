@@ -27,6 +27,8 @@ type Options struct {
 	NeedVfioUser bool
 	// NeedPrograms asks for the project's own programs too.
 	NeedPrograms bool
+	// NeedMatrix asks for what the matrix needs on top: a second kernel, unless Kernel is given, and ethtool.
+	NeedMatrix bool
 	// Progress is told what takes its time.
 	Progress func(text string)
 }
@@ -38,6 +40,12 @@ type Tools struct {
 	Kernel  string
 	Modules *kmod.Tree
 	Busybox string
+	// NewerKernel and NewerModules are a second kernel, of another series. Only with Options.NeedMatrix, and not when the first
+	// was chosen by flag.
+	NewerKernel  string
+	NewerModules *kmod.Tree
+	// Ethtool is that program with all that it needs to run: host files by their paths in a virtual machine. Only with NeedMatrix.
+	Ethtool map[string]string
 	Vvufwd  string // only with NeedPrograms
 	Vvudev  string // only with NeedPrograms
 	Vvugen  string // only with NeedPrograms; the demo does without it, so it may not exist
@@ -58,7 +66,7 @@ func Find(ctx context.Context, o Options) (*Tools, error) {
 	defer unlock()
 	f := &finder{Options: o, debian: debian{dir: o.BuildDir, progress: o.Progress}}
 	t := &Tools{}
-	for _, find := range []func(context.Context, *Tools) error{f.qemu, f.kernel, f.busybox, f.programs} {
+	for _, find := range []func(context.Context, *Tools) error{f.qemu, f.kernel, f.busybox, f.newer, f.ethtool, f.programs} {
 		if err := find(ctx, t); err != nil {
 			return nil, err
 		}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"vvufwd/cmd/vvudemo/machine"
+
+	"vvufwd/cmd/vvudemo/kmod"
 )
 
 // script writes an executable shell script and returns its path.
@@ -88,6 +90,7 @@ func TestFindKernelTakesTheNewestWithModules(t *testing.T) {
 		"boot/vmlinuz-6.1.0-40-cloud-amd64", "usr/lib/modules/6.1.0-40-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-41-cloud-amd64", "lib/modules/6.1.0-41-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-42-cloud-amd64", // installed for another machine: no modules
+		"boot/vmlinuz-6.12.0-1-cloud-amd64", "lib/modules/6.12.0-1-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-43-amd64", "lib/modules/6.1.0-43-amd64/kernel/a.ko",
 	} {
 		path := filepath.Join(root, file)
@@ -98,11 +101,16 @@ func TestFindKernelTakesTheNewestWithModules(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var tools Tools
-	if !findKernel(root, &tools) || filepath.Base(tools.Kernel) != "vmlinuz-6.1.0-41-cloud-amd64" || tools.Modules.Release != "6.1.0-41-cloud-amd64" {
-		t.Errorf("kernel = %+v", tools)
+	for series, want := range map[string]string{"6.1": "6.1.0-41-cloud-amd64", "6.12": "6.12.0-1-cloud-amd64"} {
+		var kernel string
+		var modules *kmod.Tree
+		if !findKernel(root, series, &kernel, &modules) || filepath.Base(kernel) != "vmlinuz-"+want || modules.Release != want {
+			t.Errorf("kernel of series %s = %s, %+v", series, kernel, modules)
+		}
 	}
-	if findKernel(t.TempDir(), &tools) {
+	var kernel string
+	var modules *kmod.Tree
+	if findKernel(t.TempDir(), "6.1", &kernel, &modules) {
 		t.Error("a kernel was found in an empty directory")
 	}
 }
@@ -148,4 +156,35 @@ func TestLockExcludesAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	unlock()
+}
+
+// TestDecompressModules uses a busybox that only notes what it is asked for.
+func TestDecompressModules(t *testing.T) {
+	dir := t.TempDir()
+	for _, file := range []string{"kernel/a.ko.xz", "kernel/net/b.ko.xz", "kernel/c.ko", "modules.order"} {
+		path := filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	busybox := script(t, "busybox", `[ "$1 $2" = "unxz -f" ] || exit 1; shift 2; for f; do mv "$f" "${f%.xz}"; done`)
+	for range 2 { // the second time there is nothing left to do
+		if err := decompressModules(t.Context(), busybox, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"kernel/a.ko", "kernel/net/b.ko", "kernel/c.ko"} {
+		if !readable(filepath.Join(dir, file)) {
+			t.Errorf("%s is missing", file)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "d.ko.xz"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := decompressModules(t.Context(), script(t, "busybox", "echo corrupt >&2; exit 1"), dir); err == nil || !strings.Contains(err.Error(), "corrupt") {
+		t.Errorf("a module that cannot be decompressed gives %v", err)
+	}
 }

@@ -1,0 +1,80 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"vvufwd/cmd/vvudemo/matrix"
+	"vvufwd/cmd/vvudemo/show"
+)
+
+// TestMatrix boots app VMs of two kernels with all kinds of rings, buffers, offloads and numbers of queues, such that each pair of
+// choices occurs: "make matrix" tries all of them. One driver VM with one kind of NIC serves half of them, another one the others.
+func TestMatrix(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 13*time.Minute)
+	defer cancel()
+	cfg := show.Config{Tools: findTools(t), Accel: "tcg", SMP: 2, OutDir: filepath.Join(outDir(), "matrix"), Progress: t.Output()}
+	wanted := matrix.Pairs()
+	report, err := show.RunMatrix(ctx, cfg, wanted)
+	if err := report.WriteTable(t.Output()); err != nil {
+		t.Error(err)
+	}
+	if err != nil {
+		for _, side := range []string{"narrow", "wide"} {
+			logTail(t, filepath.Join(cfg.OutDir, side, "driver.log"))
+		}
+		t.Fatal(err)
+	}
+	if len(report.Kernels) != 2 || len(report.Rows) != len(wanted) {
+		t.Fatalf("%d of %d combinations were shown, with kernels %q", len(report.Rows), len(wanted), report.Kernels)
+	}
+	for i, row := range report.Rows {
+		if row.Combination != wanted[i] || !row.OK || row.Kernel != report.Kernels[index(row.Newer)] {
+			t.Errorf("%+v: %+v", wanted[i], row)
+		}
+		for name, transfer := range map[string]*show.Transfer{"download": row.Download, "upload": row.Upload} {
+			if transfer == nil || transfer.Bytes != show.TransferBytes {
+				t.Errorf("%s: %s of %+v", row.Name, name, transfer)
+			}
+		}
+		if len(row.FromQueues) != row.Queues() || len(row.ToQueues) != row.Queues() {
+			t.Errorf("%s: frames from and to queues %v, %v", row.Name, row.FromQueues, row.ToQueues)
+		}
+	}
+}
+
+func index(second bool) int {
+	if second {
+		return 1
+	}
+	return 0
+}
+
+// TestSwitch boots two app VMs behind one NIC, which transfer at the same time. They reach each other, with and without a VLAN tag,
+// unless they are isolated.
+func TestSwitch(t *testing.T) {
+	for name, isolate := range map[string]bool{"open": false, "isolated": true} {
+		t.Run(name, func(t *testing.T) {
+			cfg := show.Config{AppVMs: 2, Isolate: isolate}
+			if isolate {
+				cfg.Transfer = 4 << 20
+			}
+			report := run(t, cfg)
+			for _, name := range []string{"images", "vvudev", "driver VM", "app VMs", "leases", "pings", "transfers", "neighbours", "VLAN", "counters", "power off"} {
+				if step := report.Step(name); step == nil || !step.OK {
+					t.Errorf("step %q: %+v", name, step)
+				}
+			}
+			if len(report.Ports) != 3 {
+				text, err := json.Marshal(report.Ports)
+				t.Errorf("ports: %s, %v", text, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,33 @@
+package matrix
+
+// All are all combinations of an app VM's choices with both kernels. Those of the driver VM's side alternate over them, such that each
+// pair of choices occurs. Those with the same driver VM stand together.
+func All() []Combination {
+	var narrow, wide []Combination
+	for i := range 1 << 5 {
+		c := Combination{Packed: i&1 != 0, Mergeable: i&2 != 0, Offloads: i&4 != 0, Many: i&8 != 0, Newer: i&16 != 0}
+		// The parity of some of the bits is independent of each of them.
+		c.Wide = (i^i>>1^i>>3)&1 != 0
+		if c.Wide {
+			c.Jumbo = (i>>1^i>>2^i>>4)&1 != 0
+			wide = append(wide, c)
+		} else {
+			narrow = append(narrow, c)
+		}
+	}
+	return append(narrow, wide...)
+}
+
+// Pairs are a few combinations in which each pair of choices occurs. Those with the same driver VM stand together.
+func Pairs() []Combination {
+	return []Combination{
+		{},
+		{Packed: true, Mergeable: true, Offloads: true, Many: true},
+		{Mergeable: true, Many: true, Newer: true},
+		{Packed: true, Offloads: true, Newer: true},
+		{Offloads: true, Many: true, Wide: true, Jumbo: true},
+		{Packed: true, Many: true, Wide: true, Newer: true},
+		{Packed: true, Mergeable: true, Wide: true, Jumbo: true},
+		{Mergeable: true, Offloads: true, Wide: true, Newer: true, Jumbo: true},
+	}
+}

@@ -1,0 +1,348 @@
+package show
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"vvufwd/cmd/vvudemo/counters"
+	"vvufwd/cmd/vvudemo/guest"
+	"vvufwd/cmd/vvudemo/initramfs"
+	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/vvudemo/matrix"
+)
+
+// matrixTAP is the TAP device of a wide driver VM.
+const matrixTAP = "vvumatrix0"
+
+// RunMatrix shows combinations one after the other: the app VM starts with its device set up so, is tested, and is killed. One driver
+// VM serves all that ask for the same one, so that each app VM but the first finds a vvufwd that has served others.
+//
+// cfg says what to test with; how the machines are set up is up to the combinations. The tools must include what the matrix needs,
+// and the network namespace must be one in which TAP devices may be made. A combination that fails does not keep the others from
+// being shown. The report is never nil.
+func RunMatrix(ctx context.Context, cfg Config, combinations []matrix.Combination) (*MatrixReport, error) {
+	report := &MatrixReport{
+		DriverQEMU: describe(cfg.Tools.QEMU), AppQEMU: describe(cfg.Tools.AppQEMU), TransferBytes: cfg.transferBytes(),
+		Kernels: []string{cfg.Tools.Modules.Release},
+	}
+	if cfg.Tools.NewerModules != nil {
+		report.Kernels = append(report.Kernels, cfg.Tools.NewerModules.Release)
+	}
+	begin := time.Now()
+	var errs []error
+	for _, wide := range []bool{false, true} {
+		var rows []matrix.Combination
+		for _, c := range combinations {
+			if c.Wide == wide && (!c.Newer || cfg.Tools.NewerModules != nil) {
+				rows = append(rows, c)
+			}
+		}
+		if len(rows) > 0 {
+			errs = append(errs, runRows(ctx, cfg, rows, report, begin))
+		}
+	}
+	err := errors.Join(errs...)
+	report.OK = err == nil
+	report.Seconds = seconds(time.Since(begin))
+	return report, err
+}
+
+// runRows shows the combinations of one driver VM.
+func runRows(ctx context.Context, cfg Config, rows []matrix.Combination, report *MatrixReport, begin time.Time) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	cfg.Device, cfg.Direct, cfg.AppVMs, cfg.Keep = 0, false, 1, nil
+	cfg.TAP, cfg.NICOpts, cfg.NICQueues, cfg.MTU = "", "", 0, 0
+	side := "narrow"
+	if rows[0].Wide {
+		cfg.TAP, cfg.NICQueues, cfg.MTU = matrixTAP, matrix.ManyQueues, matrix.JumboMTU
+		cfg.NICOpts = fmt.Sprintf("packed=on,host_mtu=%d", matrix.JumboMTU)
+		side = "wide"
+	}
+	cfg.OutDir = filepath.Join(cfg.OutDir, side)
+	d := newDemo(cfg, fail, begin)
+	err := d.prepare()
+	if err == nil {
+		err = d.do(ctx, []step{{"images", d.matrixImages}, {"vvudev", d.startDevices}, {"driver VM", d.startDriver}})
+	}
+	if err == nil {
+		err = d.rows(ctx, rows, report)
+	}
+	return errors.Join(err, d.close())
+}
+
+// newerImage is the RAM disk with the newer kernel's modules.
+func (d *demo) newerImage() string { return d.out("app-newer.cpio.gz") }
+
+// matrixImages writes the RAM disks of the driver VM and of the app VM for each kernel.
+func (d *demo) matrixImages(context.Context) (string, error) {
+	app := initramfs.App{Busybox: d.Tools.Busybox, Modules: d.Tools.Modules, MoreModules: vlanModules, Files: d.Tools.Ethtool}
+	appSize, err := app.Save(d.appImage())
+	if err != nil {
+		return "", err
+	}
+	if app.Modules = d.Tools.NewerModules; app.Modules != nil {
+		if _, err := app.Save(d.newerImage()); err != nil {
+			return "", err
+		}
+	}
+	driverSize, err := initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.Tools.Modules}.Save(d.driverImage())
+	return fmt.Sprintf("driver VM %s, app VM %s", size(driverSize), size(appSize)), err
+}
+
+// rows shows combinations with the driver VM that runs, and powers it off.
+func (d *demo) rows(ctx context.Context, rows []matrix.Combination, report *MatrixReport) error {
+	var errs []error
+	for _, c := range rows {
+		row := MatrixRow{Combination: c, Name: c.String(), Kernel: d.Tools.Modules.Release}
+		if c.Newer {
+			row.Kernel = d.Tools.NewerModules.Release
+		}
+		begin := time.Now()
+		err := d.row(ctx, &row)
+		if killed := d.endRow(ctx); err == nil {
+			err = killed
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		row.OK, row.Seconds = err == nil, seconds(time.Since(begin))
+		if err != nil {
+			row.Error = err.Error()
+			errs = append(errs, fmt.Errorf("%w: %v, kernel %s: %w", ErrFailed, c, row.Kernel, err))
+			d.progress.say("matrix", "FAILED: %v, kernel %s: %v", c, row.Kernel, err)
+		} else {
+			d.progress.say("matrix", "%v, kernel %s: in %.1f s; %.0f Mbit/s to the app VM, %.0f from it", c, row.Kernel, row.Seconds,
+				row.Download.MbitPerSecond(), row.Upload.MbitPerSecond())
+		}
+		report.Rows = append(report.Rows, row)
+		if ctx.Err() != nil {
+			return errors.Join(errs...)
+		}
+	}
+	close(d.ending)
+	if err := d.endDriver(ctx); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	return errors.Join(append(errs, d.endDevices(ctx))...)
+}
+
+// endRow kills the app VM and waits until vvufwd has noticed, if it ever connected.
+func (d *demo) endRow(ctx context.Context) error {
+	a := d.apps[0]
+	if a.process == nil || ctx.Err() != nil {
+		return nil
+	}
+	select {
+	case <-a.process.Done(): // its end has been told already
+		return nil
+	default:
+		return d.kill(ctx, a)
+	}
+}
+
+// row shows one combination.
+func (d *demo) row(ctx context.Context, row *MatrixRow) error {
+	c, a := row.Combination, d.apps[0]
+	a.setup = appSetup{kernel: d.Tools.Kernel, initrd: d.appImage(), smp: c.Queues(), queues: c.Queues(), netOpts: c.DeviceOptions()}
+	if c.Newer {
+		a.setup.kernel, a.setup.initrd = d.Tools.NewerKernel, d.newerImage()
+	}
+	if _, err := d.boot(ctx, a); err != nil {
+		return err
+	}
+	for _, do := range []func(context.Context, *MatrixRow) error{d.rowFeatures, d.rowPings, d.rowTransfers, d.rowQueues, d.rowResize, d.rowChannels} {
+		if err := do(ctx, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rowFeatures compares what the guest has agreed to with what the combination says.
+func (d *demo) rowFeatures(ctx context.Context, row *MatrixRow) error {
+	a := d.apps[0]
+	features, err := a.Features(ctx, commandLimit)
+	if err != nil {
+		return err
+	}
+	row.Features = features.String()
+	offloads, err := a.Offloads(ctx, commandLimit)
+	if err != nil {
+		return err
+	}
+	channels, err := a.Channels(ctx, commandLimit)
+	if err != nil {
+		return err
+	}
+	if pairs := int64(row.Queues()); channels != (guest.Setting{Current: pairs, Max: pairs}) {
+		err = fmt.Errorf("the guest uses %d queue pairs of %d, want %d", channels.Current, channels.Max, pairs)
+	}
+	device, failed := a.Device(ctx, commandLimit)
+	if failed != nil {
+		return failed
+	}
+	if device.MTU != row.mtu() {
+		err = errors.Join(err, fmt.Errorf("the guest's MTU is %d, want %d", device.MTU, row.mtu()))
+	}
+	return errors.Join(row.CheckFeatures(features), row.CheckOffloads(offloads), err)
+}
+
+// Echo requests of a row.
+const (
+	rowPings    = 5
+	spreadPings = 5  // from each processor
+	livePings   = 20 // while queues change
+	ipAndICMP   = 28 // bytes of headers
+)
+
+// rowPings gets a lease and sends the smallest and the largest packets.
+func (d *demo) rowPings(ctx context.Context, row *MatrixRow) error {
+	a := d.apps[0]
+	var err error
+	if a.lease, err = a.Lease(ctx, commandLimit); err != nil {
+		return err
+	}
+	for _, bytes := range []int{0, row.mtu() - ipAndICMP} {
+		pings, err := a.PingSize(ctx, commandLimit, d.network.host, rowPings, bytes)
+		if err != nil {
+			return err
+		}
+		if pings.Sent != rowPings || pings.Received != rowPings {
+			return fmt.Errorf("of %d echo requests of %d bytes %d were sent and %d answered", rowPings, bytes, pings.Sent, pings.Received)
+		}
+	}
+	return nil
+}
+
+// rowTransfers moves a file each way.
+func (d *demo) rowTransfers(ctx context.Context, row *MatrixRow) error {
+	var err error
+	if row.Download, _, err = d.downloadTo(ctx, d.apps[0]); err != nil {
+		return err
+	}
+	row.Upload, _, err = d.uploadFrom(ctx, d.apps[0])
+	return err
+}
+
+// rowQueues sends from every processor of the app VM, whose kernel has a queue for each, and wants frames at all of vvufwd's.
+func (d *demo) rowQueues(ctx context.Context, row *MatrixRow) error {
+	before, err := d.pairsNow(ctx)
+	if err != nil {
+		return err
+	}
+	spread, err := d.apps[0].Spread(ctx, commandLimit, d.network.host, spreadPings)
+	if err != nil {
+		return err
+	}
+	if want := int64(row.Queues() * spreadPings); spread.Sent != want || spread.Received != want {
+		return fmt.Errorf("of %d echo requests from %d processors %d were answered", spread.Sent, spread.Processors, spread.Received)
+	}
+	after, err := d.pairsNow(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range row.Queues() {
+		name := pairName(i)
+		from, to := after[name].RxPackets-before[name].RxPackets, after[name].TxPackets-before[name].TxPackets
+		row.FromQueues, row.ToQueues = append(row.FromQueues, from), append(row.ToQueues, to)
+		if from < spreadPings {
+			errs = append(errs, fmt.Errorf("of %d pings from each processor %d came by queue pair %s", spreadPings, from, name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// pairName is what vvufwd calls a queue pair of the app VM.
+func pairName(i int) string {
+	name := "vvu:" + machine.VVUAddress(0)
+	if i > 0 {
+		name += fmt.Sprintf("/q%d", i)
+	}
+	return name
+}
+
+// pairsNow are the counters of all queue pairs by their names. One that carried nothing yet may be missing.
+func (d *demo) pairsNow(ctx context.Context) (map[string]counters.Port, error) {
+	s, err := d.counters.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pairs := make(map[string]counters.Port)
+	for _, p := range s.Ports {
+		pairs[p.Name] = p
+	}
+	return pairs, nil
+}
+
+// resizedRing is how many entries the receive rings are to get; QEMU's have 256.
+const resizedRing = 128
+
+// rowResize asks for smaller receive rings while a download fills them. QEMU could not tell its back-end of it, so that the guest must
+// refuse it, and the download go on.
+func (d *demo) rowResize(ctx context.Context, _ *MatrixRow) error {
+	a := d.apps[0]
+	if err := a.BeginFetch(ctx, commandLimit, d.web.base+"/blob"); err != nil {
+		return err
+	}
+	var err error
+	if ring, refused := a.SetRing(ctx, commandLimit, resizedRing); refused == nil {
+		err = fmt.Errorf("the guest's receive rings have got %d entries of %d", ring.Current, ring.Max)
+	} else if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	got, failed := a.EndFetch(ctx, d.transferLimit())
+	if failed != nil {
+		return errors.Join(err, failed)
+	}
+	t := Transfer{Bytes: got.Bytes, SHA256: got.SHA256, Seconds: seconds(got.Took)}
+	_, failed = t.compare(d.transferBytes(), d.web.sum(), "while its rings should have become smaller the app VM downloaded")
+	return errors.Join(err, failed)
+}
+
+// rowChannels changes the number of queue pairs while pings go on.
+func (d *demo) rowChannels(ctx context.Context, row *MatrixRow) error {
+	if !row.Many {
+		return nil
+	}
+	a := d.apps[0]
+	if err := a.BeginPing(ctx, commandLimit, d.network.host, livePings); err != nil {
+		return err
+	}
+	var errs []error
+	for _, pairs := range []int{2, 1, matrix.ManyQueues} {
+		if err := d.pause(ctx, changeEvery); err != nil {
+			return err
+		}
+		set, err := a.SetChannels(ctx, commandLimit, pairs)
+		if err == nil && set.Current != int64(pairs) {
+			err = fmt.Errorf("the guest uses %d queue pairs, want %d", set.Current, pairs)
+		}
+		errs = append(errs, err)
+	}
+	pings, err := a.EndPing(ctx, commandLimit)
+	if err == nil && (pings.Sent != livePings || pings.Received < livePings-lostPings) {
+		err = fmt.Errorf("while the number of queue pairs changed, of %d echo requests %d were answered", pings.Sent, pings.Received)
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// changeEvery is the time between changes: the pings go on for longer than three of them.
+const changeEvery = time.Second
+
+// lostPings is how many pings may be on a queue that is no longer used when their answers come: one for each change.
+const lostPings = 3
+
+// pause lets pings go on for some time.
+func (d *demo) pause(ctx context.Context, t time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(t):
+		return nil
+	}
+}
