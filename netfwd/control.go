@@ -31,6 +31,8 @@ type spreadEnd struct {
 	End
 	others []End // for whom they are
 	told   int   // what Spread was told last
+
+	fewer time.Time // since when fewer would do; zero if they would not
 }
 
 func newController(warn func(error)) controller {
@@ -67,14 +69,19 @@ func (c *controller) Shift() {
 
 // follow calls act now and at each Shift, and spreads frames then, until ctx is done.
 func (c *controller) follow(ctx context.Context, act func()) {
+	calm := time.NewTimer(calmAfter)
+	defer calm.Stop()
 	for {
 		act()
 		for _, e := range c.ends {
-			c.spread(e)
+			if wait := c.spread(e, time.Now()); wait > 0 {
+				calm.Reset(wait)
+			}
 		}
 		time.Sleep(rest)
 		select {
 		case <-c.shift:
+		case <-calm.C:
 		case <-ctx.Done():
 			return
 		}
@@ -85,9 +92,15 @@ func (c *controller) follow(ctx context.Context, act func()) {
 // and a hostile one starts and stops them all the time.
 const rest = 5 * time.Millisecond
 
+// calmAfter is how long fewer queue pairs must do before a device is told. A NIC may lose
+// frames while it changes, those of other guests too if there is a switch; a guest that
+// starts and stops queue pairs all the time must not make it change all the time.
+const calmAfter = time.Second
+
 // spread tells an end of as many queue pairs as another one of those that it sends to
-// takes frames at.
-func (c *controller) spread(e *spreadEnd) {
+// takes frames at: of more at once, of fewer when that has lasted. It returns how long to
+// wait with that, at most.
+func (c *controller) spread(e *spreadEnd, now time.Time) (wait time.Duration) {
 	pairs := 1
 	for _, other := range e.others {
 		active := 0
@@ -98,11 +111,27 @@ func (c *controller) spread(e *spreadEnd) {
 		}
 		pairs = max(pairs, active)
 	}
-	if pairs = min(pairs, len(e.Queues)); e.Spread == nil || pairs == e.told {
-		return
+	pairs = min(pairs, len(e.Queues))
+	switch {
+	case e.Spread == nil:
+		return 0
+	case pairs >= e.told:
+		e.fewer = time.Time{}
+		if pairs == e.told {
+			return 0
+		}
+	case e.fewer.IsZero():
+		e.fewer = now
+		return calmAfter
+	default:
+		if wait := calmAfter - now.Sub(e.fewer); wait > 0 {
+			return wait
+		}
+		e.fewer = time.Time{}
 	}
 	e.told = pairs
 	if err := e.Spread(pairs); err != nil {
 		c.warn(err)
 	}
+	return 0
 }
