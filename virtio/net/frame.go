@@ -93,6 +93,14 @@ type Counters struct {
 	MemoryFaults       uint64                  // rings stopped because their memory vanished, or for a fault of ours
 }
 
+// Dropped is the number of frames dropped for any reason.
+func (c *Counters) Dropped() (n uint64) {
+	for _, drops := range &c.Drops {
+		n += drops
+	}
+	return n
+}
+
 func (c *Counters) countFault(err error) {
 	var fault vring.Fault
 	if errors.As(err, &fault) {
