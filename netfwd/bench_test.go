@@ -41,8 +41,8 @@ func switchOf(ports []Port) group {
 	return b
 }
 
-func newTrack(tb testing.TB, frameBytes int, join func([]Port) group) *track {
-	cfg := vringtest.Config{Size: 256, OffHeap: true}
+func newTrack(tb testing.TB, frameBytes int, packed bool, join func([]Port) group) *track {
+	cfg := vringtest.Config{Packed: packed, Size: 256, OffHeap: true}
 	guest := func(name string) (*virtionet.Guest, *virtionet.Queues) {
 		g := virtionet.NewGuest(name, func(ring string, err error) { tb.Errorf("%s: %s ring: %v", name, ring, err) })
 		return g, &virtionet.Queues{
@@ -105,9 +105,10 @@ func (l *track) take(tb testing.TB) {
 // BenchmarkForward is what a frame costs from one guest's ring to the other's, in
 // bursts of 32, stage by stage, in nanoseconds per frame.
 func BenchmarkForward(b *testing.B) {
-	for _, size := range []int{64, 256, 1518} {
-		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
-			l := newTrack(b, size, pairOf)
+	for i := range 6 {
+		size, packed := []int{64, 256, 1518}[i%3], i >= 3
+		b.Run(fmt.Sprintf("%s-%dB", map[bool]string{false: "split", true: "packed"}[packed], size), func(b *testing.B) {
+			l := newTrack(b, size, packed, pairOf)
 			src, dst := l.ports[0], l.ports[1]
 			var frames [virtionet.MaxBurst]virtionet.Frame
 			var clock busyClock
@@ -154,7 +155,7 @@ func BenchmarkStep(b *testing.B) {
 	for _, size := range []int{64, 1518} {
 		for name, join := range map[string]func([]Port) group{"pair": pairOf, "switch": switchOf} {
 			b.Run(fmt.Sprintf("%s-%dB", name, size), func(b *testing.B) {
-				l := newTrack(b, size, join)
+				l := newTrack(b, size, false, join)
 				var clock busyClock
 				clock.start()
 				spent := uint64(0)
@@ -176,9 +177,11 @@ func BenchmarkStep(b *testing.B) {
 // A burst allocates nothing.
 func TestForwardingDoesNotAllocate(t *testing.T) {
 	for name, join := range map[string]func([]Port) group{"pair": pairOf, "switch": switchOf} {
-		l := newTrack(t, 64, join)
-		if n := testing.AllocsPerRun(1000, func() { l.offer(); l.group.step(); l.take(t) }); n != 0 {
-			t.Errorf("%s: %v allocations per burst", name, n)
+		for _, packed := range []bool{false, true} {
+			l := newTrack(t, 64, packed, join)
+			if n := testing.AllocsPerRun(1000, func() { l.offer(); l.group.step(); l.take(t) }); n != 0 {
+				t.Errorf("%s, packed %v: %v allocations per burst", name, packed, n)
+			}
 		}
 	}
 }

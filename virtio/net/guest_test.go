@@ -26,6 +26,7 @@ type guestRig struct {
 
 func newGuestRig(t vringtest.TB, cfg vringtest.Config, q Queues) *guestRig {
 	t.Helper()
+	cfg.Packed = packedRings
 	r := &guestRig{rx: vringtest.NewPair(t, cfg), tx: vringtest.NewPair(t, cfg)}
 	r.Guest = NewGuest("guest", func(ring string, err error) { r.failures = append(r.failures, fmt.Sprintf("%s: %v", ring, err)) })
 	q.ToGuest, q.FromGuest = r.rx.Device, r.tx.Device
@@ -46,6 +47,9 @@ func (r *guestRig) install(q *Queues) {
 	r.Sync()
 	<-done
 }
+
+// packedRings makes the rigs use packed rings, see TestOnPackedRings.
+var packedRings bool
 
 var running = Queues{ToGuestEnabled: true, FromGuestEnabled: true, Mergeable: true}
 

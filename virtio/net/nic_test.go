@@ -44,6 +44,11 @@ const rigFeatures = virtio.Version1 | virtio.NetMrgRxbuf | virtio.EventIdx
 func newNICRig(t vringtest.TB, features virtio.Features, size, mtu int) *nicRig {
 	t.Helper()
 	r := &nicRig{}
+	first := uint16(0)
+	if packedRings {
+		features |= virtio.RingPacked
+		first = vring.FirstSlot
+	}
 	memory := &heapMemory{}
 	nic, err := newNIC(NICConfig{Name: "nic", Features: features, MTU: mtu, RxSize: size, TxSize: size,
 		OnFail: func(ring string, err error) { r.failures = append(r.failures, ring+": "+err.Error()) }}, memory)
@@ -58,7 +63,7 @@ func newNICRig(t vringtest.TB, features virtio.Features, size, mtu int) *nicRig 
 	device := func(q *vring.Driver) *vring.Device {
 		desc, avail, used := q.Addresses()
 		d, err := vring.NewDevice(vring.DeviceConfig{Size: size, Mem: table, Desc: mem.GPA(desc), Avail: mem.GPA(avail), Used: mem.GPA(used),
-			EventIdx: features.Has(virtio.EventIdx)})
+			Packed: packedRings, EventIdx: features.Has(virtio.EventIdx), NextAvail: first})
 		if err != nil {
 			t.Fatalf("device side: %v", err)
 		}

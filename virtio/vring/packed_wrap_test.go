@@ -204,3 +204,23 @@ func TestPackedTakeSlowly(t *testing.T) {
 		t.Errorf("%d outstanding, %d free", p.Driver.Outstanding(), p.Driver.Free())
 	}
 }
+
+// Two laps between two decisions end where they began: the event was passed all the
+// same.
+func TestPackedLapsBetweenDecisions(t *testing.T) {
+	p := vringtest.NewPair(t, vringtest.Config{Packed: true, Size: 4, EventIdx: true})
+	p.Device.NeedSignal()
+	p.Driver.EnableInterrupts()
+	p.Device.EnableKicks()
+	for range 8 {
+		offer(t, p, 1)
+		complete(t, p, 1)
+		take(t, p, 1)
+	}
+	if !p.Driver.NeedKick() || !p.Device.NeedSignal() {
+		t.Error("two laps passed the event, but nobody is told")
+	}
+	if p.Driver.NeedKick() || p.Device.NeedSignal() {
+		t.Error("told twice")
+	}
+}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,10 @@ var frontends = []frontend{
 	{name: "one buffer a frame", options: []string{"mrg_rxbuf=0"}, ring: 256, size: 1518, not: []string{"MRG_RXBUF"}},
 	{name: "out of order", options: []string{"mrg_rxbuf=0", "in_order=0"}, ring: 256, size: 64, not: []string{"MRG_RXBUF", "IN_ORDER"}},
 	{name: "long rings", ring: 1024, size: 1518, agreed: []string{"MRG_RXBUF"}},
+}
+
+// packed are those with packed rings. The first comes also with the roles of the sockets changed.
+var packed = []frontend{
 	{name: "packed", options: []string{"packed_vq=1"}, ring: 256, size: 64, agreed: []string{"RING_PACKED", "MRG_RXBUF", "IN_ORDER"}},
 	{name: "packed, out of order", options: []string{"packed_vq=1", "in_order=0"}, ring: 256, size: 1518, agreed: []string{"RING_PACKED", "MRG_RXBUF"}, not: []string{"IN_ORDER"}},
 	{name: "packed, one buffer a frame", options: []string{"packed_vq=1", "mrg_rxbuf=0"}, ring: 256, size: 1518, agreed: []string{"RING_PACKED", "IN_ORDER"}, not: []string{"MRG_RXBUF"}},
@@ -47,7 +52,7 @@ func TestVirtioUser(t *testing.T) {
 	l := newLab(t)
 	program := l.testpmd()
 	f := l.forward(l.socket("v1"), l.socket("d1"), l.socket("d2"), l.socket("v2"))
-	for _, way := range frontends {
+	for _, way := range slices.Concat(frontends, packed) {
 		l.step(way.name, func(l *lab) {
 			f.forget()
 			p := l.bounce(program, way, false)
@@ -66,21 +71,22 @@ func TestVirtioUserListens(t *testing.T) {
 	l := newLab(t)
 	program := l.testpmd()
 	sockets := []string{l.socket("v1"), l.socket("d1") + ",client", l.socket("d2") + ",client", l.socket("v2")}
-	way := frontends[0]
 	f := l.forward(sockets...)
-	p := l.bounce(program, way, true)
-	l.step("first", func(l *lab) { l.verify(64) })
-	l.step("vvufwd restarts", func(l *lab) {
-		l.stop(f)
-		f = l.forward(sockets...)
-		l.verify(1518)
-	})
-	l.step("testpmd restarts", func(l *lab) {
-		l.end(p)
-		p = l.bounce(program, way, true)
-		l.verify(64)
-		l.end(p)
-	})
+	for _, way := range []frontend{frontends[0], packed[0]} {
+		p := l.bounce(program, way, true)
+		l.step(way.name+", first", func(l *lab) { l.verify(64) })
+		l.step(way.name+", vvufwd restarts", func(l *lab) {
+			l.stop(f)
+			f = l.forward(sockets...)
+			l.verify(1518)
+		})
+		l.step(way.name+", testpmd restarts", func(l *lab) {
+			l.end(p)
+			p = l.bounce(program, way, true)
+			l.verify(64)
+			l.end(p)
+		})
+	}
 	l.stop(f)
 }
 
