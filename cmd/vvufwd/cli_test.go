@@ -156,6 +156,17 @@ func TestPortsArePairedInOrder(t *testing.T) {
 	}
 }
 
+func TestHugePages(t *testing.T) {
+	for want, args := range map[int][]string{
+		4: {"--vhost-user=/a", "--vhost-user=/b"}, 16: {"--vvu=00:05.0", "--nic=00:04.0"}, 28: {"--nic=00:05.0", "--port=virtio-net:00:04.0"},
+		0: {"--vvu=00:05.0", "--nic=00:04.0", "--hugepages=0"}, 7: {"--vvu=00:05.0", "--nic=00:04.0", "--hugepages", "7"},
+	} {
+		if o, err := parseFlags(args, true, os.Stderr); err != nil || o.hugePages != want {
+			t.Errorf("%v: %v, want %d huge pages", args, err, want)
+		}
+	}
+}
+
 func TestSwitchPorts(t *testing.T) {
 	o, err := parseFlags([]string{"--switch", "--isolate", "--nic", "00:04.0", "--vvu=00:05.0,mac=52:54:00:00:00:01",
 		"--port", "vhost-user:/b.sock,mac=52:54:00:00:00:02,client", "--mac-age=20s", "--mac-limit=9"}, false, os.Stderr)

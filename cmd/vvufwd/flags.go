@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"strconv"
 	"strings"
@@ -27,10 +28,9 @@ type options struct {
 	stats     time.Duration
 	statsJSON bool
 	bind      bool
-	hugePages int
 
+	hugePages        int
 	requireHugePages bool
-
 	unsafeInterrupts bool
 
 	followLink bool
@@ -42,8 +42,14 @@ type options struct {
 	version   bool
 }
 
-// defaultHugePages is enough for the rings and buffers of several pairs.
-const defaultHugePages = 8
+// Huge pages that are reserved when none are asked for: enough for the rings and
+// buffers of several queue pairs of each NIC, also with jumbo frames.
+const (
+	hugePagesAnyway  = 4
+	hugePagesEachNIC = 12
+
+	byPorts = math.MinInt // no number of huge pages was asked for
+)
 
 // usageError is a mistake on the command line: exit code 2.
 type usageError struct{ msg string }
@@ -55,7 +61,7 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 // parseFlags reads the command line. asInit is whether we are PID 1, where some
 // defaults differ: nobody else can bind functions or reserve huge pages.
 func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
-	o := &options{logLevel: zapcore.InfoLevel}
+	o := &options{logLevel: zapcore.InfoLevel, hugePages: byPorts}
 	fs := flag.NewFlagSet("vvufwd", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by main
 	fs.Usage = func() {}
@@ -83,7 +89,10 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.DurationVar(&o.stats, "stats", 0, "print rates each `INTERVAL` to standard output, such as 1s; 0: only totals at the end")
 	fs.BoolVar(&o.statsJSON, "stats-json", false, "print statistics as JSON lines with totals instead of a table")
 	fs.BoolVar(&o.bind, "bind", asInit, "bind the named functions to vfio-pci, and back at the end")
-	fs.IntVar(&o.hugePages, "hugepages", defaultHugePages, "as /init: reserve `N` huge pages of 2 MiB; 0: none")
+	fs.Func("hugepages", fmt.Sprintf("as /init: reserve `N` huge pages of 2 MiB; 0: none (default %d, and %d more for each NIC)", hugePagesAnyway, hugePagesEachNIC), func(s string) (err error) {
+		o.hugePages, err = strconv.Atoi(s)
+		return err
+	})
 	fs.BoolVar(&o.requireHugePages, "require-hugepages", false, "fail rather than fall back to pages of 4 KiB for DMA memory")
 	fs.BoolVar(&o.unsafeInterrupts, "allow-unsafe-interrupts", false, "as /init: do without interrupt remapping; a device can then inject any interrupt")
 	fs.BoolVar(&o.followLink, "follow-link", false, "take guests' links down with their NIC's, by turning their front-ends away; QEMU needs reconnect-ms at its chardev for that, and does not start a machine while the link is down")
@@ -105,6 +114,14 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	}
 	if o.version {
 		return o, nil
+	}
+	if o.hugePages == byPorts {
+		o.hugePages = hugePagesAnyway
+		for _, p := range o.ports {
+			if p.uplink() {
+				o.hugePages += hugePagesEachNIC
+			}
+		}
 	}
 	if err := o.misplaced(fs); err != nil {
 		return nil, err
