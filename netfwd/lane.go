@@ -73,20 +73,24 @@ func (l *lane) step() bool {
 	return moved
 }
 
-// sync lets a port change. Frames on the way from and to it are given up first, since
-// their views may be of memory that is going away, or they are for somebody else. A
+// sync lets a port change. Frames on the way from it are given up if the ring is another
+// one that they came from, and frames on the way to it if it may be somebody else who
+// would take them. A guest that resets one of its rings loses what is in that ring. A
 // dormant port can have some too: who deals lanes out may know that its rings are to
 // stop before the loop has stopped them.
 func (l *lane) sync(p Port) {
+	dropped, another := p.Sync()
 	for _, dirs := range [][]*direction{l.dirs, l.dormant} {
 		for _, d := range dirs {
-			if d.src == p || d.dst == p {
+			if d.dst == p && another {
 				d.src.Abandon()
+				d.forget()
+			}
+			if d.src == p && dropped {
 				d.forget()
 			}
 		}
 	}
-	p.Sync()
 }
 
 func (l *lane) enableKicks() (work bool) {

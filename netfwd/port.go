@@ -30,10 +30,11 @@ type Port interface {
 	// it wants to know. It comes at the end of each round.
 	Notify()
 
-	// Changed says that control wants the port to change, which Sync then does.
-	// Sync abandons what is held.
+	// Changed says that control wants the port to change, which Sync then does. It
+	// reports whether what is held was dropped, and whether another peer may take what
+	// is transmitted from now on.
 	Changed() bool
-	Sync()
+	Sync() (dropped, another bool)
 	// Owns reports whether addr, an address of this process, lies in memory that the
 	// port's peer shares, which is memory that can vanish.
 	Owns(addr uintptr) bool

@@ -89,7 +89,7 @@ func (p *fakePort) TxBurst(frames []virtionet.Frame) int {
 
 func (p *fakePort) Notify()                         {}
 func (p *fakePort) Changed() bool                   { return p.changed }
-func (p *fakePort) Sync()                           { p.changed = false; p.synced++ }
+func (p *fakePort) Sync() (dropped, another bool)   { p.changed = false; p.synced++; return true, true }
 func (p *fakePort) Owns(a uintptr) bool             { return p.owns != nil && p.owns(a) }
 func (p *fakePort) Fail(err error)                  { p.failed, p.held = err, 0 }
 func (p *fakePort) Recover()                        { p.held = 0; p.recovers++ }

@@ -102,8 +102,8 @@ func TestAnnouncementIsReceived(t *testing.T) {
 
 func flat(parts [][]byte) []byte { return bytes.Join(parts, nil) }
 
-// What is held when the queues change is dropped; what was not received yet waits, unless
-// the ring stops.
+// What was not received yet waits when the queues change, unless the ring stops, and what
+// is held stays, unless there is another one to take its place.
 func TestAnnouncementAndChanges(t *testing.T) {
 	r := newGuestRig(t, vringtest.Config{Size: 8}, running)
 	frames := make([]Frame, MaxBurst)
@@ -118,11 +118,19 @@ func TestAnnouncementAndChanges(t *testing.T) {
 		t.Errorf("%d frames after a change of something else", n)
 	}
 	r.install(idle)
+	if c := r.Counters().Drops[DropStopped]; c != 0 || !bytes.Equal(frames[0].Data[0], announcement(t, 1)[:]) {
+		t.Errorf("%d frames dropped by a change of something else, and %x left of the one that is held", c, frames[0].Data[0])
+	}
+	r.install(r.with(announcement(t, 9))) // takes the place of what is held
 	if c := r.Counters().Drops[DropStopped]; c != 1 {
 		t.Errorf("%d frames dropped, want the one that was held", c)
 	}
+	if n := r.RxBurst(frames); n != 1 || frames[0].Data[0][11] != 9 {
+		t.Errorf("%d frames, want the later announcement", n)
+	}
+	r.Release(1)
 	if n := r.RxBurst(frames); n != 0 {
-		t.Errorf("%d frames after it was dropped", n)
+		t.Errorf("%d frames after both", n)
 	}
 	if frames, _ := r.EnableKicks(false); frames {
 		t.Error("a forwarder is told of frames and there are none")

@@ -157,20 +157,27 @@ func (g *Guest) State() State { return State(g.state.Load()) }
 // Changed reports whether new queues wait. It is one load, for every round.
 func (g *Guest) Changed() bool { return g.wanted.Load() != nil }
 
-// Sync drops the frames that are still held and takes over the new queues. After Leave
-// it takes none over: Install did not wait, so their memory may be gone already.
-func (g *Guest) Sync() {
+// Sync takes over the new queues. It reports whether it dropped the frames that are
+// held, as it does if the ring is another one that they came from, and whether frames
+// for the guest would be received through another ring from now on: by somebody else
+// perhaps. After Leave it takes none over: Install did not wait, so their memory may be
+// gone already.
+func (g *Guest) Sync() (dropped, another bool) {
 	q := g.wanted.Load()
 	if q == nil {
-		return
+		return false, false
 	}
 	if g.left() {
 		g.wanted.Store(nil)
-		return
+		return false, false
 	}
-	g.Abandon() // old memory may have vanished: what is wanted stays so until nothing can fault
+	another = q.ToGuest != g.cur.ToGuest
+	dropped = q.FromGuest != g.cur.FromGuest || q.Announce != nil // one may be held already
+	if dropped {
+		g.Abandon() // old memory may have vanished: what is wanted stays so until nothing can fault
+	}
 	g.Notify()
-	if q.ToGuest != g.cur.ToGuest {
+	if another {
 		g.reported[0] = false
 	}
 	if q.FromGuest != g.cur.FromGuest {
@@ -187,6 +194,7 @@ func (g *Guest) Sync() {
 	g.DisableKicks()    // new memory may have vanished too: after Fail the next Sync gets past this
 	g.wanted.Store(nil) // control waits, so nothing newer can be in it
 	g.synced <- struct{}{}
+	return dropped, another
 }
 
 // Leave says that nobody forwards any more: Install no longer waits. It can be

@@ -218,7 +218,7 @@ func (n *NIC) Counters() *Counters { return &n.counters }
 func (n *NIC) Changed() bool { return false }
 
 // Sync does nothing, see Changed.
-func (n *NIC) Sync() {}
+func (n *NIC) Sync() (dropped, another bool) { return false, false }
 
 // Leave says that nobody forwards any more.
 func (n *NIC) Leave() {}

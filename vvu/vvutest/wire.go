@@ -141,7 +141,7 @@ func (w *Wire) EnableKicks(bool) (frames, room bool) {
 func (w *Wire) Changed() bool { return false }
 
 // Sync does nothing.
-func (w *Wire) Sync() {}
+func (w *Wire) Sync() (dropped, another bool) { return false, false }
 
 // Notify does nothing: nobody on the wire is told.
 func (w *Wire) Notify() {}
