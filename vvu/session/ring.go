@@ -69,6 +69,10 @@ func (s *Session) splitPosition(i int, base uint16, cfg vring.DeviceConfig) (uin
 // the front-end's word counts. It names where the next buffer is and, unless the upper
 // half is 0, where the next completion goes: the same place if a back-end was asked
 // to stop. What lies between the two was taken and not given back; it is taken again.
+//
+// When a back-end goes without being asked, nobody knows where a packed ring stands.
+// DPDK's virtio-user begins its rings anew then. QEMU (up to 11.1) says where they stood
+// when they were started, and so they stand still until the guest resets its device.
 func (s *Session) packedPosition(i int, base uint32) uint16 {
 	avail, used := uint16(base), uint16(base>>16)
 	if used == 0 || used == avail {
