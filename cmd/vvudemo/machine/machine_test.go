@@ -32,7 +32,7 @@ func TestDriverWithVfioUser(t *testing.T) {
 -serial stdio
 -no-reboot
 -accel tcg,thread=multi
--cpu max
+-cpu max,-erms,-fsrm
 -smp 2
 -m 256M
 -kernel vmlinuz
@@ -62,7 +62,7 @@ func TestDriverWithBuiltInDevice(t *testing.T) {
 		"socket,id=vvu0,path=/tmp/vvu,server,nowait",
 		"virtio-vhost-user-pci,chardev=vvu0,disable-legacy=on,iommu_platform=on,addr=5",
 		"tap,id=nic,ifname=tap0,script=no,downscript=no,vhost=off",
-		"q35,kernel-irqchip=split",
+		"q35,kernel-irqchip=split", "max,-erms",
 	} {
 		if !slices.Contains(argv, want) {
 			t.Errorf("no %q in\n%s", want, lines(argv))
