@@ -46,7 +46,7 @@ func NewDealer(links []Link, loops []Config, warn func(error)) (*Dealer, error) 
 		l := &link{ends: ends}
 		for i, end := range ends {
 			for _, p := range end.Queues {
-				l.dirs[i] = append(l.dirs[i], &direction{src: p})
+				l.dirs[i] = append(l.dirs[i], &direction{src: p, several: len(end.Queues) > 1})
 			}
 			d.ends = append(d.ends, &spreadEnd{End: end, others: []End{ends[1-i]}})
 		}
@@ -138,7 +138,7 @@ func (p *placed) build() {
 		return
 	}
 	port := func(q queue) Port { return p.link.ends[q.end].Queues[q.pair] }
-	p.lane = &lane{}
+	p.lane = &lane{of: p.link}
 	further := func(q queue) {
 		if q.pair > 0 {
 			p.lane.further = append(p.lane.further, port(q))
@@ -156,8 +156,7 @@ func (p *placed) build() {
 			d.steer = newSteered(s)
 		}
 		d.dealt = true
-		p.lane.ports = append(p.lane.ports, d.src)
-		p.lane.dirs = append(p.lane.dirs, d)
+		p.lane.add(d, r.from.end)
 		further(r.from)
 	}
 	for _, q := range p.plan.dormant {

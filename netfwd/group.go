@@ -1,6 +1,7 @@
 package netfwd
 
 import (
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +15,8 @@ type group interface {
 	String() string
 	// members are the ports.
 	members() []Port
+	// link is the link that the group is one of several lanes of, or nil.
+	link() *link
 
 	// step serves every port once and reports whether a frame moved.
 	step() bool
@@ -34,6 +37,28 @@ type group interface {
 
 	// describe adds what statistics tell of the group, and its ports.
 	describe(s *snapshot)
+}
+
+// turn is groups of which one has its turn in each round: the next that moves a frame.
+type turn struct {
+	groups []int // of the loop's
+	last   int   // of these, whose turn it was
+}
+
+// turnsOf gives each link that shares a loop with others one turn, so that a guest gets
+// no more of the loop's time by using more queue pairs. Where there is one link only, all
+// of its lanes have turns.
+func turnsOf(groups []group) (turns []turn) {
+	alone := !slices.ContainsFunc(groups, func(g group) bool { return g.link() != groups[0].link() })
+	for i, g := range groups {
+		same := func(t turn) bool { return g.link() != nil && groups[t.groups[0]].link() == g.link() }
+		if k := slices.IndexFunc(turns, same); k >= 0 && !alone {
+			turns[k].groups = append(turns[k].groups, i)
+		} else {
+			turns = append(turns, turn{groups: []int{i}})
+		}
+	}
+	return turns
 }
 
 // appendWakeFDs appends what a loop waits for that sleeps on these ports.

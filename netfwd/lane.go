@@ -14,14 +14,35 @@ import (
 type lane struct {
 	ports   []Port
 	dirs    []*direction // dirs[i] carries what comes from ports[i]
+	sources [2]sources   // dirs by end
 	dormant []*direction // of those of which no ring runs; they are looked after now and then
 	further []Port       // those that are not the first of their end
+	of      *link        // nil: it is all of one
+}
+
+// sources are the queue pairs of an end that send through a lane. A step is the turn of
+// one of them, so that an end with many has no more of a loop's time than one with few.
+type sources struct {
+	dirs []*direction
+	last int // whose turn it was
 }
 
 // newPair joins two ports.
 func newPair(a, b Port) *lane {
-	return &lane{ports: []Port{a, b}, dirs: []*direction{{src: a, dst: b}, {src: b, dst: a}}}
+	l := &lane{}
+	for end, d := range []*direction{{src: a, dst: b}, {src: b, dst: a}} {
+		l.add(d, end)
+	}
+	return l
 }
+
+// add adds what carries frames of one of an end's ports.
+func (l *lane) add(d *direction, end int) {
+	l.ports, l.dirs = append(l.ports, d.src), append(l.dirs, d)
+	l.sources[end].dirs = append(l.sources[end].dirs, d)
+}
+
+func (l *lane) link() *link { return l.of }
 
 func (l *lane) members() []Port {
 	all := l.ports[:len(l.ports):len(l.ports)]
@@ -56,7 +77,7 @@ func (l *lane) describe(s *snapshot) {
 	}
 }
 
-// step serves every direction once.
+// step serves both ends once.
 func (l *lane) step() bool {
 	for _, p := range l.ports {
 		if p.Changed() {
@@ -64,13 +85,26 @@ func (l *lane) step() bool {
 		}
 	}
 	moved := false
-	for _, d := range l.dirs {
-		moved = d.step() || moved
+	for i := range l.sources {
+		moved = l.sources[i].step() || moved
 	}
 	for _, p := range l.ports {
 		p.Notify()
 	}
 	return moved
+}
+
+// step serves the next queue pair that has something.
+func (s *sources) step() bool {
+	for range s.dirs {
+		if s.last++; s.last >= len(s.dirs) {
+			s.last = 0
+		}
+		if s.dirs[s.last].step() {
+			return true
+		}
+	}
+	return false
 }
 
 // sync lets a port change. Frames on the way from it are given up if the ring is another
@@ -152,17 +186,23 @@ type direction struct {
 
 	steer   *steered  // to several queue pairs of a guest, or nil
 	dealt   bool      // the frames were sorted for queue pairs of another lane
+	several bool      // src is not the only queue pair of its end
 	learn   *steering // that is to know what src sends, or nil
 	learnAs int
 }
 
 // step moves one burst and reports whether anything moved. Frames for which dst
-// has no room are kept for the next step.
+// has no room are kept for the next step. Nothing but rubbish counts as a move if there
+// are other queue pairs whose turn it might be: looking at that takes as long.
 func (d *direction) step() bool {
 	if d.sent == d.n {
+		var before uint64
+		if d.several {
+			before = d.src.Counters().Dropped()
+		}
 		d.n, d.sent = d.src.RxBurst(d.frames[:]), 0
 		if d.n == 0 {
-			return false
+			return d.several && d.src.Counters().Dropped() != before
 		}
 		if d.learn != nil {
 			d.learn.learn(d.frames[:d.n], d.learnAs)

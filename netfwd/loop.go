@@ -28,7 +28,8 @@ type Config struct {
 type Loop struct {
 	cfg     Config
 	groups  []group
-	serving int // the group at work
+	turns   []turn // of groups
+	serving int    // the group at work
 
 	wanted  atomic.Pointer[[]group] // what to serve instead
 	adopted chan struct{}
@@ -66,7 +67,8 @@ func newLoop(groups []group, cfg Config) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
-	l := &Loop{cfg: cfg, wake: fd, groups: groups, adopted: make(chan struct{}), gone: make(chan struct{})}
+	l := &Loop{cfg: cfg, wake: fd, adopted: make(chan struct{}), gone: make(chan struct{})}
+	l.take(groups)
 	l.counter[0] = make([]byte, 8)
 	l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	l.publish()
@@ -144,11 +146,13 @@ func (l *Loop) serve(groups []group) {
 
 // adopt takes over the groups that are wanted.
 func (l *Loop) adopt(groups []group) {
-	l.groups, l.serving = groups, 0
+	l.take(groups)
 	l.publish()
 	l.wanted.Store(nil)
 	l.adopted <- struct{}{}
 }
+
+func (l *Loop) take(groups []group) { l.groups, l.turns, l.serving = groups, turnsOf(groups), 0 }
 
 // Close frees the loop's eventfd after Run has returned.
 func (l *Loop) Close() error { return unix.Close(l.wake) }
@@ -189,12 +193,21 @@ func (l *Loop) forward() {
 	}
 }
 
-// round serves every group once and reports whether a frame moved.
+// round gives everybody a turn and reports whether a frame moved.
 func (l *Loop) round() bool {
 	moved := false
-	for i, g := range l.groups {
-		l.serving = i
-		moved = g.step() || moved
+	for i := range l.turns {
+		t := &l.turns[i]
+		for range t.groups {
+			if t.last++; t.last >= len(t.groups) {
+				t.last = 0
+			}
+			l.serving = t.groups[t.last]
+			if l.groups[l.serving].step() {
+				moved = true
+				break
+			}
+		}
 	}
 	return moved
 }

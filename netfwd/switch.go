@@ -171,6 +171,8 @@ func newBridge(cfg SwitchConfig) (*bridge, error) {
 
 func (b *bridge) members() []Port { return b.all }
 
+func (b *bridge) link() *link { return nil }
+
 func (b *bridge) String() string {
 	names := make([]string, len(b.ports))
 	for i, p := range b.ports {

@@ -10,8 +10,8 @@
 // Ports are paired in the order given; repeat the flags for more pairs. A port has as
 // many queue pairs as its guest and front-end use, up to --queues, and a NIC as many as
 // it has. A loop is a thread that polls, and sleeps when nothing comes for a while;
-// loops share the queue pairs among them (package netfwd). With --switch all ports are joined in one learning switch instead, with
-// one loop. See --help for all flags.
+// loops share the queue pairs among them (package netfwd). With --switch all ports are
+// joined in one learning switch instead, with one loop. See --help for all flags.
 //
 // Once all ports are open vvufwd gives up what it does not need any more: all
 // capabilities, all files but those that taking the ports down takes, and most system

@@ -96,10 +96,16 @@ func TestQueuePairs(t *testing.T) {
 				}
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
 		if round == 0 {
+			time.Sleep(50 * time.Millisecond) // the last session ends
 			before = openFDs(t)
-		} else if after := openFDs(t); after > before {
+			continue
+		}
+		after := openFDs(t)
+		for deadline := time.Now().Add(5 * time.Second); after > before && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			after = openFDs(t)
+		}
+		if after > before {
 			t.Errorf("%d open descriptors after round %d, %d after the first", after, round, before)
 		}
 	}

@@ -132,6 +132,33 @@ func TestImagesAreDeterministic(t *testing.T) {
 	}
 }
 
+// TestAppWithMore has a program and a module on top.
+func TestAppWithMore(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "program")
+	if err := os.WriteFile(program, []byte("ELF"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(dir, "app")
+	a := App{
+		Busybox: program, Modules: moduleTree(t, ".ko", "virtio_pci", "virtio_net", "pktgen", "8021q"),
+		MoreModules: []string{"8021q"}, Files: map[string]string{"lib64/ld.so": program},
+	}
+	if _, err := a.Save(image); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(listing(t, bytes.NewReader(read(t, image))), "\n")
+	for _, want := range []string{"lib64/ld.so 0100755 ELF", "lib/modules/6.1.0-test/kernel/8021q.ko 0100644 8021q", "lib/modules/6.1.0-test/kernel/pktgen.ko 0100644 pktgen"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	a.Files["bin/absent"] = filepath.Join(dir, "absent")
+	if _, err := a.Save(image); err == nil || !strings.Contains(err.Error(), "absent") {
+		t.Errorf("a missing program gives %v", err)
+	}
+}
+
 func read(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"vvufwd/cmd/vvudemo/counters"
@@ -31,12 +32,18 @@ func RunMatrix(ctx context.Context, cfg Config, combinations []matrix.Combinatio
 	if cfg.Tools.NewerModules != nil {
 		report.Kernels = append(report.Kernels, cfg.Tools.NewerModules.Release)
 	}
+	if len(report.Kernels) == 1 {
+		combinations = slices.DeleteFunc(slices.Clone(combinations), func(c matrix.Combination) bool { return c.Newer })
+	}
+	if len(combinations) == 0 {
+		return report, errors.New("all these combinations take a second kernel, which is fetched unless --kernel names the first one")
+	}
 	begin := time.Now()
 	var errs []error
 	for _, wide := range []bool{false, true} {
 		var rows []matrix.Combination
 		for _, c := range combinations {
-			if c.Wide == wide && (!c.Newer || cfg.Tools.NewerModules != nil) {
+			if c.Wide == wide {
 				rows = append(rows, c)
 			}
 		}

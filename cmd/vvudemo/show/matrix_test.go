@@ -1,0 +1,117 @@
+package show
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vvufwd/cmd/vvudemo/kmod"
+	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/vvudemo/matrix"
+	"vvufwd/cmd/vvudemo/tools"
+)
+
+func testMatrixReport() *MatrixReport {
+	good := matrix.Combination{Packed: true, Many: true, Wide: true, Jumbo: true}
+	bad := matrix.Combination{Mergeable: true, Newer: true}
+	return &MatrixReport{
+		Seconds: 61, DriverQEMU: "11.1 (x)", AppQEMU: "11.1 (x)", Kernels: []string{"6.1.0-1", "6.12.1-2"}, TransferBytes: 16 << 20,
+		Rows: []MatrixRow{
+			{
+				Combination: good, Name: good.String(), Kernel: "6.1.0-1", OK: true, Seconds: 20, Features: "VERSION_1",
+				Download: &Transfer{Bytes: 16 << 20, Seconds: 1}, Upload: &Transfer{Bytes: 16 << 20, Seconds: 0.5},
+				FromQueues: []uint64{5, 6, 5, 5}, ToQueues: []uint64{21, 0, 0, 0},
+			},
+			{Combination: bad, Name: bad.String(), Kernel: "6.12.1-2", Error: "no lease\nmore", Seconds: 3},
+		},
+	}
+}
+
+func TestWriteMatrixTable(t *testing.T) {
+	var out strings.Builder
+	if err := testMatrixReport().WriteTable(&out); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+kernels 6.1.0-1 and 6.12.1-2; driver VM on QEMU 11.1 (x); app VM on QEMU 11.1 (x); 16.00 MiB each way
+
+COMBINATION                                               KERNEL  RESULT  SECONDS  MBIT/S TO  FROM  FRAMES FROM QUEUES  TO QUEUES
+packed, one buffer, no offloads, 4 queues, wide NIC, jumbo  6.1     ok      20.0     134        268   5 6 5 5             21 0 0 0
+split, mergeable, no offloads, 1 queues, narrow NIC         6.12    FAILED  3.0      no lease
+
+1 of 2 shown in 61 s
+`
+	if got := out.String(); strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
+		t.Errorf("table =%s\nwant %s", got, want)
+	}
+}
+
+func TestMatrixReportAsJSON(t *testing.T) {
+	text, err := json.Marshal(testMatrixReport().Rows[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"packed":true`, `"mergeable":false`, `"wide":true`, `"kernel":"6.1.0-1"`, `"from_queues":[5,6,5,5]`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in %s", want, text)
+		}
+	}
+}
+
+// TestMatrixCleansUpAFailure has a vvudev that fails at once.
+func TestMatrixCleansUpAFailure(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	program := filepath.Join(dir, "program")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho \"vvudev: cannot listen\" >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	release := filepath.Join(dir, "6.1.0-test")
+	if err := os.MkdirAll(filepath.Join(release, "kernel"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var dep strings.Builder
+	for _, name := range []string{"virtio_pci", "virtio_net", "pktgen", "8021q", "vfio", "vfio_iommu_type1", "vfio-pci"} {
+		if err := os.WriteFile(filepath.Join(release, "kernel", name+".ko"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		dep.WriteString("kernel/" + name + ".ko:\n")
+	}
+	if err := os.WriteFile(filepath.Join(release, "modules.dep"), []byte(dep.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	modules, err := kmod.Open(release)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := machine.QEMU{Command: []string{program}, Version: machine.VfioUser, Origin: "test"}
+	var progress strings.Builder
+	report, err := RunMatrix(context.Background(), Config{
+		Tools: &tools.Tools{QEMU: q, AppQEMU: q, Kernel: "vmlinuz", Modules: modules, Busybox: program, Vvufwd: program, Vvudev: program},
+		Accel: "tcg", SMP: 1, OutDir: filepath.Join(dir, "out"), Progress: &progress,
+	}, []matrix.Combination{{}, {Newer: true}}) // there is no newer kernel
+	if !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "cannot listen") {
+		t.Errorf("error = %v", err)
+	}
+	if report.OK || len(report.Rows) != 0 || len(report.Kernels) != 1 {
+		t.Errorf("report = %+v", report)
+	}
+	if !strings.Contains(progress.String(), "vvudev     FAILED: ") {
+		t.Errorf("progress = %s", progress.String())
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "vvudemo-*")); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestRunMatrixOfNothing(t *testing.T) {
+	cfg := Config{Tools: &tools.Tools{Modules: &kmod.Tree{Release: "6.1.0-test"}}}
+	report, err := RunMatrix(context.Background(), cfg, []matrix.Combination{{Newer: true}})
+	if err == nil || !strings.Contains(err.Error(), "--kernel") || report.OK || len(report.Rows) != 0 {
+		t.Errorf("report = %+v, %v", report, err)
+	}
+}
