@@ -17,7 +17,8 @@
 // many loops as there are CPUs for them, without a lock between them. Flows keep their
 // order, because each queue pair sends to always the same one; where there are several,
 // each flow goes to the one through which its guest sends (steering). When guests use
-// more or fewer queue pairs, the Dealer deals lanes anew, and loops exchange them.
+// more or fewer queue pairs, the Dealer deals lanes anew, and loops exchange them. Links
+// that share a loop have one turn each in a round, however many queue pairs they use.
 //
 // In a lane, a frame for which the destination has no room now stays where it is,
 // and the source is not asked for more: nothing is lost between two rings. A frame
