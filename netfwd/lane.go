@@ -9,8 +9,9 @@ import (
 )
 
 // lane is the queue pairs between which frames pass without a look at what is in
-// them: one of each of two ends, or more of one end if it has more. Each sends to one
-// of the other end, always the same, so that flows keep their order.
+// them: one of each of two ends, or more of one end if it has more. What one of them
+// sends goes to one of the other end, always the same, or if there are several each flow
+// to one (steering). So flows keep their order.
 type lane struct {
 	ports   []Port
 	dirs    []*direction // dirs[i] carries what comes from ports[i]
