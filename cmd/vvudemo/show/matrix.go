@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"vvufwd/cmd/vvudemo/initramfs"
 	"vvufwd/cmd/vvudemo/machine"
 	"vvufwd/cmd/vvudemo/matrix"
+	"vvufwd/cmd/vvudemo/vlanpeer"
 )
 
 // matrixTAP is the TAP device of a wide driver VM.
@@ -72,6 +74,12 @@ func runRows(ctx context.Context, cfg Config, rows []matrix.Combination, report 
 	cfg.OutDir = filepath.Join(cfg.OutDir, side)
 	d := newDemo(cfg, fail, begin)
 	err := d.prepare()
+	if err == nil && rows[0].Wide {
+		var server *vlanpeer.Server
+		if server, err = vlanpeer.Listen(matrixTAP, vlanPeer); err == nil {
+			defer server.Close() // after a failure here the pings tell
+		}
+	}
 	if err == nil {
 		err = d.do(ctx, []step{{"images", d.matrixImages}, {"vvudev", d.startDevices}, {"driver VM", d.startDriver}})
 	}
@@ -80,6 +88,9 @@ func runRows(ctx context.Context, cfg Config, rows []matrix.Combination, report 
 	}
 	return errors.Join(err, d.close())
 }
+
+// vlanPeer is who answers in a VLAN behind a wide driver VM's NIC.
+var vlanPeer = vlanpeer.Peer{VLAN: vlanID, MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 1, vlanID}, IP: net.ParseIP(vlanNetwork + ".100")}
 
 // newerImage is the RAM disk with the newer kernel's modules.
 func (d *demo) newerImage() string { return d.out("app-newer.cpio.gz") }
@@ -161,7 +172,7 @@ func (d *demo) row(ctx context.Context, row *MatrixRow) error {
 	if _, err := d.boot(ctx, a); err != nil {
 		return err
 	}
-	for _, do := range []func(context.Context, *MatrixRow) error{d.rowFeatures, d.rowPings, d.rowTransfers, d.rowQueues, d.rowChannels} {
+	for _, do := range []func(context.Context, *MatrixRow) error{d.rowFeatures, d.rowPings, d.rowVLAN, d.rowTransfers, d.rowQueues, d.rowChannels} {
 		if err := do(ctx, row); err != nil {
 			return err
 		}
@@ -220,6 +231,26 @@ func (d *demo) rowPings(ctx context.Context, row *MatrixRow) error {
 		}
 		if pings.Sent != rowPings || pings.Received != rowPings {
 			return fmt.Errorf("of %d echo requests of %d bytes %d were sent and %d answered", rowPings, bytes, pings.Sent, pings.Received)
+		}
+	}
+	return nil
+}
+
+// rowVLAN sends packets with a VLAN tag, the largest ones too, to who answers behind a TAP device.
+func (d *demo) rowVLAN(ctx context.Context, row *MatrixRow) error {
+	if !row.Wide {
+		return nil
+	}
+	if err := d.apps[0].VLAN(ctx, commandLimit, vlanID, vlanNetwork+".1/24"); err != nil {
+		return err
+	}
+	for _, bytes := range []int{0, row.mtu() - ipAndICMP} {
+		pings, err := d.apps[0].PingSize(ctx, commandLimit, vlanPeer.IP.String(), rowPings, bytes)
+		if err != nil {
+			return err
+		}
+		if pings.Sent != rowPings || pings.Received != rowPings {
+			return fmt.Errorf("in a VLAN, of %d echo requests of %d bytes %d were sent and %d answered", rowPings, bytes, pings.Sent, pings.Received)
 		}
 	}
 	return nil
