@@ -16,14 +16,27 @@ type packed struct {
 // packedRing gives access to the three parts of a packed ring with size entries. The
 // slices must have at least the sizes of Areas and stay mapped.
 func packedRing(size int, desc, driver, device []byte) (packed, error) {
-	if len(desc) < TableBytes(size) || len(driver) < EventBytes || len(device) < EventBytes {
+	r, err := packedSlots(size, desc)
+	if err != nil {
+		return packed{}, err
+	}
+	if len(driver) < EventBytes || len(device) < EventBytes {
 		return packed{}, fmt.Errorf("ring of %d entries: %w", size, errSmall)
 	}
-	r := packed{
-		base:   unsafe.Pointer(&desc[0]),
-		driver: (*uint32)(unsafe.Pointer(&driver[0])), device: (*uint32)(unsafe.Pointer(&device[0])),
+	r.driver, r.device = (*uint32)(unsafe.Pointer(&driver[0])), (*uint32)(unsafe.Pointer(&device[0]))
+	if uintptr(unsafe.Pointer(r.driver))%4 != 0 || uintptr(unsafe.Pointer(r.device))%4 != 0 {
+		return packed{}, ErrAlign
 	}
-	if uintptr(r.base)%8 != 0 || uintptr(unsafe.Pointer(r.driver))%4 != 0 || uintptr(unsafe.Pointer(r.device))%4 != 0 {
+	return r, nil
+}
+
+// packedSlots gives access to the descriptors alone.
+func packedSlots(size int, desc []byte) (packed, error) {
+	if len(desc) < TableBytes(size) {
+		return packed{}, fmt.Errorf("ring of %d entries: %w", size, errSmall)
+	}
+	r := packed{base: unsafe.Pointer(&desc[0])}
+	if uintptr(r.base)%8 != 0 {
 		return packed{}, ErrAlign
 	}
 	return r, nil

@@ -30,7 +30,9 @@ func (s *Session) start(i int) error {
 	}
 	var err error
 	if cfg.Packed {
-		cfg.NextAvail = s.packedPosition(i, state.Base)
+		if cfg.NextAvail, err = s.packedPosition(i, state.Base, cfg); err != nil {
+			return err
+		}
 	} else if cfg.NextAvail, err = s.splitPosition(i, uint16(state.Base), cfg); err != nil {
 		return err
 	}
@@ -65,20 +67,27 @@ func (s *Session) splitPosition(i int, base uint16, cfg vring.DeviceConfig) (uin
 	return at, nil
 }
 
-// packedPosition is where a packed ring goes on. There is no index in its memory, so
-// the front-end's word counts. It names where the next buffer is and, unless the upper
-// half is 0, where the next completion goes: the same place if a back-end was asked
-// to stop. What lies between the two was taken and not given back; it is taken again.
-//
-// When a back-end goes without being asked, nobody knows where a packed ring stands.
-// DPDK's virtio-user begins its rings anew then. QEMU (up to 11.1) says where they stood
-// when they were started, and so they stand still until the guest resets its device.
-func (s *Session) packedPosition(i int, base uint32) uint16 {
-	avail, used := uint16(base), uint16(base>>16)
-	if used == 0 || used == avail {
-		return avail
+// packedPosition is splitPosition for a packed ring. The front-end names where the next
+// buffer is and, unless the upper half is 0, where the next completion goes. What lies
+// between the two was taken and not given back; it is taken again. When a back-end went
+// without being asked where it stood, DPDK's virtio-user begins its rings anew, and QEMU
+// (up to 11.1) says where they stood when they were started: then the ring itself tells.
+func (s *Session) packedPosition(i int, base uint32, cfg vring.DeviceConfig) (uint16, error) {
+	ring, ok := s.memory.Table.View(cfg.Desc, uint64(vring.TableBytes(cfg.Size)))
+	if !ok {
+		return 0, fmt.Errorf("ring %d: its descriptors lie in more than one memory region", i)
 	}
-	s.log.Warn("a ring was stopped with buffers in flight; going on behind the last used buffer",
-		zap.Int("ring", i), zap.Uint16("avail", avail), zap.Uint16("used", used))
-	return used
+	told := uint16(base)
+	if used := uint16(base >> 16); used != 0 {
+		told = used
+	}
+	at, err := vring.PackedPosition(ring, cfg.Size, told, cfg.Indirect)
+	if err != nil {
+		return 0, fmt.Errorf("ring %d: %w", i, err)
+	}
+	if at != uint16(base) {
+		s.log.Warn("a ring does not stand where the front-end says; going on behind the last used buffer",
+			zap.Int("ring", i), zap.Uint32("base", base), zap.Uint16("used", at))
+	}
+	return at, nil
 }

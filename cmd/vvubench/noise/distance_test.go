@@ -25,7 +25,7 @@ func TestDistance(t *testing.T) {
 	a, b := cpus[0], cpus[len(cpus)-1]
 	began := time.Now()
 	ns, err := Distance(a, b)
-	if err != nil || len(cpus) > 1 && ns != -1 && (ns < 1 || ns > 20000) {
+	if err != nil || len(cpus) > 1 && ns != -1 && (ns < 1 || ns > 1e8) {
 		t.Errorf("distance of CPUs %d and %d: %v, %v", a, b, ns, err)
 	}
 	if took := time.Since(began); took > 20*distanceLimit {
