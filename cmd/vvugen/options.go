@@ -33,6 +33,7 @@ type options struct {
 
 	verify, checksum, latency              bool
 	mergeable, eventIdx, indirect, inOrder bool
+	packed                                 bool
 
 	cpu     int
 	json    bool
@@ -69,6 +70,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.BoolVar(&o.eventIdx, "event-idx", false, "negotiate EVENT_IDX")
 	f.BoolVar(&o.indirect, "indirect", false, "negotiate INDIRECT_DESC and send header and frame through indirect tables")
 	f.BoolVar(&o.inOrder, "in-order", false, "negotiate IN_ORDER")
+	f.BoolVar(&o.packed, "packed", false, "negotiate RING_PACKED; without --indirect and --in-order")
 	f.IntVar(&o.cpu, "cpu", -1, "pin the loop to CPU `N` (default: not pinned)")
 	f.BoolVar(&o.json, "json", false, "print one JSON object instead of a table")
 	f.BoolVar(&o.quiet, "quiet", false, "print no progress")
@@ -116,6 +118,8 @@ func (o *options) check() error {
 		return cli.Usagef("--window %d: must be 0 or more", o.window)
 	case o.queueSize < 16 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
 		return cli.Usagef("--queue-size %d: must be a power of two from 16 to 32768", o.queueSize)
+	case o.packed && (o.indirect || o.inOrder):
+		return cli.Usagef("--packed goes without --indirect and --in-order")
 	case o.timeout <= 0:
 		return cli.Usagef("--timeout %v: must be positive", o.timeout)
 	case o.cpu < -1:
@@ -152,7 +156,7 @@ func (o *options) features() virtio.Features {
 		bit virtio.Features
 	}{
 		{o.mergeable, virtio.NetMrgRxbuf}, {o.eventIdx, virtio.EventIdx},
-		{o.indirect, virtio.IndirectDesc}, {o.inOrder, virtio.InOrder},
+		{o.indirect, virtio.IndirectDesc}, {o.inOrder, virtio.InOrder}, {o.packed, virtio.RingPacked},
 	} {
 		if wish.on {
 			f |= wish.bit

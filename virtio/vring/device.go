@@ -38,7 +38,8 @@ type DeviceConfig struct {
 // A burst is: Available, then PopBurst or Pop as often as wanted, Push for each
 // chain when its buffers are done with, Publish, and if NeedSignal says so an
 // interrupt.
-// Chains are completed in any order; views from Pop are valid until ResetViews.
+// Chains are completed in any order, those of a packed ring in the order of the ring;
+// views from Pop are valid until ResetViews.
 type Device struct {
 	isPacked bool
 	eventIdx bool

@@ -12,9 +12,8 @@ import (
 // positionRig is a packed ring in use: buffers come and go, in order.
 type positionRig struct {
 	*vringtest.Pair
-	rng   *rand.Rand
-	most  int // parts of a buffer
-	heads []uint16
+	rng  *rand.Rand
+	most int // parts of a buffer
 }
 
 // work offers and completes some buffers and leaves some with the device side, which has

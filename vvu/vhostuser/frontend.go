@@ -47,6 +47,7 @@ type Frontend struct {
 	protocol ProtocolFeatures
 	queueNum uint64
 	base     []uint32 // per ring, as the last Stop returned them
+	fresh    bool     // rings begin anew
 	slots    bool     // memory was added region by region on this connection
 
 	askAll bool // set need_reply wherever an acknowledgement can come
@@ -74,9 +75,11 @@ func (f *Frontend) Reconnect(t Transport) error {
 }
 
 // Start hands the rings over and starts them, as when the guest's driver sets
-// DRIVER_OK. Rings begin at index 0, as after a device reset.
+// DRIVER_OK. Rings begin at index 0, as after a device reset, packed ones with wrap
+// counter 1.
 func (f *Frontend) Start() error {
-	clear(f.base)
+	f.fresh = true
+	defer func() { f.fresh = false }()
 	return f.Resume()
 }
 
@@ -240,6 +243,12 @@ func (f *Frontend) num(i int) {
 }
 
 func (f *Frontend) setBase(i int) {
+	if f.fresh {
+		f.base[i] = 0
+		if f.features.Has(virtio.RingPacked) { // known by now
+			f.base[i] = 1<<15 | 1<<31 // avail and used, wrap counters of 1
+		}
+	}
 	f.tell(SetVringBase, VringState{Index: uint32(i), Num: f.base[i]})
 }
 

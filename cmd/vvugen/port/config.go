@@ -25,7 +25,7 @@ type Config struct {
 }
 
 // Optional are the features that a port can do without.
-const Optional = virtio.NetMrgRxbuf | virtio.EventIdx | virtio.IndirectDesc | virtio.InOrder
+const Optional = virtio.NetMrgRxbuf | virtio.EventIdx | virtio.IndirectDesc | virtio.InOrder | virtio.RingPacked
 
 const minQueue, maxQueue = 16, 32768
 
@@ -39,6 +39,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("frame size %d: must be %d to %d bytes", c.FrameSize, MinFrame, MaxFrame)
 	case c.Features&^Optional != 0:
 		return fmt.Errorf("feature %v is not one that a port can negotiate", c.Features&^Optional)
+	case c.Features.Has(virtio.RingPacked) && c.Features&(virtio.InOrder|virtio.IndirectDesc) != 0:
+		return errors.New("packed rings go without IN_ORDER and INDIRECT_DESC here")
 	case c.Timeout <= 0:
 		return errors.New("timeout must be positive")
 	}

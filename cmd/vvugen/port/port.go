@@ -115,12 +115,15 @@ func (p *Port) checkFeatures(f virtio.Features) error {
 		return fmt.Errorf("the back-end does not offer MRG_RXBUF, and frames of %d bytes do not fit buffers of %d: use --mergeable=false",
 			p.cfg.FrameSize, room)
 	}
+	if p.cfg.Features.Has(virtio.RingPacked) && !f.Has(virtio.RingPacked) {
+		return errors.New("the back-end does not offer RING_PACKED: leave out --packed")
+	}
 	return nil
 }
 
 func (p *Port) makeQueues(rxAt, txAt placement, f virtio.Features) {
 	mem, n := p.memory.bytes, p.cfg.QueueSize
-	mode := ringMode{eventIdx: f.Has(virtio.EventIdx)}
+	mode := ringMode{eventIdx: f.Has(virtio.EventIdx), packed: f.Has(virtio.RingPacked)}
 	p.Rx = Rx{
 		ring:    newRing(mem, rxAt, n, guestBase, rxAt.room, true, mode),
 		buffers: mem[rxAt.buffers:rxAt.end], stride: rxAt.stride,

@@ -11,10 +11,10 @@ const (
 	noNotify    = 1 // used.flags: the device polls
 )
 
-// ring is the driver side of a split ring with one descriptor, or one indirect
-// table, per buffer, all written before the ring starts. vring.Driver can do
-// more; this one exists because a generator must not be slower than what it
-// measures: in the steady state it writes avail.idx and nothing else.
+// ring is the driver side of a ring with one descriptor, or one indirect table, per
+// buffer, all written before the ring starts. vring.Driver can do more; this one exists
+// because a generator must not be slower than what it measures: in the steady state it
+// writes avail.idx of a split ring and nothing else. Packed rings: ring_packed.go.
 //
 // Every slot (buffer and descriptor of the same number) is in the private order
 // at all times. Position p of the ring, modulo its size, belongs to slot
@@ -28,6 +28,10 @@ const (
 // whole word.
 type ring struct {
 	shared sharedRing
+	packed bool
+	length uint32 // of a packed ring: of its buffers
+	base   uint64 // address of the first
+	stride uint64 // between them
 	order  []uint16
 	mask   uint16 // size-1
 
@@ -49,6 +53,7 @@ type ring struct {
 type ringMode struct {
 	eventIdx bool
 	indirect bool
+	packed   bool
 }
 
 // newRing prepares a ring; the device must not have seen it. base is the
@@ -56,10 +61,14 @@ type ringMode struct {
 func newRing(mem []byte, p placement, n int, base uint64, bytes int, write bool, mode ringMode) ring {
 	r := ring{
 		shared: newSharedRing(mem, p, n), order: make([]uint16, n), mask: uint16(n - 1),
-		eventIdx: mode.eventIdx, flags: noInterrupt,
+		eventIdx: mode.eventIdx, flags: noInterrupt, packed: mode.packed, length: uint32(bytes),
 	}
 	if write {
 		r.writable = uint32(bytes)
+	}
+	if mode.packed {
+		r.preparePacked(base+uint64(p.buffers+headerAt), p.stride)
+		return r
 	}
 	if mode.eventIdx {
 		// The flag is reserved then. used_event stays where it is: an interrupt
@@ -104,7 +113,7 @@ func (r *ring) free() int { return int(r.mask) + 1 - int(r.nextAvail-r.nextUsed)
 func (r *ring) next() (slot uint16) {
 	at := r.nextAvail & r.mask
 	slot = r.order[at]
-	if r.reordered {
+	if r.reordered && !r.packed {
 		r.shared.entries[at] = slot
 	}
 	r.nextAvail++
@@ -113,6 +122,10 @@ func (r *ring) next() (slot uint16) {
 
 // publish shows all offered slots to the device.
 func (r *ring) publish() {
+	if r.packed {
+		r.publishPacked()
+		return
+	}
 	storeRelease(r.shared.availWord, r.availWord())
 	r.published = r.nextAvail
 }
@@ -123,6 +136,9 @@ func (r *ring) availWord() uint32 { return r.flags | uint32(r.nextAvail)<<16 }
 // can be out of date: the device may have fallen asleep while our store was on
 // its way. mustKick, called now and then, sees to that.
 func (r *ring) needKick() bool {
+	if r.packed {
+		return r.needKickPacked()
+	}
 	if !r.eventIdx {
 		return atomic.LoadUint32(r.shared.usedWord)&noNotify == 0
 	}
@@ -142,7 +158,11 @@ func (r *ring) mustKick() bool {
 	r.checkedAt = r.published
 	// Storing the word again, now as an atomic operation, orders the store before
 	// the load in needKick on amd64 and arm64.
-	atomic.StoreUint32(r.shared.availWord, r.flags|uint32(r.published)<<16)
+	word := r.flags | uint32(r.published)<<16
+	if r.packed {
+		word = r.flags
+	}
+	atomic.StoreUint32(r.shared.availWord, word)
 	need := r.needKick()
 	r.kickedAt = r.published
 	return need
@@ -155,6 +175,9 @@ func (r *ring) crossed() bool {
 
 // look loads used.idx (acquire) and returns how many slots can be taken.
 func (r *ring) look() int {
+	if r.packed {
+		return r.lookPacked()
+	}
 	idx := uint16(atomic.LoadUint32(r.shared.usedWord) >> 16)
 	if idx-r.nextUsed > r.published-r.nextUsed {
 		r.fail(vring.FaultUsedIndex)
@@ -171,9 +194,14 @@ func (r *ring) take() (slot uint16, n uint32, ok bool) {
 		return 0, 0, false
 	}
 	at := r.nextUsed & r.mask
-	element := r.shared.elements[at] // read once; look ordered it
-	id := uint32(element)
-	n = uint32(element >> 32)
+	var id uint32 // read once; look ordered it
+	if r.packed {
+		tail := r.shared.desc[at][1]
+		id, n = uint32(uint16(tail>>32)), uint32(tail)
+	} else {
+		element := r.shared.elements[at]
+		id, n = uint32(element), uint32(element>>32)
+	}
 	if id != uint32(r.order[at]) && !r.reorder(id) {
 		return 0, 0, false
 	}

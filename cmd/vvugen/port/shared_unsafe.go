@@ -35,6 +35,12 @@ func newSharedRing(mem []byte, p placement, n int) sharedRing {
 	}
 }
 
+// tailOf is where descriptor i of a packed ring has its length, and its id and flags.
+func (s *sharedRing) tailOf(i int) (length, state *uint32) {
+	words := (*[2]uint32)(unsafe.Pointer(&s.desc[i][1]))
+	return &words[0], &words[1]
+}
+
 // address is where mem lies in our address space, the vhost-user "user address".
 func address(mem []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&mem[0]))) }
 
