@@ -40,6 +40,7 @@ func (v *Vvugen) arguments(job Job) []string {
 	}{
 		{job.Full, []string{"--payload", "full"}},
 		{job.Both, []string{"--both"}},
+		{job.Packed, []string{"--packed"}},
 		{job.Latency, []string{"--latency"}},
 		{job.Rate > 0, []string{"--rate", strconv.FormatFloat(job.Rate, 'f', 0, 64)}},
 	} {

@@ -20,6 +20,8 @@ type Case struct {
 	// Switch says that vvufwd forwards as a learning switch; what it is compared with
 	// does what it does in all other cases.
 	Switch bool `json:"switch,omitempty"`
+	// Packed says that guests have packed rings.
+	Packed bool `json:"packed,omitempty"`
 	// Opinion says that the load is not vvugen's but that of testpmd's virtio-user.
 	Opinion bool `json:"second_opinion"`
 }
@@ -46,6 +48,9 @@ func (c Case) String() string {
 	}
 	if c.Switch {
 		text += ", as a switch"
+	}
+	if c.Packed {
+		text += ", packed rings"
 	}
 	if c.Opinion {
 		text += ", virtio-user"

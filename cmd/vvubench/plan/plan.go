@@ -23,6 +23,8 @@ func Default() (cases []Case) {
 		cases = append(cases, Case{ID: "64" + way(true) + pairs.id, Size: 64, Both: true, Pairs: pairs.n})
 	}
 	return append(cases,
+		Case{ID: "64" + way(true) + "-packed", Size: 64, Both: true, Pairs: 1, Packed: true},
+		Case{ID: "1518" + way(true) + "-packed", Size: 1518, Both: true, Pairs: 1, Packed: true},
 		Case{ID: "64" + way(true) + "-switch", Size: 64, Both: true, Pairs: 1, Switch: true},
 		Case{ID: "64" + way(true) + "-virtio-user", Size: 64, Both: true, Pairs: 1, Opinion: true},
 		Case{ID: "latency-10k", Size: 64, Pairs: 1, Rate: 10e3, Latency: true},

@@ -22,6 +22,7 @@ func TestDefault(t *testing.T) {
 		"1518-one": "1518 B one way", "1518-both": "1518 B both ways",
 		"1518-full-one": "1518 B full one way", "1518-full-both": "1518 B full both ways",
 		"64-both-4-pairs": "64 B both ways, 4 pairs", "64-both-16-pairs": "64 B both ways, 16 pairs",
+		"64-both-packed": "64 B both ways, packed rings", "1518-both-packed": "1518 B both ways, packed rings",
 		"64-both-switch":      "64 B both ways, as a switch",
 		"64-both-virtio-user": "64 B both ways, virtio-user",
 		"latency-10k":         "64 B one way at 10 kpps", "latency-half": "64 B one way at half load",
