@@ -264,9 +264,8 @@ func TestErrorReplies(t *testing.T) {
 	if got := dev.Take(); len(got) != 0 {
 		t.Errorf("refused messages reached the device: %q", got)
 	}
-	if n := vfiouser.OpenFDs(t); n != before {
-		t.Errorf("%d descriptors open, %d before: refused messages leak", n, before)
-	}
+	// Fewer are no leak: those of an earlier test may have been on their way out.
+	vfiouser.Eventually(t, "closing of what refused messages brought", func() bool { return vfiouser.OpenFDs(t) <= before })
 }
 
 // TestFatal checks that a client whose stream cannot be trusted any more is
