@@ -17,10 +17,9 @@ func TestRingReset(t *testing.T) {
 		for i := range uint32(40) {
 			ring := int(i % 4)
 			r.wires[1-ring/2].Push(frame(90, i)) // over the other pair, before and after
-			want := app.Taken(ring)
 			base, err := app.StopRing(ring)
 			must(t, err)
-			if int(base) != want {
+			if want := app.Taken(ring); int(base) != want {
 				t.Fatalf("ring %d stands at %d, and has given back %d", ring, base, want)
 			}
 			// What runs still works: the other ring of the pair, and both of the other pair.
