@@ -137,12 +137,14 @@ func (l *lab) agreed(f *forwarder, way frontend) {
 	}
 }
 
-// end stops a testpmd, which must have had room for every frame.
+// end stops a testpmd, which must have had room for every frame but the probes that vvugen sends to find out whether the way is open.
 func (l *lab) end(p *testpmd.Process) {
 	l.Helper()
 	totals, err := p.Stop(l.ctx)
 	l.must(err)
-	if all := totals.All; all.RxDropped+all.TxDropped != 0 || all.RxPackets != all.TxPackets {
+	all := totals.All
+	probes := all.RxPackets % (2 * framesEachWay)
+	if lost := all.RxDropped + all.TxDropped; lost > probes || all.RxPackets-all.TxPackets > lost {
 		l.Errorf("testpmd lost frames: %+v", all)
 	}
 }
