@@ -3,7 +3,7 @@
 # make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen,vvubench}, static and stripped
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each: a time such as 5m, or a number of inputs such as 5000x
-# make bench   vvufwd against DPDK testpmd, twelve minutes; BENCHFLAGS="--only ^64 --rounds 1" for less
+# make bench   vvufwd against DPDK testpmd, a quarter of an hour; BENCHFLAGS="--only ^64 --rounds 1" for less
 # make matrix  app VMs of two kernels with all combinations of rings, buffers, offloads and queues, half an hour;
 #              MATRIXFLAGS="--json" for JSON, --matrix pairs or a regular expression for fewer
 # make soak    attacks on a running vvufwd in their long form, the longest SOAKTIME
