@@ -1,23 +1,11 @@
 package vvu
 
 import (
-	"errors"
-	"os"
 	"testing"
-	"time"
 
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )
-
-// awaitClose waits until the other side has closed a front-end's socket.
-func awaitClose(t *testing.T, c *vhostuser.Conn) {
-	t.Helper()
-	c.SetReadDeadline(time.Now().Add(vvutest.Patience))
-	if m, err := c.ReadMessage(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("the socket is not closed: %v, %v", m, err)
-	}
-}
 
 // TestLink: with vvudev's device a front-end loses its connection with the link, and gets
 // none while it is down.
@@ -30,12 +18,12 @@ func TestLink(t *testing.T) {
 		d.endpoint.SetLink(true) // is so
 		r.exchange(app, 2)
 		d.endpoint.SetLink(false)
-		awaitClose(t, app.Conn)
+		vvutest.AwaitClose(t, app.Conn)
 		must(t, app.Halt())
 		for range 3 {
 			c, err := vhostuser.Dial(r.path)
 			must(t, err)
-			awaitClose(t, c)
+			vvutest.AwaitClose(t, c)
 			c.Close()
 		}
 		if round == 2 { // a driver that starts with a link that is down
@@ -46,7 +34,7 @@ func TestLink(t *testing.T) {
 			eventually(t, "word of the link", func() bool { return r.logs.FilterMessage("link of the guest changed").Len() == 6 })
 			c, err := vhostuser.Dial(r.path)
 			must(t, err)
-			awaitClose(t, c)
+			vvutest.AwaitClose(t, c)
 			c.Close()
 			stop()
 			r.restart()

@@ -2,9 +2,7 @@ package socket
 
 import (
 	"context"
-	"errors"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,15 +12,6 @@ import (
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )
-
-// awaitClose waits until the other side has closed a connection.
-func awaitClose(t *testing.T, c *vhostuser.Conn) {
-	t.Helper()
-	c.SetReadDeadline(time.Now().Add(vvutest.Patience))
-	if m, err := c.ReadMessage(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("the connection is not closed: %v, %v", m, err)
-	}
-}
 
 // A front-end loses its connection with the link, and while it is down is turned away at
 // once, not left waiting.
@@ -43,7 +32,7 @@ func TestLinkOfAServer(t *testing.T) {
 		}
 		e.SetLink(false)
 		e.SetLink(false)
-		awaitClose(t, app.Conn)
+		vvutest.AwaitClose(t, app.Conn)
 		app.Halt()
 		for range 20 {
 			c, err := vhostuser.Dial(e.path)
@@ -51,7 +40,7 @@ func TestLinkOfAServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			began := time.Now()
-			awaitClose(t, c)
+			vvutest.AwaitClose(t, c)
 			if took := time.Since(began); took > redial/2 {
 				t.Errorf("turned away after %v, for which QEMU's machine stands still", took)
 			}
@@ -77,7 +66,7 @@ func TestLinkFlaps(t *testing.T) {
 		}
 		e.SetLink(false)
 		e.SetLink(true)
-		awaitClose(t, app.Conn)
+		vvutest.AwaitClose(t, app.Conn)
 		app.Halt()
 	}
 }
@@ -116,7 +105,7 @@ func TestLinkOfAClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.SetLink(false)
-		awaitClose(t, c)
+		vvutest.AwaitClose(t, c)
 		c.Close()
 	}
 	cancel()
