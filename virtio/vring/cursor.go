@@ -29,8 +29,8 @@ func (c cursor) availFlags() uint16 { return c.wrap<<7 | (c.wrap^1)<<15 }
 func (c cursor) usedFlags() uint16 { return c.wrap<<7 | c.wrap<<15 }
 
 // isAvail and isUsed compare a descriptor's flags with them.
-func (c cursor) isAvail(flags uint16) bool { return flags&(descAvail|descUsed) == c.availFlags() }
-func (c cursor) isUsed(flags uint16) bool  { return flags&(descAvail|descUsed) == c.usedFlags() }
+func (c cursor) isAvail(flags uint16) bool { return flags&(DescAvail|DescUsed) == c.availFlags() }
+func (c cursor) isUsed(flags uint16) bool  { return flags&(DescAvail|DescUsed) == c.usedFlags() }
 
 // word is the cursor as event areas and vhost-user carry it: the wrap counter is
 // bit 15.
@@ -44,9 +44,9 @@ func cursorAt(word uint16) cursor { return cursor{word &^ (1 << 15), word >> 15}
 // lap, and for an area that means nothing, it is yes.
 func (c cursor) wants(area uint32, moved, size uint32, eventIdx bool) bool {
 	switch flags := uint16(area>>16) & eventMask; {
-	case flags == eventDisable:
+	case flags == EventDisable:
 		return false
-	case flags != eventDesc || !eventIdx:
+	case flags != EventDesc || !eventIdx:
 		return true
 	}
 	event := cursorAt(uint16(area))

@@ -233,7 +233,7 @@ func (q *Device) DisableKicks() {
 	switch {
 	case q.fault != nil:
 	case q.isPacked:
-		setEvent(q.packed.ring.device, 0, eventDisable)
+		setEvent(q.packed.ring.device, 0, EventDisable)
 	case !q.eventIdx: // else the stale avail_event keeps it silent for most of 65536 buffers
 		storeRelease16(q.split.used.flags(), usedNoNotify)
 	}
@@ -248,7 +248,7 @@ func (q *Device) EnableKicks() (waiting bool) {
 	case q.fault != nil:
 		return false
 	case q.isPacked && q.eventIdx:
-		setEvent(q.packed.ring.device, q.packed.scan.word(), eventDesc)
+		setEvent(q.packed.ring.device, q.packed.scan.word(), EventDesc)
 	case q.isPacked:
 		setEvent(q.packed.ring.device, 0, eventEnable)
 	case q.eventIdx:

@@ -344,7 +344,7 @@ func (q *Driver) DisableInterrupts() {
 	switch {
 	case q.fault != nil:
 	case q.isPacked:
-		setEvent(q.packed.ring.driver, 0, eventDisable)
+		setEvent(q.packed.ring.driver, 0, EventDisable)
 	case !q.eventIdx:
 		storeRelease16(q.split.avail.flags(), availNoInterrupt)
 	}
@@ -357,7 +357,7 @@ func (q *Driver) EnableInterrupts() (waiting bool) {
 	case q.fault != nil:
 		return false
 	case q.isPacked && q.eventIdx:
-		setEvent(q.packed.ring.driver, q.packed.used.word(), eventDesc)
+		setEvent(q.packed.ring.driver, q.packed.used.word(), EventDesc)
 	case q.isPacked:
 		setEvent(q.packed.ring.driver, 0, eventEnable)
 	case q.eventIdx:

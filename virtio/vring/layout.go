@@ -21,16 +21,16 @@ const (
 // device if the first bit is the driver's wrap counter and the second is not; used
 // if both are the device's wrap counter.
 const (
-	descAvail uint16 = 1 << 7
-	descUsed  uint16 = 1 << 15
+	DescAvail uint16 = 1 << 7
+	DescUsed  uint16 = 1 << 15
 )
 
 // What the event suppression areas of a packed ring ask for (2.8.10): every
 // notification, none, or with EVENT_IDX the one for a certain descriptor.
 const (
 	eventEnable  uint16 = 0
-	eventDisable uint16 = 1
-	eventDesc    uint16 = 2
+	EventDisable uint16 = 1
+	EventDesc    uint16 = 2
 	eventMask    uint16 = 3 // the other bits are reserved
 )
 

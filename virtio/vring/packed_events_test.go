@@ -17,7 +17,7 @@ func TestWantsOnEveryEvent(t *testing.T) {
 						for old := new - moved; old < new; old++ {
 							want = want || old%size == slot && uint16(1-old/size%2) == lap
 						}
-						area := uint32(event.word()) | uint32(eventDesc)<<16
+						area := uint32(event.word()) | uint32(EventDesc)<<16
 						if got := at.wants(area, uint32(moved), uint32(size), true); got != want {
 							t.Fatalf("%d slots, event %+v, from %d to %d: %v, want %v", size, event, new-moved, new, got, want)
 						}
@@ -48,7 +48,7 @@ func TestWantsByFlags(t *testing.T) {
 	}
 	// A slot outside the ring is passed by nobody, and breaks nothing.
 	for word := range uint32(1 << 16) {
-		if int(word&0x7fff) >= 32 && at.wants(word|uint32(eventDesc)<<16, 3, 32, true) && word>>15 == 1 {
+		if int(word&0x7fff) >= 32 && at.wants(word|uint32(EventDesc)<<16, 3, 32, true) && word>>15 == 1 {
 			t.Fatalf("event %#x outside the ring wants something", word)
 		}
 	}
@@ -81,7 +81,7 @@ func TestCursor(t *testing.T) {
 // An area is loaded and stored as a word; the neighbours stay.
 func TestStoreRelease32(t *testing.T) {
 	words := [3]uint32{0x11111111, 0x22222222, 0x33333333}
-	setEvent(&words[1], 0x8003, eventDesc)
+	setEvent(&words[1], 0x8003, EventDesc)
 	if words != [3]uint32{0x11111111, 0x0002_8003, 0x33333333} || event(&words[1]) != words[1] {
 		t.Errorf("words are %#x", words)
 	}

@@ -10,22 +10,10 @@ import (
 // of the slot that the position belongs to; length, id and flags are written each time,
 // for the device has put its own there.
 
-// Flags of a descriptor: available to the device, and used by it (2.8.1).
-const (
-	flagAvail = 1 << 7
-	flagUsed  = 1 << 15
-)
-
-// What the event areas ask for (2.8.10).
-const (
-	eventDisable = 1
-	eventDesc    = 2
-)
-
 // preparePacked writes the addresses of all buffers, which are stride apart from first
 // on, and that we poll.
 func (r *ring) preparePacked(first uint64, stride int) {
-	r.flags = eventDisable << 16 // of the driver's event area
+	r.flags = uint32(vring.EventDisable) << 16 // of the driver's event area
 	r.base, r.stride = first, uint64(stride)
 	for i := range r.order {
 		r.order[i] = uint16(i)
@@ -40,9 +28,9 @@ func (r *ring) wrap(pos uint16) uint16 { return pos/(r.mask+1)&1 ^ 1 }
 
 // tail is length, id and flags of the descriptor at a position, available.
 func (r *ring) tail(pos uint16) uint64 {
-	flags := uint16(flagUsed)
+	flags := vring.DescUsed
 	if r.wrap(pos) == 1 {
-		flags = flagAvail
+		flags = vring.DescAvail
 	}
 	if r.writable != 0 {
 		flags |= vring.DescWrite
@@ -82,7 +70,7 @@ func (r *ring) lookPacked() int {
 		_, state := r.shared.tailOf(int(r.seenUsed & r.mask))
 		flags := uint16(atomic.LoadUint32(state) >> 16)
 		wrap := r.wrap(r.seenUsed)
-		if flags&(flagAvail|flagUsed) != wrap*(flagAvail|flagUsed) {
+		if flags&(vring.DescAvail|vring.DescUsed) != wrap*(vring.DescAvail|vring.DescUsed) {
 			break
 		}
 		r.seenUsed++
@@ -94,8 +82,8 @@ func (r *ring) lookPacked() int {
 func (r *ring) needKickPacked() bool {
 	event := atomic.LoadUint32(r.shared.usedWord)
 	flags := uint16(event>>16) & 3
-	if flags != eventDesc || !r.eventIdx {
-		return flags != eventDisable
+	if flags != vring.EventDesc || !r.eventIdx {
+		return flags != vring.EventDisable
 	}
 	size := int(r.mask) + 1
 	behind := int(r.published&r.mask) - int(event&0x7fff)

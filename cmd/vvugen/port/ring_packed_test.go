@@ -11,7 +11,7 @@ import (
 func (p *pair) use(pos, id uint16, n uint32) {
 	length, state := p.shared.tailOf(int(pos & p.mask))
 	*length = n
-	*state = uint32(id) | uint32(p.wrap(pos)*(flagAvail|flagUsed))<<16
+	*state = uint32(id) | uint32(p.wrap(pos)*(vring.DescAvail|vring.DescUsed))<<16
 }
 
 // A device may use the buffers of a packed ring in any order. Each position then takes
