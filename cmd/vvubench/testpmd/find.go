@@ -24,6 +24,8 @@ type Program struct {
 type Options struct {
 	// Path is a program that somebody named by flag; empty: look for one.
 	Path string
+	// Release, if set, asks for Debian's testpmd of that release and no other.
+	Release Release
 	// BuildDir receives what has to be unpacked.
 	BuildDir string
 	// Progress is told what takes its time. It must not be nil.
@@ -46,7 +48,7 @@ func Find(ctx context.Context, o Options) (*Program, error) {
 		}
 		return &Program{Command: []string{path}, Origin: o.Path}, nil
 	}
-	if path, err := exec.LookPath(programName); err == nil {
+	if path, err := exec.LookPath(programName); err == nil && o.Release == (Release{}) {
 		return &Program{Command: []string{path}, Origin: path}, nil
 	}
 	p, err := fetch(ctx, o)

@@ -50,7 +50,7 @@ func TestFindNowhere(t *testing.T) {
 
 // TestUnpacked checks the command line by which an unpacked program is run.
 func TestUnpacked(t *testing.T) {
-	got := strings.Join(unpacked("/x").Command, " ")
+	got := strings.Join(Bookworm.unpacked("/x").Command, " ")
 	const want = "/x/lib64/ld-linux-x86-64.so.2 --library-path /x/usr/lib/x86_64-linux-gnu:/x/lib/x86_64-linux-gnu:/x/usr/lib/x86_64-linux-gnu/dpdk/pmds-23.0" +
 		" --preload librte_mempool_ring.so.23:librte_net_vhost.so.23:librte_net_virtio.so.23 /x/usr/bin/dpdk-testpmd"
 	if got != want {

@@ -64,6 +64,9 @@ func (a App) Argv() []string {
 	if a.Queues > 1 {
 		device += multiqueue(a.Queues)
 	}
+	if a.crashesWithMSIX() {
+		device += ",vectors=0"
+	}
 	if a.NetOpts != "" {
 		device += "," + strings.Trim(a.NetOpts, ",")
 	}
@@ -80,6 +83,14 @@ func (a App) Argv() []string {
 		"-chardev", a.chardev(),
 		"-netdev", "vhost-user,id=net,chardev=vhost"+queues(a.Queues),
 		"-device", device)
+}
+
+// msixWithoutKVM is the first version tested (Debian has none between it and 7.2) whose emulated guests can have MSI-X with vhost-user.
+// Older ones set up an interrupt route in a KVM that is not there, and crash.
+var msixWithoutKVM = Version{10, 0}
+
+func (a App) crashesWithMSIX() bool {
+	return a.Direct == nil && a.Accel != "kvm" && !a.QEMU.Version.AtLeast(msixWithoutKVM)
 }
 
 func (a App) ram() string {

@@ -134,6 +134,14 @@ func TestApp(t *testing.T) {
 			t.Errorf("four queue pairs: no %q in\n%s", want, lines(argv))
 		}
 	}
+	old := App{Boot: boot(Version{7, 2}), Socket: "/tmp/vhost", NetOpts: "packed=on"}
+	if want := "virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:0a,vectors=0,packed=on"; !slices.Contains(old.Argv(), want) {
+		t.Errorf("no %q without KVM in\n%s", want, lines(old.Argv()))
+	}
+	old.Accel = "kvm"
+	if strings.Contains(lines(old.Argv()), "vectors") {
+		t.Errorf("with KVM it can have MSI-X:\n%s", lines(old.Argv()))
+	}
 	argv = direct.Argv()
 	if strings.Contains(lines(argv), "vhost-user") {
 		t.Errorf("direct, but with vhost-user:\n%s", lines(argv))

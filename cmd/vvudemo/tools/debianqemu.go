@@ -30,7 +30,7 @@ func (d *debian) qemu(ctx context.Context) (machine.QEMU, error) {
 	}
 	var failures []error
 	for _, s := range qemuSuites {
-		q, err := d.fetchQEMU(ctx, dir, s.release, s.suites)
+		q, err := d.fetchQEMU(ctx, dir, s.release, s.suites, machine.VfioUser)
 		if err == nil {
 			return q, nil
 		}
@@ -43,7 +43,24 @@ func (d *debian) qemu(ctx context.Context) (machine.QEMU, error) {
 	return machine.QEMU{}, fmt.Errorf("no release of Debian has a QEMU that is new enough (%v or later); give --qemu: %w", machine.VfioUser, errors.Join(failures...))
 }
 
-func (d *debian) fetchQEMU(ctx context.Context, dir, release string, suites []string) (machine.QEMU, error) {
+// DebianQEMU returns the QEMU of a Debian release, "bookworm" for one, with all its libraries: an app VM's, since a driver VM needs a
+// certain version. Of the options only BuildDir and Progress are looked at. What an earlier call unpacked is used as it is.
+func DebianQEMU(ctx context.Context, o Options, release string) (machine.QEMU, error) {
+	unlock, err := lock(ctx, o.BuildDir, o.Progress)
+	if err != nil {
+		return machine.QEMU{}, err
+	}
+	defer unlock()
+	d := debian{dir: o.BuildDir, progress: o.Progress}
+	dir := d.path("qemu-" + release)
+	if _, complete := apt.Unpacked(dir); complete {
+		return probe(ctx, unpackedQEMU(dir, release))
+	}
+	return d.fetchQEMU(ctx, dir, release, []string{release}, machine.Version{})
+}
+
+// fetchQEMU unpacks the QEMU of a release into dir, if it is not older than least. Suites are where its dependencies come from.
+func (d *debian) fetchQEMU(ctx context.Context, dir, release string, suites []string, least machine.Version) (machine.QEMU, error) {
 	p, err := d.open(ctx, release, suites...)
 	if err != nil {
 		return machine.QEMU{}, err
@@ -53,8 +70,8 @@ func (d *debian) fetchQEMU(ctx context.Context, dir, release string, suites []st
 	if err != nil {
 		return machine.QEMU{}, err
 	}
-	if !packagedAtLeast(version, machine.VfioUser) {
-		return machine.QEMU{}, fmt.Errorf("its %s is version %q, and %v is needed", pkg, version, machine.VfioUser)
+	if !packagedAtLeast(version, least) {
+		return machine.QEMU{}, fmt.Errorf("its %s is version %q, and %v is needed", pkg, version, least)
 	}
 	d.progress(fmt.Sprintf("fetching QEMU %s from %s", version, release))
 	files, err := p.Closure(ctx, release, pkg)
@@ -90,10 +107,14 @@ func unpackedQEMU(dir, release string) machine.QEMU {
 		dir = absolute
 	}
 	lib := filepath.Join(dir, "usr", "lib", "x86_64-linux-gnu")
+	core := lib // where libc and its loader are, which moved after Debian 12
+	if older := filepath.Join(dir, "lib", "x86_64-linux-gnu"); readable(filepath.Join(older, loader)) {
+		core = older
+	}
 	return machine.QEMU{
 		Command: []string{
-			filepath.Join(lib, "ld-linux-x86-64.so.2"),
-			"--library-path", lib + ":" + filepath.Join(lib, "pulseaudio"),
+			filepath.Join(core, loader),
+			"--library-path", strings.Join([]string{lib, core, filepath.Join(lib, "pulseaudio")}, ":"),
 			filepath.Join(dir, "usr", "bin", qemuProgram),
 			"-L", filepath.Join(dir, "usr", "share", "qemu"),
 			"-L", filepath.Join(dir, "usr", "share", "seabios"),
@@ -102,3 +123,6 @@ func unpackedQEMU(dir, release string) machine.QEMU {
 		Origin: "Debian " + release,
 	}
 }
+
+// loader is the dynamic loader of amd64.
+const loader = "ld-linux-x86-64.so.2"

@@ -46,11 +46,14 @@ var packed = []frontend{
 	{name: "split again", ring: 256, size: 64, agreed: []string{"MRG_RXBUF"}, not: []string{"RING_PACKED"}},
 }
 
-// TestVirtioUser puts DPDK between two pairs of vvufwd: what vvugen sends into one passes testpmd and comes back to vvugen out of the
+// TestVirtioUser does it with DPDK 22.11, TestVirtioUser24 with 24.11.
+func TestVirtioUser(t *testing.T)   { newLab(t).virtioUser(testpmd.Bookworm) }
+func TestVirtioUser24(t *testing.T) { newLab(t).virtioUser(testpmd.Trixie) }
+
+// virtioUser puts DPDK between two pairs of vvufwd: what vvugen sends into one passes testpmd and comes back to vvugen out of the
 // other, which compares every byte. testpmd comes and goes with all its kinds of rings; vvufwd stays.
-func TestVirtioUser(t *testing.T) {
-	l := newLab(t)
-	program := l.testpmd()
+func (l *lab) virtioUser(release testpmd.Release) {
+	program := l.testpmd(release)
 	f := l.forward(l.socket("v1"), l.socket("d1"), l.socket("d2"), l.socket("v2"))
 	for _, way := range slices.Concat(frontends, packed) {
 		l.step(way.name, func(l *lab) {
@@ -69,7 +72,7 @@ func TestVirtioUser(t *testing.T) {
 // goes on, and the other way round.
 func TestVirtioUserListens(t *testing.T) {
 	l := newLab(t)
-	program := l.testpmd()
+	program := l.testpmd(testpmd.Bookworm)
 	sockets := []string{l.socket("v1"), l.socket("d1") + ",client", l.socket("d2") + ",client", l.socket("v2")}
 	f := l.forward(sockets...)
 	for _, way := range []frontend{frontends[0], packed[0]} {
@@ -90,10 +93,10 @@ func TestVirtioUserListens(t *testing.T) {
 	l.stop(f)
 }
 
-// testpmd finds the program.
-func (l *lab) testpmd() *testpmd.Program {
+// testpmd finds the program of a Debian release.
+func (l *lab) testpmd(release testpmd.Release) *testpmd.Program {
 	l.Helper()
-	p, err := testpmd.Find(l.ctx, testpmd.Options{BuildDir: filepath.Dir(filepath.Dir(l.out)), Progress: func(text string) { l.Log(text) }})
+	p, err := testpmd.Find(l.ctx, testpmd.Options{Release: release, BuildDir: l.build, Progress: func(text string) { l.Log(text) }})
 	l.must(err)
 	return p
 }

@@ -25,7 +25,8 @@ type lab struct {
 	whole      *testing.T // lives longer than its steps
 	ctx        context.Context
 	tools      *tools.Tools
-	out        string // directory of logs and images
+	build      string // the source tree's build directory
+	out        string // directory of logs and images, below build
 	run        string // directory of sockets, whose paths must be short
 }
 
@@ -45,7 +46,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{T: t, whole: t, ctx: ctx, tools: found, out: filepath.Join(build, "peers", t.Name())}
+	l := &lab{T: t, whole: t, ctx: ctx, tools: found, build: build, out: filepath.Join(build, "peers", t.Name())}
 	if err := os.MkdirAll(l.out, 0o755); err != nil {
 		t.Fatal(err)
 	}

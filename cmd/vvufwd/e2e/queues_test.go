@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"vvufwd/cmd/vvubench/testpmd"
 	"vvufwd/virtio"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
@@ -25,7 +26,7 @@ var manyQueues = []frontend{
 // what came at a queue of one port to the same queue of the other, and so does vvufwd: each frame must come out where it belongs.
 func TestVirtioUserQueues(t *testing.T) {
 	l := newLab(t)
-	program := l.testpmd()
+	program := l.testpmd(testpmd.Bookworm)
 	f := l.forward(l.socket("a"), l.socket("d1"), l.socket("d2"), l.socket("b"))
 	for _, way := range manyQueues {
 		l.step(way.name, func(l *lab) {
