@@ -37,6 +37,9 @@ type Queues struct {
 	// unfinished. With neither, headers are not looked at and zero.
 	Sends, Takes Offloads
 
+	// Where writes to guest memory are marked; nil while nobody wants to know.
+	ToGuestLog, FromGuestLog *vring.Logging
+
 	HeaderLen int  // 10 or 12, see HeaderSize
 	Mergeable bool // MRG_RXBUF: a frame may span several buffers
 
@@ -191,6 +194,7 @@ func (g *Guest) Sync() (dropped, another bool) {
 	}
 	g.due = g.due && q.FromGuest != nil && q.FromGuestEnabled
 	g.cur = q
+	q.setLogging()
 	g.DisableKicks()    // new memory may have vanished too: after Fail the next Sync gets past this
 	g.wanted.Store(nil) // control waits, so nothing newer can be in it
 	g.synced <- struct{}{}
@@ -248,6 +252,9 @@ func (g *Guest) Owns(addr uintptr) bool {
 func (g *Guest) Recover() {
 	g.Abandon()
 	if q := g.cur.ToGuest; q != nil {
+		if q.Logged() {
+			q.LogViews()
+		}
 		q.Rewind()
 		g.complete(q)
 	}

@@ -22,6 +22,9 @@ type guestRig struct {
 	rx, tx         *vringtest.Pair // the guest's receive and transmit rings
 	rxBell, txBell bell
 	failures       []string
+
+	txPlaces []mem.GPA // see sendSomething
+	txSent   int
 }
 
 func newGuestRig(t vringtest.TB, cfg vringtest.Config, q Queues) *guestRig {

@@ -24,6 +24,9 @@ func (g *Guest) TxBurst(frames []Frame) int {
 	if left := r.popped - r.filled; left > 0 {
 		q.Unpop(left)
 	}
+	if q.Logged() {
+		q.LogWritten(g.room[:r.filled])
+	}
 	g.complete(q)
 	if q.Err() != nil {
 		g.checkFaults()

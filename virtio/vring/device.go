@@ -66,6 +66,9 @@ type Device struct {
 	mem    *mem.Table
 	table  []byte // private copy of the indirect table at work
 	packed packedDevice
+
+	logging *Logging // nil: nobody wants to know what is written
+	descAt  mem.GPA
 }
 
 // completion is a chain that we are done with.
@@ -102,7 +105,7 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 		return nil, err
 	}
 	q := &Device{
-		mem: cfg.Mem, size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
+		mem: cfg.Mem, descAt: cfg.Desc, size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
 		views: make([][]byte, 0, 256), pushed: make([]completion, 0, max(256, cfg.Size)),
 	}
 	if cfg.Packed {
@@ -120,8 +123,10 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 func (q *Device) Size() int { return int(q.size) }
 
 // Owns reports whether addr, an address of this process, lies in the memory that
-// the ring and its buffers are in.
-func (q *Device) Owns(addr uintptr) bool { return q.mem.Owns(addr) }
+// the ring and its buffers are in, or where writes to it are marked.
+func (q *Device) Owns(addr uintptr) bool {
+	return q.mem.Owns(addr) || q.logging != nil && q.logging.Memory.Owns(addr)
+}
 
 // NextAvail is where the next chain to pop is, as DeviceConfig.NextAvail is.
 func (q *Device) NextAvail() uint16 {
@@ -201,9 +206,16 @@ func (q *Device) Publish() bool {
 		return false
 	}
 	if q.isPacked {
+		first := q.packed.used.at
 		q.publishPacked()
+		if q.logging != nil {
+			q.logUsedPacked(first)
+		}
 	} else {
 		q.publishSplit()
+		if q.logging != nil {
+			q.logUsedSplit(q.published, len(q.pushed))
+		}
 	}
 	q.pushed = q.pushed[:0]
 	q.published = q.nextUsed
@@ -237,6 +249,9 @@ func (q *Device) DisableKicks() {
 	case !q.eventIdx: // else the stale avail_event keeps it silent for most of 65536 buffers
 		storeRelease16(q.split.used.flags(), usedNoNotify)
 	}
+	if q.logging != nil {
+		q.logEvent()
+	}
 }
 
 // EnableKicks asks the driver to notify us of the next chain beyond those that
@@ -256,6 +271,9 @@ func (q *Device) EnableKicks() (waiting bool) {
 		storeRelease16(q.split.used.availEvent(), q.seenAvail)
 	default:
 		storeRelease16(q.split.used.flags(), 0)
+	}
+	if q.logging != nil {
+		q.logEvent()
 	}
 	fullFence() // our wish must be visible before the last look
 	return q.Available() > 0

@@ -1,0 +1,84 @@
+package vring
+
+import "vvufwd/virtio/mem"
+
+// Logging is where a ring's writes to guest memory are marked while its guest migrates
+// (vhost-user, "Migration"). It is never changed.
+type Logging struct {
+	Memory *mem.DirtyLog // of buffers, and of all that is not the used ring
+	// Used is where the first byte of the used ring, or of a packed ring's device event
+	// area, is marked (log_guest_addr).
+	Used mem.GPA
+}
+
+// NewLogging is the logging of a ring of size entries whose used ring is marked at used,
+// or false if that lies beyond the log.
+func NewLogging(log *mem.DirtyLog, used mem.GPA, size int, packed bool) (*Logging, bool) {
+	_, _, n := Areas(size, packed)
+	return &Logging{Memory: log, Used: used}, log.Covers(used, uint64(n))
+}
+
+// SetLogging makes the ring mark what it writes from now on; nil ends that.
+func (q *Device) SetLogging(l *Logging) { q.logging = l }
+
+// Logged reports whether writes have to be marked: by the ring its own, and with
+// LogWritten those to buffers.
+func (q *Device) Logged() bool { return q.logging != nil }
+
+// LogWritten marks what was written into chains, those that were pushed last and are not
+// published yet, in that order. Only if Logged.
+func (q *Device) LogWritten(chains []Chain) {
+	for i, c := range q.pushed[len(q.pushed)-len(chains):] {
+		left := int(c.written)
+		for _, v := range chains[i].Write {
+			n := min(left, len(v))
+			q.logging.Memory.MarkView(v[:n])
+			if left -= n; left == 0 {
+				break
+			}
+		}
+	}
+}
+
+// LogViews marks all that was popped since ResetViews, for a burst that was broken off:
+// nobody knows how much of it was written. Only if Logged.
+func (q *Device) LogViews() {
+	for _, v := range q.views {
+		q.logging.Memory.MarkView(v)
+	}
+}
+
+// logUsedSplit marks what publishSplit wrote: n elements from index at on, and the index.
+func (q *Device) logUsedSplit(at uint16, n int) {
+	const elements = 4 // offset of the first
+	l, size := q.logging, int(q.size)
+	l.Memory.Mark(l.Used, elements)
+	first := int(at) & (size - 1)
+	if rest := size - first; n > rest {
+		l.Memory.Mark(l.Used+elements, uint64(usedElem*min(n-rest, size)))
+		n = rest
+	}
+	l.Memory.Mark(l.Used+elements+mem.GPA(usedElem*first), uint64(usedElem*n))
+}
+
+// logUsedPacked marks what publishPacked wrote: descriptors from slot first to before the
+// slot where the next completion goes.
+func (q *Device) logUsedPacked(first uint16) {
+	l, end := q.logging, q.packed.used.at
+	if end <= first {
+		l.Memory.Mark(q.descAt+mem.GPA(DescSize*int(first)), uint64(DescSize*int(q.size-first)))
+		first = 0
+	}
+	l.Memory.Mark(q.descAt+mem.GPA(DescSize*int(first)), uint64(DescSize*int(end-first)))
+}
+
+// logEvent marks what DisableKicks and EnableKicks wrote.
+func (q *Device) logEvent() {
+	l := q.logging
+	if q.isPacked {
+		l.Memory.Mark(l.Used, EventBytes)
+		return
+	}
+	l.Memory.Mark(l.Used, 2) // flags
+	l.Memory.Mark(l.Used+mem.GPA(UsedBytes(int(q.size))-2), 2)
+}
