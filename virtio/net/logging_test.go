@@ -108,7 +108,7 @@ func checkMarks(t *testing.T, c logCase, seed uint64) {
 		q.ToGuestLog, q.FromGuestLog = nil, nil
 		if logged {
 			for i, p := range []*vringtest.Pair{r.rx, r.tx} {
-				l, ok := vring.NewLogging(audits[i].log, p.DeviceConfig.Used, cfg.Size, c.packed)
+				l, ok := vring.NewLogging(audits[i].log, p.DeviceConfig.Desc, p.DeviceConfig.Used, cfg.Size, c.packed)
 				if !ok {
 					t.Fatal("the log does not cover the ring")
 				}
@@ -258,7 +258,7 @@ func (r *guestRig) sendSomething(t *testing.T, c logCase, shapes []packettest.Sh
 func TestBrokenBurstIsMarked(t *testing.T) {
 	r := newGuestRig(t, vringtest.Config{}, running)
 	a := newAuditor(t, r.rx.Mem)
-	l, _ := vring.NewLogging(a.log, r.rx.DeviceConfig.Used, 256, false)
+	l, _ := vring.NewLogging(a.log, r.rx.DeviceConfig.Desc, r.rx.DeviceConfig.Used, 256, false)
 	q := *r.cur
 	q.ToGuestLog = l
 	r.install(&q)

@@ -68,7 +68,6 @@ type Device struct {
 	packed packedDevice
 
 	logging *Logging // nil: nobody wants to know what is written
-	descAt  mem.GPA
 }
 
 // completion is a chain that we are done with.
@@ -105,7 +104,7 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 		return nil, err
 	}
 	q := &Device{
-		mem: cfg.Mem, descAt: cfg.Desc, size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
+		mem: cfg.Mem, size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
 		views: make([][]byte, 0, 256), pushed: make([]completion, 0, max(256, cfg.Size)),
 	}
 	if cfg.Packed {

@@ -6,16 +6,17 @@ import "vvufwd/virtio/mem"
 // (vhost-user, "Migration"). It is never changed.
 type Logging struct {
 	Memory *mem.DirtyLog // of buffers, and of all that is not the used ring
+	Desc   mem.GPA       // of the descriptors, to which the device side of a packed ring writes
 	// Used is where the first byte of the used ring, or of a packed ring's device event
 	// area, is marked (log_guest_addr).
 	Used mem.GPA
 }
 
-// NewLogging is the logging of a ring of size entries whose used ring is marked at used,
-// or false if that lies beyond the log.
-func NewLogging(log *mem.DirtyLog, used mem.GPA, size int, packed bool) (*Logging, bool) {
+// NewLogging is the logging of a ring of size entries whose descriptors lie at desc and
+// whose used ring is marked at used, or false if that lies beyond the log.
+func NewLogging(log *mem.DirtyLog, desc, used mem.GPA, size int, packed bool) (*Logging, bool) {
 	_, _, n := Areas(size, packed)
-	return &Logging{Memory: log, Used: used}, log.Covers(used, uint64(n))
+	return &Logging{Memory: log, Desc: desc, Used: used}, log.Covers(used, uint64(n))
 }
 
 // SetLogging makes the ring mark what it writes from now on; nil ends that.
@@ -66,10 +67,10 @@ func (q *Device) logUsedSplit(at uint16, n int) {
 func (q *Device) logUsedPacked(first uint16) {
 	l, end := q.logging, q.packed.used.at
 	if end <= first {
-		l.Memory.Mark(q.descAt+mem.GPA(DescSize*int(first)), uint64(DescSize*int(q.size-first)))
+		l.Memory.Mark(l.Desc+mem.GPA(DescSize*int(first)), uint64(DescSize*int(q.size-first)))
 		first = 0
 	}
-	l.Memory.Mark(q.descAt+mem.GPA(DescSize*int(first)), uint64(DescSize*int(end-first)))
+	l.Memory.Mark(l.Desc+mem.GPA(DescSize*int(first)), uint64(DescSize*int(end-first)))
 }
 
 // logEvent marks what DisableKicks and EnableKicks wrote.

@@ -29,7 +29,7 @@ func checkUsedMarks(t *testing.T, cfg vringtest.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, ok := vring.NewLogging(log, p.DeviceConfig.Used, cfg.Size, cfg.Packed)
+	l, ok := vring.NewLogging(log, p.DeviceConfig.Desc, p.DeviceConfig.Used, cfg.Size, cfg.Packed)
 	if !ok {
 		t.Fatal("the log does not cover the ring")
 	}
@@ -75,7 +75,7 @@ func TestLoggingIsRefusedBeyondTheLog(t *testing.T) {
 		at   mem.GPA
 		want bool
 	}{{0, true}, {end - mem.GPA(vring.UsedBytes(256)), true}, {end - mem.GPA(vring.UsedBytes(256)) + 1, false}, {^mem.GPA(0), false}, {1 << 60, false}} {
-		if _, ok := vring.NewLogging(log, tt.at, 256, false); ok != tt.want {
+		if _, ok := vring.NewLogging(log, 0, tt.at, 256, false); ok != tt.want {
 			t.Errorf("a used ring marked at %#x: %v", tt.at, ok)
 		}
 	}
