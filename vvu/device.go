@@ -1,6 +1,7 @@
 package vvu
 
 import (
+	"errors"
 	"fmt"
 
 	"vvufwd/vfio"
@@ -104,7 +105,7 @@ func Open(name string, pci PCIDevice, alloc Allocator, maxPairs int) (*Device, e
 	if err = d.fit(maxPairs); err != nil {
 		return nil, err
 	}
-	if err = transport.Reset(); err != nil { // also restores the queues' largest sizes
+	if err = d.reset(); err != nil { // also restores the queues' largest sizes
 		return nil, err
 	}
 	if d.messages, err = newMessages(transport, alloc); err != nil {
@@ -181,11 +182,20 @@ func (d *Device) recognise() error {
 // the draft. Notification vectors come before all others: after a reset, QEMU's
 // device may still hold an old vector number there, and replacing that one later
 // would take the vector away from whoever was given it in between.
-func (d *Device) start() error {
+//
+// A device that does not start is left in reset, not FAILED: with QEMU's, the next
+// attempt would otherwise have to be up for a moment to keep the front-end that comes
+// meanwhile, see reset.
+func (d *Device) start() (err error) {
 	t := d.transport
-	if err := t.Reset(); err != nil {
+	if err := d.reset(); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.Reset())
+		}
+	}()
 	features, err := t.Negotiate(virtio.Version1 | featureLink)
 	if err != nil {
 		return err
@@ -197,13 +207,39 @@ func (d *Device) start() error {
 		func() error { return t.SetConfigVector(vectorConfig) },
 	} {
 		if err := step(); err != nil {
-			t.Fail()
 			return err
 		}
 	}
 	t.DriverOK()
 	d.messages.start()
 	return nil
+}
+
+// reset resets the device, unless it is in reset, in the one way in which QEMU's device
+// does not forget a front-end. Its state machine has no memory of a socket that is open
+// while we are not up: a reset then makes it believe that no front-end is there, the
+// socket stays open, nobody reads from it, and a monitor that waits for an answer hangs
+// until it is killed. So a device that is in reset is not reset again, a device that is up
+// is reset as it is (it looks at the socket then), and one that is not up is made up for
+// the moment before. What the device delivers in that moment is the question that the
+// front-end waits to be answered.
+//
+// vvudev's device, which has a link, knows of its front-ends in any state. It would have to
+// hang up on one that it admits for that moment.
+func (d *Device) reset() error {
+	if d.transport.InReset() {
+		return nil
+	}
+	if d.transport.Absent() || d.status()&statusDriverUp != 0 || d.transport.Offered().Has(featureLink) {
+		return d.transport.Reset()
+	}
+	d.messages.drain() // of a session that is over
+	d.setUp(true)
+	err := d.transport.Reset()
+	if late := d.messages.drain(); len(late) > 0 {
+		d.messages.saved = late
+	}
+	return err
 }
 
 // needsReset reports whether the device has given up (DEVICE_NEEDS_RESET).
@@ -275,8 +311,7 @@ func (d *Device) KickFD(ring int) int { return d.pci.Vector(vectorFirstKick + ri
 // Close stops the device: nothing reaches our memory afterwards.
 func (d *Device) Close() error {
 	d.clearKickVectors()
-	d.setUp(false)
-	return d.transport.Reset()
+	return d.reset()
 }
 
 // doorbell interrupts the guest for one vring. Ring is safe for concurrent use.

@@ -27,6 +27,7 @@ var errBroken = errors.New("device broke the rules of its message queues")
 // EVENT_IDX is not negotiated: there is too little traffic to save anything.
 type messages struct {
 	rx, tx messageRing
+	saved  []vhostuser.Message // to be received first, see Device.reset
 }
 
 // messageRing is one of the queues; its memory outlives resets of the device.
@@ -106,6 +107,11 @@ func (m *messages) post() {
 // a copy. An error means that the device is broken (a message that is none is
 // the device's fault: it checks what front-ends send).
 func (m *messages) receive() (vhostuser.Message, bool, error) {
+	if len(m.saved) > 0 {
+		msg := m.saved[0]
+		m.saved = m.saved[1:]
+		return msg, true, nil
+	}
 	m.rx.Completed()
 	var u vring.Used
 	if !m.rx.Take(&u) {
@@ -159,4 +165,21 @@ func (m *messages) idle() bool {
 }
 
 // waiting reports whether a message can be received.
-func (m *messages) waiting() bool { return m.rx.Completed() > 0 }
+func (m *messages) waiting() bool { return len(m.saved) > 0 || m.rx.Completed() > 0 }
+
+// drain takes all messages out of the receive queue that the device has put there, without
+// offering buffers for more. It is for a device that is about to be reset, or was. Before
+// setUp there are none.
+func (m *messages) drain() (all []vhostuser.Message) {
+	if m == nil || m.rx.Driver == nil {
+		return nil
+	}
+	m.rx.Completed()
+	for u := (vring.Used{}); m.rx.Take(&u); {
+		raw := append([]byte(nil), m.rx.buffer(u.Head).Bytes[:u.Len]...)
+		if msg, err := vhostuser.Parse(raw); err == nil {
+			all = append(all, msg)
+		}
+	}
+	return all
+}

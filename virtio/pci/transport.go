@@ -149,23 +149,39 @@ func (t *Transport) Reset() error {
 	pause := 50 * time.Microsecond
 	for deadline := time.Now().Add(t.patience); ; {
 		status := t.Status()
-		if status == 0 {
+		switch {
+		case status == 0:
 			return nil
-		}
-		if !time.Now().Before(deadline) {
-			problem := fmt.Sprintf("does not finish its reset within %v (status 0x%02x)", t.patience, status)
-			if status == absent {
-				problem = "does not answer, all its registers read as ones"
-			}
-			return t.unusable("restart the program that provides the device", "%s", problem)
+		case status == absent:
+			return &pci.DeviceError{Device: t.addr.String(), Problem: "cannot be reset", Err: ErrAbsent, Remedy: "restart the program that provides the device, and plug it in anew"}
+		case !time.Now().Before(deadline):
+			return t.unusable("restart the program that provides the device", "does not finish its reset within %v (status 0x%02x)", t.patience, status)
 		}
 		time.Sleep(pause)
 		pause = min(2*pause, 10*time.Millisecond)
 	}
 }
 
-// absent is the status byte of a device that is not there any more.
+// InReset reports whether the device is as a reset leaves it: nobody has driven it since
+// it was switched on, or the last who did has reset it. It can be negotiated with then,
+// without another Reset.
+func (t *Transport) InReset() bool {
+	if t.Status() != 0 {
+		return false
+	}
+	t.status = 0
+	return true
+}
+
+// absent is the status byte of a device that is not there any more. A device never has
+// all of the bits: two are reserved (2.1).
 const absent = 0xff
+
+// ErrAbsent says that a device has gone: its registers read as ones.
+var ErrAbsent = errors.New("the device does not answer any more: all its registers read as ones")
+
+// Absent reports whether the device has gone. What its registers say means nothing then.
+func (t *Transport) Absent() bool { return t.Status() == absent }
 
 // Status reads the status byte.
 func (t *Transport) Status() uint8 { return t.common.Load8(commonStatus) }

@@ -64,8 +64,8 @@ type Fork struct {
 	queues       [2]forkQueue
 
 	// The device's own.
-	up            bool            // SLAVE_UP
-	frontend      *vhostuser.Conn // nil without one
+	state         forkState
+	frontend      *vhostuser.Conn // whose socket is open, nil without one; the state may not know of it
 	session       int             // counts the sessions that ended
 	notifySelect  uint16
 	rings         [forkRings]forkRing
@@ -156,42 +156,6 @@ func (f *Fork) accept() {
 	}
 }
 
-// connected is state CONNECTED of contract 2.2; mu is held.
-func (f *Fork) connected() bool { return f.up && f.frontend != nil }
-
-// broken reports whether the device waits for a reset; mu is held.
-func (f *Fork) broken() bool { return f.status&virtio.StatusNeedsReset != 0 }
-
-// setUp carries out a write of SLAVE_UP; only an edge has an effect. mu is held.
-func (f *Fork) setUp(up bool) {
-	switch {
-	case up == f.up:
-	case up:
-		f.up = true
-		f.raised++
-		if f.frontend != nil {
-			f.configChanged()
-		}
-	case f.connected():
-		f.drop(false)
-	default:
-		f.up = false
-	}
-	f.cond.Broadcast()
-}
-
-// drop ends the session as far as the device is concerned. The socket stays
-// open, and with it the front-end's belief that all is well. mu is held.
-func (f *Fork) drop(tell bool) {
-	f.up = false
-	f.session++
-	f.dropResources()
-	if tell {
-		f.configChanged()
-	}
-	f.cond.Broadcast()
-}
-
 // dropResources closes kicks and calls. A vector whose kick was there is taken
 // from its ring; memory stays in the BAR. mu is held.
 func (f *Fork) dropResources() {
@@ -224,11 +188,7 @@ func (f *Fork) configChanged() {
 // rings stay in their registers unless their kick was open. mu is held, or
 // nobody knows the device yet.
 func (f *Fork) reset() {
-	wasConnected := f.connected()
-	f.up = false
-	if wasConnected {
-		f.drop(false)
-	}
+	f.resetConnection()
 	f.status, f.isr, f.offerSelect, f.driverSelect, f.queueSelect = 0, 0, 0, 0, 0
 	f.accepted, f.configVector = 0, virtio.NoVector
 	for i := range f.queues {

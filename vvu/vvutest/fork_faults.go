@@ -104,3 +104,11 @@ func (f *Fork) DriverOK() bool {
 	defer f.mu.Unlock()
 	return f.status&virtio.StatusDriverOK != 0 && !f.broken()
 }
+
+// HasFrontend reports whether a front-end has its socket open, which the device may have
+// forgotten.
+func (f *Fork) HasFrontend() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.frontend != nil
+}

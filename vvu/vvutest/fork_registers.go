@@ -132,7 +132,7 @@ func (f *Fork) loadConfig(a mmiotest.Access) uint64 {
 
 // connection is the status field; mu is held.
 func (f *Fork) connection() (v uint32) {
-	if f.up {
+	if f.up() {
 		v |= statusDriverUp
 	}
 	if f.connected() {

@@ -33,9 +33,7 @@ func maskProtocol(m *vhostuser.Message) {
 func (f *Fork) serve(c *vhostuser.Conn) {
 	f.mu.Lock()
 	f.frontend = c
-	if f.connected() {
-		f.configChanged()
-	}
+	f.opened()
 	f.mu.Unlock()
 	for {
 		m, err := c.ReadMessage()
@@ -46,13 +44,8 @@ func (f *Fork) serve(c *vhostuser.Conn) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.connected() {
-		f.frontend = nil
-		f.drop(true)
-	}
-	f.frontend = nil
+	f.closed()
 	c.Close()
-	f.cond.Broadcast()
 }
 
 // pass takes a message to the driver. While the driver is down the message stays
