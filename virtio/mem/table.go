@@ -34,6 +34,7 @@ func (r *Region) View(addr GPA, n uint32) ([]byte, bool) {
 // built it must not unmap a region before every user has let go of the Table.
 type Table struct {
 	regions []Region // sorted by GPA, not overlapping
+	index   index
 }
 
 // Errors of New. They name what a front-end did wrong.
@@ -41,12 +42,16 @@ var (
 	ErrEmpty   = errors.New("memory region is empty")
 	ErrWrap    = errors.New("memory region wraps around the address space")
 	ErrOverlap = errors.New("memory regions overlap")
+	ErrMany    = errors.New("too many memory regions")
 )
 
 // New checks the regions and builds a Table of them. The slice is copied.
 // Regions must not be empty, wrap around or overlap in guest-physical space.
 // Overlap in front-end addresses is the protocol's business, not ours.
 func New(regions []Region) (*Table, error) {
+	if len(regions) > maxIndexed {
+		return nil, fmt.Errorf("%d regions: %w of at most %d", len(regions), ErrMany, maxIndexed)
+	}
 	sorted := append([]Region(nil), regions...)
 	sort.Slice(sorted, func(i, j int) bool { return sorted[i].GPA < sorted[j].GPA })
 	for i, r := range sorted {
@@ -60,7 +65,11 @@ func New(regions []Region) (*Table, error) {
 			return nil, fmt.Errorf("region at %#x: %w", r.GPA, ErrOverlap)
 		}
 	}
-	return &Table{regions: sorted}, nil
+	t := &Table{regions: sorted}
+	if len(sorted) > 0 {
+		t.index = newIndex(sorted)
+	}
+	return t, nil
 }
 
 // Regions returns the regions in GPA order; the caller must not change them.
@@ -102,6 +111,17 @@ func (t *Table) Prefix(addr GPA, n uint32, last *Region) []byte {
 	return rest[:len(rest):len(rest)]
 }
 
+// Near makes *last the region that holds addr. If none does, *last stays as it is, and
+// the result is false.
+func (t *Table) Near(addr GPA, last *Region) bool {
+	i := t.find(addr)
+	if i < 0 {
+		return false
+	}
+	*last = t.regions[i]
+	return true
+}
+
 // FromUser translates n bytes at a front-end address (as SET_VRING_ADDR carries
 // them) to a GPA, or false unless they all lie in one region.
 func (t *Table) FromUser(uva uint64, n uint64) (GPA, bool) {
@@ -117,21 +137,9 @@ func (t *Table) FromUser(uva uint64, n uint64) (GPA, bool) {
 
 // find returns the index of the region that holds addr, or -1.
 func (t *Table) find(addr GPA) int {
-	lo, hi := 0, len(t.regions)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if t.regions[mid].GPA <= addr {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if lo == 0 {
+	i := t.index.find(t.regions, addr)
+	if i < 0 || uint64(addr-t.regions[i].GPA) >= uint64(len(t.regions[i].Mem)) {
 		return -1
 	}
-	r := &t.regions[lo-1]
-	if uint64(addr-r.GPA) >= uint64(len(r.Mem)) {
-		return -1
-	}
-	return lo - 1
+	return i
 }

@@ -93,9 +93,26 @@ func (q *Device) popSimple(c *Chain, head uint16, d Desc) bool {
 	return true
 }
 
+// popElsewhere is popSimple for a chain in another region than the one hit last: a
+// guest's buffers may lie in hundreds of them.
+func (q *Device) popElsewhere(c *Chain, head uint16) bool {
+	var d Desc
+	if !q.isPacked {
+		d = q.split.desc.get(head)
+	} else if s := &q.packed.slots[head]; s.count == 1 {
+		d, s.id = q.packed.ring.get(head)
+	} else {
+		return false
+	}
+	return d.Flags&(DescNext|DescIndirect) == 0 && q.mem.Near(mem.GPA(d.Addr), &q.region) && q.popSimple(c, head, d)
+}
+
 // popChain takes any chain. Descriptors are read anew, so nothing that popSimple
 // saw is relied on.
 func (q *Device) popChain(c *Chain, head uint16) bool {
+	if q.popElsewhere(c, head) {
+		return true
+	}
 	if q.Exhausted() {
 		return false
 	}

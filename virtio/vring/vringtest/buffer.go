@@ -25,6 +25,10 @@ func (p *Pair) Alloc(n int) (mem.GPA, []byte) {
 	return addr, b
 }
 
+// HeapAt is the address of a byte of the memory for buffers, for a test that chooses
+// places itself and does without Alloc.
+func (p *Pair) HeapAt(offset int) mem.GPA { return p.base + mem.GPA(offset) }
+
 // AllocAcross returns the address of n bytes of guest memory that lie across the
 // border of two regions, the first before bytes in the first of them.
 func (p *Pair) AllocAcross(before, n int) mem.GPA {
