@@ -18,8 +18,9 @@ type Config struct {
 	// IdleAfter is how long the loop polls without seeing a frame before it asks
 	// for kicks and sleeps. Negative: never, it polls for ever.
 	IdleAfter time.Duration
-	// OnFault is told which ports are out of order after the loop caught a memory
-	// fault or a panic in its own goroutine. The loop goes on.
+	// OnFault is told which ports have failed after the loop caught a memory
+	// fault or a panic in its own goroutine. The loop goes on when it returns: it must
+	// not block, nor log.
 	OnFault func(failed []Port, err error)
 }
 

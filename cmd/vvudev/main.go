@@ -45,7 +45,8 @@
 //	--version           print the version and exit
 //
 // Sockets are created with mode 0600. A socket file that nobody listens on any
-// more is replaced. Logs go to standard error.
+// more is replaced. Logs go to standard error; what nobody reads there in time is
+// dropped and counted, for nothing waits for it.
 //
 // Once everything is open, vvudev gives up what it does not need any more: all
 // capabilities, all files but the removal of its sockets, and most system calls
@@ -66,17 +67,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/logging"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stdout, stderr := logging.Streams()
+	err := run(ctx, os.Args[1:], stdout, stderr)
 	stop()
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return
+	code := cli.Done
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(stderr, "vvudev:", err)
+		code = exitCode(err)
 	}
-	fmt.Fprintln(os.Stderr, "vvudev:", err)
-	os.Exit(exitCode(err))
+	logging.Flush(logging.LastWords, stdout, stderr)
+	os.Exit(code)
 }
 
 // exitCode finds the exit status for an error of run.

@@ -135,7 +135,13 @@ func (f *forwarder) warn(err error) {
 	f.log.Warn("frames may arrive where nobody looks for them first", zap.Error(err))
 }
 
+// onFault is called by a loop, which has no time for logs: a goroutine of its own writes
+// the line.
 func (f *forwarder) onFault(failed []netfwd.Port, err error) {
+	go f.logFault(failed, err)
+}
+
+func (f *forwarder) logFault(failed []netfwd.Port, err error) {
 	names := make([]string, len(failed))
 	for i, p := range failed {
 		names[i] = p.Name()

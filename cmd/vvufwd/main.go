@@ -18,8 +18,9 @@
 // calls (package confine). --no-confine switches that off. A system call that is
 // refused shows in the kernel's log.
 //
-// Logs go to standard error, statistics to standard output. Exit codes: 0 done,
-// 1 run-time failure, 2 usage, 3 a device is not usable.
+// Logs go to standard error, statistics to standard output. Nothing waits for whoever
+// reads them: what he does not take in time is dropped and counted (package logging).
+// Exit codes: 0 done, 1 run-time failure, 2 usage, 3 a device is not usable.
 package main
 
 import (
@@ -43,10 +44,14 @@ func main() {
 	if appliance.IsInit() {
 		appliance.Supervise() // does not return; runs us again as its child
 	}
-	os.Exit(run(os.Args, os.Stdout, os.Stderr))
+	stdout, stderr := logging.Streams()
+	code := run(os.Args, stdout, stderr)
+	logging.Flush(logging.LastWords, stdout, stderr)
+	os.Exit(code)
 }
 
-// run is main with its outputs and exit code made explicit.
+// run is main with its outputs and exit code made explicit. Of the outputs, nothing may
+// wait for whoever reads them.
 func run(argv []string, stdout, stderr io.Writer) int {
 	args, ignored := argv[1:], []string(nil)
 	owned := appliance.Supervised() // the machine is ours alone
@@ -69,6 +74,9 @@ func run(argv []string, stdout, stderr io.Writer) int {
 		return cli.Done
 	}
 	log := logging.New(stderr, o.logFormat, o.logLevel)
+	if q, ok := stdout.(*logging.Queue); ok {
+		q.ReportIn(log, "statistics")
+	}
 	if len(ignored) > 0 {
 		log.Info("words of the kernel command line that are not for us", zap.Strings("ignored", ignored))
 	}

@@ -113,7 +113,7 @@ const MaxBurst = 64
 var stopped = &Queues{HeaderLen: HeaderLen}
 
 // NewGuest returns a Guest without rings. onFail is called by the forwarder when
-// a ring breaks; it must not block.
+// a ring breaks; it must not block, nor log.
 func NewGuest(name string, onFail func(ring string, err error)) *Guest {
 	return &Guest{
 		name: name, onFail: onFail, wake: func() {}, shifted: func() {},

@@ -27,7 +27,8 @@ const (
 )
 
 // New returns a logger that writes entries of at least the given level to w, which
-// need not be safe for concurrent use. Above the level debug it drops most of what
+// need not be safe for concurrent use. If it is a Queue, entries that were lost are
+// reported in the log itself. Above the level debug it drops most of what
 // repeats itself within a second: a peer can make us say the same thing as often as
 // it likes.
 func New(w io.Writer, form string, level zapcore.Level) *zap.Logger {
@@ -38,9 +39,31 @@ func New(w io.Writer, form string, level zapcore.Level) *zap.Logger {
 		cfg.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(cfg)
 	}
+	if q, ok := w.(*Queue); ok {
+		q.ReportLost(lostEntries(encoder, q.out))
+	}
 	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
 	if level > zapcore.DebugLevel {
 		core = zapcore.NewSamplerWithOptions(core, time.Second, sampleFirst, sampleThereafter)
 	}
 	return zap.New(core)
+}
+
+// lostEntries reports entries that were lost to where they are missing, whatever the
+// level of the log.
+func lostEntries(encoder zapcore.Encoder, out io.Writer) func(lost uint64, err error) bool {
+	return func(lost uint64, err error) bool {
+		if err != nil {
+			return false
+		}
+		line, err := encoder.Clone().EncodeEntry(zapcore.Entry{
+			Level: zapcore.WarnLevel, Time: time.Now(), Message: "lines of this log were dropped here, because nobody read it",
+		}, []zapcore.Field{zap.Uint64("lines", lost)})
+		if err != nil {
+			return false
+		}
+		defer line.Free()
+		_, err = out.Write(line.Bytes())
+		return err == nil
+	}
 }

@@ -4,7 +4,8 @@
 // There are two processes, both made from the one binary:
 //
 //	PID 1   Supervise: starts the other one, reaps orphans, passes on SIGTERM,
-//	        SIGINT and an Enter on the console, prints the exit code, powers off.
+//	        SIGINT and an Enter on the console, and to the console what the other one
+//	        says, prints the exit code, powers off.
 //	child   Args, Setup, StopSignal, and then the program as on any machine.
 //
 // The kernel panics when PID 1 dies, and a Go program can die in ways that no
@@ -17,7 +18,8 @@
 // The child looks at what peers hand it, and gives up its privileges before it does
 // (package confine). PID 1 keeps its own, because it needs them at the very end, to
 // kill what is left, remount and power off; all it reads is whether somebody pressed
-// Enter, and the confined child can neither signal nor trace it.
+// Enter and what the child has to say, of which it looks for the ends of lines, and the
+// confined child can neither signal nor trace it.
 //
 // A main function begins with
 //

@@ -69,6 +69,18 @@ func playChild(role string) error {
 		fmt.Println(memory[0])
 	case "leave orphans":
 		return leaveOrphans()
+	case "flood and fail":
+		flood()
+		os.Exit(3)
+	case "flood and panic":
+		flood()
+		panic("nobody reads this")
+	case "flood and wait":
+		ctx, cancel := StopSignal(context.Background())
+		defer cancel()
+		flood()
+		fmt.Println("flooded")
+		<-ctx.Done()
 	case "wait":
 		ctx, cancel := StopSignal(context.Background())
 		defer cancel()
@@ -278,13 +290,13 @@ func TestAttachConsole(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	got := make([]byte, 256)
-	n, err := person.Read(got)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text := string(got[:n]); !strings.Contains(text, "out") || !strings.Contains(text, "err") {
-		t.Errorf("the console got %q, want both output streams", text)
+	got, text := make([]byte, 256), ""
+	for !strings.Contains(text, "out") || !strings.Contains(text, "err") { // the echo of what was typed is there as well
+		n, err := person.Read(got)
+		if err != nil {
+			t.Fatalf("the console got %q, want both output streams: %v", text, err)
+		}
+		text += string(got[:n])
 	}
 	if err := attachConsole("/no such console"); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("a console that is not there: %v", err)

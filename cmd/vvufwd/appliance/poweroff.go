@@ -13,13 +13,14 @@ type power struct {
 	killAll  func()                           // every process but this one
 	readOnly func()                           // make the root file system so
 	sync     func()                           // write back what is dirty
-	drain    func()                           // let the console finish
+	drain    func()                           // let the console finish, but not for long
 	reboot   func(command int) error          // does not return if it works
 	forever  func()                           // does not return
 	printf   func(format string, args ...any) // the console
 }
 
-// thisPower ends the machine that we run on. Only PID 1 may use it.
+// thisPower ends the machine that we run on. Only PID 1 may use it. Writing to out must
+// not wait for anybody.
 func thisPower(out io.Writer, drainOut func()) power {
 	return power{
 		killAll:  func() { _ = unix.Kill(-1, unix.SIGKILL) },

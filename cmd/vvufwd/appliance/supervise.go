@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,17 +22,22 @@ import (
 // and the machine is powered off. N is 1 when the process was killed or crashed; a
 // crash in the Go run-time's sense shows all goroutines.
 //
+// A console that nobody reads stops neither of the two processes: what the child says
+// comes through PID 1, which drops and counts what the console does not take (see
+// outputs).
+//
 // In a process that is not PID 1 it exits with code 2 without doing anything.
 func Supervise() {
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "vvufwd: only PID 1 can supervise")
 		os.Exit(2)
 	}
-	end := thisPower(os.Stderr, func() { drain(os.Stderr, time.Second) })
+	out := newOutputs(os.Stdout, os.Stderr)
+	end := thisPower(out.err, out.drain)
 	defer func() {
 		// A mistake in this goroutine must not become a kernel panic.
 		if r := recover(); r != nil {
-			fmt.Fprintf(os.Stderr, "vvufwd: PID 1: %v\n%s", r, debug.Stack())
+			fmt.Fprintf(out.err, "vvufwd: PID 1: %v\n%s", r, debug.Stack())
 			end.off(1)
 		}
 	}()
@@ -49,6 +53,7 @@ func Supervise() {
 		// There is nowhere to report an error to.
 		_ = attachConsole("/dev/console")
 	}
+	out.compare() // which they are is settled now
 	// Let Ctrl-Alt-Del be a SIGINT instead of an immediate restart.
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
 
@@ -59,11 +64,12 @@ func Supervise() {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE)
 
 	s := &supervisor{
-		start:  startChild,
+		start:  func() (int, error) { return startChild(out) },
 		wait:   func(status *unix.WaitStatus) (int, error) { return unix.Wait4(-1, status, 0, nil) },
 		signal: unix.Kill,
+		heard:  out.heard,
 		stops:  stops,
-		out:    os.Stderr,
+		out:    out.err,
 		grace:  stopGrace,
 	}
 	if isTerminal(os.Stdin) {
@@ -72,10 +78,15 @@ func Supervise() {
 	end.off(s.run())
 }
 
-// startChild runs this binary again, with the standard streams and arguments that we
-// have. The caller must reap it.
-func startChild() (pid int, err error) {
-	attr := &syscall.ProcAttr{Env: childEnv(os.Environ()), Files: []uintptr{0, 1, 2}}
+// startChild runs this binary again, with the standard input and arguments that we have;
+// its outputs are passed on. The caller must reap it.
+func startChild(out *outputs) (pid int, err error) {
+	files, begin, err := out.pipes()
+	if err != nil {
+		return 0, err
+	}
+	defer begin()
+	attr := &syscall.ProcAttr{Env: childEnv(os.Environ()), Files: files}
 	// os.Executable does not know our path: it looked before /proc was there. The kernel
 	// puts it into the first argument; another init that made way for us may have put
 	// anything there, or deleted the file.

@@ -21,10 +21,11 @@ type supervisor struct {
 	start  func() (pid int, err error)
 	wait   func(status *unix.WaitStatus) (pid int, err error) // blocks until any child ends
 	signal func(pid int, sig unix.Signal) error
+	heard  func() // waits, but not for long, until what an ended child said has been passed on
 
 	stops   <-chan os.Signal // each asks for a stop
 	console io.Reader        // an Enter asks for a stop; nil if there is no console
-	out     io.Writer        // for people
+	out     io.Writer        // for people; it must not wait for them
 	grace   time.Duration
 }
 
@@ -60,6 +61,7 @@ func (s *supervisor) run() int {
 	for {
 		select {
 		case end := <-ended:
+			s.heard()
 			switch {
 			case killed:
 				return 1 // that much was said already

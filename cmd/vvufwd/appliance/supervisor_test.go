@@ -61,6 +61,7 @@ func newTestChild() *testChild {
 			c.onSignal(sig)
 			return nil
 		},
+		heard: func() {},
 		stops: c.stops,
 		out:   &c.output,
 		grace: time.Minute, // tests that wait for it make it short
