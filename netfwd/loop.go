@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio/peerfd"
 )
 
 // Config is how a loop behaves.
@@ -38,7 +40,7 @@ type Loop struct {
 
 	wake    int // eventfd by which control and stats wake a sleeping loop
 	poll    []unix.PollFd
-	counter [1][]byte   // where drain reads to
+	drainer peerfd.Drainer
 	ask     atomic.Bool // somebody waits for fresh counters
 	stats   atomic.Pointer[snapshot]
 	clock   busyClock
@@ -70,7 +72,6 @@ func newLoop(groups []group, cfg Config) (*Loop, error) {
 	}
 	l := &Loop{cfg: cfg, wake: fd, adopted: make(chan struct{}), gone: make(chan struct{})}
 	l.take(groups)
-	l.counter[0] = make([]byte, 8)
 	l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	l.publish()
 	return l, nil
@@ -237,18 +238,11 @@ func (l *Loop) sleep() {
 	l.clock.tick(false)
 }
 
-// drain empties the eventfds that woke us. It never waits: that an eventfd is
-// non-blocking is a flag that whoever shares it can take away, after having taken
-// the event too, so each read asks for it anew. Kernels before 5.8 cannot do that
-// for eventfds and are trusted with a plain read.
+// drain empties the eventfds that woke us, without waiting for one.
 func (l *Loop) drain() {
 	for i := range l.poll {
-		if l.poll[i].Revents == 0 {
-			continue
-		}
-		fd := int(l.poll[i].Fd)
-		if _, err := unix.Preadv2(fd, l.counter[:], -1, unix.RWF_NOWAIT); err == unix.EOPNOTSUPP {
-			unix.Read(fd, l.counter[0])
+		if l.poll[i].Revents != 0 {
+			l.drainer.Drain(int(l.poll[i].Fd))
 		}
 	}
 }

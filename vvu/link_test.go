@@ -43,8 +43,8 @@ func TestLink(t *testing.T) {
 		}
 		d.endpoint.SetLink(true)
 		eventually(t, "link up", func() bool { // the device knows some time later
-			n := r.logs.FilterMessage("link of the guest changed").Len()
-			return n%2 == 0
+			all := r.deviceLogs.FilterMessage("the driver sets the link of the front-end's device").All()
+			return len(all) > 0 && all[len(all)-1].ContextMap()["up"] == true
 		})
 	}
 }

@@ -35,6 +35,8 @@ type rig struct {
 	log   *zap.Logger
 	logs  *observer.ObservedLogs
 
+	deviceLogs *observer.ObservedLogs // vvudev's
+
 	driver *driver // nil while it is down
 
 	address [6]byte // of the guest, if the driver is to know it
@@ -91,9 +93,10 @@ const vvudevPairs = 5
 func newVvudevRig(t *testing.T) *rig {
 	dir := t.TempDir()
 	ram := vvutest.NewRAM(t)
+	core, logs := observer.New(zapcore.InfoLevel)
 	file, err := device.OpenRAM(ram.Path())
 	must(t, err)
-	dev, err := device.New(device.Config{RAM: file, Queues: vvudevPairs * 2, Log: zap.NewNop()})
+	dev, err := device.New(device.Config{RAM: file, Queues: vvudevPairs * 2, Log: zap.New(core)})
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var servers sync.WaitGroup
@@ -121,6 +124,7 @@ func newVvudevRig(t *testing.T) *rig {
 	})
 	m := vvutest.Plug(t, filepath.Join(dir, "monitor"))
 	r := newRig(t)
+	r.deviceLogs = logs
 	r.ram, r.pci, r.alloc, r.path = ram, newRecorder(m), m, filepath.Join(dir, "app")
 	return r
 }

@@ -49,15 +49,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer dev.Close()
+	server := vfiouser.NewServer(dev, log)
 	if !o.noConfine {
-		policy := confine.Policy{Listen: []string{o.vfioUser, o.vhostUser}}
+		policy := confine.Policy{Listen: []string{o.vfioUser, o.vhostUser}, AsyncIO: true}
 		if err := policy.Apply(log); err != nil {
 			return err
 		}
 	}
 	log.Info("ready", zap.String("vfio-user", o.vfioUser), zap.String("vhost-user", o.vhostUser),
 		zap.String("ram", o.ram), zap.Uint64("ram bytes", ram.Size()), zap.Uint64("BAR 2 bytes", dev.Region(2).Size))
-	err = serve(ctx, dev, monitor, frontend, log)
+	err = serve(ctx, server, dev, monitor, frontend)
 	log.Info("stopped")
 	return err
 }
@@ -70,13 +71,13 @@ func openRAM(o options) (*device.RAMFile, error) {
 }
 
 // serve runs both sides of the device until ctx ends or one of them fails.
-func serve(ctx context.Context, dev *device.Device, monitor, frontend *net.UnixListener, log *zap.Logger) error {
+func serve(ctx context.Context, server *vfiouser.Server, dev *device.Device, monitor, frontend *net.UnixListener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
 	var errs [2]error
 	for i, side := range []func() error{
-		func() error { return vfiouser.NewServer(dev, log).Serve(ctx, monitor) },
+		func() error { return server.Serve(ctx, monitor) },
 		func() error { return dev.ServeFrontends(ctx, frontend) },
 	} {
 		wg.Go(func() {

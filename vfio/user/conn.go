@@ -7,10 +7,12 @@ import (
 	"net"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio/peerfd"
 )
 
 // request is one message of the client. The descriptors belong to whoever holds
-// the request; closeFDs closes those that nobody took.
+// the request; framer.discard lets go of those that nobody took.
 type request struct {
 	header
 	payload []byte // valid until the next read
@@ -24,25 +26,23 @@ func (r *request) takeFD(i int) int {
 	return fd
 }
 
-func (r *request) closeFDs() {
-	for i, fd := range r.fds {
-		if fd >= 0 {
-			unix.Close(fd)
-			r.fds[i] = -1
-		}
-	}
+// discard lets go of the descriptors that nobody took.
+func (f *framer) discard(r *request) {
+	f.bin.Discard(r.fds...)
+	r.fds = nil
 }
 
 // framer cuts the stream of a client into messages. One goroutine owns it.
 type framer struct {
 	conn *net.UnixConn
+	bin  *peerfd.Bin
 	oob  []byte
 	buf  []byte // payload of the current request
 	out  []byte // reply being built
 }
 
-func newFramer(conn *net.UnixConn) *framer {
-	return &framer{conn: conn, oob: make([]byte, unix.CmsgSpace(MaxFDs*4)), buf: make([]byte, 4096)}
+func newFramer(conn *net.UnixConn, bin *peerfd.Bin) *framer {
+	return &framer{conn: conn, bin: bin, oob: make([]byte, unix.CmsgSpace(MaxFDs*4)), buf: make([]byte, 4096)}
 }
 
 // read returns the next message, io.EOF at a clean end of the stream.
@@ -65,7 +65,7 @@ func (f *framer) read() (*request, error) {
 				perr = fmt.Errorf("message carries %d descriptors, at most %d are allowed", len(req.fds), MaxFDs)
 			}
 			if perr != nil {
-				req.closeFDs()
+				f.discard(req)
 				return nil, perr
 			}
 		}
@@ -73,7 +73,7 @@ func (f *framer) read() (*request, error) {
 			err = io.EOF
 		}
 		if err != nil {
-			req.closeFDs()
+			f.discard(req)
 			if got > 0 && errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
@@ -83,7 +83,7 @@ func (f *framer) read() (*request, error) {
 	}
 	req.header = parseHeader(&head)
 	if req.Size < headerSize || req.Size > maxMessage {
-		req.closeFDs()
+		f.discard(req)
 		return nil, fmt.Errorf("%v: message of %d bytes, allowed are %d to %d", req.Command, req.Size, headerSize, maxMessage)
 	}
 	n := int(req.Size - headerSize)
@@ -92,7 +92,7 @@ func (f *framer) read() (*request, error) {
 	}
 	req.payload = f.buf[:n]
 	if _, err := io.ReadFull(f.conn, req.payload); err != nil {
-		req.closeFDs()
+		f.discard(req)
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}

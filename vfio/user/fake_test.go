@@ -143,7 +143,8 @@ func serve(t testing.TB, dev Device) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- NewServer(dev, zaptest.NewLogger(t)).Serve(ctx, l) }()
+	server := NewServer(dev, zaptest.NewLogger(t))
+	go func() { done <- server.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

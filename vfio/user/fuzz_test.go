@@ -51,6 +51,8 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Add(all)
 	dev := newFakeDevice(f)
+	under := NewServer(dev, zap.NewNop())
+	f.Cleanup(under.events.Close)
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		if len(stream) > 1<<16 {
 			return
@@ -63,7 +65,7 @@ func FuzzSession(f *testing.F) {
 		defer client.Close()
 		done := make(chan error, 1)
 		go func() {
-			done <- newSession(dev, server, zap.NewNop()).serve()
+			done <- newSession(under, server).serve()
 			server.Close()
 		}()
 		replies := make(chan []byte, 1)

@@ -1,50 +1,42 @@
 package vfiouser
 
 import (
-	"encoding/binary"
 	"fmt"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio/peerfd"
 )
 
 // interrupts holds the eventfds of the MSI-X vectors. It is safe for concurrent
-// use.
+// use. No eventfd is touched while mu is held.
 type interrupts struct {
+	events *peerfd.Set
+
 	mu      sync.Mutex
-	fds     []int  // by vector; -1 if none
-	latched []bool // raised while there was no eventfd
+	fds     []*peerfd.Event // by vector; nil if none
+	latched []bool          // raised while there was no eventfd
 }
 
-func newInterrupts(vectors int) *interrupts {
-	q := &interrupts{fds: make([]int, vectors), latched: make([]bool, vectors)}
-	for i := range q.fds {
-		q.fds[i] = -1
-	}
-	return q
+func newInterrupts(events *peerfd.Set, vectors int) *interrupts {
+	return &interrupts{events: events, fds: make([]*peerfd.Event, vectors), latched: make([]bool, vectors)}
 }
 
 func (q *interrupts) signal(vector int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if vector < 0 || vector >= len(q.fds) {
 		return
 	}
-	q.raise(vector)
+	q.mu.Lock()
+	e := q.raise(vector)
+	q.mu.Unlock()
+	e.Ring()
 }
 
-// raise is signal with mu held.
-func (q *interrupts) raise(vector int) {
-	if q.fds[vector] < 0 {
-		q.latched[vector] = true
-		return
-	}
-	q.latched[vector] = false
-	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1)
-	// The descriptors are eventfds in non-blocking mode. A write fails only when
-	// the counter is full, and then the interrupt is on its way already.
-	unix.Write(q.fds[vector], one[:])
+// raise latches a vector or returns the eventfd to be rung for it; mu is held.
+func (q *interrupts) raise(vector int) *peerfd.Event {
+	q.latched[vector] = q.fds[vector] == nil
+	return q.fds[vector]
 }
 
 func (q *interrupts) pending(vector int) bool {
@@ -62,31 +54,58 @@ func (q *interrupts) forget() {
 
 // close gives up all eventfds and what is latched.
 func (q *interrupts) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for v := range q.fds {
-		q.assign(v, -1)
-	}
-	clear(q.latched)
+	q.assign(0, make([]*peerfd.Event, len(q.fds)))
+	q.forget()
 }
 
-// assign sets the eventfd of a vector (-1: none) with mu held, and lets out what
-// was latched.
-func (q *interrupts) assign(vector, fd int) {
-	if old := q.fds[vector]; old >= 0 {
-		unix.Close(old)
+// assign sets the eventfds of some vectors (nil: none), and lets out what was latched.
+func (q *interrupts) assign(first int, events []*peerfd.Event) {
+	old := make([]*peerfd.Event, len(events))
+	latched := make([]*peerfd.Event, len(events))
+	q.mu.Lock()
+	copy(old, q.fds[first:])
+	copy(q.fds[first:], events)
+	for i, e := range events {
+		if v := first + i; e != nil && q.latched[v] {
+			latched[i] = q.raise(v)
+		}
 	}
-	q.fds[vector] = fd
-	if fd >= 0 && q.latched[vector] {
-		q.raise(vector)
+	q.mu.Unlock()
+	for i := range events {
+		latched[i].Ring()
+		old[i].Close()
 	}
+}
+
+// trigger raises vectors as the client asks for it: all, or those with a flag.
+func (q *interrupts) trigger(first, count int, flags []byte) {
+	for i := range count {
+		if flags == nil || flags[i] != 0 {
+			q.signal(first + i)
+		}
+	}
+}
+
+// take makes events of a request's descriptors: of all, or of none.
+func (q *interrupts) take(first int, req *request) ([]*peerfd.Event, error) {
+	events := make([]*peerfd.Event, len(req.fds))
+	for i, fd := range req.fds {
+		e, err := q.events.Event(fd)
+		if err != nil {
+			for _, e := range events {
+				e.Close()
+			}
+			return nil, fmt.Errorf("eventfd of vector %d: %w (%w)", first+i, err, unix.EINVAL)
+		}
+		req.takeFD(i)
+		events[i] = e
+	}
+	return events, nil
 }
 
 // set carries out DEVICE_SET_IRQS for MSI-X. It takes the descriptors it uses
 // from the request.
 func (q *interrupts) set(s irqSet, req *request) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if s.Flags&irqTrigger == 0 || s.Flags&(irqMask|irqUnmask) != 0 {
 		return fmt.Errorf("vectors cannot be masked by message (flags %#x): %w", s.Flags, unix.EINVAL)
 	}
@@ -96,38 +115,25 @@ func (q *interrupts) set(s irqSet, req *request) error {
 	first, count := int(s.Start), int(s.Count)
 	switch data := s.Flags & (irqDataNone | irqDataBool | irqDataEventFD); {
 	case data == irqDataNone && count == 0 && first == 0: // all off; latches stay, see Host.Signal
-		for v := range q.fds {
-			q.assign(v, -1)
-		}
+		q.assign(0, make([]*peerfd.Event, len(q.fds)))
 	case data == irqDataNone:
-		for v := first; v < first+count; v++ {
-			q.raise(v)
-		}
+		q.trigger(first, count, nil)
 	case data == irqDataBool:
 		if len(s.Data) < count {
 			return fmt.Errorf("%d flags for %d vectors: %w", len(s.Data), count, unix.EINVAL)
 		}
-		for i := range count {
-			if s.Data[i] != 0 {
-				q.raise(first + i)
-			}
-		}
+		q.trigger(first, count, s.Data[:count])
 	case data == irqDataEventFD && len(req.fds) == 0: // these off
-		for v := first; v < first+count; v++ {
-			q.assign(v, -1)
-		}
+		q.assign(first, make([]*peerfd.Event, count))
 	case data == irqDataEventFD:
 		if len(req.fds) != count {
 			return fmt.Errorf("%d descriptors for %d vectors: %w", len(req.fds), count, unix.EINVAL)
 		}
-		for i := range count {
-			if err := unix.SetNonblock(req.fds[i], true); err != nil {
-				return fmt.Errorf("eventfd of vector %d: %w", first+i, err)
-			}
+		events, err := q.take(first, req)
+		if err != nil {
+			return err
 		}
-		for i := range count {
-			q.assign(first+i, req.takeFD(i))
-		}
+		q.assign(first, events)
 	default:
 		return fmt.Errorf("flags %#x: %w", s.Flags, unix.EINVAL)
 	}

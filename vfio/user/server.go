@@ -8,25 +8,42 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"vvufwd/virtio/peerfd"
 )
 
 // Server serves one Device to one client after the other.
 type Server struct {
-	dev Device
-	log *zap.Logger
+	dev    Device
+	log    *zap.Logger
+	events *peerfd.Set
+	bin    peerfd.Bin // for descriptors of clients
 }
 
-// NewServer returns a server for dev.
-func NewServer(dev Device, log *zap.Logger) *Server { return &Server{dev: dev, log: log} }
+// NewServer returns a server for dev, which is to be made before system calls are
+// filtered (see peerfd.NewSet).
+func NewServer(dev Device, log *zap.Logger) *Server {
+	s := &Server{dev: dev, log: log}
+	var err error
+	if s.events, err = peerfd.NewSet(); err != nil {
+		log.Warn("without asynchronous I/O interrupts of the driver VM are slower", zap.Error(err))
+	}
+	return s
+}
 
 // Serve accepts clients from l until ctx ends (nil) or l fails. A client that
 // breaks the protocol is dropped with a log line; one that connects while another
-// is served waits for its turn. Serve closes l.
+// is served waits for its turn. Serve closes l, and is called once.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	defer l.Close()
+	defer s.events.Close()
 	for {
+		if s.bin.Full() && ctx.Err() == nil { // of what the one before has sent
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
 		conn, err := l.AcceptUnix()
 		if err != nil {
 			if ctx.Err() != nil {
@@ -59,5 +76,5 @@ func (s *Server) ServeConn(ctx context.Context, conn *net.UnixConn) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	defer conn.Close()
-	return newSession(s.dev, conn, s.log).serve()
+	return newSession(s, conn).serve()
 }

@@ -23,8 +23,10 @@ type session struct {
 
 var _ Host = (*session)(nil)
 
-func newSession(dev Device, conn *net.UnixConn, log *zap.Logger) *session {
-	return &session{dev: dev, log: log, io: newFramer(conn), mem: newMemory(), irqs: newInterrupts(dev.Vectors())}
+func newSession(s *Server, conn *net.UnixConn) *session {
+	return &session{
+		dev: s.dev, log: s.log, io: newFramer(conn, &s.bin), mem: newMemory(), irqs: newInterrupts(s.events, s.dev.Vectors()),
+	}
 }
 
 // Memory implements Host.
@@ -60,7 +62,10 @@ func (s *session) serve() error {
 			return err
 		}
 		err = s.answer(req)
-		req.closeFDs()
+		s.io.discard(req)
+		if err == nil && s.io.bin.Full() {
+			err = errors.New("client sends files that take too long to close")
+		}
 		if err != nil {
 			return err
 		}
@@ -73,7 +78,7 @@ func (s *session) greet() error {
 	if err != nil {
 		return err
 	}
-	defer req.closeFDs()
+	defer s.io.discard(req)
 	if req.Command != CmdVersion || req.Flags&flagTypeMask != 0 {
 		return fmt.Errorf("client started with %v instead of VERSION", req.Command)
 	}

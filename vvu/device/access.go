@@ -14,7 +14,7 @@ func (d *Device) Read(region int, offset uint64, p []byte) {
 		return
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock()
 	switch region {
 	case vfiouser.RegionConfig:
 		d.pci.Read(offset, p)
@@ -46,7 +46,7 @@ func (d *Device) Write(region int, offset uint64, p []byte) {
 		return
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock()
 	switch region {
 	case vfiouser.RegionConfig:
 		d.pci.Write(offset, p)

@@ -123,7 +123,7 @@ func (d *Device) connect() {
 // arrive takes note of a front-end on the socket, or returns false if it is turned away.
 func (d *Device) arrive(s *session) bool {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock()
 	if d.linkDown {
 		return false
 	}

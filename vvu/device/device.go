@@ -10,6 +10,7 @@ import (
 
 	vfiouser "vvufwd/vfio/user"
 	"vvufwd/virtio"
+	"vvufwd/virtio/peerfd"
 )
 
 // Config is what a Device is made of.
@@ -28,10 +29,13 @@ type Device struct {
 	log    *zap.Logger
 	layout layout
 	uuid   [16]byte
+	events *peerfd.Set
+	bin    peerfd.Bin // for descriptors of front-ends
 	kicks  *watcher
 
-	mu   sync.Mutex
-	cond *sync.Cond // on mu: queues, connection, or both have changed
+	mu   sync.Mutex // released by unlock only
+	cond *sync.Cond // on mu: queues, connection, or both have changed; see wait
+	owed debts
 
 	pci   *vfiouser.Config
 	table []byte        // MSI-X table; the monitor keeps its own
@@ -59,12 +63,12 @@ type Device struct {
 // peerRing is one vring of the front-end's device. Its notifiers belong to the
 // session, its vector to the driver.
 type peerRing struct {
-	vector uint16   // for kicks
-	kick   *eventFD // nil if there is none
-	serial int32    // counts kick notifiers
-	kicked bool     // a kick found no vector
-	call   *eventFD
-	err    *eventFD
+	vector uint16        // for kicks
+	kick   *peerfd.Event // nil if there is none
+	serial int32         // counts kick notifiers
+	kicked bool          // a kick found no vector
+	call   *peerfd.Event
+	err    *peerfd.Event
 }
 
 var _ vfiouser.Device = (*Device)(nil)
@@ -91,6 +95,9 @@ func New(cfg Config) (*Device, error) {
 	if d.kicks, err = newWatcher(d.kicked); err != nil {
 		return nil, err
 	}
+	if d.events, err = peerfd.NewSet(); err != nil {
+		d.log.Warn("without asynchronous I/O interrupts of the app VM are slower", zap.Error(err))
+	}
 	d.resetAll(nil) // there is no session to end
 	return d, nil
 }
@@ -99,8 +106,9 @@ func New(cfg Config) (*Device, error) {
 func (d *Device) Close() error {
 	d.mu.Lock()
 	d.end(d.session, errors.New("the device is closed"), false)
-	d.mu.Unlock()
+	d.unlock()
 	d.kicks.close()
+	d.events.Close()
 	return nil
 }
 
@@ -129,7 +137,7 @@ func (d *Device) Region(index int) vfiouser.Region {
 // Attach implements vfiouser.Device: a driver VM is there.
 func (d *Device) Attach(h vfiouser.Host) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock()
 	d.resetAll(errors.New("a driver VM was started"))
 	d.host = h
 }
@@ -137,7 +145,7 @@ func (d *Device) Attach(h vfiouser.Host) {
 // Detach implements vfiouser.Device: the driver VM is gone.
 func (d *Device) Detach() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock()
 	d.resetAll(errors.New("the driver VM is gone"))
 	d.host = nil
 }
@@ -145,7 +153,7 @@ func (d *Device) Detach() {
 // Reset implements vfiouser.Device: a reset of the PCI function.
 func (d *Device) Reset() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock()
 	d.resetAll(errors.New("the driver VM or its driver reset the function"))
 }
 
@@ -153,7 +161,7 @@ func (d *Device) Reset() {
 // changed memory when they are next used.
 func (d *Device) MemoryChanged() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock()
 	for i := range d.queues {
 		d.queues[i].release()
 		d.queues[i].lost = time.Time{}
@@ -215,13 +223,6 @@ func (d *Device) configChanged() {
 		d.interrupt(d.configVector)
 	}
 	d.cond.Broadcast()
-}
-
-// interrupt raises a vector, or none with virtio.NoVector; mu is held.
-func (d *Device) interrupt(vector uint16) {
-	if d.host != nil && vector != virtio.NoVector {
-		d.host.Signal(int(vector))
-	}
 }
 
 // validVector is what a vector register keeps of a written value: a vector that

@@ -34,7 +34,7 @@ func startBackend(d *driver) *backend {
 	d.setUp(1)
 	go func() { b.err <- b.run() }()
 	d.t.Cleanup(func() {
-		(&eventFD{b.stop}).signal()
+		signal(b.stop)
 		if err := <-b.err; err != nil {
 			d.t.Error(err)
 		}
@@ -147,7 +147,7 @@ func TestFrontends(t *testing.T) {
 					if !rings[i].Ready {
 						t.Errorf("ring %d is not ready: %+v", i, rings[i])
 					}
-					(&eventFD{ring.Kick}).signal()
+					signal(ring.Kick)
 					wait(t, fmt.Sprintf("vector of ring %d", i), d.irq[vectorKick+i])
 				}
 				bases, err := f.Stop()

@@ -103,6 +103,9 @@ func eventfd(t testing.TB) int {
 	return fd
 }
 
+// signal adds one to an eventfd.
+func signal(fd int) { unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
+
 // wait waits for an eventfd and takes its signal away.
 func wait(t testing.TB, what string, fd int) {
 	t.Helper()

@@ -34,7 +34,7 @@ func passes(r vhostuser.Request) bool {
 func (d *Device) deliver(s *session, m vhostuser.Message) error {
 	wire := m.Append(nil)
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock()
 	for {
 		if d.session != s {
 			return net.ErrClosed
@@ -58,7 +58,7 @@ func (d *Device) deliver(s *session, m vhostuser.Message) error {
 		case result == taken:
 			return nil
 		default:
-			d.cond.Wait()
+			d.wait()
 		}
 	}
 }
@@ -81,11 +81,11 @@ func (s *session) sendReplies() {
 // nextReply waits for the driver's next reply, or false when the session ends.
 func (d *Device) nextReply(s *session) (vhostuser.Message, bool) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock()
 	for d.session == s {
 		m, result := d.takeReply()
 		if result != taken {
-			d.cond.Wait()
+			d.wait()
 			continue
 		}
 		if d.session != s { // the reply was such that the device needs a reset
@@ -112,7 +112,7 @@ func (d *Device) dropReplies() {
 	}
 	time.AfterFunc(dropPause, func() {
 		d.mu.Lock()
-		defer d.mu.Unlock()
+		defer d.unlock()
 		if !d.connected() {
 			d.dropReplies()
 		}

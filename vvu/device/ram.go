@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio/peerfd"
 )
 
 const pageSize = 4096
@@ -18,11 +20,8 @@ type RAMFile struct {
 	path string
 	file *os.File
 	size uint64
-	id   fileID
+	id   peerfd.Identity
 }
-
-// fileID tells whether two descriptors mean the same file.
-type fileID struct{ dev, ino uint64 }
 
 // OpenRAM opens the file at path. It must have its final size.
 func OpenRAM(path string) (*RAMFile, error) {
@@ -99,7 +98,11 @@ func newRAM(path string, f *os.File) (*RAMFile, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
 		return nil, fmt.Errorf("RAM file %s: another vvudev is changing its size (%w): try again", path, err)
 	}
-	return &RAMFile{path: path, file: f, size: size, id: fileID{uint64(st.Dev), st.Ino}}, nil
+	id, err := peerfd.Identify(int(f.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("RAM file %s: %w", path, err)
+	}
+	return &RAMFile{path: path, file: f, size: size, id: id}, nil
 }
 
 // maxRAM keeps BAR 2 within what a guest's address space can hold.
@@ -120,9 +123,6 @@ func (r *RAMFile) Close() error { return r.file.Close() }
 
 // is reports whether fd means this file.
 func (r *RAMFile) is(fd int) (bool, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return false, err
-	}
-	return fileID{uint64(st.Dev), st.Ino} == r.id, nil
+	id, err := peerfd.Identify(fd)
+	return id == r.id, err
 }

@@ -197,7 +197,7 @@ func TestMSIXTable(t *testing.T) {
 	must(t, d.c.SetIRQs(0x21, 0, 0))
 	r.dev.mu.Lock()
 	r.dev.interrupt(9)
-	r.dev.mu.Unlock()
+	r.dev.unlock()
 	if v := d.read(barMSIX, uint64(r.dev.layout.pba), 8); v != 1<<9 {
 		t.Errorf("pending bits %#x, want bit 9", v)
 	}

@@ -141,7 +141,6 @@ func TestMaskedProtocolFeatures(t *testing.T) {
 func TestKicks(t *testing.T) {
 	_, d, c := connected(t, 0)
 	kick := eventfd(t)
-	signal := func(fd int) { (&eventFD{fd}).signal() }
 	set := func(ring uint8, fd ...int) {
 		send(t, c, vhostuser.NewRequest(vhostuser.SetVringKick, vhostuser.VringFD{Index: ring, NoFD: len(fd) == 0}, fd...))
 		m := d.receive()

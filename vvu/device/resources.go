@@ -3,9 +3,8 @@ package device
 import (
 	"encoding/binary"
 
-	"go.uber.org/zap"
-
 	"vvufwd/virtio"
+	"vvufwd/virtio/peerfd"
 )
 
 // Notification registers (virtio-vhost-user draft): 16 bits each.
@@ -20,7 +19,7 @@ const (
 func (d *Device) doorbell(offset uint64) {
 	index := int(offset / doorbellStride)
 	n := len(d.rings)
-	var e *eventFD
+	var e *peerfd.Event
 	switch {
 	case index < n:
 		e = d.rings[index].call
@@ -28,7 +27,7 @@ func (d *Device) doorbell(offset uint64) {
 		e = d.rings[index-n].err
 	}
 	if e != nil {
-		e.signal()
+		d.owed.ring = append(d.owed.ring, e)
 	}
 }
 
@@ -61,12 +60,26 @@ func (d *Device) writeNotification(offset uint64, p []byte) {
 	}
 }
 
+// kickOf is the kick notifier with a tag, nil if it has been replaced.
+func (d *Device) kickOf(tag kickTag) *peerfd.Event {
+	d.mu.Lock()
+	defer d.unlock()
+	if r := &d.rings[tag.ring]; r.serial == tag.serial {
+		return r.kick
+	}
+	return nil
+}
+
 // kicked is called by the watcher: the front-end's guest kicked a ring.
 func (d *Device) kicked(tag kickTag) {
+	e := d.kickOf(tag)
+	if e == nil || !d.kicks.drain(e) {
+		return
+	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.unlock()
 	r := &d.rings[tag.ring]
-	if r.kick == nil || r.serial != tag.serial || !r.kick.drain() {
+	if r.kick != e {
 		return
 	}
 	if r.vector == virtio.NoVector {
@@ -76,37 +89,39 @@ func (d *Device) kicked(tag kickTag) {
 	d.interrupt(r.vector)
 }
 
-// setKick replaces the kick notifier of a ring (nil: none); mu is held.
-func (d *Device) setKick(ring int, e *eventFD) error {
+// setKick replaces the kick notifier of a ring (nil: none); mu is held. The caller has
+// the new one watched with the tag, after it has released mu.
+func (d *Device) setKick(ring int, e *peerfd.Event) kickTag {
 	r := &d.rings[ring]
 	if r.kick != nil {
-		d.kicks.remove(r.kick)
-		r.kick.close()
+		d.owed.unwatch = append(d.owed.unwatch, r.kick)
 	}
 	r.kick = e
 	r.serial++
-	if e == nil {
-		return nil
-	}
-	return d.kicks.add(e, kickTag{int32(ring), r.serial})
+	return kickTag{int32(ring), r.serial}
 }
 
 // setCall and setErr replace a notifier of the front-end; mu is held.
-func (d *Device) setCall(ring int, e *eventFD) {
-	d.rings[ring].call.close()
+func (d *Device) setCall(ring int, e *peerfd.Event) {
+	d.drop(d.rings[ring].call)
 	d.rings[ring].call = e
 }
 
-func (d *Device) setErr(ring int, e *eventFD) {
-	d.rings[ring].err.close()
+func (d *Device) setErr(ring int, e *peerfd.Event) {
+	d.drop(d.rings[ring].err)
 	d.rings[ring].err = e
+}
+
+// drop owes an event, if there is one (not nil), to be closed; mu is held.
+func (d *Device) drop(e *peerfd.Event) {
+	if e != nil {
+		d.owed.close = append(d.owed.close, e)
+	}
 }
 
 // release gives up all notifiers of a ring; mu is held.
 func (d *Device) release(ring int) {
-	if err := d.setKick(ring, nil); err != nil {
-		d.log.Error("removing a kick notifier", zap.Int("ring", ring), zap.Error(err))
-	}
+	d.setKick(ring, nil)
 	d.setCall(ring, nil)
 	d.setErr(ring, nil)
 	d.rings[ring].kicked = false

@@ -23,6 +23,10 @@ func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error 
 	defer stop()
 	defer l.Close()
 	for {
+		if d.bin.Full() && ctx.Err() == nil { // of what the one before has sent
+			time.Sleep(acceptRetry)
+			continue
+		}
 		sock, err := l.AcceptUnix()
 		if ctx.Err() != nil {
 			if err == nil {
@@ -40,6 +44,7 @@ func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error 
 			return fmt.Errorf("accepting front-ends on %s: %w", l.Addr(), err)
 		}
 		s := &session{d: d, sock: sock, conn: vhostuser.NewConn(sock)}
+		s.conn.SetBin(&d.bin)
 		s.run(ctx)
 	}
 }

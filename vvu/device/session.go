@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -43,7 +44,7 @@ func (s *session) run(ctx context.Context) {
 // fail ends the session if it has not ended yet.
 func (s *session) fail(reason error) {
 	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
+	defer s.d.unlock()
 	s.d.end(s, reason, true)
 }
 
@@ -79,7 +80,10 @@ func (s *session) relay() error {
 			return err
 		}
 		err = s.admit(&m)
-		m.CloseFDs()
+		s.conn.Discard(&m)
+		if err == nil && s.d.bin.Full() {
+			err = errors.New("front-end sends files that take too long to close")
+		}
 		if err != nil {
 			return err
 		}
@@ -147,30 +151,42 @@ func (s *session) notifier(m *vhostuser.Message) error {
 	if ring >= len(s.d.rings) {
 		return nil
 	}
-	var e *eventFD
+	var e *peerfd.Event
 	if !v.NoFD {
-		fd := m.FDs[0]
-		m.FDs = nil
 		var err error
-		if e, err = newEventFD(fd); err != nil {
+		if e, err = s.d.events.Event(m.FDs[0]); err != nil {
 			return fmt.Errorf("%v for ring %d: %w", m.Request, ring, err)
 		}
+		m.FDs = nil
 	}
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
-	if s.d.session != s { // ended meanwhile
-		e.close()
+	tag, ok := s.install(m.Request, ring, e)
+	if !ok { // ended meanwhile
+		e.Close()
 		return net.ErrClosed
 	}
-	switch m.Request {
-	case vhostuser.SetVringKick:
-		if err := s.d.setKick(ring, e); err != nil {
+	if m.Request == vhostuser.SetVringKick && e != nil {
+		if err := s.d.kicks.add(e, tag); err != nil {
 			return fmt.Errorf("%v for ring %d: %w", m.Request, ring, err)
 		}
+	}
+	return nil
+}
+
+// install puts a notifier in the place of the one that a ring has, unless the session
+// has ended. A kick notifier gets the tag.
+func (s *session) install(r vhostuser.Request, ring int, e *peerfd.Event) (tag kickTag, ok bool) {
+	s.d.mu.Lock()
+	defer s.d.unlock()
+	if s.d.session != s {
+		return tag, false
+	}
+	switch r {
+	case vhostuser.SetVringKick:
+		tag = s.d.setKick(ring, e)
 	case vhostuser.SetVringCall:
 		s.d.setCall(ring, e)
 	case vhostuser.SetVringErr:
 		s.d.setErr(ring, e)
 	}
-	return nil
+	return tag, true
 }

@@ -6,22 +6,21 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio/peerfd"
 )
 
 // watcher waits for the kicks of all rings on one goroutine. Its methods may be
-// called by any.
+// called by any, but for drain.
 type watcher struct {
-	epoll int
-	stop  int // eventfd
-	start sync.Once
-	run   func()
-	done  sync.WaitGroup
+	epoll   int
+	stop    int            // eventfd, ours alone
+	drainer peerfd.Drainer // the goroutine's
+	done    sync.WaitGroup
 }
 
-// newWatcher makes a watcher, whose goroutine starts with the first descriptor. Before that it would only be in the way of who
-// confines the process: with a thread that waits in the kernel, changing all threads got stuck in one of 300 starts (Go 1.26).
-// kicked gets the tag of a descriptor that became
-// readable; it may come once more after remove.
+// newWatcher starts a watcher. kicked gets the tag of a descriptor that became
+// readable, on the watcher's goroutine; it may come once more after remove.
 func newWatcher(kicked func(tag kickTag)) (*watcher, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -39,7 +38,7 @@ func newWatcher(kicked func(tag kickTag)) (*watcher, error) {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	w := &watcher{epoll: epoll, stop: stop}
-	w.run = func() { w.watch(kicked) }
+	w.done.Go(func() { w.watch(kicked) })
 	return w, nil
 }
 
@@ -69,21 +68,42 @@ func (w *watcher) watch(kicked func(kickTag)) {
 }
 
 // add watches e. Edge-triggered: each signal is reported, and one that nobody
-// takes away does not keep the watcher busy.
-func (w *watcher) add(e *eventFD, tag kickTag) error {
-	w.start.Do(func() { w.done.Go(w.run) })
-	return unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, e.fd,
-		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: tag.ring, Pad: tag.serial})
+// takes away does not keep the watcher busy. One that has been removed by now is not
+// watched.
+func (w *watcher) add(e *peerfd.Event, tag kickTag) (err error) {
+	e.Use(func(fd int) {
+		err = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd,
+			&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: tag.ring, Pad: tag.serial})
+		if e.Closed() {
+			w.forget(fd)
+		}
+	})
+	return err
 }
 
-// remove stops watching e. Closing alone would not, as the peer has the same
-// file open.
-func (w *watcher) remove(e *eventFD) {
-	unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, e.fd, nil)
+// remove stops watching e and closes it. In this order for add, which may come at the
+// same time: it either is before the close, or sees it.
+func (w *watcher) remove(e *peerfd.Event) {
+	e.Use(func(fd int) {
+		e.Close()
+		w.forget(fd)
+	})
+}
+
+// forget stops watching a descriptor. Closing alone would not, as the peer has the
+// same file open.
+func (w *watcher) forget(fd int) {
+	unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
+// drain takes a signal of e away and reports whether there was one. It is for kicked.
+func (w *watcher) drain(e *peerfd.Event) (was bool) {
+	e.Use(func(fd int) { was = w.drainer.Drain(fd) })
+	return was
 }
 
 func (w *watcher) close() {
-	(&eventFD{w.stop}).signal()
+	unix.Write(w.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	w.done.Wait()
 	unix.Close(w.stop)
 	unix.Close(w.epoll)

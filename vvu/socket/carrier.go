@@ -3,14 +3,12 @@ package socket
 import (
 	"errors"
 	"fmt"
-	"os"
-	"slices"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"vvufwd/virtio/mem"
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 )
@@ -18,16 +16,20 @@ import (
 // carrier keeps the file descriptors of one connection. What a message replaces
 // is retired, and closed by sweep when the session has let go of it.
 type carrier struct {
-	notifier *notifier                      // the endpoint's
-	regions  map[vhostuser.MemoryRegion]int // memory files
-	kicks    []int                          // by ring, -1 where there is none
-	calls    []int
-	retired  []int
+	events  *peerfd.Set                    // the endpoint's
+	bin     *peerfd.Bin                    // the endpoint's
+	regions map[vhostuser.MemoryRegion]int // memory files
+	kicks   []*peerfd.Event                // by ring, nil where there is none
+	calls   []*peerfd.Event
+	retired []int
+	silent  []*peerfd.Event // retired too
 }
 
-func newCarrier(n *notifier, rings int) *carrier {
-	none := slices.Repeat([]int{-1}, rings)
-	return &carrier{notifier: n, regions: map[vhostuser.MemoryRegion]int{}, kicks: none, calls: slices.Clone(none)}
+func newCarrier(events *peerfd.Set, bin *peerfd.Bin, rings int) *carrier {
+	return &carrier{
+		events: events, bin: bin, regions: map[vhostuser.MemoryRegion]int{},
+		kicks: make([]*peerfd.Event, rings), calls: make([]*peerfd.Event, rings),
+	}
 }
 
 // take takes a message's descriptors over, before the session handles it. It
@@ -77,38 +79,23 @@ func (c *carrier) dropRegions(drop func(vhostuser.MemoryRegion) bool) {
 }
 
 // takeEvent stores the eventfd of a kick or call message.
-func (c *carrier) takeEvent(m *vhostuser.Message, slots []int) error {
+func (c *carrier) takeEvent(m *vhostuser.Message, slots []*peerfd.Event) error {
 	var v vhostuser.VringFD
 	if v.Decode(m.Payload) != nil || int(v.Index) >= len(slots) || len(m.FDs) > 1 {
 		c.retired = append(c.retired, m.FDs...)
 		return nil
 	}
-	fd := -1
+	var event *peerfd.Event
 	if len(m.FDs) == 1 {
-		fd = m.FDs[0]
-		if err := checkEventFD(fd); err != nil {
-			c.retired = append(c.retired, fd)
+		var err error
+		if event, err = c.events.Event(m.FDs[0]); err != nil {
+			c.retired = append(c.retired, m.FDs[0])
 			return fmt.Errorf("%v for ring %d: %w", m.Request, v.Index, err)
 		}
 	}
-	if old := slots[v.Index]; old >= 0 {
-		c.retired = append(c.retired, old)
-	}
-	slots[v.Index] = fd
+	c.silent = append(c.silent, slots[v.Index])
+	slots[v.Index] = event
 	return nil
-}
-
-// checkEventFD makes sure that reading and writing a descriptor cannot block the
-// forwarder: it is an eventfd, and non-blocking.
-func checkEventFD(fd int) error {
-	target, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
-	if err != nil {
-		return err
-	}
-	if target != "anon_inode:[eventfd]" {
-		return fmt.Errorf("the descriptor is %s, not an eventfd", target)
-	}
-	return unix.SetNonblock(fd, true)
 }
 
 // sweep closes what nobody uses any more: after the session has handled a
@@ -122,21 +109,19 @@ func (c *carrier) sweep(known []vhostuser.MemoryRegion) {
 		}
 		return true
 	})
-	for _, fd := range c.retired {
-		unix.Close(fd)
-	}
+	c.bin.Discard(c.retired...)
 	c.retired = c.retired[:0]
+	for _, e := range c.silent {
+		e.Close()
+	}
+	c.silent = c.silent[:0]
 }
 
 // close closes everything, after the session has been reset.
 func (c *carrier) close() {
-	for _, slots := range [][]int{c.kicks, c.calls} {
-		for i, fd := range slots {
-			if fd >= 0 {
-				c.retired = append(c.retired, fd)
-				slots[i] = -1
-			}
-		}
+	for _, slots := range [][]*peerfd.Event{c.kicks, c.calls} {
+		c.silent = append(c.silent, slots...)
+		clear(slots)
 	}
 	c.sweep(nil)
 }
@@ -175,10 +160,8 @@ func (c *carrier) Map(regions []vhostuser.MemoryRegion) (*session.Memory, error)
 // SIGBUS when touched, so its length is checked here; a front-end that cuts it
 // later is caught by the loop.
 func mapRegion(fd int, r vhostuser.MemoryRegion) (view, whole []byte, err error) {
-	// Before anything else is asked of the file: who serves a file system of its own
-	// (FUSE) can let every request wait, and every access to mapped pages.
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0); err != nil {
-		return nil, nil, fmt.Errorf("its file is not in memory (want a memfd, or one in tmpfs or hugetlbfs such as /dev/shm): %w", err)
+	if err := peerfd.InMemory(fd); err != nil { // before anything else is asked of the file
+		return nil, nil, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -204,12 +187,12 @@ func mapRegion(fd int, r vhostuser.MemoryRegion) (view, whole []byte, err error)
 }
 
 // KickFD is the eventfd by which the guest kicks a ring, -1 if there is none.
-func (c *carrier) KickFD(ring int) int { return c.kicks[ring] }
+func (c *carrier) KickFD(ring int) int { return c.kicks[ring].FD() }
 
 // Doorbell returns the call eventfd of a ring, nil if there is none.
 func (c *carrier) Doorbell(ring int) virtionet.Doorbell {
-	if c.calls[ring] < 0 {
+	if c.calls[ring] == nil {
 		return nil
 	}
-	return c.notifier.call(c.calls[ring])
+	return c.calls[ring]
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 )
@@ -38,7 +39,8 @@ type Endpoint struct {
 	path     string
 	listener *net.UnixListener // nil: we are the client
 	guests   []*virtionet.Guest
-	notifier *notifier
+	events   *peerfd.Set
+	bin      peerfd.Bin // for descriptors of front-ends
 	log      *zap.Logger
 	address  *[6]byte // of guests, if it is known
 
@@ -73,11 +75,11 @@ func Connect(path string, maxPairs int, log *zap.Logger) *Endpoint {
 }
 
 func newEndpoint(path string, l *net.UnixListener, maxPairs int, log *zap.Logger) *Endpoint {
-	n, err := newNotifier()
+	events, err := peerfd.NewSet()
 	if err != nil {
-		log.Warn("without asynchronous I/O a front-end can block its pair with an eventfd", zap.Error(err))
+		log.Warn("without asynchronous I/O interrupts of guests are slower", zap.Error(err))
 	}
-	return &Endpoint{path: path, listener: l, log: log, notifier: n, guests: session.NewGuests("vhost-user:"+path, maxPairs, log)}
+	return &Endpoint{path: path, listener: l, log: log, events: events, guests: session.NewGuests("vhost-user:"+path, maxPairs, log)}
 }
 
 // Ports are the endpoint's queue pairs as a forwarder sees them. They stay the same
@@ -150,6 +152,10 @@ func (e *Endpoint) Run(ctx context.Context) error {
 		e.log.Info("waiting for a front-end")
 	}
 	for ctx.Err() == nil {
+		if e.bin.Full() { // of what the one before has sent
+			e.pause(ctx)
+			continue
+		}
 		sock, err := e.next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -238,7 +244,8 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	conn.SetPatience(stalled)
-	c := newCarrier(e.notifier, 2*len(e.guests))
+	conn.SetBin(&e.bin)
+	c := newCarrier(e.events, &e.bin, 2*len(e.guests))
 	s := session.New(c, vhostuser.BackendConfig{
 		Protocol: offeredProtocol, MaxRegions: maxRegions, PassesFDs: true,
 	}, e.guests, e.log)
@@ -262,6 +269,10 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 		if err != nil {
 			return err
 		}
+		if e.bin.Full() {
+			conn.Discard(&m)
+			return errors.New("front-end sends files that take too long to close")
+		}
 		if err := c.take(&m); err != nil {
 			return err
 		}
@@ -282,7 +293,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 // Close removes the socket, after Run has returned or if it never ran. No
 // forwarder may serve Ports any more.
 func (e *Endpoint) Close() error {
-	e.notifier.close()
+	e.events.Close()
 	if e.listener == nil {
 		return nil
 	}

@@ -112,7 +112,7 @@ func eventFD(t *testing.T) int {
 
 func (a *app) kick(i int) {
 	if a.rings[i].Publish() && a.rings[i].NeedKick() {
-		unix.Write(a.kicks[i], one)
+		unix.Write(a.kicks[i], []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
 
@@ -403,7 +403,7 @@ func TestMemoryVanishesUnderLoad(t *testing.T) {
 	if err := a.file.Truncate(0); err != nil {
 		t.Fatal(err)
 	}
-	unix.Write(a.kicks[1], one) // make the loop look
+	unix.Write(a.kicks[1], []byte{1, 0, 0, 0, 0, 0, 0, 0}) // make the loop look
 	r.logged(t, "fault")
 	a.exit()
 	a = startApp(t, r.paths[0])

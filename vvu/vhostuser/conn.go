@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio/peerfd"
 )
 
 // MaxFDs is how many file descriptors a message may bring: one per memory
@@ -27,13 +29,25 @@ type Conn struct {
 	sock     *net.UnixConn
 	out      []byte        // scratch of WriteMessage
 	patience time.Duration // see SetPatience
+	bin      *peerfd.Bin   // see SetBin
 
 	closeOnce sync.Once
 	closeErr  error
 }
 
 // NewConn takes over a connected stream socket.
-func NewConn(sock *net.UnixConn) *Conn { return &Conn{sock: sock} }
+func NewConn(sock *net.UnixConn) *Conn { return &Conn{sock: sock, bin: new(peerfd.Bin)} }
+
+// SetBin says where descriptors go that the peer sends and nobody wants. A peer that
+// comes again and again is better given the same one. Call it before the first
+// ReadMessage.
+func (c *Conn) SetBin(b *peerfd.Bin) { c.bin = b }
+
+// Discard lets go of the descriptors that came with a message and forgets them.
+func (c *Conn) Discard(m *Message) {
+	c.bin.Discard(m.FDs...)
+	m.FDs = nil
+}
 
 // Dial connects to the vhost-user socket at path.
 func Dial(path string) (*Conn, error) {
@@ -82,7 +96,7 @@ func (c *Conn) Close() error {
 func (c *Conn) ReadMessage() (m Message, err error) {
 	defer func() {
 		if err != nil {
-			closeFDs(m.FDs)
+			c.bin.Discard(m.FDs...)
 			m = Message{}
 		}
 	}()
@@ -196,14 +210,11 @@ func PeerClosed(err error) bool {
 		errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
 }
 
-// CloseFDs closes the message's file descriptors and forgets them.
+// CloseFDs closes the message's file descriptors and forgets them. Those of a peer that
+// is not trusted are for Conn.Discard.
 func (m *Message) CloseFDs() {
-	closeFDs(m.FDs)
-	m.FDs = nil
-}
-
-func closeFDs(fds []int) {
-	for _, fd := range fds {
+	for _, fd := range m.FDs {
 		unix.Close(fd)
 	}
+	m.FDs = nil
 }

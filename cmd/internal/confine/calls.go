@@ -110,7 +110,7 @@ func runtimeCalls(pid uint32) []call {
 // peers sent.
 var peerCalls = append(
 	anytime(
-		unix.SYS_RECVMSG, unix.SYS_SENDMSG, unix.SYS_CLOSE, unix.SYS_PREAD64, unix.SYS_PREADV2, unix.SYS_PWRITE64, unix.SYS_FSTAT, unix.SYS_SHUTDOWN,
+		unix.SYS_RECVMSG, unix.SYS_SENDMSG, unix.SYS_CLOSE, unix.SYS_PREAD64, unix.SYS_PREADV2, unix.SYS_PWRITE64, unix.SYS_FSTAT, unix.SYS_STATX, unix.SYS_SHUTDOWN,
 		unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_GETSOCKOPT,
 		unix.SYS_READLINKAT, // tells what kind of descriptor a peer has sent
 	),

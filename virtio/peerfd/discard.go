@@ -1,0 +1,54 @@
+package peerfd
+
+import (
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bin takes descriptors that a peer has sent and that are not wanted. The zero value
+// is empty and ready. It is safe for concurrent use.
+//
+// To close a file can take as long as its other owner likes: FUSE asks the server of
+// the file system, a socket may linger, a terminal wait for its output. So files of
+// unknown kind are closed on a goroutine of their own. How many of these a peer can
+// tie up is bounded by whoever serves the peer, who looks at Full before it takes
+// more from it.
+type Bin struct {
+	closing atomic.Int32
+}
+
+// binSize is how many goroutines close descriptors before a Bin is full.
+const binSize = 16
+
+// Discard closes descriptors, at once or later.
+func (b *Bin) Discard(fds ...int) {
+	var slow []int
+	for _, fd := range fds {
+		switch {
+		case fd < 0:
+		case closesAtOnce(fd):
+			unix.Close(fd)
+		default:
+			slow = append(slow, fd)
+		}
+	}
+	if len(slow) == 0 {
+		return
+	}
+	b.closing.Add(1)
+	go func() {
+		defer b.closing.Add(-1)
+		for _, fd := range slow {
+			unix.Close(fd)
+		}
+	}()
+}
+
+// Full reports whether so many descriptors are being closed that the peer should
+// not be heard until some are.
+func (b *Bin) Full() bool { return b.closing.Load() >= binSize }
+
+// closesAtOnce reports whether a file is of a kind that the kernel closes without
+// asking anybody: an eventfd, or a file in memory.
+func closesAtOnce(fd int) bool { return InMemory(fd) == nil || checkEvent(fd) == nil }

@@ -1,0 +1,67 @@
+package device
+
+import (
+	"slices"
+
+	vfiouser "vvufwd/vfio/user"
+	"vvufwd/virtio/peerfd"
+)
+
+// debts are what is done when mu is released: what touches a descriptor of the
+// front-end or of the driver VM's monitor. Nothing of that should take long, but it
+// is the kernel's code that runs, on a file that a peer has too; register accesses,
+// which wait for mu, do not wait for it.
+type debts struct {
+	host    vfiouser.Host // that is to get the vectors
+	vectors []uint16      // to be raised, each once
+	ring    []*peerfd.Event
+	close   []*peerfd.Event
+	unwatch []*peerfd.Event // and close
+}
+
+// unlock releases mu and pays what is owed. It takes the place of mu.Unlock.
+func (d *Device) unlock() {
+	owed := d.owed
+	d.owed = debts{}
+	d.mu.Unlock()
+	for _, v := range owed.vectors {
+		owed.host.Signal(int(v))
+	}
+	for _, e := range owed.ring {
+		e.Ring()
+	}
+	for _, e := range owed.unwatch {
+		d.kicks.remove(e)
+	}
+	for _, e := range owed.close {
+		e.Close()
+	}
+}
+
+// wait waits until something has changed, or just might have. It takes the place of
+// cond.Wait. mu is held.
+func (d *Device) wait() {
+	if d.owed.any() {
+		d.unlock()
+		d.mu.Lock()
+		return // a change that came meanwhile would not be waited for
+	}
+	d.cond.Wait()
+}
+
+func (o *debts) any() bool {
+	return len(o.vectors)+len(o.ring)+len(o.close)+len(o.unwatch) > 0
+}
+
+// interrupt raises a vector, or none with virtio.NoVector; mu is held.
+func (d *Device) interrupt(vector uint16) {
+	if d.host == nil || int(vector) >= d.layout.vectors {
+		return
+	}
+	if d.owed.host != d.host { // the one before is gone, and nobody hears its vectors
+		d.owed.host, d.owed.vectors = d.host, nil
+	}
+	if !slices.Contains(d.owed.vectors, vector) {
+		d.owed.vectors = append(d.owed.vectors, vector)
+	}
+}
