@@ -67,3 +67,8 @@ func (d *Device) Map(regions []vhostuser.MemoryRegion) (*session.Memory, error) 
 	}
 	return &session.Memory{Table: table, Unmap: unmap}, nil
 }
+
+// MapLog refuses: dirty logs are not offered through this device, see offered.
+func (d *Device) MapLog(vhostuser.Log, uint64) (*session.LogMemory, error) {
+	return nil, errors.New("the device does not show the front-end's dirty log")
+}

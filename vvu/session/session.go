@@ -43,6 +43,10 @@ type Carrier interface {
 	// Map gives access to the regions of a memory table. The result is closed when
 	// nothing uses it any more, and before the next Map.
 	Map(regions []vhostuser.MemoryRegion) (*Memory, error)
+	// MapLog gives access to the first need bytes of the front-end's dirty log, which are
+	// within it: to one that came with the last SET_LOG_BASE. It is closed when nothing
+	// uses it any more, perhaps after a later MapLog.
+	MapLog(l vhostuser.Log, need uint64) (*LogMemory, error)
 	// Doorbell interrupts the guest for a ring. It returns nil if there is no way
 	// to, now.
 	Doorbell(ring int) virtionet.Doorbell
@@ -64,12 +68,14 @@ type Session struct {
 	log     *zap.Logger
 
 	memory  *Memory
+	dirty   *dirtyLog // nil: no writes are marked
 	pairs   []pair
 	rings   []*vring.Device       // two per pair: to the guest, from the guest; nil while a ring is stopped
 	running []vhostuser.RingState // as rings[i] was built
 
 	address     *virtionet.Announcement // nil: the guest's address is not known
 	saidSurplus bool                    // of queue pairs that the front-end has and we do not
+	logRefused  bool                    // the log that the front-end sent last cannot be used
 }
 
 // pair is one queue pair.
@@ -130,6 +136,13 @@ func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
 				nack := vhostuser.Ack(m.Request, 1)
 				reply = &nack
 			}
+			if e.Kind == vhostuser.EffectLog && m.Request == vhostuser.SetLogBase {
+				refusal := vhostuser.LogRefused()
+				reply = &refusal
+			}
+			if err == nil && errors.Is(failed, errUnlogged) {
+				err = failed
+			}
 		}
 	}
 	if err == nil {
@@ -166,7 +179,10 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 	case vhostuser.EffectFeatures:
 		features, _ := s.backend.Stray()
 		s.log.Info("features negotiated", zap.Stringer("features", s.backend.Features()), zap.Stringer("not offered", features))
-		return nil, s.restart()
+		if s.dirty == nil && s.memory != nil {
+			err = s.openLog()
+		}
+		return nil, errors.Join(err, s.restart())
 	case vhostuser.EffectMemory:
 		return nil, s.remap()
 	case vhostuser.EffectRing:
@@ -184,6 +200,8 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 			return nil, err
 		}
 		s.pairs[0].announce, s.pairs[0].changed = a, true
+	case vhostuser.EffectLog:
+		return nil, s.relog()
 	case vhostuser.EffectMTU:
 		s.log.Info("the front-end limits what its guest takes", zap.Uint16("mtu", s.backend.MTU()))
 		for i := range s.pairs {
@@ -195,7 +213,7 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 
 // forget drops what is remembered of one front-end only.
 func (s *Session) forget() {
-	s.saidSurplus, s.pairs[0].announce = false, nil
+	s.saidSurplus, s.logRefused, s.pairs[0].announce = false, false, nil
 }
 
 // stop stops ring i, waits until nothing touches it any more, and returns where
@@ -207,6 +225,7 @@ func (s *Session) stop(i int) uint32 {
 	}
 	s.rings[i] = nil
 	s.install(i / 2)
+	s.noteStop()
 	s.log.Info("ring stopped", zap.Int("ring", i), zap.Uint16("next avail", q.NextAvail()))
 	return q.Position()
 }
@@ -239,7 +258,7 @@ func (s *Session) restart() error {
 // the BAR already; until the rings are stopped nobody but their owner is at fault.
 func (s *Session) remap() error {
 	s.stopAll()
-	if err := s.unmap(); err != nil {
+	if err := s.unmapMemory(); err != nil {
 		return err
 	}
 	regions := s.backend.Regions()
@@ -254,10 +273,16 @@ func (s *Session) remap() error {
 		total += r.Size
 	}
 	s.log.Info("guest memory mapped", zap.Int("regions", len(regions)), zap.Uint64("MiB", total>>20))
+	if err := s.openLog(); err != nil {
+		return err
+	}
 	return s.restart()
 }
 
-func (s *Session) unmap() error {
+// unmap lets go of the guest's memory and of the log that goes with it.
+func (s *Session) unmap() error { return errors.Join(s.closeLog(), s.unmapMemory()) }
+
+func (s *Session) unmapMemory() error {
 	if s.memory == nil {
 		return nil
 	}
@@ -307,6 +332,7 @@ func (s *Session) install(i int) {
 		ToGuestEnabled: s.backend.Ring(to).Enabled, FromGuestEnabled: s.backend.Ring(from).Enabled,
 		MTU:   int(s.backend.MTU()),
 		Sends: virtionet.OffloadsToDevice(features), Takes: virtionet.OffloadsToDriver(features),
+		ToGuestLog: s.logging(to), FromGuestLog: s.logging(from),
 		HeaderLen: virtionet.HeaderSize(features), Mergeable: features.Has(virtio.NetMrgRxbuf),
 	}
 	for k, call := range []*virtionet.Doorbell{&q.ToGuestCall, &q.FromGuestCall} {

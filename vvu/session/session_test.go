@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,10 @@ func (c *fakeCarrier) Map(regions []vhostuser.MemoryRegion) (*Memory, error) {
 	}
 	table, err := mem.New(views)
 	return &Memory{Table: table, Unmap: func() error { return nil }}, err
+}
+
+func (c *fakeCarrier) MapLog(vhostuser.Log, uint64) (*LogMemory, error) {
+	return nil, errors.New("no logs here")
 }
 
 func (c *fakeCarrier) Doorbell(int) virtionet.Doorbell { return nil }

@@ -23,12 +23,13 @@ type carrier struct {
 	calls   []*peerfd.Event
 	retired []int
 	silent  []*peerfd.Event // retired too
+	log     int             // file of the dirty log, or -1
 }
 
 func newCarrier(events *peerfd.Set, bin *peerfd.Bin, rings int) *carrier {
 	return &carrier{
 		events: events, bin: bin, regions: map[vhostuser.MemoryRegion]int{},
-		kicks: make([]*peerfd.Event, rings), calls: make([]*peerfd.Event, rings),
+		kicks: make([]*peerfd.Event, rings), calls: make([]*peerfd.Event, rings), log: -1,
 	}
 }
 
@@ -53,6 +54,11 @@ func (c *carrier) take(m *vhostuser.Message) error {
 		}
 		c.addRegion(vhostuser.MemoryRegion(r), m.FDs[0])
 		return nil
+	case vhostuser.SetLogBase:
+		if len(m.FDs) == 1 {
+			c.takeLog(m.FDs[0])
+			return nil
+		}
 	case vhostuser.SetVringKick:
 		return c.takeEvent(m, c.kicks)
 	case vhostuser.SetVringCall:
@@ -119,6 +125,7 @@ func (c *carrier) sweep(known []vhostuser.MemoryRegion) {
 
 // close closes everything, after the session has been reset.
 func (c *carrier) close() {
+	c.takeLog(-1)
 	for _, slots := range [][]*peerfd.Event{c.kicks, c.calls} {
 		c.silent = append(c.silent, slots...)
 		clear(slots)
@@ -156,34 +163,43 @@ func (c *carrier) Map(regions []vhostuser.MemoryRegion) (*session.Memory, error)
 	return &session.Memory{Table: table, Unmap: unmap}, nil
 }
 
-// mapRegion maps a region's part of its file, which has to be in memory. A file that is shorter would raise
+// mapRegion maps a region's part of its file. The session has checked that offset and size
+// do not wrap.
+func mapRegion(fd int, r vhostuser.MemoryRegion) (view, whole []byte, err error) {
+	whole, skip, err := mapFile(fd, r.Offset, r.Size)
+	if err != nil {
+		return nil, nil, err
+	}
+	return whole[skip : skip+r.Size : skip+r.Size], whole, nil
+}
+
+// mapFile maps size bytes at offset of a file, which has to be in memory: they are
+// whole[skip:skip+size]. A file that is shorter would raise
 // SIGBUS when touched, so its length is checked here; a front-end that cuts it
 // later is caught by the loop.
-func mapRegion(fd int, r vhostuser.MemoryRegion) (view, whole []byte, err error) {
+func mapFile(fd int, offset, size uint64) (whole []byte, skip uint64, err error) {
 	if err := peerfd.InMemory(fd); err != nil { // before anything else is asked of the file
-		return nil, nil, err
+		return nil, 0, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
-	// The session has checked that offset and size do not wrap.
-	if end := r.Offset + r.Size; st.Size < 0 || end > uint64(st.Size) {
-		return nil, nil, fmt.Errorf("its file of %d bytes ends before the region does, at %d", st.Size, end)
+	if end := offset + size; st.Size < 0 || end > uint64(st.Size) {
+		return nil, 0, fmt.Errorf("its file of %d bytes ends before the region does, at %d", st.Size, end)
 	}
 	// Huge-page files are mapped in units of their page size.
 	unit := uint64(max(st.Blksize, 4096))
 	if unit&(unit-1) != 0 {
 		unit = 4096
 	}
-	start := r.Offset &^ (unit - 1)
-	end := min((r.Offset+r.Size+unit-1)&^(unit-1), (uint64(st.Size)+4095)&^4095)
+	start := offset &^ (unit - 1)
+	end := min((offset+size+unit-1)&^(unit-1), (uint64(st.Size)+4095)&^4095)
 	whole, err = unix.Mmap(fd, int64(start), int(end-start), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, nil, fmt.Errorf("map %d bytes of its file: %w", end-start, err)
+		return nil, 0, fmt.Errorf("map %d bytes of its file: %w", end-start, err)
 	}
-	skip := r.Offset - start
-	return whole[skip : skip+r.Size : skip+r.Size], whole, nil
+	return whole, offset - start, nil
 }
 
 // KickFD is the eventfd by which the guest kicks a ring, -1 if there is none.

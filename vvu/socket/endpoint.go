@@ -21,7 +21,7 @@ import (
 
 // offeredProtocol are the protocol features that we serve besides several queue pairs.
 const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice |
-	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU | vhostuser.ProtoRARP
+	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU | vhostuser.ProtoRARP | vhostuser.ProtoLogShmFD
 
 // maxRegions is how many memory regions a front-end may share. It bounds
 // mappings and open files.

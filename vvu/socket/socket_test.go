@@ -71,7 +71,7 @@ func newAppLike(t *testing.T, path string, style vhostuser.Style) *app {
 		a.rings[i] = a.ring(t, i)
 		desc, avail, used := a.rings[i].Addresses()
 		const toUser = appUVA - appGPA
-		cfg.Rings = append(cfg.Rings, vhostuser.FrontendRing{Num: ringSize, Desc: desc + toUser, Avail: avail + toUser, Used: used + toUser, Kick: a.kicks[i], Call: a.calls[i]})
+		cfg.Rings = append(cfg.Rings, vhostuser.FrontendRing{Num: ringSize, Desc: desc + toUser, Avail: avail + toUser, Used: used + toUser, Kick: a.kicks[i], Call: a.calls[i], UsedGPA: used})
 	}
 	if a.conn, err = vhostuser.Dial(path); err != nil {
 		t.Fatal(err)

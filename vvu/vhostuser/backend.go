@@ -79,6 +79,8 @@ type Backend struct {
 	strayProtocol ProtocolFeatures
 
 	regions []MemoryRegion
+	log     Log // the dirty log, if haveLog
+	haveLog bool
 	rings   [MaxRings]ring
 	status  uint8
 	mtu     uint16
@@ -267,6 +269,8 @@ func emptyAnswer(m Message) Payload {
 		return nil // a config reply without payload says "failed"
 	case GetInflightFD:
 		return Inflight{}
+	case SetLogBase:
+		return Log{}
 	}
 	return U64(0)
 }
@@ -276,5 +280,5 @@ func (b *Backend) dropAccess() {
 	for i := range b.rings {
 		b.rings[i].halt()
 	}
-	b.regions = nil
+	b.regions, b.log, b.haveLog = nil, Log{}, false
 }

@@ -17,8 +17,9 @@ const (
 // usable and means what its comment says.
 type BackendConfig struct {
 	// Features are the virtio features offered. VHOST_USER_F_PROTOCOL_FEATURES
-	// (bit 30) is always added, and VIRTIO_NET_F_MTU is offered if and only if
-	// MTU is set or Protocol has ProtoMTU.
+	// (bit 30) is always added, VIRTIO_NET_F_MTU is offered if and only if
+	// MTU is set or Protocol has ProtoMTU, and VHOST_F_LOG_ALL if and only if Protocol has
+	// ProtoLogShmFD.
 	Features virtio.Features
 
 	// Protocol are the protocol features offered. Bits outside SupportedProtocol
@@ -56,7 +57,10 @@ type BackendConfig struct {
 func (c BackendConfig) withDefaults() BackendConfig {
 	c.Features |= virtio.ProtocolFeatures
 	c.Protocol &= SupportedProtocol
-	c.Features &^= virtio.NetMTU
+	c.Features &^= virtio.NetMTU | virtio.LogAll
+	if c.Protocol.Has(ProtoLogShmFD) {
+		c.Features |= virtio.LogAll
+	}
 	if c.MTU != 0 || c.Protocol.Has(ProtoMTU) {
 		c.Features |= virtio.NetMTU
 	}

@@ -13,8 +13,7 @@ type handler struct {
 	do    func(*Backend, Message, *outcome) error
 }
 
-// handlers lists every request that is understood. SET_LOG_BASE and SET_LOG_FD
-// are not: without LOG_SHMFD no front-end sends them.
+// handlers lists every request that is understood.
 var handlers = map[Request]handler{
 	GetFeatures:         {size: 0, do: (*Backend).getFeatures},
 	SetFeatures:         {size: U64Size, do: (*Backend).setFeatures},
@@ -28,6 +27,9 @@ var handlers = map[Request]handler{
 	GetMaxMemSlots: {size: 0, needs: ProtoConfigureMemSlots, do: (*Backend).getMaxMemSlots},
 	AddMemReg:      {size: SingleRegionSize, fds: true, needs: ProtoConfigureMemSlots, do: (*Backend).addMemReg},
 	RemMemReg:      {size: SingleRegionSize, fds: true, needs: ProtoConfigureMemSlots, do: (*Backend).remMemReg},
+
+	SetLogBase: {size: LogSize, fds: true, needs: ProtoLogShmFD, do: (*Backend).setLogBase},
+	SetLogFD:   {size: anySize, fds: true, needs: ProtoLogShmFD, do: (*Backend).setLogFD},
 
 	SetVringNum:    {size: VringStateSize, do: (*Backend).setVringNum},
 	SetVringAddr:   {size: VringAddrSize, do: (*Backend).setVringAddr},
@@ -69,6 +71,10 @@ func (b *Backend) setFeatures(m Message, out *outcome) error {
 	b.features = virtio.Features(v) & b.cfg.Features
 	b.strayFeatures = virtio.Features(v) &^ b.cfg.Features
 	if b.features == before {
+		return nil
+	}
+	if b.features^before == virtio.LogAll { // QEMU and others, while rings run
+		out.add(EffectLog, 0)
 		return nil
 	}
 	out.add(EffectFeatures, 0)

@@ -118,7 +118,7 @@ func TestAcks(t *testing.T) {
 // TestFeatureMasking: bits that were not offered do not come into force, and do
 // not end the session.
 func TestFeatureMasking(t *testing.T) {
-	d := newModel(t, BackendConfig{Features: virtio.Version1, Protocol: ProtoMQ | ProtoLogShmFD})
+	d := newModel(t, BackendConfig{Features: virtio.Version1 | virtio.LogAll, Protocol: ProtoMQ | ProtoBackendReq})
 	d.must(NewRequest(GetFeatures, nil), NewRequest(GetProtocolFeatures, nil))
 	if got := virtio.Features(binary.LittleEndian.Uint64(d.replies[0].Payload)); got != virtio.Version1|virtio.ProtocolFeatures {
 		t.Errorf("offered %v", got)
@@ -285,10 +285,10 @@ func TestSnapshotsAreCopies(t *testing.T) {
 
 func TestConfigDefaults(t *testing.T) {
 	b := NewBackend(BackendConfig{Rings: 1000, MaxRegions: 1 << 30, MaxQueueSize: 1 << 30, Protocol: ^ProtocolFeatures(0), Features: virtio.NetMTU})
-	if b.Rings() != MaxRings || b.cfg.MaxRegions != 127 || b.cfg.MaxQueueSize != 32768 || b.cfg.Protocol != SupportedProtocol || b.cfg.Features != virtio.ProtocolFeatures|virtio.NetMTU {
+	if b.Rings() != MaxRings || b.cfg.MaxRegions != 127 || b.cfg.MaxQueueSize != 32768 || b.cfg.Protocol != SupportedProtocol || b.cfg.Features != virtio.ProtocolFeatures|virtio.NetMTU|virtio.LogAll {
 		t.Errorf("limits: %+v", b.cfg)
 	}
-	if b = NewBackend(BackendConfig{Features: virtio.NetMTU, Protocol: SupportedProtocol &^ ProtoMTU}); b.cfg.Features != virtio.ProtocolFeatures {
+	if b = NewBackend(BackendConfig{Features: virtio.NetMTU, Protocol: SupportedProtocol &^ ProtoMTU}); b.cfg.Features != virtio.ProtocolFeatures|virtio.LogAll {
 		t.Errorf("offers %v though no MTU can be set", b.cfg.Features)
 	}
 	b = NewBackend(BackendConfig{MTU: 1500})

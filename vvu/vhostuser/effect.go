@@ -39,13 +39,17 @@ const (
 	// EffectAnnounce: broadcast a RARP packet for MAC() on behalf of the guest
 	// (SEND_RARP).
 	EffectAnnounce
+	// EffectLog: another log came, or writes have to be marked from now on, or not any more:
+	// see Log and Logging. Rings go on. Before the answer is sent nothing may be marked in
+	// the log before, and everything in this one.
+	EffectLog
 	// EffectConfig: the guest wrote the device's configuration space (MAC).
 	EffectConfig
 )
 
 var effectNames = [...]string{
 	EffectReset: "reset", EffectFeatures: "features", EffectMemory: "memory", EffectRing: "ring", EffectStop: "stop",
-	EffectSignal: "signal", EffectMTU: "mtu", EffectAnnounce: "announce", EffectConfig: "config",
+	EffectSignal: "signal", EffectMTU: "mtu", EffectAnnounce: "announce", EffectLog: "log", EffectConfig: "config",
 }
 
 func (k EffectKind) String() string {

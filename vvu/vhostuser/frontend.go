@@ -22,6 +22,7 @@ type FrontendRing struct {
 	Desc, Avail, Used uint64 // user addresses
 	Kick              int    // eventfd that tells the back-end of new buffers; -1: it must poll
 	Call              int    // eventfd that the back-end signals; -1: never interrupt, we poll
+	UsedGPA           uint64 // guest-physical address of Used, for a dirty log
 }
 
 // FrontendConfig describes the device that a Frontend owns.
@@ -49,6 +50,8 @@ type Frontend struct {
 	base     []uint32 // per ring, as the last Stop returned them
 	fresh    bool     // rings begin anew
 	slots    bool     // memory was added region by region on this connection
+
+	marking bool // writes to guest memory are to be marked in the dirty log
 
 	askAll bool // set need_reply wherever an acknowledgement can come
 	err    error
@@ -213,8 +216,12 @@ func (f *Frontend) getFeatures() { f.offered = virtio.Features(f.ask(GetFeatures
 // setFeatures acknowledges what both sides have; bit 30 goes with it whenever it
 // was offered.
 func (f *Frontend) setFeatures() {
-	f.features = f.cfg.Features & f.offered &^ virtio.ProtocolFeatures
-	f.tell(SetFeatures, U64(f.features|f.offered&virtio.ProtocolFeatures))
+	f.features = f.cfg.Features & f.offered &^ (virtio.ProtocolFeatures | virtio.LogAll)
+	say := f.tell
+	if f.marking {
+		say = f.confirm // QEMU wants to be sure then
+	}
+	say(SetFeatures, U64(f.features|f.offered&virtio.ProtocolFeatures|f.logFeature()))
 }
 
 // protocolFeatures negotiates protocol features if the back-end has any.
@@ -254,7 +261,11 @@ func (f *Frontend) setBase(i int) {
 
 func (f *Frontend) addr(i int) {
 	r := &f.cfg.Rings[i]
-	f.tell(SetVringAddr, VringAddr{Index: uint32(i), Desc: r.Desc, Used: r.Used, Avail: r.Avail})
+	addr, say := VringAddr{Index: uint32(i), Desc: r.Desc, Used: r.Used, Avail: r.Avail}, f.tell
+	if f.marking {
+		addr.Flags, addr.Log, say = VringAddrLog, r.UsedGPA, f.confirm
+	}
+	say(SetVringAddr, addr)
 }
 
 func (f *Frontend) kick(i int) { f.vringFD(SetVringKick, i, f.cfg.Rings[i].Kick) }

@@ -34,10 +34,9 @@ const (
 	ProtoDeviceState         ProtocolFeatures = 1 << 19
 )
 
-// SupportedProtocol is everything [Backend] can serve. The others need a shared
-// memory area or a second channel that a virtio-vhost-user device cannot carry
-// (contract 3.2, 4.2), or another kind of device.
-const SupportedProtocol = ProtoMQ | ProtoRARP | ProtoReplyAck | ProtoMTU | ProtoCrossEndian | ProtoConfig |
+// SupportedProtocol is everything [Backend] can serve; LOG_SHMFD only where its files
+// reach us, over a socket. The others need a second channel, or another kind of device.
+const SupportedProtocol = ProtoMQ | ProtoLogShmFD | ProtoRARP | ProtoReplyAck | ProtoMTU | ProtoCrossEndian | ProtoConfig |
 	ProtoResetDevice | ProtoConfigureMemSlots | ProtoStatus
 
 var protocolNames = [...]string{

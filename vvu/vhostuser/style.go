@@ -7,10 +7,13 @@ type Style struct {
 
 	wants       ProtocolFeatures
 	confirmsFDs bool // waits for the acknowledgement of kick, call and err messages
-	connect     func(*Frontend)
-	reconnect   func(*Frontend)
-	start       func(*Frontend)
-	stop        func(*Frontend)
+
+	addressesFirst bool // ends dirty logging of rings before that of all else
+
+	connect   func(*Frontend)
+	reconnect func(*Frontend)
+	start     func(*Frontend)
+	stop      func(*Frontend)
 }
 
 // The front-ends whose orders are known (contract 4.3 to 4.7).
@@ -26,7 +29,7 @@ var (
 		reconnect: virtioUserReconnect, start: virtioUserStart, stop: virtioUserStop}
 	// CloudHypervisor is cloud-hypervisor.
 	CloudHypervisor = Style{Name: "cloud-hypervisor", wants: cloudHypervisorWants, connect: cloudHypervisorConnect,
-		reconnect: cloudHypervisorReconnect, start: cloudHypervisorStart, stop: disableAndStop}
+		reconnect: cloudHypervisorReconnect, start: cloudHypervisorStart, stop: disableAndStop, addressesFirst: true}
 	// Crosvm is crosvm as of 2023.
 	Crosvm = Style{Name: "crosvm", wants: crosvmWants, connect: crosvmConnect, reconnect: crosvmConnect,
 		start: crosvmStart, stop: disableAndStop}

@@ -6,7 +6,7 @@ const (
 	qemuWants = qemuOldWants | ProtoConfigureMemSlots | ProtoResetDevice | ProtoStatus
 	// qemuOldWants leaves out RESET_DEVICE and STATUS, which came after 5.2 or are
 	// not used by its net device.
-	qemuOldWants = ProtoMQ | ProtoRARP | ProtoReplyAck | ProtoMTU
+	qemuOldWants = ProtoMQ | ProtoRARP | ProtoReplyAck | ProtoMTU | ProtoLogShmFD
 )
 
 // qemuConnect is what QEMU does before its guest runs (contract 4.3): once per

@@ -3,7 +3,7 @@ package vhostuser
 import "vvufwd/virtio"
 
 const (
-	cloudHypervisorWants = ProtoMQ | ProtoReplyAck | ProtoConfigureMemSlots
+	cloudHypervisorWants = ProtoMQ | ProtoReplyAck | ProtoConfigureMemSlots | ProtoLogShmFD
 	crosvmWants          = ProtoMQ | ProtoConfig
 )
 

@@ -1,0 +1,183 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio"
+	"vvufwd/virtio/mem"
+	"vvufwd/virtio/vring"
+	"vvufwd/vvu/vhostuser"
+)
+
+// LogMemory is a front-end's dirty log, mapped.
+type LogMemory struct {
+	Words []byte // whole pages
+	Skip  uint64 // where in Words the bitmap begins
+	Size  uint64 // bytes of the bitmap
+	Unmap func() error
+}
+
+// maxLogBytes bounds what a dirty log can make us map. It does for guest-physical addresses
+// of 47 bits.
+const maxLogBytes = 4 << 30
+
+// dirtyLog is where writes to guest memory are marked. It goes with a memory table.
+type dirtyLog struct {
+	*mem.DirtyLog
+	unmap func() error
+
+	// uncollected says that the front-end does not look here any more, or never did, while
+	// rings go on: what is marked is to be marked in its next log. QEMU, whose guest's
+	// device starts while it migrates, sends the log after the rings are started, and lets
+	// go of the one before when they stop.
+	uncollected bool
+}
+
+// errUnlogged reports that writes which have to be marked cannot be. The session has to
+// end: a monitor that does not learn of a write migrates a guest with stale memory.
+var errUnlogged = errors.New("writes cannot be marked in the front-end's dirty log")
+
+// relog makes rings mark their writes as the front-end wants it now: in its log, in none,
+// or while it has not sent one in memory of our own. They run on. When relog returns
+// nothing touches the log before any more.
+func (s *Session) relog() (err error) {
+	if s.memory == nil {
+		return nil // see openLog
+	}
+	next, err := s.newLog()
+	if err != nil {
+		s.logRefused = true
+		if s.backend.Logging() {
+			return fmt.Errorf("%w: %w", errUnlogged, err)
+		}
+		return fmt.Errorf("dirty log: %w", err)
+	}
+	_, sent := s.backend.Log()
+	s.log.Info("dirty log", zap.Bool("marking", s.backend.Logging()), zap.Bool("of the front-end", sent))
+	s.logRefused = s.logRefused && !sent
+	old := s.dirty
+	s.dirty = next
+	for i := range s.pairs {
+		s.pairs[i].changed = true
+	}
+	s.installChanged()
+	return s.succeed(old)
+}
+
+// openLog makes the log for memory that was mapped anew, before rings use it.
+func (s *Session) openLog() error {
+	old := s.dirty
+	var err error
+	if s.dirty, err = s.newLog(); err != nil {
+		err = fmt.Errorf("%w: %w", errUnlogged, err)
+	}
+	return errors.Join(err, s.succeed(old))
+}
+
+// succeed lets go of a log that nobody marks anything in any more.
+func (s *Session) succeed(old *dirtyLog) error {
+	if old == nil {
+		return nil
+	}
+	defer old.unmap() // also if the front-end cuts one of them meanwhile
+	if old.uncollected && s.dirty != nil {
+		s.dirty.Adopt(old.DirtyLog)
+	}
+	return nil
+}
+
+// newLog makes a log for the memory that is mapped: the front-end's, or one of our own if
+// it has sent none and wants writes to be marked.
+func (s *Session) newLog() (*dirtyLog, error) {
+	l, sent := s.backend.Log()
+	if !sent && !s.backend.Logging() {
+		return nil, nil
+	}
+	need := s.memory.Table.LogBytes()
+	if need > maxLogBytes {
+		return nil, fmt.Errorf("guest-physical addresses that take a log of %d bytes; at most %d are supported", need, int64(maxLogBytes))
+	}
+	if !sent {
+		if s.logRefused {
+			return nil, errors.New("the one that it sent was refused")
+		}
+		return privateLog(s.memory.Table, need)
+	}
+	if l.Size < need {
+		return nil, fmt.Errorf("%w: it has %d bytes, and %d are needed", mem.ErrLogTooSmall, l.Size, need)
+	}
+	m, err := s.carrier.MapLog(l, need)
+	if err != nil {
+		return nil, err
+	}
+	log, err := mem.NewDirtyLog(s.memory.Table, m.Words, m.Skip, m.Size)
+	if err != nil {
+		return nil, errors.Join(err, m.Unmap())
+	}
+	return &dirtyLog{DirtyLog: log, unmap: m.Unmap}, nil
+}
+
+// privateLog is a log in memory of our own, of which only pages with marks exist.
+func privateLog(table *mem.Table, need uint64) (*dirtyLog, error) {
+	size := (need + mem.DirtyPage - 1) / mem.DirtyPage * mem.DirtyPage
+	words, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("memory for a log of %d bytes: %w", size, err)
+	}
+	unmap := func() error { return unix.Munmap(words) }
+	log, err := mem.NewDirtyLog(table, words, 0, need)
+	if err != nil {
+		return nil, errors.Join(err, unmap())
+	}
+	return &dirtyLog{DirtyLog: log, unmap: unmap, uncollected: true}, nil
+}
+
+// closeLog lets go of the log, with the memory that it goes with.
+func (s *Session) closeLog() error {
+	old := s.dirty
+	s.dirty = nil
+	if old == nil {
+		return nil
+	}
+	return old.unmap()
+}
+
+// noteStop is called when a ring has stopped. With the last one a front-end may let go of
+// its log (see dirtyLog).
+func (s *Session) noteStop() {
+	if s.dirty == nil {
+		return
+	}
+	for _, q := range s.rings {
+		if q != nil {
+			return
+		}
+	}
+	s.dirty.uncollected = true
+}
+
+// logging is how ring i, which runs, marks what it writes; nil if nobody wants to know. A
+// front-end may have its used ring marked elsewhere than where it lies (VHOST_VRING_F_LOG),
+// but not beyond the log. Without that flag it is marked all the same: between the message
+// that asks for marks and the one with the flag it is written too.
+func (s *Session) logging(i int) *vring.Logging {
+	if s.rings[i] == nil || s.dirty == nil || !s.backend.Logging() {
+		return nil
+	}
+	state, packed := s.backend.Ring(i), s.backend.Features().Has(virtio.RingPacked)
+	size := s.rings[i].Size()
+	descBytes, _, usedBytes := vring.Areas(size, packed)
+	desc, _ := s.memory.Table.FromUser(state.Desc, uint64(descBytes))
+	used, _ := s.memory.Table.FromUser(state.Used, uint64(usedBytes))
+	if state.Flags&vhostuser.VringAddrLog != 0 {
+		if l, ok := vring.NewLogging(s.dirty.DirtyLog, desc, mem.GPA(state.Log), size, packed); ok {
+			return l
+		}
+	}
+	l, _ := vring.NewLogging(s.dirty.DirtyLog, desc, used, size, packed)
+	return l
+}
