@@ -57,6 +57,10 @@ type macTable struct {
 
 	moves   uint64
 	refused uint64 // addresses not learned because their port was at its limit
+
+	// conflict is told of an address that two ports use, once as long as the table knows
+	// it, if it returns true; it is asked again otherwise. It must not block.
+	conflict func(address mac, ports [2]int) (told bool)
 }
 
 // macSlot is an address and its place; key 0 is an empty one.
@@ -64,7 +68,9 @@ type macSlot struct {
 	key    mac
 	seen   uint32 // step in which the address was last seen
 	port   uint8
+	before uint8 // the port where it was before, plus one; 0: none, or that peer is gone
 	static bool
+	told   bool // of a conflict about it
 }
 
 // macShare is a port's share of the table.
@@ -82,7 +88,7 @@ const macSteps = 64
 // newMACTable makes a table for ports with these shares. Besides what is learned it
 // holds one static address for each port.
 func newMACTable(shares []macShare, age time.Duration) *macTable {
-	t := &macTable{ports: shares, step: max(age/macSteps, 1)}
+	t := &macTable{ports: shares, step: max(age/macSteps, 1), conflict: func(mac, [2]int) bool { return true }}
 	room := len(shares)
 	for _, s := range shares {
 		room += s.limit
@@ -136,7 +142,8 @@ func (t *macTable) lookup(key mac) int {
 // learn notes that a frame from key came in at port. It returns false if it must
 // not have: the address is another port's, for good or because it was seen at an
 // uplink lately. From one app VM to another an address moves at once, as stations
-// do that migrate; who wants none of that gives ports static addresses.
+// do that migrate; who wants none of that gives ports static addresses. An address that
+// comes back to where it was is most likely one that two stations have.
 func (t *macTable) learn(key mac, port int) bool {
 	i := t.find(key)
 	s := &t.slots[i]
@@ -153,16 +160,18 @@ func (t *macTable) learn(key mac, port int) bool {
 			t.version++
 		}
 		s.seen = t.now
-	case s.static:
-		return false
-	case t.ports[s.port].uplink && !t.ports[port].uplink && t.fresh(s):
+	case s.static, t.ports[s.port].uplink && !t.ports[port].uplink && t.fresh(s):
+		t.dispute(s, port)
 		return false
 	case t.full(port):
 		return true
 	default:
+		if int(s.before) == port+1 && t.fresh(s) {
+			t.dispute(s, port)
+		}
 		t.ports[s.port].learned--
 		t.ports[port].learned++
-		s.port, s.seen = uint8(port), t.now
+		s.before, s.port, s.seen = s.port+1, uint8(port), t.now
 		t.moves++
 		t.version++
 	}
@@ -179,10 +188,21 @@ func (t *macTable) full(port int) bool {
 	return true
 }
 
-// forget drops what was learned from a port.
+// dispute tells of an address that belongs to one port and comes from another.
+func (t *macTable) dispute(s *macSlot, port int) {
+	if !s.told {
+		s.told = t.conflict(s.key, [2]int{int(s.port), port})
+	}
+}
+
+// forget drops what was learned from a port, whose peer is gone.
 func (t *macTable) forget(port int) {
-	for i := 0; i < len(t.slots) && t.ports[port].learned > 0; {
-		if s := &t.slots[i]; s.key != 0 && !s.static && int(s.port) == port {
+	for i := 0; i < len(t.slots) && (t.ports[port].learned > 0 || t.moves > 0); {
+		s := &t.slots[i]
+		if int(s.before) == port+1 {
+			s.before = 0
+		}
+		if s.key != 0 && !s.static && int(s.port) == port {
 			t.remove(i) // another may take its place: look again
 		} else {
 			i++

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	virtionet "vvufwd/virtio/net"
@@ -35,6 +36,9 @@ type SwitchConfig struct {
 	// MACLimit is how many addresses are learned from an app VM's port at most;
 	// from an uplink it is UplinkShare times as many.
 	MACLimit int
+	// OnConflict, if not nil, is told by Run of an address that frames have from two
+	// ports, which are named: once for each address, and of maxConflicts at most.
+	OnConflict func(address net.HardwareAddr, ports [2]string)
 }
 
 // UplinkShare is how many times as many addresses an uplink may have as an app VM's
@@ -42,7 +46,10 @@ type SwitchConfig struct {
 const UplinkShare = 16
 
 // Switch is a switch with the loop that serves it.
-type Switch struct{ controller }
+type Switch struct {
+	controller
+	conflicts *conflicts
+}
 
 // NewSwitch prepares a switch and its loop. Warn is told of devices that do not spread
 // frames; it must not block.
@@ -55,7 +62,8 @@ func NewSwitch(sw SwitchConfig, loop Config, warn func(error)) (*Switch, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Switch{newController(warn)}
+	s := &Switch{newController(warn), newConflicts(sw)}
+	b.macs.conflict = s.conflicts.report
 	s.loops = []*Loop{l}
 	for i, p := range sw.Ports {
 		e := &spreadEnd{End: p.End}
@@ -69,8 +77,14 @@ func NewSwitch(sw SwitchConfig, loop Config, warn func(error)) (*Switch, error) 
 	return s, nil
 }
 
-// Run follows what guests make of their queue pairs until ctx is done.
-func (s *Switch) Run(ctx context.Context) { s.follow(ctx, func() {}) }
+// Run follows what guests make of their queue pairs, and tells of conflicts, until ctx is
+// done.
+func (s *Switch) Run(ctx context.Context) {
+	var tell sync.WaitGroup
+	tell.Go(func() { s.conflicts.tell(ctx) })
+	s.follow(ctx, func() {})
+	tell.Wait()
+}
 
 // Collect is netfwd.Collect for the switch's loop.
 func (s *Switch) Collect() Stats { return Collect(s.loops) }

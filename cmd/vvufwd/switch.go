@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"net"
 	"time"
 
 	"go.uber.org/zap"
@@ -61,7 +62,7 @@ func (o *options) checkSwitch() error {
 
 // openSwitch joins all ports in a switch.
 func (f *forwarder) openSwitch(o *options) error {
-	cfg := netfwd.SwitchConfig{MACAge: o.macAge, MACLimit: o.macLimit}
+	cfg := netfwd.SwitchConfig{MACAge: o.macAge, MACLimit: o.macLimit, OnConflict: f.warnOfConflict}
 	for i, spec := range o.ports {
 		cfg.Ports = append(cfg.Ports, netfwd.SwitchPort{
 			End: f.ports[i].End, Address: spec.mac, Isolated: spec.isolated, Uplink: spec.uplink(),
@@ -78,6 +79,11 @@ func (f *forwarder) openSwitch(o *options) error {
 	}
 	f.log.Info("forwarding in a switch", zap.Strings("ports", ports))
 	return nil
+}
+
+func (f *forwarder) warnOfConflict(address net.HardwareAddr, ports [2]string) {
+	f.log.Warn("frames with one station's address come from two ports, and those for it reach only one of them: give each guest an address of its own (with QEMU, mac= of its network device)",
+		zap.Stringer("address", address), zap.Strings("ports", ports[:]))
 }
 
 // describe names a port with what its switch knows of it.

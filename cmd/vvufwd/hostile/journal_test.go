@@ -17,6 +17,9 @@ type entry struct {
 	Ring    any    `json:"ring"` // a name or a number
 	Request string `json:"request"`
 	Error   string `json:"error"`
+	// Of an address that two ports use.
+	Address string   `json:"address"`
+	Ports   []string `json:"ports"`
 }
 
 // journal collects vvufwd's log. It is safe for concurrent use.
