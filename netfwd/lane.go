@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	virtionet "vvufwd/virtio/net"
 )
 
 // lane is the queue pairs between which frames pass without a look at what is in
@@ -108,21 +106,25 @@ func (s *sources) step() bool {
 	return false
 }
 
-// sync lets a port change. Frames on the way from it are given up if the ring is another
-// one that they came from, and frames on the way to it if it may be somebody else who
-// would take them. A guest that resets one of its rings loses what is in that ring. A
-// dormant port can have some too: who deals lanes out may know that its rings are to
-// stop before the loop has stopped them.
+// sync lets a port change. Frames from it that are not sent go back to its ring, where
+// they are taken again as soon as it runs. Frames for it wait, unless its peer is gone: it
+// may be somebody else who would take them. A dormant port can have some too: who deals
+// lanes out may know that its rings are to stop before the loop has stopped them.
 func (l *lane) sync(p Port) {
-	dropped, another := p.Sync()
 	for _, dirs := range [][]*direction{l.dirs, l.dormant} {
 		for _, d := range dirs {
-			if d.dst == p && another {
-				d.src.Abandon()
-				d.forget()
+			if d.src == p {
+				d.settle()
 			}
-			if d.src == p && dropped {
-				d.forget()
+		}
+	}
+	if gone := p.Sync(); !gone {
+		return
+	}
+	for _, dirs := range [][]*direction{l.dirs, l.dormant} {
+		for _, d := range dirs {
+			if d.dst == p {
+				d.abandon()
 			}
 		}
 	}
@@ -160,7 +162,7 @@ func (l *lane) disableKicks() {
 func (l *lane) leave() {
 	for _, dirs := range [][]*direction{l.dirs, l.dormant} {
 		for _, d := range dirs {
-			d.forget()
+			d.giveUp()
 			d.src.Leave()
 		}
 	}
@@ -176,86 +178,3 @@ func (l *lane) contain(err error) (failed []Port) {
 	}
 	return contain(l.members(), l.ports, err)
 }
-
-// direction carries frames from one port to another, or to some if it steers.
-type direction struct {
-	src, dst Port // dst: of those, the one that the next frame goes to
-	frames   [virtionet.MaxBurst]virtionet.Frame
-	n        int // frames handed out by src
-	sent     int // of these, done with
-	kept     int // of these, not released yet
-
-	steer   *steered  // to several queue pairs of a guest, or nil
-	dealt   bool      // the frames were sorted for queue pairs of another lane
-	several bool      // src is not the only queue pair of its end
-	learn   *steering // that is to know what src sends, or nil
-	learnAs int
-}
-
-// step moves one burst and reports whether anything moved. Frames for which dst
-// has no room are kept for the next step. Nothing but rubbish counts as a move if there
-// are other queue pairs whose turn it might be: looking at that takes as long.
-func (d *direction) step() bool {
-	if d.sent == d.n {
-		var before uint64
-		if d.several {
-			before = d.src.Counters().Dropped()
-		}
-		d.n, d.sent = d.src.RxBurst(d.frames[:]), 0
-		if d.n == 0 {
-			return d.several && d.src.Counters().Dropped() != before
-		}
-		if d.learn != nil {
-			d.learn.learn(d.frames[:d.n], d.learnAs)
-		}
-		d.sort()
-	} else if d.dealt {
-		d.sort()
-	}
-	if d.steer != nil || d.kept > 0 {
-		return d.stepSteered()
-	}
-	done := d.dst.TxBurst(d.frames[d.sent:d.n])
-	if done == 0 {
-		return false
-	}
-	d.sent += done
-	d.src.Release(done)
-	return true
-}
-
-// sort makes frames that are not sent yet ready for where they go by now.
-func (d *direction) sort() {
-	d.dealt = false
-	if d.steer != nil {
-		d.steer.sort(d.frames[:d.n], d.sent)
-	}
-}
-
-// stepSteered is step for frames to several ports. They are not in the order in which
-// they came any more, so none is released before all are sent.
-func (d *direction) stepSteered() bool {
-	moved := false
-	for d.sent < d.n {
-		end := d.n
-		if d.steer != nil {
-			d.dst, end = d.steer.run(d.sent)
-		}
-		done := d.dst.TxBurst(d.frames[d.sent:end])
-		d.sent += done
-		d.kept += done
-		moved = moved || done > 0
-		if d.sent < end {
-			return moved
-		}
-	}
-	d.src.Release(d.kept)
-	d.kept = 0
-	return true
-}
-
-// blocked reports whether frames wait for room at dst.
-func (d *direction) blocked() bool { return d.sent < d.n }
-
-// forget lets go of frames that src has abandoned.
-func (d *direction) forget() { d.n, d.sent, d.kept = 0, 0, 0 }

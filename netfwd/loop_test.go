@@ -52,7 +52,28 @@ func newVM(t *testing.T, name string) *vm {
 	cfg := vringtest.Config{Size: 16, EventIdx: true}
 	v := &vm{kick: fd, rx: vringtest.NewPair(t, cfg), tx: vringtest.NewPair(t, cfg), irq: irq{make(chan struct{}, 1)}, failed: make(chan error, 8)}
 	v.Guest = virtionet.NewGuest(name, func(_ string, err error) { v.failed <- err })
+	use(t, v.rx)
 	return v
+}
+
+// use makes a receive ring one that had a buffer, which came back empty: who has frames
+// for it waits for more.
+func use(t *testing.T, rx *vringtest.Pair) {
+	t.Helper()
+	addr, _ := rx.Alloc(64)
+	if _, err := rx.Driver.Add(nil, []vring.Part{vringtest.Part(addr, 64)}); err != nil {
+		t.Fatal(err)
+	}
+	rx.Driver.Publish()
+	var c vring.Chain
+	if !rx.Device.Offered() || !rx.Device.Pop(&c) {
+		t.Fatal("the device does not see the buffer")
+	}
+	rx.Device.Push(c.Head, 0)
+	rx.Device.Publish()
+	rx.Driver.Completed()
+	var u vring.Used
+	rx.Driver.Take(&u)
 }
 
 func (v *vm) queues() *virtionet.Queues {

@@ -21,8 +21,8 @@ type Port interface {
 	// Abandon drops what is still held.
 	Abandon()
 	// TxBurst takes frames over by copying them and returns how many it is done
-	// with, sent or dropped; fewer means that there is no room now, or, if it is some,
-	// that the rest would be too much work for one call. It may change the frames'
+	// with, sent or dropped; fewer means that there is no room now, or nobody for a
+	// moment, or, if it is some, that the rest would be too much work for one call. It may change the frames'
 	// headers.
 	TxBurst(frames []virtionet.Frame) int
 
@@ -30,11 +30,12 @@ type Port interface {
 	// it wants to know. It comes at the end of each round.
 	Notify()
 
-	// Changed says that control wants the port to change, which Sync then does. It
-	// reports whether what is held was dropped, and whether another peer may take what
-	// is transmitted from now on.
+	// Changed says that control wants the port to change, which Sync then does. What is
+	// held goes back to where it came from: RxBurst hands it out again, if it still can.
+	// Sync reports whether the peer is gone: another one may take what is transmitted
+	// from now on.
 	Changed() bool
-	Sync() (dropped, another bool)
+	Sync() (gone bool)
 	// Owns reports whether addr, an address of this process, lies in memory that the
 	// port's peer shares, which is memory that can vanish.
 	Owns(addr uintptr) bool
@@ -51,6 +52,9 @@ type Port interface {
 	// when room for frames appears. It reports which of the two is there already.
 	EnableKicks(forRoom bool) (frames, room bool)
 	DisableKicks()
+	// Polled says that the port's peer may do something without a kick: a sleeping loop
+	// looks for itself now and then.
+	Polled() bool
 
 	// Counters are the port's counters, to be read by the loop only.
 	Counters() *virtionet.Counters

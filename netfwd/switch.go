@@ -238,12 +238,12 @@ func (b *bridge) step() bool {
 	return moved
 }
 
-// sync lets a queue pair of port i change. If another guest may be behind it from now on,
-// what is known of the one before is forgotten; not if the same one has merely another
-// call descriptor, as QEMU has whenever a guest masks an interrupt.
+// sync lets a queue pair of port i change. If its guest is gone, and another one may be
+// behind it from now on, what is known of the one before is forgotten; not if the same one
+// has merely another call descriptor, as QEMU has whenever a guest masks an interrupt.
 func (b *bridge) sync(i int, q Port) {
 	b.source = q
-	if _, another := q.Sync(); another {
+	if gone := q.Sync(); gone {
 		b.macs.forget(i)
 	}
 	b.ports[i].sort()

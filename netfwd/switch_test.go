@@ -51,6 +51,13 @@ func (p *fakePort) RxBurst(frames []virtionet.Frame) int {
 	return n
 }
 
+// Sync is the end of the port's peer.
+func (p *fakePort) Sync() (gone bool) {
+	p.changed, p.held = false, 0
+	p.synced++
+	return true
+}
+
 // cut makes pieces of a frame, the first ones of a byte each.
 func (p *fakePort) cut(b []byte) (pieces [][]byte) {
 	for range p.pieces - 1 {
@@ -89,7 +96,7 @@ func (p *fakePort) TxBurst(frames []virtionet.Frame) int {
 
 func (p *fakePort) Notify()                         {}
 func (p *fakePort) Changed() bool                   { return p.changed }
-func (p *fakePort) Sync() (dropped, another bool)   { p.changed = false; p.synced++; return true, true }
+func (p *fakePort) Polled() bool                    { return false }
 func (p *fakePort) Owns(a uintptr) bool             { return p.owns != nil && p.owns(a) }
 func (p *fakePort) Fail(err error)                  { p.failed, p.held = err, 0 }
 func (p *fakePort) Recover()                        { p.held = 0; p.recovers++ }

@@ -10,6 +10,7 @@ import (
 // Frame is one Ethernet frame on its way between two ports.
 type Frame struct {
 	Header Header   // copied out of the ring and checked; what cannot be relied on is not in it
+	Number uint8    // for whoever changes the order of a burst; ports neither set nor mind it
 	Data   [][]byte // views of the frame, destination address first; valid until Release
 	Len    int      // bytes in Data
 
@@ -21,6 +22,9 @@ type Frame struct {
 // Own reports whether Data[0] is a private copy of the frame's headers, which cannot
 // change and must stay in one piece.
 func (f *Frame) Own() bool { return f.Header.Flags&flagNeedsCsum != 0 }
+
+// Begun reports whether some of the frame has been sent, in pieces, and the rest not.
+func (f *Frame) Begun() bool { return f.Header.special() && f.sent > 0 }
 
 // ReplaceStart puts other memory in place of the frame's first len(start) bytes, which
 // it has. The new Data is appended to views, which is returned.

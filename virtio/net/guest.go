@@ -2,6 +2,7 @@ package virtionet
 
 import (
 	"sync/atomic"
+	"time"
 
 	"vvufwd/virtio/vring"
 )
@@ -20,14 +21,26 @@ type Queues struct {
 	ToGuestCall   Doorbell // nil if the guest wants no interrupt for the ring
 	FromGuestCall Doorbell
 
+	// Not nil: the ring, which was installed before, lies there from now on.
+	ToGuestPlace   *vring.Place
+	FromGuestPlace *vring.Place
+
 	// A ring that is started but disabled takes no frames to the guest, and
 	// what the guest sends is consumed and dropped (vhost-user, "Ring states").
 	ToGuestEnabled   bool
 	FromGuestEnabled bool
 
+	// Until then a ring that is stopped, disabled or never had a buffer is expected to be
+	// of use again: frames for the guest wait for its receive ring, and what the guest has
+	// sent stays in its transmit ring. After that, or if it is zero, frames are dropped.
+	ToGuestAwaited   time.Time
+	FromGuestAwaited time.Time
+
 	// KickFDs are non-blocking eventfds that become readable when the guest kicks
 	// one of the rings. They stay open until the next Install returns.
 	KickFDs []int
+	// Polled says that there are rings whose kicks cannot be heard.
+	Polled bool
 
 	// MTU is the largest packet in bytes, Ethernet header and VLAN tag not counted,
 	// that the guest takes: a longer frame to it is dropped as too long. 0: no limit.
@@ -46,6 +59,8 @@ type Queues struct {
 	// Announce is received once, as if the guest had sent it, if the guest's transmit ring
 	// runs and is enabled. Nil: nothing.
 	Announce *Announcement
+
+	paused bool // see Pause
 }
 
 // maxFrame is the longest frame that the guest takes.
@@ -56,7 +71,7 @@ func (q *Queues) maxFrame() int {
 	return q.MTU + etherOverhead
 }
 
-// state is what the rings allow.
+// state is what the rings allow, buffers provided.
 func (q *Queues) state() State {
 	switch {
 	case q.ToGuest != nil && q.ToGuestEnabled:
@@ -86,6 +101,11 @@ type Guest struct {
 	reported [2]bool // onFail was called for cur's ToGuest, FromGuest
 	due      bool    // ours is to be received next; cur's FromGuest runs then
 	counters Counters
+
+	closed  bool    // cur's ToGuest takes no frames: it is stopped, disabled, or bare
+	bare    bool    // it would if the guest had ever offered a buffer
+	muted   bool    // cur's FromGuest runs and is disabled
+	patient [2]bool // cur's ToGuest, FromGuest are awaited still, as far as we looked
 
 	// What the last RxBurst popped, in ring order: frames and, between them, drops.
 	heads    [MaxBurst]uint16
@@ -118,7 +138,7 @@ func NewGuest(name string, onFail func(ring string, err error)) *Guest {
 	return &Guest{
 		name: name, onFail: onFail, wake: func() {}, shifted: func() {},
 		synced: make(chan struct{}), gone: make(chan struct{}),
-		cur: stopped, room: make([]vring.Chain, MaxBurst), fin: &finisher{},
+		cur: stopped, closed: true, room: make([]vring.Chain, MaxBurst), fin: &finisher{},
 	}
 }
 
@@ -135,56 +155,71 @@ func (g *Guest) OnChange(wake func()) { g.wake = wake }
 func (g *Guest) OnShift(shifted func()) { g.shifted = shifted }
 
 // Install replaces the guest's queues and returns when the forwarder uses the
-// new ones: from then on it touches neither the old rings nor their memory. Nil
-// stops all rings.
+// new ones: from then on it touches neither the old rings nor their memory. What it holds
+// of the transmit ring goes back there, not completed: the old ring's Position is the first
+// frame that was not sent on, and whoever serves the buffers next takes them again.
+//
+// Nil says that the guest is gone, and that the next one may be another.
 func (g *Guest) Install(q *Queues) {
 	if q == nil {
 		q = stopped
 	}
-	state := q.state()
-	before := State(g.state.Swap(uint32(state)))
+	before := g.State()
 	g.wanted.Store(q)
 	g.wake()
 	select {
 	case <-g.synced:
 	case <-g.gone:
+		g.state.Store(uint32(q.state()))
 	}
-	if state != before {
+	if g.State() != before {
 		g.shifted()
 	}
 }
 
-// State is what the rings that were installed last allow. Safe for concurrent use.
+// Pause is Install for rings that are taken away and come back at once, in other memory
+// perhaps: frames for the guest wait, and State stays what it was.
+func (g *Guest) Pause() {
+	soon := time.Now().Add(pauseLimit)
+	g.Install(&Queues{HeaderLen: HeaderLen, ToGuestAwaited: soon, FromGuestAwaited: soon, paused: true})
+}
+
+// pauseLimit is how long frames wait for rings that do not come back from a Pause.
+const pauseLimit = 10 * time.Second
+
+// State is what the rings that were installed last allow, since the forwarder has them.
+// Safe for concurrent use.
 func (g *Guest) State() State { return State(g.state.Load()) }
 
 // Changed reports whether new queues wait. It is one load, for every round.
 func (g *Guest) Changed() bool { return g.wanted.Load() != nil }
 
-// Sync takes over the new queues. It reports whether it dropped the frames that are
-// held, as it does if the ring is another one that they came from, and whether frames
-// for the guest would be received through another ring from now on: by somebody else
-// perhaps. After Leave it takes none over: Install did not wait, so their memory may be
-// gone already.
-func (g *Guest) Sync() (dropped, another bool) {
+// Sync takes over the new queues. What is held goes back to the ring that it came from;
+// RxBurst hands it out again if that ring still runs. Sync reports whether the guest is
+// gone: what waits for it is not for the next one. After Leave it takes none over: Install
+// did not wait, so their memory may be gone already.
+func (g *Guest) Sync() (gone bool) {
 	q := g.wanted.Load()
 	if q == nil {
-		return false, false
+		return false
 	}
 	if g.left() {
 		g.wanted.Store(nil)
-		return false, false
+		return false
 	}
-	another = q.ToGuest != g.cur.ToGuest
-	dropped = q.FromGuest != g.cur.FromGuest || q.Announce != nil // one may be held already
-	if dropped {
-		g.Abandon() // old memory may have vanished: what is wanted stays so until nothing can fault
-	}
+	g.takeBack() // old memory may have vanished: what is wanted stays so until nothing can fault
 	g.Notify()
-	if another {
+	if q.ToGuest != g.cur.ToGuest {
 		g.reported[0] = false
 	}
 	if q.FromGuest != g.cur.FromGuest {
 		g.reported[1] = false
+	}
+	if q.ToGuestPlace != nil {
+		q.ToGuest.Move(q.ToGuestPlace)
+	}
+	if q.FromGuestPlace != nil {
+		q.FromGuest.Move(q.FromGuestPlace)
 	}
 	if q.Sends != 0 && g.in == nil {
 		g.in = &intake{}
@@ -195,18 +230,20 @@ func (g *Guest) Sync() (dropped, another bool) {
 	g.due = g.due && q.FromGuest != nil && q.FromGuestEnabled
 	g.cur = q
 	q.setLogging()
+	g.assess()
 	g.DisableKicks()    // new memory may have vanished too: after Fail the next Sync gets past this
 	g.wanted.Store(nil) // control waits, so nothing newer can be in it
 	g.synced <- struct{}{}
-	return dropped, another
+	return q == stopped
 }
 
 // Leave says that nobody forwards any more: Install no longer waits. It can be
 // called again, if the guest's memory vanished under the first call.
 func (g *Guest) Leave() {
-	g.Abandon()
+	g.takeBack()
 	g.Notify()
 	g.cur, g.due = stopped, false
+	g.assess()
 	if !g.left() {
 		close(g.gone)
 	}
@@ -227,6 +264,7 @@ func (g *Guest) left() bool {
 func (g *Guest) Fail(err error) {
 	for _, q := range []*vring.Device{g.cur.ToGuest, g.cur.FromGuest} {
 		if q != nil {
+			q.Rewind() // what was not given back is not said to be, see vring.Device.Position
 			q.Fail(err)
 		}
 	}
@@ -261,6 +299,10 @@ func (g *Guest) Recover() {
 	g.Notify()
 }
 
+// Polled reports whether some of the guest's kicks cannot be heard, so that who sleeps has
+// to look now and then.
+func (g *Guest) Polled() bool { return g.cur.Polled }
+
 // WakeFDs are what a sleeping forwarder waits for.
 func (g *Guest) WakeFDs() []int { return g.cur.KickFDs }
 
@@ -293,9 +335,9 @@ func (g *Guest) DisableKicks() {
 // there already, in which case nobody may sleep.
 func (g *Guest) EnableKicks(forRoom bool) (frames, room bool) {
 	if q := g.cur.FromGuest; q != nil {
-		frames = q.EnableKicks() || g.due
+		frames = q.EnableKicks() && !(g.muted && g.awaits(1, g.cur.FromGuestAwaited)) || g.due
 	}
-	if q := g.cur.ToGuest; q != nil && forRoom {
+	if q := g.cur.ToGuest; q != nil && (forRoom || g.bare) {
 		before := q.Pending() // buffers that were too little for the frame at hand
 		room = q.EnableKicks() && q.Pending() > before
 	}
@@ -319,6 +361,9 @@ func (g *Guest) complete(q *vring.Device) {
 // the stores of a burst are on their way, and waiting for them, which the
 // decision takes, costs little.
 func (g *Guest) Notify() {
+	if g.bare {
+		g.lookForRoom()
+	}
 	if g.unsignalled[0] {
 		g.signal(g.cur.ToGuest, g.cur.ToGuestCall)
 	}

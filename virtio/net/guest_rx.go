@@ -10,6 +10,9 @@ func (g *Guest) RxBurst(frames []Frame) int {
 	if g.due && len(frames) > 0 {
 		return g.rxAnnouncement(&frames[0])
 	}
+	if g.muted && g.awaits(1, g.cur.FromGuestAwaited) {
+		return 0
+	}
 	if q == nil || q.Available() == 0 {
 		if q != nil && q.Err() != nil {
 			g.checkFaults()

@@ -4,10 +4,16 @@ import "vvufwd/virtio/vring"
 
 // TxBurst copies frames into the guest's receive buffers and returns how many it
 // is done with, sent or dropped. Fewer than len(frames) means that the guest
-// offers no room for the next one now.
+// offers no room for the next one now, or that its ring is away for a moment.
 func (g *Guest) TxBurst(frames []Frame) int {
+	if g.bare {
+		g.lookForRoom()
+	}
+	if g.closed {
+		return g.turnAway(frames)
+	}
 	q := g.cur.ToGuest
-	if q == nil || !g.cur.ToGuestEnabled || q.Err() != nil {
+	if q.Err() != nil {
 		g.counters.Drops[DropNoPeer] += uint64(len(frames))
 		return len(frames)
 	}

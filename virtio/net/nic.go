@@ -218,7 +218,10 @@ func (n *NIC) Counters() *Counters { return &n.counters }
 func (n *NIC) Changed() bool { return false }
 
 // Sync does nothing, see Changed.
-func (n *NIC) Sync() (dropped, another bool) { return false, false }
+func (n *NIC) Sync() (gone bool) { return false }
+
+// Polled is false: a NIC interrupts.
+func (n *NIC) Polled() bool { return false }
 
 // Leave says that nobody forwards any more.
 func (n *NIC) Leave() {}

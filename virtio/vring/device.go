@@ -56,6 +56,7 @@ type Device struct {
 
 	signalledUsed  uint16 // published at the last decision on an interrupt
 	signalledValid bool   // false until the first decision: then always interrupt
+	offered        bool   // see Offered
 
 	split  splitDevice
 	region mem.Region   // the one hit last
@@ -82,37 +83,20 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 	if err := checkSize(cfg.Size, cfg.Packed); err != nil {
 		return nil, fmt.Errorf("%d entries: %w", cfg.Size, err)
 	}
-	view := func(name string, addr mem.GPA, n int) ([]byte, error) {
-		b, ok := cfg.Mem.View(addr, uint64(n))
-		if !ok {
-			return nil, fmt.Errorf("%s of %d bytes at %#x: %w", name, n, addr, FaultUnmapped)
-		}
-		return b, nil
-	}
-	names := AreaNames(cfg.Packed)
-	descBytes, availBytes, usedBytes := Areas(cfg.Size, cfg.Packed)
-	desc, err := view(names[0], cfg.Desc, descBytes)
-	if err != nil {
-		return nil, err
-	}
-	av, err := view(names[1], cfg.Avail, availBytes)
-	if err != nil {
-		return nil, err
-	}
-	us, err := view(names[2], cfg.Used, usedBytes)
+	place, err := newPlace(cfg.Size, cfg.Packed, cfg.Mem, [3]mem.GPA{cfg.Desc, cfg.Avail, cfg.Used})
 	if err != nil {
 		return nil, err
 	}
 	q := &Device{
-		mem: cfg.Mem, size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
+		size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
 		views: make([][]byte, 0, 256), pushed: make([]completion, 0, max(256, cfg.Size)),
 	}
-	if cfg.Packed {
-		err = q.initPacked(cfg.NextAvail, desc, av, us)
-	} else {
-		err = q.initSplit(cfg.NextAvail, desc, av, us)
+	q.Move(place)
+	if !cfg.Packed {
+		q.initSplit(cfg.NextAvail)
+		return q, nil
 	}
-	if err != nil {
+	if err := q.initPacked(cfg.NextAvail); err != nil {
 		return nil, err
 	}
 	return q, nil
@@ -173,6 +157,16 @@ func (q *Device) Available() int {
 // Pending is the number of chains that the last Available saw and that have not
 // been popped yet.
 func (q *Device) Pending() int { return int(q.seenAvail - q.nextAvail) }
+
+// Offered reports whether the driver has ever offered a chain since it laid the ring out,
+// as far as can be known: a ring that goes on elsewhere than at the beginning was used
+// before. Ask before the first Pop; until it is true each call is a look.
+func (q *Device) Offered() bool {
+	if !q.offered {
+		q.offered = q.Available() > 0
+	}
+	return q.offered
+}
 
 // Unpop takes back the last n pops, which must not have been pushed. They can be
 // popped again unless the ring has a fault by now.

@@ -24,17 +24,15 @@ type slot struct {
 	id    uint16 // the driver's name for the chain, once popped
 }
 
-func (q *Device) initPacked(nextAvail uint16, desc, driver, device []byte) (err error) {
+func (q *Device) initPacked(nextAvail uint16) error {
 	p := &q.packed
-	if p.ring, err = packedRing(int(q.size), desc, driver, device); err != nil {
-		return err
-	}
 	at := cursorAt(nextAvail)
 	if at.at >= q.size {
 		return fmt.Errorf("slot %d to go on at is outside a packed ring of %d entries", at.at, q.size)
 	}
 	p.scan, p.pop, p.used, p.room = at, at, at, q.size
 	p.slots = make([]slot, q.size)
+	q.offered = nextAvail != FirstSlot
 	return nil
 }
 

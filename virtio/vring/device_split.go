@@ -1,22 +1,15 @@
 package vring
 
 // splitDevice is a split ring as its device side sees it.
-type splitDevice struct {
-	desc  table
-	avail avail
-	used  used
-}
+type splitDevice struct{ splitPlace }
 
-func (q *Device) initSplit(nextAvail uint16, desc, av, us []byte) (err error) {
+func (q *Device) initSplit(nextAvail uint16) {
 	s := &q.split
-	if s.desc, s.avail, s.used, err = rings(int(q.size), desc, av, us); err != nil {
-		return err
-	}
 	q.nextAvail, q.seenAvail = nextAvail, nextAvail
 	q.nextUsed = load16(s.used.idx())
 	q.published = q.nextUsed
 	q.lead = q.nextAvail - q.nextUsed
-	return nil
+	q.offered = nextAvail != 0
 }
 
 func (q *Device) availableSplit() int {

@@ -111,7 +111,7 @@ func TestOnlyChangedPairsAreInstalled(t *testing.T) {
 	if err := b.session.Reset(); err != nil {
 		t.Fatal(err)
 	}
-	b.check("reset", 1, 0, 0)
+	b.check("reset", 1, 1, 0)
 	if err := b.session.Bounce(); err != nil {
 		t.Fatal(err)
 	}

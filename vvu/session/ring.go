@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/virtio"
+	"vvufwd/virtio/mem"
 	"vvufwd/virtio/vring"
 )
 
@@ -18,17 +19,11 @@ func (s *Session) start(i int) error {
 		EventIdx: features.Has(virtio.EventIdx), Indirect: features.Has(virtio.IndirectDesc),
 		ReadOnly: i%2 == 1, // a transmit ring
 	}
-	desc, avail, used := vring.Areas(cfg.Size, cfg.Packed)
-	var ok [3]bool
-	cfg.Desc, ok[0] = s.memory.Table.FromUser(state.Desc, uint64(desc))
-	cfg.Avail, ok[1] = s.memory.Table.FromUser(state.Avail, uint64(avail))
-	cfg.Used, ok[2] = s.memory.Table.FromUser(state.Used, uint64(used))
-	for k, name := range vring.AreaNames(cfg.Packed) {
-		if !ok[k] {
-			return fmt.Errorf("ring %d: its %s is not in the memory that the front-end shares", i, name)
-		}
+	at, err := s.areas(i)
+	if err != nil {
+		return err
 	}
-	var err error
+	cfg.Desc, cfg.Avail, cfg.Used = at[0], at[1], at[2]
 	if cfg.Packed {
 		if cfg.NextAvail, err = s.packedPosition(i, state.Base, cfg); err != nil {
 			return err
@@ -45,6 +40,22 @@ func (s *Session) start(i int) error {
 	s.log.Info("ring started", zap.Int("ring", i), zap.Int("size", cfg.Size), zap.Bool("packed", cfg.Packed),
 		zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled))
 	return nil
+}
+
+// areas finds the three parts of ring i in the memory that is mapped.
+func (s *Session) areas(i int) (at [3]mem.GPA, err error) {
+	state, packed := s.backend.Ring(i), s.backend.Features().Has(virtio.RingPacked)
+	desc, avail, used := vring.Areas(int(state.Num), packed)
+	for k, part := range []struct {
+		user uint64
+		size int
+	}{{state.Desc, desc}, {state.Avail, avail}, {state.Used, used}} {
+		var ok bool
+		if at[k], ok = s.memory.Table.FromUser(part.user, uint64(part.size)); !ok {
+			return at, fmt.Errorf("ring %d: its %s is not in the memory that the front-end shares", i, vring.AreaNames(packed)[k])
+		}
+	}
+	return at, nil
 }
 
 // splitPosition corrects where a ring goes on. A back-end that stops a ring has completed

@@ -5,12 +5,10 @@ package session
 
 import (
 	"errors"
-	"slices"
 
 	"go.uber.org/zap"
 
 	"vvufwd/virtio"
-	"vvufwd/virtio/mem"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/vring"
 	"vvufwd/vvu/vhostuser"
@@ -41,7 +39,9 @@ const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | vir
 // Carrier is the transport's side of a session. The session's goroutine calls it.
 type Carrier interface {
 	// Map gives access to the regions of a memory table. The result is closed when
-	// nothing uses it any more, and before the next Map.
+	// nothing uses it any more: before the next Map if the table was replaced, and after
+	// it if regions were added or removed while rings run on. Of those that both tables
+	// have nothing changes.
 	Map(regions []vhostuser.MemoryRegion) (*Memory, error)
 	// MapLog gives access to the first need bytes of the front-end's dirty log, which are
 	// within it: to one that came with the last SET_LOG_BASE. It is closed when nothing
@@ -55,12 +55,6 @@ type Carrier interface {
 	KickFD(ring int) int
 }
 
-// Memory is a front-end's memory, mapped.
-type Memory struct {
-	Table *mem.Table
-	Unmap func() error
-}
-
 // Session holds what one front-end has set up. It belongs to one goroutine.
 type Session struct {
 	carrier Carrier
@@ -68,10 +62,13 @@ type Session struct {
 	log     *zap.Logger
 
 	memory  *Memory
-	dirty   *dirtyLog // nil: no writes are marked
+	regions []vhostuser.MemoryRegion // of memory
+	dirty   *dirtyLog                // nil: no writes are marked
 	pairs   []pair
 	rings   []*vring.Device       // two per pair: to the guest, from the guest; nil while a ring is stopped
 	running []vhostuser.RingState // as rings[i] was built
+	places  []*vring.Place        // where rings[i] is to go on, if it is to move
+	awaited []awaited             // by ring
 
 	address     *virtionet.Announcement // nil: the guest's address is not known
 	saidSurplus bool                    // of queue pairs that the front-end has and we do not
@@ -100,6 +97,7 @@ func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*virtionet.Guest
 	s := &Session{
 		carrier: carrier, backend: vhostuser.NewBackend(cfg), log: log,
 		rings: make([]*vring.Device, cfg.Rings), running: make([]vhostuser.RingState, cfg.Rings),
+		places: make([]*vring.Place, cfg.Rings), awaited: make([]awaited, cfg.Rings),
 	}
 	for _, g := range guests {
 		s.pairs = append(s.pairs, pair{guest: g})
@@ -174,7 +172,7 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 	switch e.Kind {
 	case vhostuser.EffectReset:
 		s.forget()
-		s.stopAll()
+		s.leave()
 		return nil, s.unmap()
 	case vhostuser.EffectFeatures:
 		features, _ := s.backend.Stray()
@@ -185,6 +183,8 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 		return nil, errors.Join(err, s.restart())
 	case vhostuser.EffectMemory:
 		return nil, s.remap()
+	case vhostuser.EffectRegions:
+		return nil, s.amend()
 	case vhostuser.EffectRing:
 		return nil, s.follow(e.Index)
 	case vhostuser.EffectStop:
@@ -230,65 +230,51 @@ func (s *Session) stop(i int) uint32 {
 	return q.Position()
 }
 
-// stopAll stops every ring and tells the protocol where each stands.
-func (s *Session) stopAll() {
-	old := slices.Clone(s.rings)
-	clear(s.rings)
+// pauseAll takes every ring away for a moment and tells the protocol where each stands.
+// The pairs are to be installed anew; until then frames for the guest wait.
+func (s *Session) pauseAll() {
 	for i := range s.pairs {
-		s.empty(&s.pairs[i])
+		if s.rings[2*i] != nil || s.rings[2*i+1] != nil {
+			s.pairs[i].guest.Pause()
+			s.pairs[i].changed = true
+		}
 	}
-	for i, q := range old {
+	for i, q := range s.rings {
 		if q != nil {
 			s.backend.Stopped(i, q.Position())
 		}
 	}
+	clear(s.rings)
+}
+
+// leave takes everything away from the forwarder: the guest is gone. It tells the protocol
+// where each ring stood.
+func (s *Session) leave() {
+	for i := range s.pairs {
+		s.empty(&s.pairs[i])
+	}
+	for i, q := range s.rings {
+		if q != nil {
+			s.backend.Stopped(i, q.Position())
+		}
+	}
+	clear(s.rings)
+	clear(s.awaited)
 }
 
 // restart builds all rings anew where they stand.
 func (s *Session) restart() error {
-	s.stopAll()
+	s.pauseAll()
+	return s.followAll()
+}
+
+// followAll makes every ring what the protocol says it is.
+func (s *Session) followAll() error {
 	var errs []error
 	for i := range s.rings {
 		errs = append(errs, s.follow(i))
 	}
 	return errors.Join(errs...)
-}
-
-// remap replaces the guest's memory and then all rings. The device has swapped
-// the BAR already; until the rings are stopped nobody but their owner is at fault.
-func (s *Session) remap() error {
-	s.stopAll()
-	if err := s.unmapMemory(); err != nil {
-		return err
-	}
-	regions := s.backend.Regions()
-	memory, err := s.carrier.Map(regions)
-	if err != nil {
-		s.backend.ForgetMemory()
-		return err
-	}
-	s.memory = memory
-	var total uint64
-	for _, r := range regions {
-		total += r.Size
-	}
-	s.log.Info("guest memory mapped", zap.Int("regions", len(regions)), zap.Uint64("MiB", total>>20))
-	if err := s.openLog(); err != nil {
-		return err
-	}
-	return s.restart()
-}
-
-// unmap lets go of the guest's memory and of the log that goes with it.
-func (s *Session) unmap() error { return errors.Join(s.closeLog(), s.unmapMemory()) }
-
-func (s *Session) unmapMemory() error {
-	if s.memory == nil {
-		return nil
-	}
-	memory := s.memory
-	s.memory = nil
-	return memory.Unmap()
 }
 
 // follow makes ring i what the protocol says it is. Its pair is installed anew
@@ -334,6 +320,8 @@ func (s *Session) install(i int) {
 		Sends: virtionet.OffloadsToDevice(features), Takes: virtionet.OffloadsToDriver(features),
 		ToGuestLog: s.logging(to), FromGuestLog: s.logging(from),
 		HeaderLen: virtionet.HeaderSize(features), Mergeable: features.Has(virtio.NetMrgRxbuf),
+		ToGuestPlace: s.places[to], FromGuestPlace: s.places[from],
+		ToGuestAwaited: s.await(to), FromGuestAwaited: s.await(from),
 	}
 	for k, call := range []*virtionet.Doorbell{&q.ToGuestCall, &q.FromGuestCall} {
 		ring := to + k
@@ -341,12 +329,13 @@ func (s *Session) install(i int) {
 		if fd := s.carrier.KickFD(ring); fd >= 0 && state.HaveKick {
 			q.KickFDs = append(q.KickFDs, fd)
 		}
+		q.Polled = q.Polled || s.rings[ring] != nil && s.deaf(ring, state)
 		if state.Callable {
 			*call = s.carrier.Doorbell(ring)
 		}
 	}
-	if q.ToGuest == nil && q.FromGuest == nil && len(q.KickFDs) == 0 {
-		s.empty(p)
+	if !p.served && q.ToGuest == nil && q.FromGuest == nil && len(q.KickFDs) == 0 {
+		p.changed = false
 		return
 	}
 	if i == 0 {
@@ -371,7 +360,12 @@ func (s *Session) introduce(p *pair, q *virtionet.Queues) *virtionet.Announcemen
 	return a
 }
 
-// empty takes a pair's queues away and waits for the forwarder, if it has any.
+// deaf reports whether kicks of ring i, whose state is given, cannot be heard.
+func (s *Session) deaf(i int, state vhostuser.RingState) bool {
+	return state.KickNoFD || s.carrier.KickFD(i) < 0
+}
+
+// empty takes a pair's queues away for good and waits for the forwarder, if it has any.
 func (s *Session) empty(p *pair) {
 	if p.served {
 		p.guest.Install(nil)
@@ -384,16 +378,17 @@ func (s *Session) empty(p *pair) {
 // negotiated stays until it is clear that another front-end has come (see
 // vhostuser.Backend).
 func (s *Session) Bounce() error {
-	s.stopAll()
+	s.pauseAll()
 	err := s.unmap()
 	s.backend.Bounce()
+	s.installChanged()
 	return err
 }
 
 // Reset ends a session: the next message is another front-end's.
 func (s *Session) Reset() error {
 	s.forget()
-	s.stopAll()
+	s.leave()
 	err := s.unmap()
 	s.backend.Reset()
 	return err

@@ -119,6 +119,10 @@ func (b *Backend) Bounce() {
 // what the front-end announced. It then answers with a failure, see [Ack].
 func (b *Backend) ForgetMemory() { b.regions = nil }
 
+// RestoreMemory is ForgetMemory for one region that was added (EffectRegions): the table
+// is again what it was before, and the rings that lie in it run on.
+func (b *Backend) RestoreMemory(before []MemoryRegion) { b.regions = before }
+
 // Features returns the virtio features that are in force, bit 30 included.
 func (b *Backend) Features() virtio.Features { return b.features }
 

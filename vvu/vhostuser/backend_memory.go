@@ -47,7 +47,7 @@ func (b *Backend) addMemReg(m Message, out *outcome) error {
 		return refuse(m, "%v", err)
 	}
 	b.regions = regions
-	out.add(EffectMemory, 0)
+	out.add(EffectRegions, 0)
 	return nil
 }
 
@@ -65,7 +65,7 @@ func (b *Backend) remMemReg(m Message, out *outcome) error {
 		return refuse(m, "no region %v", MemoryRegion(r))
 	}
 	b.regions = slices.Delete(slices.Clone(b.regions), i, i+1)
-	out.add(EffectMemory, 0)
+	out.add(EffectRegions, 0)
 	return nil
 }
 

@@ -80,7 +80,7 @@ func TestEffects(t *testing.T) {
 		"rarp":                     {[]Message{NewRequest(SendRARP, U64(0x9999060504030201))}, "announce 010203040506"},
 		"mtu":                      {[]Message{NewRequest(NetSetMTU, U64(1400))}, "mtu 1400"},
 		"mac":                      {[]Message{NewRequest(SetConfig, Config{Offset: 2, Data: []byte{1, 2, 3, 4}})}, "config"},
-		"region added and removed": {[]Message{NewRequest(AddMemReg, SingleRegion{GPA: 1 << 32, Size: 4096, UVA: 4096}), NewRequest(RemMemReg, SingleRegion(testRegions[0]))}, "memory, memory"},
+		"region added and removed": {[]Message{NewRequest(AddMemReg, SingleRegion{GPA: 1 << 32, Size: 4096, UVA: 4096}), NewRequest(RemMemReg, SingleRegion(testRegions[0]))}, "regions, regions"},
 		"reset device":             {[]Message{NewRequest(ResetDevice, nil)}, "features, ring 0, ring 1"},
 		"status":                   {[]Message{NewRequest(SetStatus, U64(15)), NewRequest(GetStatus, nil)}, ""},
 	} {

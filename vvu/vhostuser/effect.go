@@ -21,6 +21,10 @@ const (
 	// nothing. Drop every translated address, then translate all Ready rings
 	// again; a ring that no longer translates stands still until the next table.
 	EffectMemory
+	// EffectRegions: a region was added to the memory table, or one was removed, which
+	// gives Regions(). All others lie where they lay: rings that have no part in a region
+	// that is gone go on running. If a new region cannot be mapped call RestoreMemory.
+	EffectRegions
 	// EffectRing: Ring(Index) changed: readiness, enable flag, addresses, kick
 	// or call. Make the data path's ring what Ring(Index) says. It is also sent
 	// for rings that are not Ready when their kick or call changed, so that
@@ -48,7 +52,7 @@ const (
 )
 
 var effectNames = [...]string{
-	EffectReset: "reset", EffectFeatures: "features", EffectMemory: "memory", EffectRing: "ring", EffectStop: "stop",
+	EffectReset: "reset", EffectFeatures: "features", EffectMemory: "memory", EffectRegions: "regions", EffectRing: "ring", EffectStop: "stop",
 	EffectSignal: "signal", EffectMTU: "mtu", EffectAnnounce: "announce", EffectLog: "log", EffectConfig: "config",
 }
 

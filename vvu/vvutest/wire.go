@@ -141,7 +141,10 @@ func (w *Wire) EnableKicks(bool) (frames, room bool) {
 func (w *Wire) Changed() bool { return false }
 
 // Sync does nothing.
-func (w *Wire) Sync() (dropped, another bool) { return false, false }
+func (w *Wire) Sync() (gone bool) { return false }
+
+// Polled is false: who pushes wakes the loop.
+func (w *Wire) Polled() bool { return false }
 
 // Notify does nothing: nobody on the wire is told.
 func (w *Wire) Notify() {}

@@ -1,0 +1,75 @@
+package virtionet
+
+import "time"
+
+// assess finds out, after cur has changed, what its rings are good for now.
+func (g *Guest) assess() {
+	q := g.cur
+	state := q.state()
+	g.closed, g.bare = state != StateActive, false
+	g.muted = q.FromGuest != nil && !q.FromGuestEnabled
+	g.patient = [2]bool{!q.ToGuestAwaited.IsZero(), !q.FromGuestAwaited.IsZero()}
+	if state == StateActive && !q.ToGuest.Offered() {
+		g.closed, g.bare = true, true
+		state = StateSending
+	}
+	if !q.paused {
+		g.state.Store(uint32(state))
+	}
+}
+
+// lookForRoom looks whether the guest has offered its first receive buffer. Until then
+// nobody shall wait for its receive ring who has another one to go to: monitors that keep
+// to themselves how many queue pairs their guest uses have all rings enabled, and only some
+// of them ever get buffers.
+func (g *Guest) lookForRoom() {
+	if g.cur.ToGuest.Err() == nil && !g.cur.ToGuest.Offered() {
+		return
+	}
+	g.closed, g.bare = false, false
+	g.state.Store(uint32(StateActive))
+	g.shifted()
+}
+
+// awaits reports whether a ring is still awaited, 0 for cur's ToGuest, 1 for FromGuest.
+func (g *Guest) awaits(ring int, until time.Time) bool {
+	if g.patient[ring] && !time.Now().Before(until) {
+		g.patient[ring] = false
+	}
+	return g.patient[ring]
+}
+
+// turnAway is TxBurst while the receive ring is closed: frames wait as long as it is
+// awaited, and are dropped after that.
+func (g *Guest) turnAway(frames []Frame) int {
+	if g.awaits(0, g.cur.ToGuestAwaited) {
+		return 0
+	}
+	g.counters.Drops[DropNoPeer] += uint64(len(frames))
+	return len(frames)
+}
+
+// takeBack lets the ring have what is held, as if it had not been taken: for a ring that
+// is to stop, or to move. Buffers of frames that were dropped go back completed as far as
+// the order of the ring allows.
+func (g *Guest) takeBack() {
+	left := g.held - g.released
+	if left == 0 {
+		return
+	}
+	g.counters.RxPackets -= uint64(left)
+	if g.taken == 0 { // an announcement, which is in no ring
+		g.counters.RxBytes -= uint64(len(g.ours.frame))
+		g.held, g.released, g.due = 0, 0, true
+		return
+	}
+	q := g.cur.FromGuest
+	for _, end := range g.frameEnd[g.released:g.held] {
+		g.counters.RxBytes -= uint64(int(g.sent[end-1].ReadLen) - g.cur.HeaderLen)
+	}
+	end := g.frameEnd[g.released] - 1
+	q.Unpop(g.taken - end)
+	g.taken, g.held, g.released = end, 0, 0
+	g.giveBack(q, end)
+	g.complete(q)
+}
