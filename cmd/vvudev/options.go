@@ -7,8 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/bits"
-	"strconv"
 	"strings"
 
 	"go.uber.org/zap/zapcore"
@@ -22,7 +20,7 @@ type options struct {
 	vfioUser  string
 	vhostUser string
 	ram       string
-	createRAM size
+	createRAM cli.Size
 	queues    int
 	uuid      uuid
 	logLevel  zapcore.Level
@@ -77,23 +75,6 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		o.uuid[6], o.uuid[8] = o.uuid[6]&0x0f|0x40, o.uuid[8]&0x3f|0x80 // RFC 9562, version 4
 	}
 	return o, nil
-}
-
-// size is a number of bytes with a binary unit: 4096, 512K, 256M, 4G, 1T.
-type size uint64
-
-func (s *size) String() string { return strconv.FormatUint(uint64(*s), 10) }
-
-// Set implements flag.Value.
-func (s *size) Set(text string) error {
-	digits := strings.TrimRight(text, "KMGTkmgt")
-	shift, known := map[string]int{"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[strings.ToUpper(text[len(digits):])]
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || !known || n == 0 || bits.Len64(n)+shift > 63 {
-		return errors.New("want a size such as 256M or 4G")
-	}
-	*s = size(n << shift)
-	return nil
 }
 
 // uuid is 16 bytes, written as 8-4-4-4-12 hexadecimal digits.

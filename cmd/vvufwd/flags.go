@@ -12,7 +12,9 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/vvu/session"
+	"vvufwd/vvu/socket"
 )
 
 // options is the parsed command line.
@@ -34,6 +36,9 @@ type options struct {
 	unsafeInterrupts bool
 
 	followLink bool
+
+	maxMemory cli.Size // 0: by the machine's
+	sharing   socket.Limits
 
 	queues    int
 	queueSize int
@@ -96,6 +101,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.BoolVar(&o.requireHugePages, "require-hugepages", false, "fail rather than fall back to pages of 4 KiB for DMA memory")
 	fs.BoolVar(&o.unsafeInterrupts, "allow-unsafe-interrupts", false, "as /init: do without interrupt remapping; a device can then inject any interrupt")
 	fs.BoolVar(&o.followLink, "follow-link", false, "take guests' links down with their NIC's, by turning their front-ends away; QEMU needs reconnect-ms at its chardev for that, and does not start a machine while the link is down")
+	fs.Func("max-memory", fmt.Sprintf("refuse front-ends at sockets that share more than `SIZE`, such as 64G (default %d times the machine's memory); at most half of the process's address space for all together", generosity), o.maxMemory.Set)
 	fs.IntVar(&o.queues, "queues", session.MaxPairs, "serve up to `N` queue pairs of each port, at most 8; how many are used, its front-end and guest choose")
 	fs.IntVar(&o.queueSize, "queue-size", 256, "entries of a NIC's rings, at most what the device allows")
 	fs.Func("log-level", "debug, info, warn or error (default info)", o.logLevel.Set)
@@ -157,7 +163,10 @@ func (o *options) check() error {
 	case o.queueSize < 2 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
 		return usagef("--queue-size %d: want a power of two from 2 to 32768", o.queueSize)
 	}
-	return o.checkPorts()
+	if err := o.checkPorts(); err != nil {
+		return err
+	}
+	return o.checkMemory()
 }
 
 // parseCPUs reads "1,3" or "1-3,5".

@@ -125,6 +125,7 @@ func openVhostUser(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 			return nil, &vfio.DeviceError{Device: spec.flag, Problem: err.Error()}
 		}
 	}
+	e.Limit(o.sharing)
 	return guestPort(spec, e, confined(e.Run))
 }
 

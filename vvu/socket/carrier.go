@@ -1,12 +1,10 @@
 package socket
 
 import (
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
 
-	"vvufwd/virtio/mem"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/session"
@@ -16,10 +14,10 @@ import (
 // carrier keeps the file descriptors of one connection. What a message replaces
 // is retired, and closed by sweep when the session has let go of it.
 type carrier struct {
-	events  *peerfd.Set                    // the endpoint's
-	bin     *peerfd.Bin                    // the endpoint's
-	regions map[vhostuser.MemoryRegion]int // memory files
-	kicks   []*peerfd.Event                // by ring, nil where there is none
+	events  *peerfd.Set // the endpoint's
+	bin     *peerfd.Bin // the endpoint's
+	memory  memory
+	kicks   []*peerfd.Event // by ring, nil where there is none
 	calls   []*peerfd.Event
 	retired []int
 	silent  []*peerfd.Event // retired too
@@ -28,7 +26,7 @@ type carrier struct {
 
 func newCarrier(events *peerfd.Set, bin *peerfd.Bin, rings int) *carrier {
 	return &carrier{
-		events: events, bin: bin, regions: map[vhostuser.MemoryRegion]int{},
+		events: events, bin: bin, memory: newMemory(),
 		kicks: make([]*peerfd.Event, rings), calls: make([]*peerfd.Event, rings), log: -1,
 	}
 }
@@ -42,7 +40,9 @@ func (c *carrier) take(m *vhostuser.Message) error {
 		if t.Decode(m.Payload) != nil || len(t) != len(m.FDs) {
 			break // the session refuses it
 		}
-		c.dropRegions(func(vhostuser.MemoryRegion) bool { return true })
+		if err := c.memory.replace(); err != nil {
+			return err
+		}
 		for i, r := range t {
 			c.addRegion(r, m.FDs[i])
 		}
@@ -69,18 +69,8 @@ func (c *carrier) take(m *vhostuser.Message) error {
 }
 
 func (c *carrier) addRegion(r vhostuser.MemoryRegion, fd int) {
-	if old, ok := c.regions[r]; ok {
+	if old := c.memory.bring(r, fd); old >= 0 {
 		c.retired = append(c.retired, old)
-	}
-	c.regions[r] = fd
-}
-
-func (c *carrier) dropRegions(drop func(vhostuser.MemoryRegion) bool) {
-	for r, fd := range c.regions {
-		if drop(r) {
-			c.retired = append(c.retired, fd)
-			delete(c.regions, r)
-		}
 	}
 }
 
@@ -106,61 +96,30 @@ func (c *carrier) takeEvent(m *vhostuser.Message, slots []*peerfd.Event) error {
 
 // sweep closes what nobody uses any more: after the session has handled a
 // message, and so has installed what the message brought.
-func (c *carrier) sweep(known []vhostuser.MemoryRegion) {
-	c.dropRegions(func(r vhostuser.MemoryRegion) bool {
-		for _, k := range known {
-			if k == r {
-				return false
-			}
-		}
-		return true
-	})
-	c.bin.Discard(c.retired...)
+func (c *carrier) sweep(known []vhostuser.MemoryRegion) error {
+	files, err := c.memory.sweep(known)
+	c.bin.Discard(append(c.retired, files...)...)
 	c.retired = c.retired[:0]
 	for _, e := range c.silent {
 		e.Close()
 	}
 	c.silent = c.silent[:0]
+	return err
 }
 
 // close closes everything, after the session has been reset.
-func (c *carrier) close() {
+func (c *carrier) close() error {
 	c.takeLog(-1)
 	for _, slots := range [][]*peerfd.Event{c.kicks, c.calls} {
 		c.silent = append(c.silent, slots...)
 		clear(slots)
 	}
-	c.sweep(nil)
+	return c.sweep(nil)
 }
 
-// Map maps the memory files of the regions.
+// Map gives access to regions of the front-end's memory.
 func (c *carrier) Map(regions []vhostuser.MemoryRegion) (*session.Memory, error) {
-	var maps [][]byte
-	unmap := func() error {
-		var errs []error
-		for _, m := range maps {
-			errs = append(errs, unix.Munmap(m))
-		}
-		return errors.Join(errs...)
-	}
-	views := make([]mem.Region, len(regions))
-	for i, r := range regions {
-		fd, ok := c.regions[r]
-		if !ok {
-			return nil, errors.Join(fmt.Errorf("memory region %d came without its file", i), unmap())
-		}
-		view, whole, err := mapRegion(fd, r)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("memory region %d: %w", i, err), unmap())
-		}
-		maps = append(maps, whole)
-		views[i] = mem.Region{GPA: mem.GPA(r.GPA), UVA: r.UVA, Mem: view}
-	}
-	table, err := mem.New(views)
-	if err != nil {
-		return nil, errors.Join(err, unmap())
-	}
-	return &session.Memory{Table: table, Unmap: unmap}, nil
+	return c.memory.table(regions)
 }
 
 // mapRegion maps a region's part of its file. The session has checked that offset and size

@@ -23,9 +23,11 @@ import (
 const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice |
 	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU | vhostuser.ProtoRARP | vhostuser.ProtoLogShmFD
 
-// maxRegions is how many memory regions a front-end may share. It bounds
-// mappings and open files.
-const maxRegions = 32
+// Limits bound what a front-end may share, whatever there is behind it.
+type Limits struct {
+	Memory  uint64 // bytes; 0: no bound
+	Regions int    // 1 to vhostuser.LimitMaxRegions; 0: as many
+}
 
 // stalled is how long a front-end may take for a message it has begun, or to
 // take a reply.
@@ -43,6 +45,7 @@ type Endpoint struct {
 	bin      peerfd.Bin // for descriptors of front-ends
 	log      *zap.Logger
 	address  *[6]byte // of guests, if it is known
+	limits   Limits
 
 	mu   sync.Mutex
 	down bool            // SetLink
@@ -94,6 +97,21 @@ func (e *Endpoint) SetAddress(mac [6]byte) error {
 	}
 	e.address = &mac
 	return nil
+}
+
+// Limit bounds what a front-end may share. Without it there are only vhostuser's bounds. Call
+// it before Run.
+func (e *Endpoint) Limit(l Limits) { e.limits = l }
+
+// backendConfig is what sessions offer.
+func (e *Endpoint) backendConfig() vhostuser.BackendConfig {
+	cfg := vhostuser.BackendConfig{
+		Protocol: offeredProtocol, MaxRegions: e.limits.Regions, MaxMemory: e.limits.Memory, PassesFDs: true,
+	}
+	if cfg.MaxRegions == 0 {
+		cfg.MaxRegions = vhostuser.LimitMaxRegions
+	}
+	return cfg
 }
 
 // SetLink takes the guest's link down, or up again; it is up to begin with. Down ends the
@@ -246,9 +264,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	conn.SetPatience(stalled)
 	conn.SetBin(&e.bin)
 	c := newCarrier(e.events, &e.bin, 2*len(e.guests))
-	s := session.New(c, vhostuser.BackendConfig{
-		Protocol: offeredProtocol, MaxRegions: maxRegions, PassesFDs: true,
-	}, e.guests, e.log)
+	s := session.New(c, e.backendConfig(), e.guests, e.log)
 	if e.address != nil {
 		if err := s.SetAddress(*e.address); err != nil {
 			return err
@@ -261,7 +277,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 		if e := s.Reset(); e != nil {
 			err = errors.Join(err, e)
 		}
-		c.close()
+		err = errors.Join(err, c.close())
 		conn.Close()
 	}()
 	for {
@@ -277,7 +293,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 			return err
 		}
 		reply, err := s.Handle(m)
-		c.sweep(s.Regions())
+		err = errors.Join(err, c.sweep(s.Regions()))
 		if reply != nil {
 			conn.SetWriteDeadline(time.Now().Add(stalled))
 			if e := conn.WriteMessage(*reply); e != nil {

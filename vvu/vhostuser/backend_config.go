@@ -11,6 +11,9 @@ const (
 	// DefaultMaxRegions is the size of a memory table that every front-end copes
 	// with and that the QEMU fork's device enforces.
 	DefaultMaxRegions = 8
+	// LimitMaxRegions is the largest number of regions. It is what libvhost-user has, and
+	// QEMU gives a machine no more than a few besides.
+	LimitMaxRegions = 509
 )
 
 // BackendConfig is what a back-end offers. The zero value of each field is
@@ -35,6 +38,9 @@ type BackendConfig struct {
 
 	// MaxRegions bounds the memory table; 0 means DefaultMaxRegions.
 	MaxRegions int
+
+	// MaxMemory bounds the bytes of all regions together; 0 is no bound.
+	MaxMemory uint64
 
 	// MaxQueueSize bounds SET_VRING_NUM; 0 means the protocol's limit.
 	MaxQueueSize int
@@ -65,7 +71,7 @@ func (c BackendConfig) withDefaults() BackendConfig {
 		c.Features |= virtio.NetMTU
 	}
 	c.Rings = boundedOr(c.Rings, 2, MaxRings)
-	c.MaxRegions = boundedOr(c.MaxRegions, DefaultMaxRegions, (MaxPayload-memTableHeader)/MemoryRegionSize)
+	c.MaxRegions = boundedOr(c.MaxRegions, DefaultMaxRegions, LimitMaxRegions)
 	c.MaxQueueSize = boundedOr(c.MaxQueueSize, MaxQueueSize, MaxQueueSize)
 	return c
 }

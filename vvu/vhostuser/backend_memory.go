@@ -21,7 +21,12 @@ func (b *Backend) setMemTable(m Message, out *outcome) error {
 	if len(table) == 0 {
 		return refuse(m, "the memory table is empty")
 	}
-	if err := b.checkRegions(table); err != nil {
+	for i, r := range table {
+		if err := b.checkRegion(table[:i], r); err != nil {
+			return refuse(m, "%v", err)
+		}
+	}
+	if err := b.checkTotal(table); err != nil {
 		return refuse(m, "%v", err)
 	}
 	b.regions = table
@@ -42,8 +47,11 @@ func (b *Backend) addMemReg(m Message, out *outcome) error {
 	if b.cfg.PassesFDs && len(m.FDs) != 1 {
 		return violate(m, "brings %d file descriptors, want 1", len(m.FDs))
 	}
+	if err := b.checkRegion(b.regions, MemoryRegion(r)); err != nil {
+		return refuse(m, "%v", err)
+	}
 	regions := append(slices.Clone(b.regions), MemoryRegion(r))
-	if err := b.checkRegions(regions); err != nil {
+	if err := b.checkTotal(regions); err != nil {
 		return refuse(m, "%v", err)
 	}
 	b.regions = regions
@@ -69,26 +77,38 @@ func (b *Backend) remMemReg(m Message, out *outcome) error {
 	return nil
 }
 
-// checkRegions accepts regions that can be translated without doubt.
-func (b *Backend) checkRegions(regions []MemoryRegion) error {
-	if len(regions) > b.cfg.MaxRegions {
-		return fmt.Errorf("%d memory regions, at most %d are supported", len(regions), b.cfg.MaxRegions)
+// checkRegion accepts a region that can be translated without doubt beside those that
+// there are already.
+func (b *Backend) checkRegion(regions []MemoryRegion, r MemoryRegion) error {
+	switch {
+	case len(regions) >= b.cfg.MaxRegions:
+		return fmt.Errorf("more than the %d memory regions that are supported", b.cfg.MaxRegions)
+	case r.Size == 0:
+		return fmt.Errorf("region %v is empty", r)
+	case r.GPA+r.Size < r.Size || r.UVA+r.Size < r.Size || r.Offset+r.Size < r.Size:
+		return fmt.Errorf("region %v wraps around", r)
 	}
-	for i, r := range regions {
-		switch {
-		case r.Size == 0:
-			return fmt.Errorf("region %v is empty", r)
-		case r.GPA+r.Size < r.Size || r.UVA+r.Size < r.Size || r.Offset+r.Size < r.Size:
-			return fmt.Errorf("region %v wraps around", r)
+	for _, other := range regions {
+		if overlap(r.GPA, r.Size, other.GPA, other.Size) {
+			return fmt.Errorf("regions %v and %v overlap in guest-physical addresses", other, r)
 		}
-		for _, other := range regions[:i] {
-			if overlap(r.GPA, r.Size, other.GPA, other.Size) {
-				return fmt.Errorf("regions %v and %v overlap in guest-physical addresses", other, r)
-			}
-			if overlap(r.UVA, r.Size, other.UVA, other.Size) {
-				return fmt.Errorf("regions %v and %v overlap in user addresses", other, r)
-			}
+		if overlap(r.UVA, r.Size, other.UVA, other.Size) {
+			return fmt.Errorf("regions %v and %v overlap in user addresses", other, r)
 		}
+	}
+	return nil
+}
+
+// checkTotal refuses more memory than one front-end may share. Mapping takes address space,
+// of which all front-ends have the same, however little memory there is behind it.
+func (b *Backend) checkTotal(regions []MemoryRegion) error {
+	var total uint64
+	for _, r := range regions {
+		total += r.Size // cannot wrap: they do not overlap
+	}
+	if limit := b.cfg.MaxMemory; limit > 0 && total > limit {
+		return fmt.Errorf("the front-end shares %d MiB in %d regions, more than the %d MiB that one may share: "+
+			"raise --max-memory if its guest is meant to have so much", total>>20, len(regions), limit>>20)
 	}
 	return nil
 }

@@ -285,7 +285,7 @@ func TestSnapshotsAreCopies(t *testing.T) {
 
 func TestConfigDefaults(t *testing.T) {
 	b := NewBackend(BackendConfig{Rings: 1000, MaxRegions: 1 << 30, MaxQueueSize: 1 << 30, Protocol: ^ProtocolFeatures(0), Features: virtio.NetMTU})
-	if b.Rings() != MaxRings || b.cfg.MaxRegions != 127 || b.cfg.MaxQueueSize != 32768 || b.cfg.Protocol != SupportedProtocol || b.cfg.Features != virtio.ProtocolFeatures|virtio.NetMTU|virtio.LogAll {
+	if b.Rings() != MaxRings || b.cfg.MaxRegions != 509 || b.cfg.MaxQueueSize != 32768 || b.cfg.Protocol != SupportedProtocol || b.cfg.Features != virtio.ProtocolFeatures|virtio.NetMTU|virtio.LogAll {
 		t.Errorf("limits: %+v", b.cfg)
 	}
 	if b = NewBackend(BackendConfig{Features: virtio.NetMTU, Protocol: SupportedProtocol &^ ProtoMTU}); b.cfg.Features != virtio.ProtocolFeatures|virtio.LogAll {

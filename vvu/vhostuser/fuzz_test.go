@@ -94,7 +94,7 @@ func FuzzBackend(f *testing.F) {
 			return
 		}
 		cfg := allConfig
-		cfg.PassesFDs = in[0]&fuzzPassesFDs != 0
+		cfg.PassesFDs, cfg.MaxMemory = in[0]&fuzzPassesFDs != 0, 8<<30
 		if in[0]&fuzzPacked != 0 {
 			cfg.Features |= virtio.RingPacked
 		}
@@ -159,6 +159,15 @@ func checkPromises(t *testing.T, b *Backend) {
 	regions := b.Regions()
 	if len(regions) > b.cfg.MaxRegions {
 		t.Fatalf("%d regions", len(regions))
+	}
+	if b.cfg.MaxMemory > 0 {
+		var total uint64
+		for _, r := range regions {
+			total += r.Size
+		}
+		if total > b.cfg.MaxMemory {
+			t.Fatalf("%d bytes of memory, %d are allowed", total, b.cfg.MaxMemory)
+		}
 	}
 	for i, r := range regions {
 		if r.Size == 0 || r.GPA+r.Size < r.GPA || r.UVA+r.Size < r.UVA || r.Offset+r.Size < r.Offset {
