@@ -242,6 +242,15 @@ func (d *Device) reset() error {
 	return err
 }
 
+// allOnes is what a 32-bit register of a device reads as that is not there.
+const allOnes = ^uint32(0)
+
+// absent reports whether the device is gone: the program that provides it has ended, or it
+// was pulled out.
+func (d *Device) absent() bool { return d.transport.Absent() }
+
+func (d *Device) errAbsent() error { return fmt.Errorf("%s: %w", d.name, virtiopci.ErrAbsent) }
+
 // needsReset reports whether the device has given up (DEVICE_NEEDS_RESET).
 func (d *Device) needsReset() bool { return d.transport.Status()&virtio.StatusNeedsReset != 0 }
 
@@ -308,8 +317,12 @@ func (d *Device) MaxQueues() uint32 { return d.config.Load32(cfgMaxQueues) }
 // served.
 func (d *Device) KickFD(ring int) int { return d.pci.Vector(vectorFirstKick + ring) }
 
-// Close stops the device: nothing reaches our memory afterwards.
+// Close stops the device: nothing reaches our memory afterwards. One that is gone is left
+// alone.
 func (d *Device) Close() error {
+	if d.absent() {
+		return nil
+	}
 	d.clearKickVectors()
 	return d.reset()
 }

@@ -66,21 +66,37 @@ func (e *Endpoint) Ports() []*virtionet.Guest { return e.guests }
 func (e *Endpoint) SetAddress(mac [6]byte) error { return e.session.SetAddress(mac) }
 
 // Run serves front-ends until ctx is done. A device that breaks is restarted,
-// again and again if need be, more and more slowly.
-func (e *Endpoint) Run(ctx context.Context) {
+// again and again if need be, more and more slowly. One that is gone, be it that the
+// program has ended that provides it, cannot be: then Run gives up and returns an error
+// that wraps virtiopci.ErrAbsent. In either case the forwarder has no rings any more.
+func (e *Endpoint) Run(ctx context.Context) error {
 	debug.SetPanicOnFault(true) // ring memory can vanish under our hands too
 	stop := context.AfterFunc(ctx, e.interrupt)
 	defer stop()
 	e.showLink()
 	e.device.setUp(true)
 	e.log.Info("ready for a front-end", zap.Int("pairs", len(e.guests)))
+	err := e.serveAll(ctx)
+	if failed := e.session.Reset(); failed != nil {
+		e.log.Warn("unmap guest memory", zap.Error(failed))
+	}
+	e.connected = false
+	return err
+}
+
+// serveAll has one turn after the other. It returns early if the device is gone.
+func (e *Endpoint) serveAll(ctx context.Context) error {
 	for ctx.Err() == nil {
 		err := e.turn(ctx)
 		switch {
 		case err == nil:
 			continue
+		case e.device.absent():
+			return e.device.errAbsent()
 		case errors.Is(err, errBroken):
-			e.restart(ctx, err)
+			if err := e.restart(ctx, err); err != nil {
+				return err
+			}
 		default:
 			// What the front-end did wrong costs it the session. vvudev closes its
 			// socket then; QEMU's device leaves it open, and it may go on. The next
@@ -91,9 +107,7 @@ func (e *Endpoint) Run(ctx context.Context) {
 			e.device.setUp(false)
 		}
 	}
-	if err := e.session.Reset(); err != nil {
-		e.log.Warn("unmap guest memory", zap.Error(err))
-	}
+	return nil
 }
 
 // interrupt ends a wait.
@@ -126,8 +140,9 @@ func (e *Endpoint) showLink() {
 	e.log.Info("link of the guest changed", zap.Bool("up", !down))
 }
 
-// restart takes a broken device through a reset, as often as it takes.
-func (e *Endpoint) restart(ctx context.Context, reason error) {
+// restart takes a broken device through a reset, as often as it takes. It returns an
+// error if the device is gone.
+func (e *Endpoint) restart(ctx context.Context, reason error) error {
 	e.connected = false
 	if err := e.session.Reset(); err != nil {
 		e.log.Warn("unmap guest memory", zap.Error(err))
@@ -135,15 +150,19 @@ func (e *Endpoint) restart(ctx context.Context, reason error) {
 	for ctx.Err() == nil {
 		e.log.Error("restarting the device", zap.Error(reason))
 		if e.restarts.wait(ctx); ctx.Err() != nil {
-			return
+			break
 		}
 		if reason = e.device.start(); reason == nil {
 			e.shown = false // a reset takes the link up
 			e.showLink()
 			e.device.setUp(true)
-			return
+			break
+		}
+		if e.device.absent() {
+			return e.device.errAbsent()
 		}
 	}
+	return nil
 }
 
 // Close resets the device, after Run has returned.
@@ -169,7 +188,10 @@ func (e *Endpoint) turn(ctx context.Context) (err error) {
 		}
 		status = e.device.status()
 	}
-	if e.device.needsReset() {
+	switch {
+	case status == allOnes && e.device.absent():
+		return e.device.errAbsent()
+	case e.device.needsReset():
 		return fmt.Errorf("%w: it asks for a reset", errBroken)
 	}
 	if up := status&statusFrontendUp != 0; up && !e.connected {

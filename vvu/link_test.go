@@ -1,6 +1,7 @@
 package vvu
 
 import (
+	"context"
 	"testing"
 
 	"vvufwd/vvu/vhostuser"
@@ -30,7 +31,7 @@ func TestLink(t *testing.T) {
 			r.down()
 			d = r.open()
 			d.endpoint.SetLink(false)
-			stop := goRun(d.endpoint.Run)
+			stop := goRun(func(ctx context.Context) { d.ended <- d.endpoint.Run(ctx) })
 			eventually(t, "word of the link", func() bool { return r.logs.FilterMessage("link of the guest changed").Len() == 6 })
 			c, err := vhostuser.Dial(r.path)
 			must(t, err)

@@ -35,6 +35,22 @@ type recorder struct {
 	mu    sync.Mutex
 	log   []access
 	views map[*byte][]byte
+	gone  bool // see vanish
+}
+
+// vanish makes all registers those of a device that is not there any more: reads give ones
+// and writes go nowhere. Memory that is mapped stays, as QEMU has it when the program that
+// provides a device has ended.
+func (r *recorder) vanish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = true
+}
+
+func (r *recorder) vanished() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gone
 }
 
 func newRecorder(pci PCIDevice) *recorder {
@@ -160,19 +176,28 @@ func (s *recordedSpace) note(write bool, off uint64, width int, v uint64) {
 func (s *recordedSpace) Len() uint64 { return s.s.Len() }
 
 func (s *recordedSpace) Load8(off uint64) uint8 {
-	v := s.s.Load8(off)
+	v := ^uint8(0)
+	if !s.r.vanished() {
+		v = s.s.Load8(off)
+	}
 	s.note(false, off, 1, uint64(v))
 	return v
 }
 
 func (s *recordedSpace) Load16(off uint64) uint16 {
-	v := s.s.Load16(off)
+	v := ^uint16(0)
+	if !s.r.vanished() {
+		v = s.s.Load16(off)
+	}
 	s.note(false, off, 2, uint64(v))
 	return v
 }
 
 func (s *recordedSpace) Load32(off uint64) uint32 {
-	v := s.s.Load32(off)
+	v := ^uint32(0)
+	if !s.r.vanished() {
+		v = s.s.Load32(off)
+	}
 	s.note(false, off, 4, uint64(v))
 	return v
 }
@@ -184,17 +209,23 @@ func (s *recordedSpace) Load64(off uint64) uint64 {
 
 func (s *recordedSpace) Store8(off uint64, v uint8) {
 	s.note(true, off, 1, uint64(v))
-	s.s.Store8(off, v)
+	if !s.r.vanished() {
+		s.s.Store8(off, v)
+	}
 }
 
 func (s *recordedSpace) Store16(off uint64, v uint16) {
 	s.note(true, off, 2, uint64(v))
-	s.s.Store16(off, v)
+	if !s.r.vanished() {
+		s.s.Store16(off, v)
+	}
 }
 
 func (s *recordedSpace) Store32(off uint64, v uint32) {
 	s.note(true, off, 4, uint64(v))
-	s.s.Store32(off, v)
+	if !s.r.vanished() {
+		s.s.Store32(off, v)
+	}
 }
 
 func (s *recordedSpace) Store64(off uint64, v uint64) {

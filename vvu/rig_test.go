@@ -51,7 +51,8 @@ type driver struct {
 	device   *Device
 	endpoint *Endpoint
 	loop     *netfwd.Loop
-	stop     func() // ends all goroutines
+	stop     func()     // ends all goroutines
+	ended    chan error // what Run returned
 }
 
 // onBoth runs a test with the fork's device and with vvudev's.
@@ -190,7 +191,7 @@ func (r *rig) up() *driver {
 			r.t.Errorf("loop: %v", err)
 		}
 	})
-	stopEndpoint := goRun(d.endpoint.Run)
+	stopEndpoint := goRun(func(ctx context.Context) { d.ended <- d.endpoint.Run(ctx) })
 	d.stop = func() {
 		stopEndpoint() // first: it waits for the loop to let go of rings
 		stopLoop()
@@ -219,7 +220,7 @@ func (r *rig) open() *driver {
 	if r.address != [6]byte{} {
 		must(r.t, endpoint.SetAddress(r.address))
 	}
-	r.driver = &driver{device: dev, endpoint: endpoint, stop: func() {}}
+	r.driver = &driver{device: dev, endpoint: endpoint, stop: func() {}, ended: make(chan error, 1)}
 	return r.driver
 }
 

@@ -19,7 +19,7 @@ func (r *rig) upGated() (d *driver, shut *atomic.Bool) {
 	r.t.Helper()
 	d, shut = r.open(), new(atomic.Bool)
 	stopForwarder := goRun(gatedForwarder(d.endpoint.Ports(), shut))
-	stopEndpoint := goRun(d.endpoint.Run)
+	stopEndpoint := goRun(func(ctx context.Context) { d.ended <- d.endpoint.Run(ctx) })
 	d.stop = func() { shut.Store(false); stopEndpoint(); stopForwarder() }
 	return d, shut
 }

@@ -241,5 +241,11 @@ func (p *PCINIC) Name() string { return p.name }
 // Queues are the NIC's queue pairs.
 func (p *PCINIC) Queues() []*NIC { return p.queues }
 
-// Close resets the device: it stops reading and writing our memory.
-func (p *PCINIC) Close() error { return p.transport.Reset() }
+// Close resets the device: it stops reading and writing our memory. One that is gone is
+// left alone.
+func (p *PCINIC) Close() error {
+	if p.transport.Absent() {
+		return nil
+	}
+	return p.transport.Reset()
+}

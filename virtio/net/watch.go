@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/virtio"
+	virtiopci "vvufwd/virtio/pci"
 )
 
 // statusLinkUp is a bit of the device's status (5.1.4).
@@ -35,7 +36,8 @@ func (p *PCINIC) setLink(up bool) {
 var ErrNICBroken = errors.New("the device has given up (DEVICE_NEEDS_RESET)")
 
 // Watch follows the link until ctx is done; changed is called after each change.
-// It returns early, with ErrNICBroken, when the device gives up.
+// It returns early, with ErrNICBroken, when the device gives up, and with an error that wraps
+// virtiopci.ErrAbsent when it is gone.
 func (p *PCINIC) Watch(ctx context.Context, changed func(up bool)) error {
 	last := !p.queues[0].linkDown.Load()
 	fds := []unix.PollFd{{Fd: int32(p.pci.Vector(vectorConfig)), Events: unix.POLLIN}}
@@ -46,7 +48,10 @@ func (p *PCINIC) Watch(ctx context.Context, changed func(up bool)) error {
 		if n, _ := unix.Poll(fds, int(250*time.Millisecond/time.Millisecond)); n > 0 {
 			unix.Read(int(fds[0].Fd), buf[:])
 		}
-		if p.transport.Status()&virtio.StatusNeedsReset != 0 {
+		switch status := p.transport.Status(); {
+		case p.transport.Absent():
+			return fmt.Errorf("%s: %w", p.pci.Address(), virtiopci.ErrAbsent)
+		case status&virtio.StatusNeedsReset != 0:
 			return fmt.Errorf("%s: %w", p.name, ErrNICBroken)
 		}
 		up, err := p.Link()
