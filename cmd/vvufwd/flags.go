@@ -45,6 +45,8 @@ type options struct {
 	logLevel  zapcore.Level
 	logFormat string
 	version   bool
+
+	owned bool // the machine is ours alone
 }
 
 // Huge pages that are reserved when none are asked for: enough for the rings and
@@ -66,7 +68,7 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 // parseFlags reads the command line. asInit is whether we are PID 1, where some
 // defaults differ: nobody else can bind functions or reserve huge pages.
 func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
-	o := &options{logLevel: zapcore.InfoLevel, hugePages: byPorts}
+	o := &options{logLevel: zapcore.InfoLevel, hugePages: byPorts, owned: asInit}
 	fs := flag.NewFlagSet("vvufwd", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by main
 	fs.Usage = func() {}
@@ -207,6 +209,6 @@ usage: vvufwd --vvu PCI --nic PCI [flags]
 	})
 	fmt.Fprint(w, `
 Ports are paired in the order given, or joined in one switch. Exit codes: 0 done, 1 run-time failure,
-2 usage, 3 a device is not usable.
+2 usage, 3 a device is not usable, 4 a device is gone: start what provides it anew, and then this machine.
 `)
 }

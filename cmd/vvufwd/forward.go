@@ -183,9 +183,7 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 		loops.Go(func() { failed(l.Run(loopCtx)) })
 	}
 	control.Go(func() { f.forwarding.Run(ctx) })
-	for _, p := range f.ports {
-		control.Go(func() { failed(p.control(ctx)) })
-	}
+	f.runControls(ctx, o, &control, failed)
 	err := f.report(ctx, o, out)
 	cancel()
 	control.Wait()

@@ -102,7 +102,10 @@ func fail(stderr io.Writer, err error) int {
 	fmt.Fprintf(stderr, "vvufwd: %v\n", err)
 	var usage *usageError
 	var device *vfio.DeviceError
+	var gone *goneError
 	switch {
+	case errors.As(err, &gone):
+		return cli.Gone
 	case errors.As(err, &usage), cli.IsUsage(err):
 		return cli.Misused
 	case errors.As(err, &device), errors.Is(err, dma.ErrHugePages), errors.Is(err, appliance.ErrVFIO):

@@ -99,7 +99,7 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 		return nil, errors.Join(err, dev.Close())
 	}
 	p.closers = append(p.closers, dev.Close)
-	p.control = confined(p.control)
+	p.control = confined(watchGone(spec, o, p.control))
 	return p, nil
 }
 
@@ -112,7 +112,7 @@ func openVVU(spec portSpec, dev *vfio.Device, c *vfio.Container, o *options, log
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	return guestPort(spec, e, func(ctx context.Context) error { e.Run(ctx); return nil })
+	return guestPort(spec, e, e.Run)
 }
 
 func openVhostUser(spec portSpec, o *options, log *zap.Logger) (*port, error) {
