@@ -1,11 +1,17 @@
 package initramfs
 
 import (
+	_ "embed"
+	"errors"
+
 	"vvufwd/cmd/vvudemo/kmod"
 )
 
 // driverModules are what vvufwd loads when it is PID 1. The NIC's own driver is left out on purpose: vvufwd is the driver.
 var driverModules = []string{"vfio", "vfio_iommu_type1", "vfio_pci"}
+
+//go:embed driver-shell.sh
+var driverShell []byte
 
 // Driver describes the driver VM's image.
 type Driver struct {
@@ -13,6 +19,9 @@ type Driver struct {
 	Init string
 	// Modules is the kernel's module directory.
 	Modules *kmod.Tree
+	// Busybox, if it is not empty, is the path of a static busybox: then /init is a shell that obeys its console, and vvufwd a
+	// command, /vvufwd.
+	Busybox string
 }
 
 // Save writes the image to the file at path and returns its size in bytes.
@@ -21,11 +30,20 @@ func (d Driver) Save(path string) (int64, error) {
 	for _, mountPoint := range []string{"dev", "proc", "sys", "run", "tmp"} {
 		a.dir(mountPoint)
 	}
-	if err := a.copy("init", 0o755, d.Init); err != nil {
+	if err := d.addInit(a); err != nil {
 		return 0, err
 	}
 	if err := a.addModules(d.Modules, nil, driverModules...); err != nil {
 		return 0, err
 	}
 	return a.save(path)
+}
+
+func (d Driver) addInit(a *archive) error {
+	if d.Busybox == "" {
+		return a.copy("init", 0o755, d.Init)
+	}
+	a.dir("bin")
+	a.file("init", 0o755, driverShell)
+	return errors.Join(a.copy("vvufwd", 0o755, d.Init), a.copy("bin/busybox", 0o755, d.Busybox))
 }
