@@ -73,10 +73,11 @@ const (
 	DropSpoofed               // the source address is not one that the port may use
 	DropFiltered              // a switch has nowhere to send it: isolated, reserved, or at home behind the same port
 	DropNoRoom                // a switch does not wait for room
+	DropBadBuffer             // the guest offered a buffer that no driver may offer: not a frame, but nothing else becomes of it
 	NumDrops
 )
 
-var dropNames = [NumDrops]string{"runt", "too_long", "no_peer", "no_buffer", "link_down", "stopped", "bad_frame", "bad_header", "fault", "spoofed", "filtered", "no_room"}
+var dropNames = [NumDrops]string{"runt", "too_long", "no_peer", "no_buffer", "link_down", "stopped", "bad_frame", "bad_header", "fault", "spoofed", "filtered", "no_room", "bad_buffer"}
 
 // String is the name under which the reason is reported.
 func (d Drop) String() string { return dropNames[d] }

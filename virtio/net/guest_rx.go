@@ -27,16 +27,11 @@ func (g *Guest) RxBurst(frames []Frame) int {
 	if !plain {
 		g.in.reset()
 	}
-	n, taken := 0, len(chains)
+	n := 0
 	for i := range chains {
 		c := &chains[i]
 		g.heads[i] = c.Head
-		if !g.accept(q, c) {
-			if q.Err() != nil {
-				q.Unpop(len(chains) - i - 1)
-				taken = i // the chain at fault is never given back
-				break
-			}
+		if !g.accept(c) {
 			continue
 		}
 		f := &frames[n]
@@ -54,9 +49,9 @@ func (g *Guest) RxBurst(frames []Frame) int {
 	}
 	g.counters.RxPackets += uint64(n)
 	g.held, g.released = n, 0
-	g.taken, g.given = taken, 0
+	g.taken, g.given = len(chains), 0
 	if n == 0 {
-		g.giveBack(q, taken) // only drops
+		g.giveBack(q, len(chains)) // only drops
 		g.complete(q)
 	}
 	if q.Err() != nil {
@@ -74,22 +69,25 @@ func (g *Guest) inspect(i int, f *Frame, c *vring.Chain) bool {
 }
 
 // accept checks a chain of the guest's transmit ring. What cannot be forwarded is
-// dropped, and given back when its turn comes; a chain that no driver may offer
-// breaks the ring.
-func (g *Guest) accept(q *vring.Device, c *vring.Chain) bool {
+// dropped, and given back when its turn comes.
+//
+// That goes also for chains that no driver may offer: with a part for the device to write
+// to, or shorter than the header (5.1.6.2). The specification leaves to the device what it
+// makes of them, and devices differ: QEMU's declares itself broken, vhost-net stops, DPDK
+// completes them and goes on. Here the ring goes on. It is in order, for the chain has a
+// name by which it can be given back; a guest survives a buffer that comes back, whatever
+// was in it, but not a network card that stops for one. Only where the ring itself makes no
+// sense, so that nobody can say what comes next or what a descriptor means, it stops.
+func (g *Guest) accept(c *vring.Chain) bool {
 	length := int(c.ReadLen) - g.cur.HeaderLen
 	if c.WriteLen == 0 && length >= MinFrame && length <= MaxFrame && g.cur.FromGuestEnabled {
 		return true
 	}
 	switch {
-	case c.WriteLen != 0:
-		q.Fail(vring.FaultDirection)
-		return false
-	case length < 0:
-		q.Fail(vring.FaultEmpty)
-		return false
 	case !g.cur.FromGuestEnabled:
 		g.counters.Drops[DropNoPeer]++
+	case c.WriteLen != 0 || length < 0:
+		g.counters.Drops[DropBadBuffer]++
 	case length < MinFrame:
 		g.counters.Drops[DropRunt]++
 	default:

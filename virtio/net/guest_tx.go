@@ -59,8 +59,8 @@ const maxRoom = 1024
 func (r *room) exhausted() bool { return r.popped == maxRoom || r.q.Exhausted() }
 
 // put copies one frame into as many buffers as it needs, or drops it if it can
-// never fit. It returns false, with nothing consumed, when there is no room now,
-// or the ring is broken.
+// never fit. It returns false, with nothing sent, when there is no room now, or the ring
+// is broken.
 func (g *Guest) put(r *room, f *Frame) bool {
 	if f.Header.special() {
 		return g.finish(r, f)
@@ -133,13 +133,11 @@ func (g *Guest) gather(r *room, f *Frame) bool {
 			return false
 		}
 		c := &g.room[end]
-		if len(c.Read) != 0 {
-			r.q.Fail(vring.FaultDirection)
-			return false
-		}
-		if c.WriteLen == 0 {
-			r.q.Fail(vring.FaultEmpty)
-			return false
+		if len(c.Read) != 0 || c.WriteLen == 0 {
+			end++
+			g.refuse(r, end)
+			have = 0
+			continue
 		}
 		have += int(c.WriteLen)
 		end++
@@ -156,6 +154,17 @@ func (g *Guest) gather(r *room, f *Frame) bool {
 	g.counters.TxPackets++
 	g.counters.TxBytes += uint64(f.Len)
 	return true
+}
+
+// refuse gives the buffers before the one with index end back empty. The last of them no
+// driver may offer: it has a part to be read, or none to be written to. See accept for why
+// the ring goes on; those before it go back because the order of the ring must be kept.
+func (g *Guest) refuse(r *room, end int) {
+	for i := range g.room[r.filled:end] {
+		r.q.Push(g.room[r.filled+i].Head, 0)
+	}
+	r.filled = end
+	g.counters.Drops[DropBadBuffer]++
 }
 
 // more pops one buffer beyond those popped so far, or returns false if there is

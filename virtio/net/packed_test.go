@@ -19,6 +19,7 @@ func TestOnPackedRings(t *testing.T) {
 		"FrameWaitsForRoomAndConsumesNothing":      TestFrameWaitsForRoomAndConsumesNothing,
 		"FrameThatNeverFitsIsDropped":              TestFrameThatNeverFitsIsDropped,
 		"BellFollowsUsedEvent":                     TestBellFollowsUsedEvent,
+		"BadBuffersComeBack":                       TestBadBuffersComeBack,
 		"InstallWaitsForTheForwarder":              TestInstallWaitsForTheForwarder,
 		"GuestBurstsDoNotAllocate":                 TestGuestBurstsDoNotAllocate,
 		"NICReceives":                              TestNICReceives,

@@ -215,7 +215,7 @@ func TestDeviceResumes(t *testing.T) {
 
 // A ring that its user stops keeps the first reason and does nothing more.
 func TestFail(t *testing.T) {
-	for _, fault := range []vring.Fault{vring.FaultDirection, vring.FaultEmpty} {
+	for _, fault := range []vring.Fault{vring.FaultHead, vring.FaultUnmapped} {
 		p := vringtest.NewPair(t, vringtest.Config{Size: 8})
 		q := p.Device
 		offer(t, p, 4)

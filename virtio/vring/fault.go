@@ -20,8 +20,6 @@ const (
 	FaultIndirectSize
 	FaultIndirectChain
 	FaultLength
-	FaultDirection
-	FaultEmpty
 
 	// The faults that a device can cause on the driver side.
 	FaultUsedIndex
@@ -45,8 +43,6 @@ var faultTexts = [NumFaults]string{
 	FaultIndirectSize:  "indirect table size is zero, odd or too long",
 	FaultIndirectChain: "indirect descriptor inside a chain of a packed ring",
 	FaultLength:        "chain length overflows 32 bits",
-	FaultDirection:     "buffer has the wrong direction for this ring",
-	FaultEmpty:         "buffer is empty or shorter than its header",
 	FaultUsedIndex:     "used.idx is further ahead than buffers are outstanding",
 	FaultUsedID:        "used element names a buffer that is not outstanding",
 	FaultUsedLen:       "used length exceeds the buffer",
