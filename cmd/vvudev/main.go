@@ -37,6 +37,7 @@
 //	--vhost-user PATH   socket to listen on for the app VM's monitor
 //	--ram FILE          the app VM's RAM file, its mem-path
 //	--create-ram SIZE   create or resize the RAM file, e.g. 256M or 4G
+//	--max-memory SIZE   what the driver VM may lend (default four times the machine's)
 //	--queues N          vrings that can be connected, 1 to 256 (default 256)
 //	--uuid UUID         identity of the device (default: a random one)
 //	--log-level LEVEL   debug, info, warn or error (default info)

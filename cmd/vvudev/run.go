@@ -28,6 +28,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := logging.New(stderr, o.logFormat, o.logLevel)
+	if err := checkCreateRAM(o, log); err != nil {
+		return &unusableError{err}
+	}
 
 	monitor, err := listen("--vfio-user", o.vfioUser)
 	if err != nil {
@@ -50,6 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer dev.Close()
 	server := vfiouser.NewServer(dev, log)
+	server.LimitMemory(o.maxMemory())
 	if !o.noConfine {
 		policy := confine.Policy{Listen: []string{o.vfioUser, o.vhostUser}, AsyncIO: true}
 		if err := policy.Apply(log); err != nil {

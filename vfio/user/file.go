@@ -1,6 +1,7 @@
 package vfiouser
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,10 @@ func (m *memory) fileOf(fd int, offset, size uint64) (*file, error) {
 	if f == nil && len(m.files) >= maxFiles && !m.evict() {
 		return nil, fmt.Errorf("memory from more than %d files: %w", maxFiles, unix.ENOSPC)
 	}
+	if err := m.checkTotal(id, uint64(st.Size)); err != nil {
+		return nil, err
+	}
+	f = m.files[id] // it may have given way itself, to what it has grown to
 	b, err := unix.Mmap(fd, 0, int(st.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("mapping %d bytes of guest memory: %w", st.Size, err)
@@ -56,6 +61,36 @@ func (m *memory) fileOf(fd int, offset, size uint64) (*file, error) {
 	}
 	f.mem = b
 	return f, nil
+}
+
+// errMuchMemory is the error of memory beyond the limit.
+var errMuchMemory = errors.New("raise --max-memory if it is meant to have so much")
+
+// checkTotal refuses a file of so many bytes if the client's files were too large with it.
+// Those that no mapping uses give way. mu is held.
+func (m *memory) checkTotal(id fileID, size uint64) error {
+	total := m.totalWith(id, size)
+	if m.limit == 0 || total <= m.limit {
+		return nil
+	}
+	for total > m.limit && m.evict() {
+		total = m.totalWith(id, size)
+	}
+	if total > m.limit {
+		return fmt.Errorf("the driver VM lends files of %d MiB together, more than the %d MiB that it may: %w (%w)", total>>20, m.limit>>20, errMuchMemory, unix.ENOSPC)
+	}
+	return nil
+}
+
+// totalWith is what the client's files have together if one has so many bytes.
+func (m *memory) totalWith(id fileID, size uint64) uint64 {
+	total := size
+	for other, f := range m.files {
+		if other != id {
+			total += uint64(len(f.mem)) // all of it is mapped: the sum cannot wrap
+		}
+	}
+	return total
 }
 
 // evict drops a file that no mapping uses, so that files which come and go do

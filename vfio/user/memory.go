@@ -18,6 +18,7 @@ const MaxDMAMaps = 65535
 // files, so each file is mapped once, whole, and its descriptor closed; a map is
 // then a piece of arithmetic. It is safe for concurrent use.
 type memory struct {
+	limit   uint64 // see Server.LimitMemory
 	mu      sync.Mutex
 	files   map[fileID]*file
 	maps    []mapping // sorted by addr, not overlapping
@@ -33,8 +34,8 @@ type mapping struct {
 	offset     uint64
 }
 
-func newMemory() *memory {
-	return &memory{files: map[fileID]*file{}, stale: true}
+func newMemory(limit uint64) *memory {
+	return &memory{limit: limit, files: map[fileID]*file{}, stale: true}
 }
 
 // add carries out DMA_MAP. A descriptor in the request is used and left there.

@@ -2,6 +2,7 @@ package vfiouser
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -11,7 +12,7 @@ import (
 )
 
 func TestMemoryJoinsNeighbours(t *testing.T) {
-	m := newMemory()
+	m := newMemory(0)
 	defer m.close()
 	fd := memfd(t, 1<<20)
 	const page = 4096
@@ -54,7 +55,7 @@ func TestMemoryModel(t *testing.T) {
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		m := newMemory()
+		m := newMemory(0)
 		defer m.close()
 		type where struct{ file, page int } // file -1: mapped without one
 		model := map[int]where{}
@@ -106,7 +107,7 @@ func TestMemoryModel(t *testing.T) {
 }
 
 func TestMemoryGrownFile(t *testing.T) {
-	m := newMemory()
+	m := newMemory(0)
 	defer m.close()
 	fd := memfd(t, 4096)
 	if err := m.add(dmaMap{Addr: 0, Size: 4096}, []int{fd}); err != nil {
@@ -132,7 +133,7 @@ func TestMemoryGrownFile(t *testing.T) {
 }
 
 func TestMemoryBounds(t *testing.T) {
-	m := newMemory()
+	m := newMemory(0)
 	defer m.close()
 	if err := m.add(dmaMap{Addr: ^uint64(0) - 4095, Size: 4096}, []int{memfd(t, 4096)}); err != nil {
 		t.Fatal(err) // the last page there is
@@ -161,5 +162,80 @@ func TestMemoryBounds(t *testing.T) {
 	}
 	if err := m.add(dmaMap{Addr: 1 << 30, Size: 4096}, []int{memfd(t, 4096)}); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("one file too many: %v", err)
+	}
+}
+
+// What a client lends has a bound, which the sizes of its files count for, whatever is
+// behind them. Files that it took back make room.
+func TestMemoryIsBounded(t *testing.T) {
+	const limit, huge = 1 << 30, 100 << 40
+	m := newMemory(limit)
+	defer m.close()
+	refused := func(fd int) {
+		t.Helper()
+		err := m.add(dmaMap{Addr: 1 << 40, Size: 4096}, []int{fd})
+		if !errors.Is(err, errMuchMemory) || !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "1024 MiB that it may: raise --max-memory") {
+			t.Errorf("too much memory: %v", err)
+		}
+	}
+	refused(memfd(t, huge))
+	for i := range uint64(2) {
+		if err := m.add(dmaMap{Addr: i * 4096, Size: 4096}, []int{memfd(t, limit/2)}); err != nil {
+			t.Fatalf("half of the limit: %v", err)
+		}
+	}
+	grown := memfd(t, 4096)
+	refused(grown)
+	if err := m.remove(dmaUnmap{Addr: 0, Size: 4096}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.add(dmaMap{Addr: 0, Size: 4096}, []int{grown}); err != nil {
+		t.Fatalf("in the place of what is gone: %v", err)
+	}
+	if err := unix.Ftruncate(grown, huge); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.add(dmaMap{Addr: 4096 * 4096, Size: 4096}, []int{grown}); err != nil {
+		t.Errorf("what a file has of old stays good when it has grown: %v", err)
+	}
+	err := m.add(dmaMap{Addr: 8192 * 4096, Size: 4096, Offset: 4096}, []int{grown})
+	if !errors.Is(err, errMuchMemory) {
+		t.Errorf("a file that has grown too much: %v", err)
+	}
+	if n := len(m.Table().Regions()); n != 3 {
+		t.Errorf("%d regions are left, want 3", n)
+	}
+}
+
+// A file that nobody uses gives way to what it has grown to itself.
+func TestFileGivesWayToItself(t *testing.T) {
+	const limit = 1 << 30
+	m := newMemory(limit)
+	defer m.close()
+	other, fd := memfd(t, limit-4096), memfd(t, 4096)
+	for i, fd := range []int{other, fd} {
+		d := dmaMap{Addr: uint64(i) << 40, Size: 4096}
+		if err := m.add(d, []int{fd}); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.remove(dmaUnmap{Addr: d.Addr, Size: d.Size}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Ftruncate(fd, limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.add(dmaMap{Addr: 0, Size: 8192}, []int{fd}); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[*byte]bool{}
+	for _, b := range m.retired {
+		if seen[&b[0]] {
+			t.Error("memory is to be unmapped twice")
+		}
+		seen[&b[0]] = true
+	}
+	if v, ok := m.Table().View(0, 8192); !ok || len(m.files) != 1 || m.totalWith(fileID{}, 0) != limit {
+		t.Errorf("%d bytes are mapped from %d files", len(v), len(m.files))
 	}
 }

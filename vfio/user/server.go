@@ -18,6 +18,7 @@ type Server struct {
 	log    *zap.Logger
 	events *peerfd.Set
 	bin    peerfd.Bin // for descriptors of clients
+	memory uint64     // see LimitMemory
 }
 
 // NewServer returns a server for dev, which is to be made before system calls are
@@ -30,6 +31,11 @@ func NewServer(dev Device, log *zap.Logger) *Server {
 	}
 	return s
 }
+
+// LimitMemory bounds the memory files of a client, in bytes of all together; 0, as at
+// first, is no bound. A file is mapped whole, however much of it the client lends: the
+// files count, and those too that a client has taken back but that may still be mapped.
+func (s *Server) LimitMemory(n uint64) { s.memory = n }
 
 // Serve accepts clients from l until ctx ends (nil) or l fails. A client that
 // breaks the protocol is dropped with a log line; one that connects while another

@@ -19,13 +19,15 @@ type session struct {
 	io   *framer
 	mem  *memory
 	irqs *interrupts
+
+	saidMemory bool // that the client lends too much
 }
 
 var _ Host = (*session)(nil)
 
 func newSession(s *Server, conn *net.UnixConn) *session {
 	return &session{
-		dev: s.dev, log: s.log, io: newFramer(conn, &s.bin), mem: newMemory(), irqs: newInterrupts(s.events, s.dev.Vectors()),
+		dev: s.dev, log: s.log, io: newFramer(conn, &s.bin), mem: newMemory(s.memory), irqs: newInterrupts(s.events, s.dev.Vectors()),
 	}
 }
 
@@ -101,7 +103,7 @@ func (s *session) answer(req *request) error {
 	if err != nil {
 		errno := unix.EINVAL
 		errors.As(err, &errno)
-		s.log.Debug("refused a message", zap.Stringer("command", req.Command), zap.Error(err))
+		s.sayRefused(req, err)
 		if req.Flags&flagNoReply != 0 {
 			return nil
 		}
@@ -111,6 +113,17 @@ func (s *session) answer(req *request) error {
 		return nil
 	}
 	return s.io.send(req.header, fd)
+}
+
+// sayRefused logs that a message was refused. What an operator can do something about is
+// said aloud, once.
+func (s *session) sayRefused(req *request, err error) {
+	if errors.Is(err, errMuchMemory) && !s.saidMemory {
+		s.saidMemory = true
+		s.log.Warn("refused memory of the driver VM", zap.Error(err))
+		return
+	}
+	s.log.Debug("refused a message", zap.Stringer("command", req.Command), zap.Error(err))
 }
 
 var errShort = fmt.Errorf("payload is too short: %w", unix.EINVAL)
