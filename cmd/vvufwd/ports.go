@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"vvufwd/cmd/internal/logging"
 	"vvufwd/netfwd"
 	"vvufwd/vfio"
 	"vvufwd/vfio/pci"
@@ -75,7 +76,7 @@ func (p *port) close() error {
 // ports on PCI there is no container.
 func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
 	if !spec.onPCI() {
-		return openVhostUser(spec, o, log.With(zap.Stringer("port", spec)))
+		return openVhostUser(spec, o, logging.ForPeer(log).With(zap.Stringer("port", spec)))
 	}
 	dev, err := c.Open(spec.addr)
 	if err != nil {
@@ -87,7 +88,7 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 		}
 		spec.kind = "virtio-net"
 	}
-	log = log.With(zap.Stringer("port", spec))
+	log = logging.ForPeer(log).With(zap.Stringer("port", spec))
 	var p *port
 	switch spec.kind {
 	case "vvu":

@@ -69,6 +69,13 @@ func (o *options) sayMemory(log *zap.Logger) {
 	}
 	log.Info("each front-end at a socket may share memory (--max-memory)",
 		zap.String("at most", cli.Bytes(o.sharing.Memory)), zap.Int("regions", o.sharing.Regions))
+	// What is not there yet of a file is made by the first access, and charged to whose
+	// access it is, until the file is gone: guests' receive buffers are often first
+	// touched by us.
+	if limit, ok := resources.CgroupMemory(); ok && limit < uint64(n)*o.sharing.Memory {
+		log.Warn("memory of guests that is first used by vvufwd counts for its own control group, which has less than they may share: "+
+			"guests can have vvufwd killed; run it in the group of its VMs, allow it more (MemoryMax=), or lower --max-memory", zap.String("limit", cli.Bytes(limit)))
+	}
 	need := uint64(n*(filesEachPort+filesEachMessage+filesEachRing*(2*o.queues+1)) + filesBesides)
 	if have := resources.Files(); have < need {
 		log.Warn("front-ends can be refused for want of open files: allow more (ulimit -n, LimitNOFILE=)", zap.Uint64("may be needed", need), zap.Uint64("allowed", have))

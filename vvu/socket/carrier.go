@@ -154,7 +154,8 @@ func mapFile(fd int, offset, size uint64) (whole []byte, skip uint64, err error)
 	}
 	start := offset &^ (unit - 1)
 	end := min((offset+size+unit-1)&^(unit-1), (uint64(st.Size)+4095)&^4095)
-	whole, err = unix.Mmap(fd, int64(start), int(end-start), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	// No huge pages are reserved for a file that its owner has not reserved any for.
+	whole, err = unix.Mmap(fd, int64(start), int(end-start), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, 0, fmt.Errorf("map %d bytes of its file: %w", end-start, err)
 	}

@@ -30,7 +30,7 @@ const (
 // need not be safe for concurrent use. If it is a Queue, entries that were lost are
 // reported in the log itself. Above the level debug it drops most of what
 // repeats itself within a second: a peer can make us say the same thing as often as
-// it likes.
+// it likes. See ForPeer.
 func New(w io.Writer, form string, level zapcore.Level) *zap.Logger {
 	cfg := zap.NewProductionEncoderConfig()
 	cfg.EncodeTime = zapcore.ISO8601TimeEncoder
@@ -44,9 +44,36 @@ func New(w io.Writer, form string, level zapcore.Level) *zap.Logger {
 	}
 	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
 	if level > zapcore.DebugLevel {
-		core = zapcore.NewSamplerWithOptions(core, time.Second, sampleFirst, sampleThereafter)
+		core = sample(core)
 	}
 	return zap.New(core)
+}
+
+// sampled drops what repeats itself.
+type sampled struct {
+	zapcore.Core              // with the sampler
+	all          zapcore.Core // without
+}
+
+func sample(all zapcore.Core) zapcore.Core {
+	return sampled{zapcore.NewSamplerWithOptions(all, time.Second, sampleFirst, sampleThereafter), all}
+}
+
+// With implements zapcore.Core.
+func (s sampled) With(fields []zapcore.Field) zapcore.Core {
+	return sampled{s.Core.With(fields), s.all.With(fields)}
+}
+
+// ForPeer returns a logger for what concerns one peer, made from one of New. What repeats
+// itself is counted for it alone: else a peer that makes us say something all the time
+// would hide that it is true of another one, too.
+func ForPeer(log *zap.Logger) *zap.Logger {
+	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		if s, ok := core.(sampled); ok {
+			return sample(s.all)
+		}
+		return core
+	}))
 }
 
 // lostEntries reports entries that were lost to where they are missing, whatever the

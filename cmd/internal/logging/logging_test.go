@@ -57,3 +57,28 @@ func TestLevel(t *testing.T) {
 		t.Errorf("below the level: %q", out.String())
 	}
 }
+
+// What one peer makes us repeat hides nothing that is said of another one, though it is
+// the same.
+func TestFloodOfOnePeer(t *testing.T) {
+	var out bytes.Buffer
+	log := New(&out, JSON, zapcore.InfoLevel)
+	peer := func(name string) *zap.Logger { return ForPeer(log).With(zap.String("port", name)) }
+	loud, quiet := peer("loud"), peer("quiet")
+	for range 10000 {
+		loud.Warn("again")
+	}
+	quiet.Warn("again")
+	if n := strings.Count(out.String(), `"port":"quiet"`); n != 1 {
+		t.Errorf("the other peer is mentioned %d times", n)
+	}
+	if n := strings.Count(out.String(), `"port":"loud"`); n < sampleFirst || n > 4*sampleFirst {
+		t.Errorf("the loud one is mentioned %d times", n)
+	}
+	out.Reset()
+	ForPeer(New(&out, JSON, zapcore.DebugLevel)).Debug("text")
+	ForPeer(zap.NewNop()).Error("text")
+	if strings.Count(out.String(), "\n") != 1 {
+		t.Errorf("looking for a bug: %q", out.String())
+	}
+}
