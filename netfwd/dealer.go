@@ -193,19 +193,19 @@ func (d *Dealer) Collect() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var s Stats
-	of := map[Port]*portSnapshot{}
-	for _, now := range snapshots(d.loops) {
-		for i := range now.ports {
-			of[now.ports[i].port] = &now.ports[i]
+	of := map[Port]PortStats{}
+	for _, c := range collect(d.loops) {
+		for _, p := range c.ports {
+			of[p.port] = p.stats
 		}
-		s.Loops = append(s.Loops, now.loop)
+		s.Loops = append(s.Loops, c.loop)
 	}
 	s.Time = time.Now()
 	for _, l := range d.links {
 		for _, end := range l.ends {
 			for _, p := range end.Queues {
-				if snap := of[p]; snap != nil && snap.listed() {
-					s.Ports = append(s.Ports, snap.stats)
+				if stats, listed := of[p]; listed {
+					s.Ports = append(s.Ports, stats)
 				}
 			}
 		}

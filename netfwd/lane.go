@@ -16,6 +16,7 @@ type lane struct {
 	sources [2]sources   // dirs by end
 	dormant []*direction // of those of which no ring runs; they are looked after now and then
 	further []Port       // those that are not the first of their end
+	all     []Port       // see members
 	of      *link        // nil: it is all of one
 }
 
@@ -43,12 +44,15 @@ func (l *lane) add(d *direction, end int) {
 
 func (l *lane) link() *link { return l.of }
 
+// members puts its answer together once: a lane is complete before it is served.
 func (l *lane) members() []Port {
-	all := l.ports[:len(l.ports):len(l.ports)]
-	for _, d := range l.dormant {
-		all = append(all, d.src)
+	if len(l.all) != len(l.ports)+len(l.dormant) {
+		l.all = append(l.all[:0], l.ports...)
+		for _, d := range l.dormant {
+			l.all = append(l.all, d.src)
+		}
 	}
-	return all
+	return l.all
 }
 
 func (l *lane) String() string {

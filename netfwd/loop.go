@@ -42,10 +42,8 @@ type Loop struct {
 	wake    int // eventfd by which control and stats wake a sleeping loop
 	poll    []unix.PollFd
 	drainer peerfd.Drainer
-	ask     atomic.Bool // somebody waits for fresh counters
-	stats   atomic.Pointer[snapshot]
+	stats   publisher
 	clock   busyClock
-	napping bool // the last sleep was a nap
 	ctx     context.Context
 }
 
@@ -79,7 +77,7 @@ func newLoop(groups []group, cfg Config) (*Loop, error) {
 	l := &Loop{cfg: cfg, wake: fd, adopted: make(chan struct{}), gone: make(chan struct{})}
 	l.take(groups)
 	l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-	l.publish()
+	l.stats.renew(l.describe)
 	return l, nil
 }
 
@@ -120,8 +118,29 @@ func (l *Loop) leave() {
 	for _, g := range l.groups {
 		l.abandon(g)
 	}
-	l.publish()
+	l.stats.renew(l.describe)
 	close(l.gone)
+}
+
+// ended reports whether Run has returned, or is about to.
+func (l *Loop) ended() bool {
+	select {
+	case <-l.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// describe adds what statistics tell of the loop.
+func (l *Loop) describe(s *snapshot) {
+	s.loop = LoopStats{
+		CPU:    l.cfg.CPU,
+		Rounds: l.clock.rounds, BusyRounds: l.clock.busyRounds, BusyNS: l.clock.busyTime().Nanoseconds(),
+	}
+	for _, g := range l.groups {
+		g.describe(s)
+	}
 }
 
 // abandon lets go of the ports of a group for good.
@@ -155,7 +174,7 @@ func (l *Loop) serve(groups []group) {
 // adopt takes over the groups that are wanted.
 func (l *Loop) adopt(groups []group) {
 	l.take(groups)
-	l.publish()
+	l.stats.renew(l.describe)
 	l.wanted.Store(nil)
 	l.adopted <- struct{}{}
 }
@@ -182,8 +201,8 @@ func (l *Loop) forward() {
 		if groups := l.wanted.Load(); groups != nil {
 			l.adopt(*groups)
 		}
-		if l.ask.Swap(false) {
-			l.publish()
+		if l.stats.due() {
+			l.stats.answer(l.describe)
 		}
 		now := time.Now()
 		for i, g := range l.groups {
@@ -225,7 +244,7 @@ func (l *Loop) round() bool {
 // asking. It reports whether it was a nap, for a peer that is polled: what has come then
 // the next round finds.
 func (l *Loop) sleep() (nap bool) {
-	work := l.ctx.Err() != nil || l.ask.Load() || l.wanted.Load() != nil
+	work := l.ctx.Err() != nil || l.stats.due() || l.wanted.Load() != nil
 	l.poll = l.poll[:1] // our own eventfd stays
 	longest := longestSleep
 	for i, g := range l.groups {
@@ -238,9 +257,6 @@ func (l *Loop) sleep() (nap bool) {
 		}
 	}
 	nap = longest == longestNap && !work
-	if !l.napping {
-		l.publish()
-	}
 	if !work {
 		timeout := unix.NsecToTimespec(longest.Nanoseconds())
 		n, _ := unix.Ppoll(l.poll, &timeout, nil) // an error is a short sleep
@@ -254,7 +270,6 @@ func (l *Loop) sleep() (nap bool) {
 		g.disableKicks()
 	}
 	l.clock.tick(false)
-	l.napping = nap
 	return nap
 }
 

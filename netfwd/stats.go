@@ -61,83 +61,22 @@ type Stats struct {
 	Loops []LoopStats `json:"loops"`
 }
 
-// snapshot is what a loop publishes of itself: immutable then.
-type snapshot struct {
-	ports []portSnapshot
-	loop  LoopStats
-}
-
-// portSnapshot is what is known of a queue pair. Further ones of an end are of
-// interest only if they were used.
-type portSnapshot struct {
-	port    Port
-	further bool
-	stats   PortStats
-}
-
-// add adds queue pairs to a snapshot.
-func (s *snapshot) add(p Port, further bool) {
-	s.ports = append(s.ports, portSnapshot{p, further, portStats(p.Name(), p.Counters())})
-}
-
-// listed reports whether a queue pair belongs in the statistics.
-func (p *portSnapshot) listed() bool {
-	c := &p.stats
-	return !p.further || c.RxPackets|c.TxPackets|c.Interrupts != 0 || len(c.Drops)+len(c.Faults) != 0
-}
-
-// publish makes the counters visible to Collect. It is the loop's.
-func (l *Loop) publish() {
-	s := &snapshot{loop: LoopStats{
-		CPU:    l.cfg.CPU,
-		Rounds: l.clock.rounds, BusyRounds: l.clock.busyRounds, BusyNS: l.clock.busyTime().Nanoseconds(),
-	}}
-	for _, g := range l.groups {
-		g.describe(s)
-	}
-	l.stats.Store(s)
-}
-
-// Refresh makes the loop publish its counters soon: within a few rounds, or at
-// once if it sleeps. Safe for concurrent use.
-func (l *Loop) Refresh() {
-	l.ask.Store(true)
-	l.Wake()
-}
-
-// Collect asks every loop for its counters. Loops publish within a few rounds;
-// what is returned is at most settle old.
+// Collect asks every loop for its counters. They are of a moment after the call, but see
+// collect.
 func Collect(loops []*Loop) Stats {
 	var s Stats
-	for _, now := range snapshots(loops) {
-		for i := range now.ports {
-			if p := &now.ports[i]; p.listed() {
-				s.Ports = append(s.Ports, p.stats)
-			}
+	for _, c := range collect(loops) {
+		for _, p := range c.ports {
+			s.Ports = append(s.Ports, p.stats)
 		}
-		s.Loops = append(s.Loops, now.loop)
+		s.Loops = append(s.Loops, c.loop)
 	}
 	s.Time = time.Now()
 	return s
 }
 
-// snapshots asks loops for new snapshots of themselves.
-func snapshots(loops []*Loop) []*snapshot {
-	for _, l := range loops {
-		l.Refresh()
-	}
-	time.Sleep(settle)
-	all := make([]*snapshot, len(loops))
-	for i, l := range loops {
-		all[i] = l.stats.Load()
-	}
-	return all
-}
-
 // memoryFault names rings stopped because their memory vanished.
 const memoryFault = "memory vanished"
-
-const settle = 2 * time.Millisecond
 
 func portStats(name string, c *virtionet.Counters) PortStats {
 	s := PortStats{

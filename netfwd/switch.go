@@ -313,7 +313,7 @@ func (b *bridge) contain(err error) (failed []Port) {
 
 // describe tells of the switch.
 func (b *bridge) describe(s *snapshot) {
-	s.loop.Switch = &SwitchStats{
+	s.sw = SwitchStats{
 		Ports: len(b.ports), Learned: b.macs.learned(), Static: b.macs.fixed,
 		Moves: b.macs.moves, Refused: b.macs.refused, Floods: b.floods,
 	}

@@ -212,8 +212,8 @@ func TestSwitchLearns(t *testing.T) {
 	s.expect(5, tagged, 6)
 	var stats snapshot
 	s.describe(&stats)
-	if want := (SwitchStats{Ports: 8, Learned: 3, Moves: 1, Floods: 3}); *stats.loop.Switch != want {
-		t.Errorf("counted %+v, want %+v", *stats.loop.Switch, want)
+	if want := (SwitchStats{Ports: 8, Learned: 3, Moves: 1, Floods: 3}); stats.sw != want {
+		t.Errorf("counted %+v, want %+v", stats.sw, want)
 	}
 }
 
