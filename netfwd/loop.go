@@ -83,9 +83,11 @@ func newLoop(groups []group, cfg Config) (*Loop, error) {
 
 // Wake makes a sleeping loop look around. Safe for concurrent use.
 func (l *Loop) Wake() {
-	one := [8]byte{1}
-	unix.Write(l.wake, one[:]) // a full counter is as good as a wake-up
+	unix.Write(l.wake, oneEvent) // a full counter is as good as a wake-up
 }
+
+// oneEvent is what an eventfd counts as one, on machines with their lowest byte first.
+var oneEvent = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
 // Run forwards until ctx is done. It takes the calling goroutine's thread for
 // itself. Faults of memory that a peer took away are caught: that peer's port is
