@@ -16,13 +16,14 @@ import (
 
 // AppConfig describes an app VM.
 type AppConfig struct {
-	Style    vhostuser.Style
-	Features virtio.Features          // that its network device has; AllFeatures if 0
-	Regions  []vhostuser.MemoryRegion // Regions() if nil
-	Entries  int                      // of each ring; 16 if 0
-	RxBuffer int                      // bytes of a receive buffer; 2048, the most, if 0
-	Polls    bool                     // its guest polls and wants no interrupts
-	Pairs    int                      // queue pairs; 1 if 0, at most 8
+	Style     vhostuser.Style
+	Features  virtio.Features          // that its network device has; AllFeatures if 0
+	Regions   []vhostuser.MemoryRegion // Regions() if nil
+	Entries   int                      // of each ring; 16 if 0
+	RxBuffers int                      // receive buffers that are offered; as many as the ring has entries if 0
+	RxBuffer  int                      // bytes of a receive buffer; 2048, the most, if 0
+	Polls     bool                     // its guest polls and wants no interrupts
+	Pairs     int                      // queue pairs; 1 if 0, at most 8
 }
 
 // AllFeatures is what a guest's driver knows of what a back-end may offer.
@@ -109,9 +110,12 @@ func (a *App) Connect() error { return errors.Join(a.hurry(), a.Front.Connect())
 // Start is the guest's driver coming up: fresh rings, receive buffers, DRIVER_OK.
 // It returns when the back-end has the rings, for real front-ends do not wait.
 func (a *App) Start() error {
-	for ring := range a.queues {
+	for ring, q := range a.queues {
 		if err := a.Renew(ring); err != nil {
 			return err
+		}
+		if a.cfg.Features.Has(virtio.RingPacked) && q.Publish() { // half shown it would tell the wrong place
+			signal(q.kick)
 		}
 	}
 	if err := errors.Join(a.hurry(), a.Front.Start()); err != nil {
@@ -131,10 +135,10 @@ func (a *App) Start() error {
 // buffers in place, which Publish or Start show to the back-end.
 func (a *App) Renew(ring int) error {
 	q := a.queues[ring]
-	if err := q.reset(a.cfg.Features.Has(virtio.EventIdx)); err != nil {
+	if err := q.reset(a.cfg.Features); err != nil {
 		return err
 	}
-	for ring%2 == 0 && q.Free() > 0 {
+	for ring%2 == 0 && q.Free() > 0 && (a.cfg.RxBuffers == 0 || q.Outstanding() < a.cfg.RxBuffers) {
 		if err := a.offer(q); err != nil {
 			return err
 		}
@@ -315,11 +319,17 @@ func (a *App) SendTo(pair int, frame []byte) error {
 
 // TrySend puts a frame into the transmit ring of a pair if there is room.
 func (a *App) TrySend(pair int, frame []byte) error {
-	tx := a.queues[2*pair+1]
-	if tx.reclaim(); tx.Free() < 2 {
+	if !a.Room(pair) {
 		return nil
 	}
 	return a.SendTo(pair, frame)
+}
+
+// Room reports whether there is room for a frame in the transmit ring of a pair.
+func (a *App) Room(pair int) bool {
+	tx := a.queues[2*pair+1]
+	tx.reclaim()
+	return tx.Free() >= 2
 }
 
 // Sent waits until every frame has been taken.
@@ -338,6 +348,30 @@ func (a *App) Sent() error {
 
 // Receive is ReceiveFrom the first pair.
 func (a *App) Receive() ([]byte, error) { return a.ReceiveFrom(0) }
+
+// TryReceive is Receive if a frame has arrived, which must be in one buffer; else it
+// returns nil.
+func (a *App) TryReceive() ([]byte, error) {
+	rx := a.queues[0]
+	rx.Completed()
+	var u vring.Used
+	if !rx.take(&u) {
+		return nil, rx.Err()
+	}
+	b, _, err := rx.buffer(u.Head)
+	if err != nil {
+		return nil, err
+	}
+	if int(u.Len) < a.header || int(u.Len) > len(b) {
+		return nil, fmt.Errorf("%d bytes in a receive buffer", u.Len)
+	}
+	frame := append([]byte{}, b[a.header:u.Len]...)
+	if err := a.offer(rx); err != nil {
+		return nil, err
+	}
+	rx.publish()
+	return frame, nil
+}
 
 // ReceiveFrom waits for a frame in the receive ring of a pair, sleeping until an
 // interrupt comes unless one is there, and offers its buffers again.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/virtio"
 	"vvufwd/virtio/vring"
 	"vvufwd/vvu/vhostuser"
 )
@@ -31,25 +32,28 @@ const (
 )
 
 // reset lays the ring out anew, as a guest's driver does after a device reset.
-func (q *queue) reset(eventIdx bool) error {
+func (q *queue) reset(features virtio.Features) error {
 	memory := q.ram.Bytes[q.at : q.at+uint64(vring.DriverBytes(q.entries))]
 	clear(memory)
-	return q.layOut(memory, eventIdx)
+	return q.layOut(memory, features)
 }
 
 // plan finds out where the ring will be, without touching memory that a
 // predecessor's back-end may still look at.
 func (q *queue) plan() error {
-	return q.layOut(alignedHeap(vring.DriverBytes(q.entries)), false)
+	return q.layOut(alignedHeap(vring.DriverBytes(q.entries)), 0)
 }
 
-func (q *queue) layOut(memory []byte, eventIdx bool) error {
+func (q *queue) layOut(memory []byte, features virtio.Features) error {
 	base, err := gpa(q.regions, q.at)
 	if err != nil {
 		return err
 	}
 	q.done = 0
-	q.Driver, err = vring.NewDriver(vring.DriverConfig{Size: q.entries, Memory: memory, Base: base, EventIdx: eventIdx})
+	q.Driver, err = vring.NewDriver(vring.DriverConfig{
+		Size: q.entries, Memory: memory, Base: base,
+		EventIdx: features.Has(virtio.EventIdx), Packed: features.Has(virtio.RingPacked),
+	})
 	take(q.call)
 	return err
 }
