@@ -23,6 +23,7 @@ type AppConfig struct {
 	RxBuffers int                      // receive buffers that are offered; as many as the ring has entries if 0
 	RxBuffer  int                      // bytes of a receive buffer; 2048, the most, if 0
 	Polls     bool                     // its guest polls and wants no interrupts
+	NoKicks   bool                     // its front-end gives no descriptors for kicks: it wants to be polled
 	Pairs     int                      // queue pairs; 1 if 0, at most 8
 }
 
@@ -73,7 +74,7 @@ func Boot(ram *RAM, path string, cfg AppConfig) (*App, error) {
 	a := &App{cfg: cfg, ram: ram, header: virtionet.HeaderSize(cfg.Features)}
 	for ring := range 2 * cfg.Pairs {
 		at := uint64(ring/2*pairStride) + []uint64{0x100000, highAt}[ring%2]
-		q := &queue{ram: ram, at: at, entries: cfg.Entries, regions: cfg.Regions, polls: cfg.Polls, kick: -1, call: -1}
+		q := &queue{ram: ram, at: at, entries: cfg.Entries, regions: cfg.Regions, polls: cfg.Polls, silent: cfg.NoKicks, kick: -1, call: -1}
 		a.queues = append(a.queues, q)
 		for _, fd := range []*int{&q.kick, &q.call} {
 			var err error
@@ -221,12 +222,15 @@ func (a *App) StartRing(ring int, base uint32) error {
 	if r.Call >= 0 {
 		call = vhostuser.NewRequest(vhostuser.SetVringCall, vhostuser.VringFD{Index: uint8(ring)}, r.Call)
 	}
+	kick := vhostuser.NewRequest(vhostuser.SetVringKick, vhostuser.VringFD{Index: uint8(ring), NoFD: true})
+	if r.Kick >= 0 {
+		kick = vhostuser.NewRequest(vhostuser.SetVringKick, vhostuser.VringFD{Index: uint8(ring)}, r.Kick)
+	}
 	return a.tell(
 		vhostuser.NewRequest(vhostuser.SetVringNum, vhostuser.VringState{Index: i, Num: r.Num}),
 		vhostuser.NewRequest(vhostuser.SetVringBase, vhostuser.VringState{Index: i, Num: base}),
 		vhostuser.NewRequest(vhostuser.SetVringAddr, vhostuser.VringAddr{Index: i, Desc: r.Desc, Used: r.Used, Avail: r.Avail}),
-		vhostuser.NewRequest(vhostuser.SetVringKick, vhostuser.VringFD{Index: uint8(ring)}, r.Kick),
-		call,
+		kick, call,
 	)
 }
 

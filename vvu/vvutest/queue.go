@@ -20,6 +20,7 @@ type queue struct {
 	entries int
 	regions []vhostuser.MemoryRegion
 	polls   bool // the guest wants no interrupts
+	silent  bool // the front-end gives no kick
 	done    int  // completed buffers that were taken since reset
 	kick    int
 	call    int
@@ -61,13 +62,16 @@ func (q *queue) layOut(memory []byte, features virtio.Features) error {
 // ring is what the front-end tells of the queue.
 func (q *queue) ring() vhostuser.FrontendRing {
 	user := userBase + q.at
-	call := q.call
+	kick, call := q.kick, q.call
 	if q.polls {
 		call = -1
 	}
+	if q.silent {
+		kick = -1
+	}
 	desc, avail, used := q.Addresses()
 	return vhostuser.FrontendRing{
-		Num: uint32(q.entries), Kick: q.kick, Call: call,
+		Num: uint32(q.entries), Kick: kick, Call: call,
 		Desc: user, Avail: user + avail - desc, Used: user + used - desc,
 	}
 }

@@ -22,6 +22,7 @@ type Wire struct {
 	toVM     [][]byte
 	held     [][]byte
 	fromVM   [][]byte
+	room     int // frames that are taken yet; negative: any number
 	counters virtionet.Counters
 }
 
@@ -33,7 +34,7 @@ func NewWire(t testing.TB) *Wire {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	w := &Wire{wake: fd}
+	w := &Wire{wake: fd, room: -1}
 	w.cond = sync.NewCond(&w.mu)
 	return w
 }
@@ -45,6 +46,15 @@ func (w *Wire) State() virtionet.State { return virtionet.StateActive }
 func (w *Wire) Push(frames ...[]byte) {
 	w.mu.Lock()
 	w.toVM = append(w.toVM, frames...)
+	w.mu.Unlock()
+	signal(w.wake)
+}
+
+// Narrow lets the wire take so many frames more, and then none; any number if n is
+// negative.
+func (w *Wire) Narrow(n int) {
+	w.mu.Lock()
+	w.room = n
 	w.mu.Unlock()
 	signal(w.wake)
 }
@@ -118,6 +128,10 @@ func (w *Wire) Abandon() {
 func (w *Wire) TxBurst(frames []virtionet.Frame) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.room >= 0 {
+		frames = frames[:min(len(frames), w.room)]
+		w.room -= len(frames)
+	}
 	for i := range frames {
 		var b []byte
 		for _, part := range frames[i].Data {
@@ -130,11 +144,11 @@ func (w *Wire) TxBurst(frames []virtionet.Frame) int {
 	return len(frames)
 }
 
-// EnableKicks reports whether frames wait; there is always room.
-func (w *Wire) EnableKicks(bool) (frames, room bool) {
+// EnableKicks reports whether frames wait, and whether there is room.
+func (w *Wire) EnableKicks(forRoom bool) (frames, room bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.toVM) > 0, false
+	return len(w.toVM) > 0, forRoom && w.room != 0
 }
 
 // Changed, Sync, Fail, Leave and DisableKicks have nothing to do.
