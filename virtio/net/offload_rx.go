@@ -80,6 +80,9 @@ func (h *Header) check(l *packet.Layout, n int, may Offloads) bool {
 		h.GSOType, h.GSOSize = gsoNone, 0
 		return true
 	}
+	if size > l.MaxPayload() {
+		return false // no piece but the last could say how long it is, whoever cuts
+	}
 	h.HdrLen = l.End
 	return true
 }

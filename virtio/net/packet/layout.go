@@ -1,6 +1,9 @@
 package packet
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // MaxHead is how many bytes of a frame Parse looks at, at most. The headers of a frame
 // that is to be cut, or whose checksum is to be completed, end within them: Ethernet,
@@ -147,6 +150,17 @@ func (l *Layout) ChecksumOffset() uint16 {
 		return tcpChecksum
 	}
 	return udpChecksum
+}
+
+// MaxPayload is how many bytes of payload a packet with these headers can have at most:
+// its length fields have 16 bits, that of IPv4 counts all headers from its own on, that of
+// IPv6 those behind its own, and that of UDP itself. Only if Protocol is set.
+func (l *Layout) MaxPayload() int {
+	counted := int(l.End - l.L3)
+	if l.IPv6 {
+		counted -= ip6Len
+	}
+	return math.MaxUint16 - counted
 }
 
 func be16(b []byte) uint16       { return binary.BigEndian.Uint16(b) }

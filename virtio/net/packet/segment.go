@@ -11,8 +11,8 @@ package packet
 // length. So it is right also for packets with a routing header, whose last destination
 // does not stand in the IPv6 header.
 //
-// index is how many pieces came before. off+n is at most total, and l.End+n at most
-// 65535.
+// index is how many pieces came before. off+n is at most total, and n at most
+// l.MaxPayload().
 func Segment(dst, head []byte, l Layout, index, off, n, total int) []byte {
 	dst = dst[:l.End]
 	copy(dst, head)
