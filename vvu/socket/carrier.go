@@ -96,15 +96,19 @@ func (c *carrier) takeEvent(m *vhostuser.Message, slots []*peerfd.Event) error {
 
 // sweep closes what nobody uses any more: after the session has handled a
 // message, and so has installed what the message brought.
-func (c *carrier) sweep(known []vhostuser.MemoryRegion) error {
+func (c *carrier) sweep(known func() []vhostuser.MemoryRegion) error {
 	files, err := c.memory.sweep(known)
+	c.discard(files)
+	return err
+}
+
+func (c *carrier) discard(files []int) {
 	c.bin.Discard(append(c.retired, files...)...)
 	c.retired = c.retired[:0]
 	for _, e := range c.silent {
 		e.Close()
 	}
 	c.silent = c.silent[:0]
-	return err
 }
 
 // close closes everything, after the session has been reset.
@@ -114,7 +118,9 @@ func (c *carrier) close() error {
 		c.silent = append(c.silent, slots...)
 		clear(slots)
 	}
-	return c.sweep(nil)
+	files, err := c.memory.close()
+	c.discard(files)
+	return err
 }
 
 // Map gives access to regions of the front-end's memory.

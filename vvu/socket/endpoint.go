@@ -293,7 +293,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 			return err
 		}
 		reply, err := s.Handle(m)
-		err = errors.Join(err, c.sweep(s.Regions()))
+		err = errors.Join(err, c.sweep(s.Regions))
 		if reply != nil {
 			conn.SetWriteDeadline(time.Now().Add(stalled))
 			if e := conn.WriteMessage(*reply); e != nil {

@@ -18,22 +18,27 @@ type memory struct {
 	arrived map[vhostuser.MemoryRegion]int // files that the message at hand brings, not yet mapped
 	done    []int                          // files that are
 	mapped  map[vhostuser.MemoryRegion]*mapping
+	all     map[*mapping]bool // not unmapped yet
+	touched bool              // since the last sweep
 }
 
 // mapping is one region. It is unmapped when no table has it and none will.
 type mapping struct {
 	view, whole []byte
 	tables      int  // that have it
-	kept        bool // it is in memory.mapped
+	kept        bool // it is in mapped
 }
 
 func newMemory() memory {
-	return memory{arrived: map[vhostuser.MemoryRegion]int{}, mapped: map[vhostuser.MemoryRegion]*mapping{}}
+	return memory{
+		arrived: map[vhostuser.MemoryRegion]int{}, mapped: map[vhostuser.MemoryRegion]*mapping{}, all: map[*mapping]bool{},
+	}
 }
 
 // bring takes a region's file over. It returns the one that it takes the place of, if
 // any, or -1.
 func (m *memory) bring(r vhostuser.MemoryRegion, fd int) (old int) {
+	m.touched = true
 	old, ok := m.arrived[r]
 	m.arrived[r] = fd
 	if !ok {
@@ -46,22 +51,39 @@ func (m *memory) bring(r vhostuser.MemoryRegion, fd int) (old int) {
 // looks the same: it brings all its files.
 func (m *memory) replace() error { return m.keep(nil) }
 
-// sweep ends the handling of a message, after which known is the table in force. It
-// returns the files that nobody needs any more.
-func (m *memory) sweep(known []vhostuser.MemoryRegion) (files []int, err error) {
+// sweep ends the handling of a message. It returns the files that nobody needs any more,
+// and unmaps regions that are not known, which is the table in force: it is asked for only
+// if a region may have come or gone, for there may be many, and many other messages.
+func (m *memory) sweep(known func() []vhostuser.MemoryRegion) (files []int, err error) {
+	if !m.touched {
+		return nil, nil
+	}
+	m.touched = false
 	for _, fd := range m.arrived {
 		files = append(files, fd)
 	}
 	files = append(files, m.done...)
 	clear(m.arrived)
 	m.done = m.done[:0]
-	return files, m.keep(known)
+	return files, m.keep(known())
+}
+
+// close unmaps everything. Nobody uses a table any more, though one may not have been
+// unmapped: its session may have ended on the way from it to the next.
+func (m *memory) close() (files []int, err error) {
+	m.touched = true
+	files, err = m.sweep(func() []vhostuser.MemoryRegion { return nil })
+	for one := range m.all {
+		one.tables = 0
+		err = errors.Join(err, m.release(one))
+	}
+	return files, err
 }
 
 // keep forgets all regions but those known.
 func (m *memory) keep(known []vhostuser.MemoryRegion) error {
 	if len(known) == len(m.mapped) && m.hasAll(known) {
-		return nil // as after nearly all messages
+		return nil // as when one was added to many
 	}
 	wanted := make(map[vhostuser.MemoryRegion]bool, len(known))
 	for _, r := range known {
@@ -72,7 +94,7 @@ func (m *memory) keep(known []vhostuser.MemoryRegion) error {
 		if !wanted[r] {
 			delete(m.mapped, r)
 			one.kept = false
-			errs = append(errs, one.release())
+			errs = append(errs, m.release(one))
 		}
 	}
 	return errors.Join(errs...)
@@ -87,24 +109,27 @@ func (m *memory) hasAll(known []vhostuser.MemoryRegion) bool {
 	return true
 }
 
-// release unmaps the region if nobody needs it any more.
-func (one *mapping) release() error {
-	if one.tables > 0 || one.kept {
+// release unmaps a region if nobody needs it any more.
+func (m *memory) release(one *mapping) error {
+	if one.tables > 0 || one.kept || !m.all[one] {
 		return nil
 	}
+	delete(m.all, one)
 	return unix.Munmap(one.whole)
 }
 
 // table makes a table of regions. Those that came with a file are mapped, the others must
 // be already.
 func (m *memory) table(regions []vhostuser.MemoryRegion) (*session.Memory, error) {
+	m.touched = true
 	all, views := make([]*mapping, 0, len(regions)), make([]mem.Region, len(regions))
 	unmap := func() error {
 		var errs []error
 		for _, one := range all {
 			one.tables--
-			errs = append(errs, one.release())
+			errs = append(errs, m.release(one))
 		}
+		all, m.touched = nil, true
 		return errors.Join(errs...)
 	}
 	for i, r := range regions {
@@ -149,5 +174,7 @@ func (m *memory) region(r vhostuser.MemoryRegion) (*mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &mapping{view: view, whole: whole}, nil
+	one := &mapping{view: view, whole: whole}
+	m.all[one] = true
+	return one, nil
 }

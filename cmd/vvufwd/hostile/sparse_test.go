@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -175,4 +177,46 @@ func TestMostRegions(t *testing.T) {
 	send(0)
 	send(more - 2 + more%2)
 	unbroken(t, f, a)
+}
+
+// A front-end with as many regions as there can be that adds and removes one without end.
+func TestRegionsComeAndGo(t *testing.T) {
+	f := startForwarder(t, 4)
+	startVictim(t, f, 2, 3, gentle...)
+	a, b := join(t, f.sockets[0]), join(t, f.sockets[1])
+	defer a.leave()
+	defer b.leave()
+	before := f.census(t)
+	const size = 64 << 10
+	file := sparse(t, 1, size)
+	table := sparseTable(509-len(regions), size)
+	for i := range table {
+		table[i].GPA += 1 << 52
+		if refused, err := a.told(vhostuser.AddMemReg, vhostuser.SingleRegion(table[i]), file...); refused || err != nil {
+			t.Fatalf("region %d: refused is %v (%v)", i, refused, err)
+		}
+	}
+	full := f.census(t)
+	rnd := rand.New(rand.NewPCG(7, 8))
+	start := time.Now()
+	n := cycles(t, 1000, 20_000)
+	for range n {
+		r := vhostuser.SingleRegion(table[rnd.IntN(len(table))])
+		if err := a.play([]message{{request: vhostuser.RemMemReg, payload: r}, {request: vhostuser.AddMemReg, payload: r, fds: file}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.barrier(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v for a region that goes and comes", time.Since(start)/time.Duration(n))
+	exchange(t, a, b)
+	f.settled(t, full)
+	for _, r := range table {
+		if refused, err := a.told(vhostuser.RemMemReg, vhostuser.SingleRegion(r)); refused || err != nil {
+			t.Fatalf("refused is %v (%v)", refused, err)
+		}
+	}
+	exchange(t, a, b)
+	f.settled(t, before)
 }
