@@ -87,7 +87,8 @@ type Backend struct {
 	config  netConfig
 
 	doubtful      bool       // the session may have ended: SET_OWNER starts a new one
-	protocolFresh bool       // SET_PROTOCOL_FEATURES was seen since the doubt began
+	protocolSet   bool       // SET_PROTOCOL_FEATURES was seen in this session
+	protocolFresh bool       // it was seen since the doubt began
 	fault         *Violation // the session is over
 }
 
@@ -156,8 +157,43 @@ func (b *Backend) Ring(i int) RingState {
 // MTU returns the MTU in force: the configured one until NET_SET_MTU; 0 if none.
 func (b *Backend) MTU() uint16 { return b.mtu }
 
-// MAC returns the address in the configuration space, which SET_CONFIG can change.
+// MAC returns the address in the configuration space, which SET_CONFIG and SetMAC can
+// change; zero if there is none.
 func (b *Backend) MAC() [6]byte { return b.config.mac() }
+
+// SetMAC changes the address in the configuration space, because the guest has set it in
+// another way (its control queue). It returns false, and does nothing, if the address is
+// fixed and another one.
+func (b *Backend) SetMAC(mac [6]byte) bool {
+	if b.cfg.FixedMAC && mac != b.cfg.MAC {
+		return false
+	}
+	copy(b.config[netConfigMAC:], mac[:])
+	return true
+}
+
+// FixMAC gives every guest this address, which is offered, and keeps it from setting
+// another one. Call it before the first message.
+func (b *Backend) FixMAC(mac [6]byte) {
+	b.cfg.MAC, b.cfg.FixedMAC = mac, true
+	b.cfg = b.cfg.withDefaults()
+	b.config = newNetConfig(b.cfg)
+}
+
+// offered is what GET_FEATURES answers. Whoever is offered MTU takes it from the
+// configuration space, unless its monitor has one of its own: a front-end that does not
+// read ours (it has not acknowledged CONFIG), QEMU for one, may have told its device an
+// MTU and withholds it from its guest if we do not offer the feature. Any other is
+// offered it only if there is one to be read (5.1.4.1: 68 or more). So what is offered
+// can depend on the protocol features, which front-ends negotiate before they ask for
+// the last time.
+func (b *Backend) offered() virtio.Features {
+	f := b.cfg.Features
+	if b.mtu == 0 && !(b.protocolSet && !b.protocol.Has(ProtoConfig)) {
+		f &^= virtio.NetMTU
+	}
+	return f
+}
 
 // Status returns the virtio device status that SET_STATUS stored.
 func (b *Backend) Status() uint8 { return b.status }

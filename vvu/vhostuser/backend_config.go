@@ -20,9 +20,9 @@ const (
 // usable and means what its comment says.
 type BackendConfig struct {
 	// Features are the virtio features offered. VHOST_USER_F_PROTOCOL_FEATURES
-	// (bit 30) is always added, VIRTIO_NET_F_MTU is offered if and only if
-	// MTU is set or Protocol has ProtoMTU, and VHOST_F_LOG_ALL if and only if Protocol has
-	// ProtoLogShmFD.
+	// (bit 30) is always added, VIRTIO_NET_F_MAC if and only if there is a MAC,
+	// VIRTIO_NET_F_MTU if MTU is set or Protocol has ProtoMTU (see Backend.offered), and
+	// VHOST_F_LOG_ALL if and only if Protocol has ProtoLogShmFD.
 	Features virtio.Features
 
 	// Protocol are the protocol features offered. Bits outside SupportedProtocol
@@ -30,10 +30,11 @@ type BackendConfig struct {
 	// violation unless the feature is offered.
 	Protocol ProtocolFeatures
 
-	// Rings is how many rings are served: two per queue pair, at most MaxRings;
-	// 0 means 2. State of rings beyond is kept (a front-end may set up more than
-	// we serve) but has no effects. GET_QUEUE_NUM answers this number, which
-	// front-ends that count rings and those that count pairs both accept.
+	// Rings is how many rings are served: two per queue pair and perhaps one for the
+	// control queue, at most MaxRings; 0 means 2. State of rings beyond is kept (a
+	// front-end may set up more than we serve) but has no effects. GET_QUEUE_NUM
+	// answers this number, which suits front-ends that count pairs (QEMU), rings
+	// without the control queue (cloud-hypervisor), and all rings (crosvm).
 	Rings int
 
 	// MaxRegions bounds the memory table; 0 means DefaultMaxRegions.
@@ -50,8 +51,10 @@ type BackendConfig struct {
 	// specification allows is accepted.
 	MTU uint16
 
-	// MAC is the address in the configuration space (ProtoConfig).
-	MAC [6]byte
+	// MAC is the address in the configuration space; zero means that there is none,
+	// and none is offered. The guest can set another one unless FixedMAC is true.
+	MAC      [6]byte
+	FixedMAC bool
 
 	// PassesFDs says that the transport carries file descriptors: their number is
 	// then checked against the message. It is false for virtio-vhost-user, where
@@ -69,6 +72,10 @@ func (c BackendConfig) withDefaults() BackendConfig {
 	}
 	if c.MTU != 0 || c.Protocol.Has(ProtoMTU) {
 		c.Features |= virtio.NetMTU
+	}
+	c.Features &^= virtio.NetMAC
+	if c.MAC != [6]byte{} {
+		c.Features |= virtio.NetMAC
 	}
 	c.Rings = boundedOr(c.Rings, 2, MaxRings)
 	c.MaxRegions = boundedOr(c.MaxRegions, DefaultMaxRegions, LimitMaxRegions)

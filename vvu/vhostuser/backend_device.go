@@ -37,29 +37,49 @@ func (b *Backend) netSetMTU(m Message, out *outcome) error {
 	return nil
 }
 
-// getConfig reads a piece of the configuration space. Its reply carries as many
-// bytes as were asked for, or none at all to say that it failed.
+// getConfig reads a piece of the configuration space, wherever it lies: what is beyond
+// the structure reads as zero. Its reply carries as many bytes as were asked for, or none
+// at all to say that it failed. The question need not bring room for the answer.
 func (b *Backend) getConfig(m Message, out *outcome) error {
-	var c Config
-	if err := c.Decode(m.Payload); err != nil {
+	offset, size, err := decodeConfigQuestion(m.Payload)
+	switch {
+	case err != nil:
 		return violate(m, "%v", err)
+	case size > maxConfigData:
+		return refuse(m, "%d bytes of the configuration, at most %d fit a message", size, maxConfigData)
 	}
-	c.Data = b.config[c.Offset : int(c.Offset)+len(c.Data)]
+	c := Config{Offset: offset, Flags: configFlags(m.Payload), Data: make([]byte, size)}
+	if offset < MaxConfigSize {
+		copy(c.Data, b.config[offset:])
+	}
 	out.answer(m.Request, c)
 	return nil
 }
 
 // setConfig writes to the configuration space, of which a driver may write only
-// the MAC address (virtio 5.1.4; legacy drivers do).
+// the MAC address (virtio 5.1.4; legacy drivers do, byte by byte). Some front-ends send
+// all of the space when their guest writes one byte of it (QEMU's generic device), so
+// what stays as it is can be anywhere.
 func (b *Backend) setConfig(m Message, out *outcome) error {
 	var c Config
 	if err := c.Decode(m.Payload); err != nil {
 		return violate(m, "%v", err)
 	}
-	if end := int(c.Offset) + len(c.Data); end > netConfigStatus {
-		return refuse(m, "bytes %d to %d of the configuration are read-only", max(int(c.Offset), netConfigStatus), end-1)
+	mac := b.config.mac()
+	for i, v := range c.Data {
+		switch at := uint64(c.Offset) + uint64(i); {
+		case at < netConfigStatus:
+			mac[at] = v
+		case at >= MaxConfigSize && v != 0 || at < MaxConfigSize && v != b.config[at]:
+			return refuse(m, "byte %d of the configuration is read-only", at)
+		}
 	}
-	copy(b.config[c.Offset:], c.Data)
+	if mac == b.config.mac() {
+		return nil
+	}
+	if !b.SetMAC(mac) {
+		return refuse(m, "the address of the device is fixed")
+	}
 	out.add(EffectConfig, 0)
 	return nil
 }

@@ -43,8 +43,8 @@ var handlers = map[Request]handler{
 
 	SendRARP:    {size: U64Size, needs: ProtoRARP, do: (*Backend).sendRARP},
 	NetSetMTU:   {size: U64Size, needs: ProtoMTU, do: (*Backend).netSetMTU},
-	GetConfig:   {size: anySize, needs: ProtoConfig, do: (*Backend).getConfig},
-	SetConfig:   {size: anySize, needs: ProtoConfig, do: (*Backend).setConfig},
+	GetConfig:   {size: anySize, do: (*Backend).getConfig}, // crosvm asks whatever was negotiated
+	SetConfig:   {size: anySize, do: (*Backend).setConfig},
 	ResetDevice: {size: 0, needs: ProtoResetDevice, do: (*Backend).resetDevice},
 	SetStatus:   {size: U64Size, needs: ProtoStatus, do: (*Backend).setStatus},
 	GetStatus:   {size: 0, needs: ProtoStatus, do: (*Backend).getStatus},
@@ -56,7 +56,7 @@ func ignore(*Backend, Message, *outcome) error { return nil }
 
 // getFeatures may come at any time; QEMU uses it as a barrier.
 func (b *Backend) getFeatures(m Message, out *outcome) error {
-	out.answer(m.Request, U64(b.cfg.Features))
+	out.answer(m.Request, U64(b.offered()))
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (b *Backend) setOwner(_ Message, out *outcome) error {
 		old := *b
 		b.Reset()
 		if old.protocolFresh {
-			b.protocol, b.strayProtocol = old.protocol, old.strayProtocol
+			b.protocol, b.strayProtocol, b.protocolSet = old.protocol, old.strayProtocol, true
 		}
 		out.add(EffectReset, 0)
 	}
@@ -112,7 +112,7 @@ func (b *Backend) setProtocolFeatures(m Message, _ *outcome) error {
 	}
 	b.protocol = ProtocolFeatures(v) & b.cfg.Protocol
 	b.strayProtocol = ProtocolFeatures(v) &^ b.cfg.Protocol
-	b.protocolFresh = true
+	b.protocolSet, b.protocolFresh = true, true
 	return nil
 }
 

@@ -107,11 +107,10 @@ func TestPayloadOddSizes(t *testing.T) {
 		t.Error("a ring file descriptor with bit 9 was accepted")
 	}
 	var c Config
-	if err := c.Decode(Config{Offset: MaxConfigSize, Data: []byte{1}}.Append(nil)); err == nil {
-		t.Error("a config piece beyond the limit was accepted")
-	}
-	if err := c.Decode(Config{Offset: MaxConfigSize}.Append(nil)); err != nil {
-		t.Errorf("an empty config piece at the end: %v", err)
+	for _, want := range []Config{{Offset: MaxConfigSize}, {Offset: ^uint32(0), Data: []byte{1}}, {Offset: 7, Flags: 1, Data: make([]byte, maxConfigData)}} {
+		if err := c.Decode(want.Append(nil)); err != nil || c.Offset != want.Offset || c.Flags != want.Flags || len(c.Data) != len(want.Data) {
+			t.Errorf("a config piece at %d: %+v, %v", want.Offset, c, err)
+		}
 	}
 }
 

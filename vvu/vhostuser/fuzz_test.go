@@ -143,7 +143,8 @@ func fuzzOne(t *testing.T, d *model, m Message) {
 		sizeOK := len(r.Payload) == 8
 		switch m.Request {
 		case GetConfig:
-			sizeOK = len(r.Payload) == 0 || len(r.Payload) == len(m.Payload)
+			_, asked, _ := decodeConfigQuestion(m.Payload)
+			sizeOK = len(r.Payload) == 0 || len(r.Payload) == ConfigHeaderSize+int(asked)
 		case GetInflightFD:
 			sizeOK = len(r.Payload) == InflightSize
 		}

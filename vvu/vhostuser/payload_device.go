@@ -63,6 +63,9 @@ func (f Inflight) Append(dst []byte) []byte {
 // (VHOST_USER_MAX_CONFIG_SIZE).
 const MaxConfigSize = 256
 
+// maxConfigData is how many bytes of configuration fit a message.
+const maxConfigData = MaxPayload - ConfigHeaderSize
+
 // Config is the payload of GET_CONFIG and SET_CONFIG: a piece of the device's
 // configuration space. On the wire it is u32 offset, u32 size, u32 flags, bytes.
 type Config struct {
@@ -71,22 +74,35 @@ type Config struct {
 	Data   []byte // aliases the message after Decode
 }
 
-// Decode reads the payload; the size field must be that of the bytes that follow
-// and the piece must lie within MaxConfigSize.
+// Decode reads the payload; the size field must be that of the bytes that follow.
+// Where the piece lies is not checked.
 func (c *Config) Decode(b []byte) error {
-	if len(b) < ConfigHeaderSize {
-		return fmt.Errorf("config payload is %d bytes, want at least %d", len(b), ConfigHeaderSize)
-	}
-	offset, size := binary.LittleEndian.Uint32(b[0:]), binary.LittleEndian.Uint32(b[4:])
+	offset, size, err := decodeConfigQuestion(b)
 	switch {
+	case err != nil:
+		return err
 	case uint64(len(b)) != ConfigHeaderSize+uint64(size):
 		return fmt.Errorf("config payload announces %d bytes but brings %d", size, len(b)-ConfigHeaderSize)
-	case uint64(offset)+uint64(size) > MaxConfigSize:
-		return fmt.Errorf("config payload reaches to byte %d, beyond the limit of %d", uint64(offset)+uint64(size), MaxConfigSize)
 	}
-	*c = Config{Offset: offset, Flags: binary.LittleEndian.Uint32(b[8:]), Data: b[ConfigHeaderSize:len(b):len(b)]}
+	*c = Config{Offset: offset, Flags: configFlags(b), Data: b[ConfigHeaderSize:len(b):len(b)]}
 	return nil
 }
+
+// decodeConfigQuestion reads what GET_CONFIG asks for. Bytes follow to the number asked
+// for, or none.
+func decodeConfigQuestion(b []byte) (offset, size uint32, err error) {
+	if len(b) < ConfigHeaderSize {
+		return 0, 0, fmt.Errorf("config payload is %d bytes, want at least %d", len(b), ConfigHeaderSize)
+	}
+	offset, size = binary.LittleEndian.Uint32(b[0:]), binary.LittleEndian.Uint32(b[4:])
+	if n := len(b) - ConfigHeaderSize; n != 0 && uint64(n) != uint64(size) {
+		return 0, 0, fmt.Errorf("config payload announces %d bytes but brings %d", size, n)
+	}
+	return offset, size, nil
+}
+
+// configFlags reads the flags of a payload that decodeConfigQuestion has accepted.
+func configFlags(b []byte) uint32 { return binary.LittleEndian.Uint32(b[8:]) }
 
 // Append implements Payload.
 func (c Config) Append(dst []byte) []byte {
