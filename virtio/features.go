@@ -30,8 +30,11 @@ const (
 	NetStatus        Features = 1 << 16
 	NetCtrlVQ        Features = 1 << 17
 	NetCtrlRX        Features = 1 << 18
+	NetCtrlVLAN      Features = 1 << 19
+	NetCtrlRXExtra   Features = 1 << 20
 	NetGuestAnnounce Features = 1 << 21
 	NetMQ            Features = 1 << 22
+	NetCtrlMACAddr   Features = 1 << 23
 	NetGuestUSO4     Features = 1 << 54
 	NetGuestUSO6     Features = 1 << 55
 	NetHostUSO       Features = 1 << 56
@@ -57,7 +60,8 @@ var featureNames = map[Features]string{
 	NetGuestTSO4: "GUEST_TSO4", NetGuestTSO6: "GUEST_TSO6", NetGuestECN: "GUEST_ECN", NetGuestUFO: "GUEST_UFO",
 	NetHostTSO4: "HOST_TSO4", NetHostTSO6: "HOST_TSO6", NetHostECN: "HOST_ECN", NetHostUFO: "HOST_UFO",
 	NetMrgRxbuf: "MRG_RXBUF", NetStatus: "STATUS", NetCtrlVQ: "CTRL_VQ", NetCtrlRX: "CTRL_RX",
-	NetGuestAnnounce: "GUEST_ANNOUNCE", NetMQ: "MQ",
+	NetCtrlVLAN: "CTRL_VLAN", NetCtrlRXExtra: "CTRL_RX_EXTRA",
+	NetGuestAnnounce: "GUEST_ANNOUNCE", NetMQ: "MQ", NetCtrlMACAddr: "CTRL_MAC_ADDR",
 	NetGuestUSO4: "GUEST_USO4", NetGuestUSO6: "GUEST_USO6", NetHostUSO: "HOST_USO",
 	LogAll: "LOG_ALL", AnyLayout: "ANY_LAYOUT", IndirectDesc: "INDIRECT_DESC", EventIdx: "EVENT_IDX",
 	ProtocolFeatures: "PROTOCOL_FEATURES", Version1: "VERSION_1", AccessPlatform: "ACCESS_PLATFORM",

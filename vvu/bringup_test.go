@@ -81,7 +81,7 @@ func TestBringUpOrder(t *testing.T) {
 			"read status", "read status",
 			"status 0x01", "status 0x03", "features", "features", "status 0x0b", "read status",
 		}
-		for ring := range 2 * d.Pairs() {
+		for ring := range int(d.rings()) {
 			want = append(want, fmt.Sprintf("kick vector %d", 3+ring), "read kick vector")
 		}
 		want = append(want,
@@ -174,7 +174,7 @@ func TestClose(t *testing.T) {
 		if r.fork.DriverOK() || r.fork.Connection() != 0 {
 			t.Errorf("with %s: DRIVER_OK %v, status %d", with, r.fork.DriverOK(), r.fork.Connection())
 		}
-		for ring := range 2 * session.MaxPairs {
+		for ring := range session.Rings(session.MaxPairs) {
 			if v := r.fork.RingVector(ring); v != virtio.NoVector {
 				t.Errorf("with %s: ring %d keeps vector %d", with, ring, v)
 			}

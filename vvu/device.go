@@ -69,6 +69,7 @@ type Device struct {
 	transport *virtiopci.Transport
 	caps      virtiopci.Capabilities
 	pairs     int  // queue pairs that are served
+	commands  bool // a control queue is served besides
 	hasLink   bool // featureLink was negotiated
 
 	config    mmio.Space
@@ -117,30 +118,34 @@ func Open(name string, pci PCIDevice, alloc Allocator, maxPairs int) (*Device, e
 	return d, nil
 }
 
-// fit decides how many queue pairs are served, at most maxPairs, and enables a vector
-// for each of their vrings. It is fewer if the device has not enough of what a vring
-// takes, or the machine too few vectors to give: there are some 200 for each CPU, for all
-// devices together.
+// fit decides how many queue pairs are served, at most maxPairs, and whether a control
+// queue is, and enables a vector for each of their vrings. It is fewer if the device has
+// not enough of what a vring takes, or the machine too few vectors to give: there are some
+// 200 for each CPU, for all devices together. A pair is worth more than a control queue,
+// which QEMU keeps to itself.
 func (d *Device) fit(maxPairs int) error {
-	pairs := min(max(maxPairs, 1), session.MaxPairs)
-	if n := d.MaxQueues(); n < 2 {
-		return &vfio.DeviceError{Device: d.name, Problem: fmt.Sprintf("can connect %d vrings, 2 are needed", n), Remedy: "start it with more, such as vvudev --queues 2"}
-	} else if n < uint32(2*pairs) {
-		pairs = int(n / 2)
+	most := int(min(d.MaxQueues(), uint32(session.Rings(session.MaxPairs))))
+	if most < 2 {
+		return &vfio.DeviceError{Device: d.name, Problem: fmt.Sprintf("can connect %d vrings, 2 are needed", most), Remedy: "start it with more, such as vvudev --queues 2"}
 	}
-	pairs = min(pairs, (d.pci.MSIXCount()-vectorFirstKick)/2)
-	for pairs > 1 && d.doorbellsEnd(pairs) > d.doorbells.Len() {
-		pairs--
+	most = min(most, d.pci.MSIXCount()-vectorFirstKick)
+	for most > 2 && d.doorbellsEnd(most) > d.doorbells.Len() {
+		most--
 	}
-	if end := d.doorbellsEnd(pairs); end > d.doorbells.Len() {
+	if end := d.doorbellsEnd(most); end > d.doorbells.Len() {
 		return &vfio.DeviceError{Device: d.name, Problem: fmt.Sprintf("has a doorbell area of %d bytes, %d are needed", d.doorbells.Len(), end),
 			Remedy: "its virtio-vhost-user implementation is not supported"}
 	}
-	for ; ; pairs /= 2 {
-		err := d.pci.EnableMSIX(vectorFirstKick + 2*pairs)
-		if err == nil || pairs == 1 {
-			d.pairs = pairs
+	pairs := min(max(maxPairs, 1), session.MaxPairs, most/2)
+	rings := min(most, session.Rings(pairs))
+	for {
+		err := d.pci.EnableMSIX(vectorFirstKick + rings)
+		if err == nil || rings == 2 {
+			d.pairs, d.commands = rings/2, rings%2 == 1
 			return err
+		}
+		if rings--; rings%2 == 1 { // it was too much without a control queue too
+			rings = session.Rings((rings + 1) / 4)
 		}
 	}
 }
@@ -150,10 +155,15 @@ func (d *Device) fit(maxPairs int) error {
 func (d *Device) Pairs() int { return d.pairs }
 
 // rings is the number of vrings that are served.
-func (d *Device) rings() uint16 { return uint16(2 * d.pairs) }
+func (d *Device) rings() uint16 {
+	if d.commands {
+		return uint16(session.Rings(d.pairs))
+	}
+	return uint16(2 * d.pairs)
+}
 
-// doorbellsEnd is how long the doorbell area is that so many pairs need.
-func (d *Device) doorbellsEnd(pairs int) uint64 { return d.doorbellOffset(2*pairs-1) + 2 }
+// doorbellsEnd is how long the doorbell area is that so many vrings need.
+func (d *Device) doorbellsEnd(rings int) uint64 { return d.doorbellOffset(rings-1) + 2 }
 
 // recognise tells a virtio-vhost-user device from others by its capabilities:
 // its PCI id is also the official id of virtio-mem.

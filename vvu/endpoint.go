@@ -52,7 +52,7 @@ func NewEndpoint(device *Device, log *zap.Logger) (*Endpoint, error) {
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
 	e := &Endpoint{device: device, log: log, wake: wake, guests: session.NewGuests("vvu:"+device.name, device.Pairs(), log)}
-	e.session = session.New(device, vhostuser.BackendConfig{Protocol: offeredProtocol}, e.guests, log)
+	e.session = session.New(device, vhostuser.BackendConfig{Protocol: offeredProtocol, Rings: int(device.rings())}, e.guests, log)
 	return e, nil
 }
 

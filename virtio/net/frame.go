@@ -71,7 +71,7 @@ const (
 	DropBadHeader             // the virtio-net header lies about the frame, or asks for what was not negotiated
 	DropFault                 // the port is out of order until it is restarted
 	DropSpoofed               // the source address is not one that the port may use
-	DropFiltered              // a switch has nowhere to send it: isolated, reserved, or at home behind the same port
+	DropFiltered              // a switch has nowhere to send it: isolated, reserved, or at home behind the same port; or the guest does not want it, see Filter
 	DropNoRoom                // a switch does not wait for room
 	DropBadBuffer             // the guest offered a buffer that no driver may offer: not a frame, but nothing else becomes of it
 	NumDrops

@@ -53,6 +53,9 @@ type Queues struct {
 	// Where writes to guest memory are marked; nil while nobody wants to know.
 	ToGuestLog, FromGuestLog *vring.Logging
 
+	// Filter is which frames the guest wants; nil: all.
+	Filter *Filter
+
 	HeaderLen int  // 10 or 12, see HeaderSize
 	Mergeable bool // MRG_RXBUF: a frame may span several buffers
 

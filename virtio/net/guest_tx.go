@@ -12,6 +12,34 @@ func (g *Guest) TxBurst(frames []Frame) int {
 	if g.closed {
 		return g.turnAway(frames)
 	}
+	if f := g.cur.Filter; f != nil {
+		return g.txFiltered(f, frames)
+	}
+	return g.txWanted(frames)
+}
+
+// txFiltered is TxBurst for a guest that does not want all frames.
+func (g *Guest) txFiltered(f *Filter, frames []Frame) int {
+	for done := 0; ; {
+		run := done
+		for run < len(frames) && f.wants(&frames[run]) {
+			run++
+		}
+		if run > done {
+			if done += g.txWanted(frames[done:run]); done < run {
+				return done
+			}
+		}
+		if done == len(frames) {
+			return done
+		}
+		g.counters.Drops[DropFiltered]++
+		done++
+	}
+}
+
+// txWanted is TxBurst for frames that the guest wants.
+func (g *Guest) txWanted(frames []Frame) int {
 	q := g.cur.ToGuest
 	if q.Err() != nil {
 		g.counters.Drops[DropNoPeer] += uint64(len(frames))

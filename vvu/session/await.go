@@ -25,7 +25,7 @@ type awaited struct {
 // await notes that ring i is about to be installed as it is, and returns until when
 // frames wait for it to be of use. For a ring that never ran nobody waits.
 func (s *Session) await(i int) time.Time {
-	a, ring, enabled := &s.awaited[i], s.rings[i], s.backend.Ring(i).Enabled
+	a, ring, enabled := &s.awaited[i], s.dataRing(i), s.enabled(i)
 	if ring != a.ring || ring != nil && enabled != a.enabled {
 		a.ring, a.until = ring, time.Now().Add(Grace)
 	}

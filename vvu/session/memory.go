@@ -73,14 +73,20 @@ func (s *Session) moveRings() error {
 		if q == nil {
 			continue
 		}
-		s.pairs[i/2].changed = true
+		s.touch(i)
 		place, err := s.place(i, q)
-		if err != nil {
+		switch {
+		case err != nil:
 			errs = append(errs, err)
 			lost[i], s.rings[i] = q, nil
-			continue
+			if s.pairOf(i) < 0 {
+				s.control.stop()
+			}
+		case s.pairOf(i) < 0: // nobody is at work on it now
+			q.Move(place)
+		default:
+			s.places[i] = place
 		}
-		s.places[i] = place
 	}
 	s.installChanged()
 	clear(s.places)

@@ -118,7 +118,8 @@ func TestOnlyChangedPairsAreInstalled(t *testing.T) {
 	b.check("bounce of what is empty", 0, 0, 0)
 }
 
-// MQ is offered by a session of several pairs, and by no other.
+// MQ is offered by a session of several pairs, and by no other, and never without what it
+// depends on (5.1.3.1).
 func TestMQIsOffered(t *testing.T) {
 	for pairs, want := range map[int]bool{1: false, 2: true, MaxPairs: true} {
 		b := newBench(t, pairs)
@@ -131,8 +132,8 @@ func TestMQIsOffered(t *testing.T) {
 			}
 		}
 		mq, proto := virtio.Features(features).Has(virtio.NetMQ), vhostuser.ProtocolFeatures(protocol).Has(vhostuser.ProtoMQ)
-		if mq != want || proto != want || int(rings) != 2*pairs {
-			t.Errorf("%d pairs: MQ %v, protocol MQ %v, %d rings", pairs, mq, proto, rings)
+		if mq != want || proto != want || int(rings) != 2*pairs+1 || !virtio.Features(features).Has(virtio.NetCtrlVQ) {
+			t.Errorf("%d pairs: %v, protocol MQ %v, %d rings", pairs, virtio.Features(features), proto, rings)
 		}
 	}
 }

@@ -13,11 +13,11 @@ import (
 
 // start builds ring i from the addresses that the front-end gave.
 func (s *Session) start(i int) error {
-	state, features := s.backend.Ring(i), s.backend.Features()
+	state, features, commands := s.backend.Ring(i), s.backend.Features(), i == s.controlRing()
 	cfg := vring.DeviceConfig{
 		Size: int(state.Num), Mem: s.memory.Table, Packed: features.Has(virtio.RingPacked),
 		EventIdx: features.Has(virtio.EventIdx), Indirect: features.Has(virtio.IndirectDesc),
-		ReadOnly: i%2 == 1, // a transmit ring
+		ReadOnly: i%2 == 1 && !commands, // a transmit ring
 	}
 	at, err := s.areas(i)
 	if err != nil {
@@ -36,9 +36,12 @@ func (s *Session) start(i int) error {
 		return fmt.Errorf("ring %d: %w", i, err)
 	}
 	s.rings[i], s.running[i] = q, state
-	s.pairs[i/2].changed = true
+	s.touch(i)
 	s.log.Info("ring started", zap.Int("ring", i), zap.Int("size", cfg.Size), zap.Bool("packed", cfg.Packed),
-		zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled))
+		zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled), zap.Bool("control", commands))
+	if commands {
+		s.control.start(s, q, cfg.NextAvail == map[bool]uint16{true: vring.FirstSlot}[cfg.Packed])
+	}
 	return nil
 }
 

@@ -5,11 +5,14 @@ package session
 
 import (
 	"errors"
+	"slices"
+	"sync"
 
 	"go.uber.org/zap"
 
 	"vvufwd/virtio"
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/control"
 	"vvufwd/virtio/vring"
 	"vvufwd/vvu/vhostuser"
 )
@@ -20,7 +23,11 @@ const MaxPairs = 8
 // Offered are the features of the network device that the guest sees. What is
 // not listed QEMU then withholds from its guest. Offloads are offered whatever the
 // other port can do: what it cannot is done in between. With several queue pairs MQ
-// is offered besides.
+// is offered besides, and if there is a ring for it what takes a control queue. MQ is
+// void without CTRL_VQ (5.1.3.1): some monitors show their guest what we offer as it is,
+// and Linux drives no device that offers the one without the other. QEMU decides about
+// the control queue by itself and serves it, and so does cloud-hypervisor; crosvm leaves
+// it to us.
 //
 // RING_RESET is not offered, although nothing is missing here: when a guest resets a ring
 // of a vhost-user device, QEMU (11.1) takes it that the ring is reset and tells the back-end
@@ -28,15 +35,18 @@ const MaxPairs = 8
 // was: it reads the new ring at the old place, and writes to memory that the guest uses for
 // something else.
 //
-// GUEST_ANNOUNCE is not offered. A guest that has it announces itself after a migration,
-// in words that its monitor puts in its mouth, and QEMU does not send SEND_RARP then;
-// one that has it not we announce. But the feature is void without a control queue, which
-// is the monitor's and not ours: a monitor that passes our features on as they are and
-// has none would have a guest whose driver refuses the device (5.1.3.1).
+// GUEST_ANNOUNCE is not offered. A guest that has it announces itself when its monitor
+// asks it to, and QEMU does not send SEND_RARP then; one that has it not we announce. A
+// guest whose control queue is ours could not be asked: that takes a change of the
+// configuration space, of which vhost-user has no word without a channel of its own.
+//
+// STATUS is not offered either, for the same reason: a link that goes down ends the
+// session. Front-ends that offer it to their guests by themselves read that it is up.
 const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder |
 	virtio.RingPacked | virtio.NetOffloads
 
-// Carrier is the transport's side of a session. The session's goroutine calls it.
+// Carrier is the transport's side of a session. The goroutine that handles messages calls
+// it, while it does.
 type Carrier interface {
 	// Map gives access to the regions of a memory table. The result is closed when
 	// nothing uses it any more: before the next Map if the table was replaced, and after
@@ -55,20 +65,24 @@ type Carrier interface {
 	KickFD(ring int) int
 }
 
-// Session holds what one front-end has set up. It belongs to one goroutine.
+// Session holds what one front-end has set up. Its methods belong to one goroutine;
+// besides that, the guest's commands are carried out by another one.
 type Session struct {
 	carrier Carrier
-	backend *vhostuser.Backend
 	log     *zap.Logger
 
+	mu      sync.Mutex // guards all below: messages against commands
+	backend *vhostuser.Backend
 	memory  *Memory
 	regions []vhostuser.MemoryRegion // of memory
 	dirty   *dirtyLog                // nil: no writes are marked
 	pairs   []pair
-	rings   []*vring.Device       // two per pair: to the guest, from the guest; nil while a ring is stopped
+	rings   []*vring.Device       // two per pair: to the guest, from the guest, and perhaps the control queue; nil while a ring is stopped
 	running []vhostuser.RingState // as rings[i] was built
 	places  []*vring.Place        // where rings[i] is to go on, if it is to move
 	awaited []awaited             // by ring
+	events  []events              // by ring, as the carrier said when they last changed
+	control controlQueue
 
 	address     *virtionet.Announcement // nil: the guest's address is not known
 	saidSurplus bool                    // of queue pairs that the front-end has and we do not
@@ -86,18 +100,39 @@ type pair struct {
 	announced bool                    // since its transmit ring began to run
 }
 
+// events are how a ring's guest and we tell each other of what is new in it.
+type events struct {
+	kick int                // eventfd, or negative
+	call virtionet.Doorbell // or nil
+}
+
+// Rings is how many rings a session of so many pairs has if its carrier can carry them:
+// two for each and one for the control queue.
+func Rings(pairs int) int { return 2*pairs + 1 }
+
 // New returns a session without a front-end. Rings 2i and 2i+1 become the queues of
 // guests[i]; there are 1 to MaxPairs guests, each of which somebody forwards for.
+// cfg.Rings is how many rings the carrier can carry, 2*len(guests) at least: of more the
+// next is for a control queue. 0 means as many as Rings says.
 func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*virtionet.Guest, log *zap.Logger) *Session {
-	cfg.Features, cfg.Rings = Offered, 2*len(guests)
+	if cfg.Rings == 0 {
+		cfg.Rings = Rings(len(guests))
+	}
+	cfg.Rings = min(cfg.Rings, Rings(len(guests)))
+	cfg.Features = Offered
+	cfg.Protocol |= vhostuser.ProtoConfig
 	if len(guests) > 1 {
-		cfg.Features |= virtio.NetMQ
+		cfg.Features |= virtio.NetMQ | virtio.NetCtrlVQ
 		cfg.Protocol |= vhostuser.ProtoMQ
+	}
+	if cfg.Rings > 2*len(guests) {
+		cfg.Features |= control.Features
 	}
 	s := &Session{
 		carrier: carrier, backend: vhostuser.NewBackend(cfg), log: log,
 		rings: make([]*vring.Device, cfg.Rings), running: make([]vhostuser.RingState, cfg.Rings),
 		places: make([]*vring.Place, cfg.Rings), awaited: make([]awaited, cfg.Rings),
+		events: slices.Repeat([]events{{kick: -1}}, cfg.Rings),
 	}
 	for _, g := range guests {
 		s.pairs = append(s.pairs, pair{guest: g})
@@ -110,15 +145,20 @@ func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*virtionet.Guest
 // guest's neighbours there may be others than those that have learned the address, if
 // it is the driver VM that was replaced: then the guest has no reason to say anything
 // by itself. An address that was only seen in frames would not do, because any guest
-// can send from any.
+// can send from any. A guest whose monitor has no address of its own for it is given this
+// one, and may not take another.
 func (s *Session) SetAddress(mac [6]byte) (err error) {
-	s.address, err = virtionet.NewAnnouncement(mac)
+	if s.address, err = virtionet.NewAnnouncement(mac); err == nil {
+		s.backend.FixMAC(mac)
+	}
 	return err
 }
 
 // Handle carries one message out and returns the reply, if any. An error ends
 // the session, except for a *vhostuser.Refusal, which is only logged.
 func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	reply, effects, err := s.backend.Handle(m)
 	s.log.Debug("message", zap.Stringer("request", m.Request), zap.Int("size", len(m.Payload)),
 		zap.Uint32("flags", m.Flags), zap.Stringers("effects", effects), zap.Error(err))
@@ -158,7 +198,8 @@ func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
 // cannot keep all of them from it: see vhostuser.BackendConfig.Rings.
 func (s *Session) checkSurplus(m vhostuser.Message) {
 	var v vhostuser.VringFD
-	if s.saidSurplus || m.Request != vhostuser.SetVringKick || v.Decode(m.Payload) != nil || int(v.Index) < len(s.rings) {
+	if s.saidSurplus || m.Request != vhostuser.SetVringKick || v.Decode(m.Payload) != nil ||
+		int(v.Index) < 2*len(s.pairs) || int(v.Index) == s.controlRing() {
 		return
 	}
 	s.saidSurplus = true
@@ -180,7 +221,9 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 		if s.dirty == nil && s.memory != nil {
 			err = s.openLog()
 		}
-		return nil, errors.Join(err, s.restart())
+		s.pauseAll() // before rings get other roles
+		s.control.renegotiate(s)
+		return nil, errors.Join(err, s.followAll())
 	case vhostuser.EffectMemory:
 		return nil, s.remap()
 	case vhostuser.EffectRegions:
@@ -191,7 +234,7 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 		m := s.backend.Stopped(e.Index, s.stop(e.Index))
 		return &m, nil
 	case vhostuser.EffectSignal:
-		if bell := s.carrier.Doorbell(e.Index); bell != nil {
+		if bell := s.events[e.Index].call; bell != nil {
 			bell.Ring()
 		}
 	case vhostuser.EffectAnnounce:
@@ -202,18 +245,21 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 		s.pairs[0].announce, s.pairs[0].changed = a, true
 	case vhostuser.EffectLog:
 		return nil, s.relog()
+	case vhostuser.EffectConfig:
+		s.control.filter(s)
 	case vhostuser.EffectMTU:
 		s.log.Info("the front-end limits what its guest takes", zap.Uint16("mtu", s.backend.MTU()))
 		for i := range s.pairs {
 			s.pairs[i].changed = true
 		}
 	}
-	return nil, nil // the MAC in the configuration space concerns nobody here
+	return nil, nil
 }
 
 // forget drops what is remembered of one front-end only.
 func (s *Session) forget() {
 	s.saidSurplus, s.logRefused, s.pairs[0].announce = false, false, nil
+	s.control.forget(s)
 }
 
 // stop stops ring i, waits until nothing touches it any more, and returns where
@@ -224,7 +270,11 @@ func (s *Session) stop(i int) uint32 {
 		return s.backend.Ring(i).Base
 	}
 	s.rings[i] = nil
-	s.install(i / 2)
+	if p := s.pairOf(i); p >= 0 {
+		s.install(p)
+	} else {
+		s.control.stop()
+	}
 	s.noteStop()
 	s.log.Info("ring stopped", zap.Int("ring", i), zap.Uint16("next avail", q.NextAvail()))
 	return q.Position()
@@ -233,6 +283,7 @@ func (s *Session) stop(i int) uint32 {
 // pauseAll takes every ring away for a moment and tells the protocol where each stands.
 // The pairs are to be installed anew; until then frames for the guest wait.
 func (s *Session) pauseAll() {
+	s.control.stop()
 	for i := range s.pairs {
 		if s.rings[2*i] != nil || s.rings[2*i+1] != nil {
 			s.pairs[i].guest.Pause()
@@ -250,6 +301,7 @@ func (s *Session) pauseAll() {
 // leave takes everything away from the forwarder: the guest is gone. It tells the protocol
 // where each ring stood.
 func (s *Session) leave() {
+	s.control.stop()
 	for i := range s.pairs {
 		s.empty(&s.pairs[i])
 	}
@@ -260,12 +312,6 @@ func (s *Session) leave() {
 	}
 	clear(s.rings)
 	clear(s.awaited)
-}
-
-// restart builds all rings anew where they stand.
-func (s *Session) restart() error {
-	s.pauseAll()
-	return s.followAll()
 }
 
 // followAll makes every ring what the protocol says it is.
@@ -282,14 +328,24 @@ func (s *Session) followAll() error {
 // cannot start: the carrier closes what was replaced.
 func (s *Session) follow(i int) error {
 	want := s.backend.Ring(i)
-	s.pairs[i/2].changed = true
+	s.events[i] = events{kick: -1}
+	if want.HaveKick {
+		s.events[i].kick = s.carrier.KickFD(i)
+	}
+	if want.Callable {
+		s.events[i].call = s.carrier.Doorbell(i)
+	}
+	s.touch(i)
+	if i == s.controlRing() {
+		defer s.control.attend(s)
+	}
 	switch running := s.rings[i] != nil; {
 	case running && !want.Ready:
 		s.backend.Stopped(i, s.stop(i))
 	case running && !samePlace(want, s.running[i]): // only addresses can change while it runs
 		s.backend.Stopped(i, s.stop(i))
 		return s.start(i)
-	case !running && want.Ready && s.memory != nil:
+	case !running && want.Ready && s.memory != nil && s.hasRole(i):
 		return s.start(i)
 	}
 	return nil
@@ -300,8 +356,10 @@ func samePlace(a, b vhostuser.RingState) bool {
 	return a.Num == b.Num && a.Desc == b.Desc && a.Avail == b.Avail && a.Used == b.Used
 }
 
-// installChanged installs the pairs that have changed.
+// installChanged installs the pairs that have changed. What the control queue writes is
+// marked where theirs is.
 func (s *Session) installChanged() {
+	s.control.mark(s)
 	for i := range s.pairs {
 		if s.pairs[i].changed {
 			s.install(i)
@@ -314,9 +372,9 @@ func (s *Session) install(i int) {
 	p, to, from := &s.pairs[i], 2*i, 2*i+1
 	features := s.backend.Features()
 	q := &virtionet.Queues{
-		ToGuest: s.rings[to], FromGuest: s.rings[from],
-		ToGuestEnabled: s.backend.Ring(to).Enabled, FromGuestEnabled: s.backend.Ring(from).Enabled,
-		MTU:   int(s.backend.MTU()),
+		ToGuest: s.dataRing(to), FromGuest: s.dataRing(from),
+		ToGuestEnabled: s.enabled(to), FromGuestEnabled: s.enabled(from),
+		MTU: int(s.backend.MTU()), Filter: s.control.wanted,
 		Sends: virtionet.OffloadsToDevice(features), Takes: virtionet.OffloadsToDriver(features),
 		ToGuestLog: s.logging(to), FromGuestLog: s.logging(from),
 		HeaderLen: virtionet.HeaderSize(features), Mergeable: features.Has(virtio.NetMrgRxbuf),
@@ -325,13 +383,16 @@ func (s *Session) install(i int) {
 	}
 	for k, call := range []*virtionet.Doorbell{&q.ToGuestCall, &q.FromGuestCall} {
 		ring := to + k
+		if s.pairOf(ring) < 0 {
+			continue
+		}
 		state := s.backend.Ring(ring)
-		if fd := s.carrier.KickFD(ring); fd >= 0 && state.HaveKick {
+		if fd := s.events[ring].kick; fd >= 0 && state.HaveKick {
 			q.KickFDs = append(q.KickFDs, fd)
 		}
 		q.Polled = q.Polled || s.rings[ring] != nil && s.deaf(ring, state)
 		if state.Callable {
-			*call = s.carrier.Doorbell(ring)
+			*call = s.events[ring].call
 		}
 	}
 	if !p.served && q.ToGuest == nil && q.FromGuest == nil && len(q.KickFDs) == 0 {
@@ -362,7 +423,7 @@ func (s *Session) introduce(p *pair, q *virtionet.Queues) *virtionet.Announcemen
 
 // deaf reports whether kicks of ring i, whose state is given, cannot be heard.
 func (s *Session) deaf(i int, state vhostuser.RingState) bool {
-	return state.KickNoFD || s.carrier.KickFD(i) < 0
+	return state.KickNoFD || s.events[i].kick < 0
 }
 
 // empty takes a pair's queues away for good and waits for the forwarder, if it has any.
@@ -378,6 +439,8 @@ func (s *Session) empty(p *pair) {
 // negotiated stays until it is clear that another front-end has come (see
 // vhostuser.Backend).
 func (s *Session) Bounce() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.pauseAll()
 	err := s.unmap()
 	s.backend.Bounce()
@@ -387,6 +450,8 @@ func (s *Session) Bounce() error {
 
 // Reset ends a session: the next message is another front-end's.
 func (s *Session) Reset() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.forget()
 	s.leave()
 	err := s.unmap()
@@ -395,4 +460,8 @@ func (s *Session) Reset() error {
 }
 
 // Regions is the memory table in force.
-func (s *Session) Regions() []vhostuser.MemoryRegion { return s.backend.Regions() }
+func (s *Session) Regions() []vhostuser.MemoryRegion {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.backend.Regions()
+}

@@ -263,7 +263,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	defer stop()
 	conn.SetPatience(stalled)
 	conn.SetBin(&e.bin)
-	c := newCarrier(e.events, &e.bin, 2*len(e.guests))
+	c := newCarrier(e.events, &e.bin, session.Rings(len(e.guests)))
 	s := session.New(c, e.backendConfig(), e.guests, e.log)
 	if e.address != nil {
 		if err := s.SetAddress(*e.address); err != nil {

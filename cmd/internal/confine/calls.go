@@ -117,5 +117,6 @@ var peerCalls = append(
 	call{unix.SYS_SETSOCKOPT, []condition{is(argSockLevel, unix.SOL_SOCKET)}},
 	call{unix.SYS_FCNTL, []condition{is(argFcntl, unix.F_GETFL)}},
 	call{unix.SYS_FCNTL, []condition{is(argFcntl, unix.F_SETFL)}},
-	call{unix.SYS_FCNTL, []condition{is(argFcntl, unix.F_GET_SEALS)}}, // tells whether a file is in memory
+	call{unix.SYS_FCNTL, []condition{is(argFcntl, unix.F_GET_SEALS)}},     // tells whether a file is in memory
+	call{unix.SYS_FCNTL, []condition{is(argFcntl, unix.F_DUPFD_CLOEXEC)}}, // a kick to wait for that its owner may close
 )
