@@ -40,6 +40,7 @@ func TestOnPackedRings(t *testing.T) {
 		"AbandonedChainsGoBackInOrder":    TestAbandonedChainsGoBackInOrder,
 		"RecoverTakesBackWhatWasBegun":    TestRecoverTakesBackWhatWasBegun,
 		"RecoverGivesHeldFramesBack":      TestRecoverGivesHeldFramesBack,
+		"FilteredBurst":                   TestFilteredBurst,
 		"Owns":                            TestOwns,
 		"MTULimitsFramesToTheGuest":       TestMTULimitsFramesToTheGuest,
 		"MemoryVanishesBeforeSync":        TestMemoryVanishesBeforeSync,

@@ -45,6 +45,9 @@ func (q *Queue) Serve(limit int, do func(class, command byte, data *Data) bool) 
 			written = 1
 		}
 		q.Ring.Push(c.Head, written)
+		if q.Ring.Logged() {
+			q.Ring.LogWritten(q.chain[:])
+		}
 		q.Ring.Publish()
 	}
 	return served, true
