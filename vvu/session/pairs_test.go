@@ -24,9 +24,11 @@ type bench struct {
 	logs     *observer.ObservedLogs
 }
 
-func newBench(t *testing.T, pairs int) *bench {
+func newBench(t *testing.T, pairs int) *bench { return newBenchWith(t, pairs, &fakeCarrier{}) }
+
+func newBenchWith(t *testing.T, pairs int, carrier *fakeCarrier) *bench {
 	core, logs := observer.New(zap.InfoLevel)
-	b := &bench{t: t, carrier: &fakeCarrier{}, guests: NewGuests("port", pairs, zap.New(core)), installs: make([]atomic.Int32, pairs), logs: logs}
+	b := &bench{t: t, carrier: carrier, guests: NewGuests("port", pairs, zap.New(core)), installs: make([]atomic.Int32, pairs), logs: logs}
 	for i := range b.carrier.kicks {
 		b.carrier.kicks[i] = 1000 + i
 	}
@@ -34,6 +36,7 @@ func newBench(t *testing.T, pairs int) *bench {
 		g.OnChange(func() { b.installs[i].Add(1) })
 		serve(t, g)
 	}
+	t.Cleanup(func() { b.session.Reset() })
 	b.session = New(b.carrier, vhostuser.BackendConfig{Protocol: vhostuser.ProtoMTU}, b.guests, zap.New(core))
 	b.send(vhostuser.SetFeatures, vhostuser.U64(virtio.Version1|virtio.ProtocolFeatures|virtio.NetMQ))
 	b.send(vhostuser.SetMemTable, vhostuser.MemoryTable{{Size: 1 << 20, UVA: 1 << 30}})

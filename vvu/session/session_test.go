@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -13,13 +14,20 @@ import (
 	"vvufwd/vvu/vhostuser"
 )
 
-// fakeCarrier has memory of its own, and kicks that the test chooses.
-type fakeCarrier struct{ kicks [2 * MaxPairs]int }
+// fakeCarrier has memory of its own, or what the test gives it, and kicks that the test chooses.
+type fakeCarrier struct {
+	kicks  [2*MaxPairs + 1]int
+	memory []byte
+}
 
 func (c *fakeCarrier) Map(regions []vhostuser.MemoryRegion) (*Memory, error) {
 	views := make([]mem.Region, len(regions))
 	for i, r := range regions {
-		views[i] = mem.Region{GPA: mem.GPA(r.GPA), UVA: r.UVA, Mem: make([]byte, r.Size)}
+		memory := c.memory
+		if memory == nil {
+			memory = make([]byte, r.Size)
+		}
+		views[i] = mem.Region{GPA: mem.GPA(r.GPA), UVA: r.UVA, Mem: memory}
 	}
 	table, err := mem.New(views)
 	return &Memory{Table: table, Unmap: func() error { return nil }}, err
@@ -42,6 +50,8 @@ func serve(t *testing.T, g *virtionet.Guest) {
 		for !over.Load() {
 			if g.Changed() {
 				g.Sync()
+			} else {
+				time.Sleep(10 * time.Microsecond) // others want the processor too
 			}
 		}
 	}()
