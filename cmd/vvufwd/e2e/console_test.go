@@ -68,7 +68,7 @@ func TestNobodyReadsTheDriverVMsConsole(t *testing.T) {
 	})
 	l.step("nobody reads the console", func(l *lab) { l.stuck(serial) })
 	l.step("reset the app VM", func(l *lab) {
-		for range 3 {
+		for range 2 {
 			mark := app.process.Mark()
 			q, execute := l.control(app)
 			execute("system_reset", nil)
