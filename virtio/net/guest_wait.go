@@ -23,9 +23,11 @@ func (g *Guest) assess() {
 // to themselves how many queue pairs their guest uses have all rings enabled, and only some
 // of them ever get buffers.
 func (g *Guest) lookForRoom() {
-	if g.cur.ToGuest.Err() == nil && !g.cur.ToGuest.Offered() {
+	q := g.cur.ToGuest
+	if !q.Offered() && q.Err() == nil {
 		return
 	}
+	g.checkFaults() // it is no ring to wait for either
 	g.closed, g.bare = false, false
 	g.state.Store(uint32(StateActive))
 	g.shifted()
