@@ -56,7 +56,7 @@ func TestFramesWaitForEnable(t *testing.T) {
 	if got, err := b.TryReceive(); got != nil || err != nil {
 		t.Errorf("a frame of a ring that was disabled arrived: %v, %v", got, err)
 	}
-	if err := a.Enable(1, true); err != nil {
+	if err := errors.Join(a.Enable(1, true), a.Settle()); err != nil {
 		t.Fatal(err)
 	}
 	send(2 * n)
