@@ -174,8 +174,8 @@ func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
 				nack := vhostuser.Ack(m.Request, 1)
 				reply = &nack
 			}
-			if e.Kind == vhostuser.EffectLog && m.Request == vhostuser.SetLogBase {
-				refusal := vhostuser.LogRefused()
+			if reply != nil && e.Kind == vhostuser.EffectLog && m.Request == vhostuser.SetLogBase {
+				refusal := vhostuser.LogRefused(*reply)
 				reply = &refusal
 			}
 			if err == nil && errors.Is(failed, errUnlogged) {

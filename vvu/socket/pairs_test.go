@@ -33,6 +33,15 @@ func endpointRig(t *testing.T, maxPairs int, prepare func(*Endpoint)) (e *Endpoi
 		t.Fatal(err)
 	}
 	prepare(e)
+	wires, stop := onWires(t, e)
+	t.Cleanup(stop)
+	return e, wires
+}
+
+// onWires runs an endpoint with each of its pairs joined with a wire, until it is stopped and
+// closed.
+func onWires(t *testing.T, e *Endpoint) (wires []*vvutest.Wire, stop func()) {
+	t.Helper()
 	var ports []netfwd.Port
 	for _, p := range e.Ports() {
 		wires = append(wires, vvutest.NewWire(t))
@@ -52,7 +61,7 @@ func endpointRig(t *testing.T, maxPairs int, prepare func(*Endpoint)) (e *Endpoi
 	served, looped := make(chan error, 1), make(chan error, 1)
 	go func() { served <- e.Run(ctx) }()
 	go func() { looped <- loop.Run(loopCtx) }()
-	t.Cleanup(func() {
+	return wires, func() {
 		cancel()
 		if err := <-served; err != nil {
 			t.Errorf("endpoint: %v", err)
@@ -63,8 +72,7 @@ func endpointRig(t *testing.T, maxPairs int, prepare func(*Endpoint)) (e *Endpoi
 		}
 		loop.Close()
 		e.Close()
-	})
-	return e, wires
+	}
 }
 
 // Devices of several queue pairs, of every known front-end, one after the other; each

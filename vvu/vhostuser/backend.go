@@ -310,6 +310,9 @@ func emptyAnswer(m Message) Payload {
 	case GetInflightFD:
 		return Inflight{}
 	case SetLogBase:
+		if m.NeedsReply() {
+			return U64(1)
+		}
 		return Log{}
 	}
 	return U64(0)

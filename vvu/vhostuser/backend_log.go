@@ -22,7 +22,11 @@ func (b *Backend) setLogBase(m Message, out *outcome) error {
 	}
 	b.log, b.haveLog = l, true
 	out.add(EffectLog, 0)
-	out.answer(m.Request, l)
+	if m.NeedsReply() && b.protocol.Has(ProtoReplyAck) {
+		out.answer(m.Request, U64(0)) // rust-vmm knows of no other reply than an acknowledgement, if it asked for one
+	} else {
+		out.answer(m.Request, l) // QEMU waits for a reply and looks at no payload
+	}
 	return nil
 }
 
@@ -41,5 +45,10 @@ func (b *Backend) Log() (Log, bool) { return b.log, b.haveLog }
 // Logging reports whether writes to the guest's memory have to be marked in the log.
 func (b *Backend) Logging() bool { return b.features.Has(virtio.LogAll) }
 
-// LogRefused builds the answer to a SET_LOG_BASE whose log cannot be used.
-func LogRefused() Message { return NewReply(SetLogBase, Log{}) }
+// LogRefused turns the answer to a SET_LOG_BASE into that for a log that cannot be used.
+func LogRefused(answer Message) Message {
+	if len(answer.Payload) == U64Size {
+		return Ack(SetLogBase, 1)
+	}
+	return NewReply(SetLogBase, Log{})
+}
