@@ -25,6 +25,7 @@ type AppConfig struct {
 	Polls     bool                     // its guest polls and wants no interrupts
 	NoKicks   bool                     // its front-end gives no descriptors for kicks: it wants to be polled
 	Pairs     int                      // queue pairs; 1 if 0, at most 8
+	Control   bool                     // it has a control queue, the ring after those of all pairs
 }
 
 // AllFeatures is what a guest's driver knows of what a back-end may offer.
@@ -72,8 +73,15 @@ func Boot(ram *RAM, path string, cfg AppConfig) (*App, error) {
 		}
 	}
 	a := &App{cfg: cfg, ram: ram, header: virtionet.HeaderSize(cfg.Features)}
-	for ring := range 2 * cfg.Pairs {
+	rings := 2 * cfg.Pairs
+	if cfg.Control {
+		rings++
+	}
+	for ring := range rings {
 		at := uint64(ring/2*pairStride) + []uint64{0x100000, highAt}[ring%2]
+		if ring == 2*cfg.Pairs {
+			at = controlAt
+		}
 		q := &queue{ram: ram, at: at, entries: cfg.Entries, regions: cfg.Regions, polls: cfg.Polls, silent: cfg.NoKicks, kick: -1, call: -1}
 		a.queues = append(a.queues, q)
 		for _, fd := range []*int{&q.kick, &q.call} {
@@ -139,7 +147,7 @@ func (a *App) Renew(ring int) error {
 	if err := q.reset(a.cfg.Features); err != nil {
 		return err
 	}
-	for ring%2 == 0 && q.Free() > 0 && (a.cfg.RxBuffers == 0 || q.Outstanding() < a.cfg.RxBuffers) {
+	for ring%2 == 0 && ring < 2*a.cfg.Pairs && q.Free() > 0 && (a.cfg.RxBuffers == 0 || q.Outstanding() < a.cfg.RxBuffers) {
 		if err := a.offer(q); err != nil {
 			return err
 		}

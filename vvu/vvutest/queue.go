@@ -30,6 +30,7 @@ const (
 	bufferBytes = 2048
 	buffersAt   = 0x10000 // from the ring
 	pairStride  = 0x60000 // from a ring to the next pair's: 8 fit below highAt, and above
+	controlAt   = highAt + 8*pairStride
 )
 
 // reset lays the ring out anew, as a guest's driver does after a device reset.
