@@ -45,7 +45,7 @@ type App struct {
 }
 
 // hotplugSlots is the number of sockets for memory that is plugged in.
-const hotplugSlots = 2
+const hotplugSlots = 64
 
 // Argv returns the command line.
 func (a App) Argv() []string {

@@ -155,7 +155,7 @@ func TestAppBesideOthers(t *testing.T) {
 		KernelArgs: []string{"ipv6.disable=1"},
 	}
 	for _, want := range []string{
-		"console=ttyS0 quiet panic=-1 ipv6.disable=1", "unix:/tmp/qmp,server=on,wait=off", "256M,slots=2,maxmem=384M",
+		"console=ttyS0 quiet panic=-1 ipv6.disable=1", "unix:/tmp/qmp,server=on,wait=off", "256M,slots=64,maxmem=384M",
 		"memory-backend-memfd,id=ram,size=256M,share=on", "socket,id=vhost,path=/tmp/vhost,reconnect-ms=1000",
 		"virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:0b",
 	} {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -47,6 +48,7 @@ func TestTwoGuests(t *testing.T) {
 		}
 	})
 	l.step("memory comes and goes", func(l *lab) { l.plugMemory(f, a, b) })
+	l.step("memory in many pieces", func(l *lab) { l.plugPieces(f, a, b) })
 	l.step("rings stop and start", func(l *lab) { l.stopAndStart(f, a, b) })
 	l.step("kill a", func(l *lab) { l.killAndReturn(f, a, b) })
 	b.NetOpts = "host_mtu=1400"
@@ -142,6 +144,22 @@ func (l *lab) plugMemory(f *forwarder, m, other *virtualMachine) {
 	l.must(q.Await(l.ctx, "DEVICE_DELETED"))
 	l.expect(f, "REM_MEM_REG", m.Socket)
 	l.must(l.pings(other, m, 3, 1000))
+}
+
+// plugPieces gives a running guest memory in more files than fit a message. It keeps them until it is started again.
+func (l *lab) plugPieces(f *forwarder, m, other *virtualMachine) {
+	l.Helper()
+	const pieces = 40
+	q, execute := l.control(m)
+	defer q.Close()
+	f.forget()
+	for i := range pieces {
+		name := fmt.Sprint("piece", i)
+		execute("object-add", map[string]any{"qom-type": "memory-backend-memfd", "id": name, "size": 2 << 20, "share": true})
+		execute("device_add", map[string]any{"driver": "pc-dimm", "id": "dimm-" + name, "memdev": name})
+		l.expect(f, "guest memory mapped", m.Socket)
+	}
+	l.must(l.pings(m, other, 3, 1000))
 }
 
 // stopAndStart takes a guest's rings through everything that stops them and lets them go on: a pause of the machine, a link that goes
