@@ -66,8 +66,8 @@ func (m *memory) add(d dmaMap, fds []int) error {
 		if err != nil {
 			return err
 		}
-		f.users++
 		entry.file, entry.offset = f, d.Offset
+		entry.use(1)
 	}
 	m.maps = append(m.maps, mapping{})
 	copy(m.maps[i+1:], m.maps[i:])
@@ -103,17 +103,18 @@ func (m *memory) remove(d dmaUnmap) error {
 			skip := last - e.addr + 1
 			rest = append(rest, e.cut(skip, e.size-skip))
 		}
-		if e.file != nil {
-			e.file.users--
-		}
 	}
-	if lo == hi {
+	switch {
+	case lo == hi:
 		return nil
+	case len(m.maps)-(hi-lo)+len(rest) > MaxDMAMaps: // a hole makes two of one
+		return fmt.Errorf("more than %d maps: %w", MaxDMAMaps, unix.ENOSPC)
+	}
+	for _, e := range m.maps[lo:hi] {
+		e.use(-1)
 	}
 	for _, e := range rest {
-		if e.file != nil {
-			e.file.users++
-		}
+		e.use(1)
 	}
 	m.maps = append(m.maps[:lo], append(rest, m.maps[hi:]...)...)
 	m.stale = true
@@ -122,6 +123,13 @@ func (m *memory) remove(d dmaUnmap) error {
 
 // end is the last address of the mapping.
 func (e mapping) end() uint64 { return e.addr + e.size - 1 }
+
+// use counts the mapping as one more or less of its file's.
+func (e mapping) use(n int) {
+	if e.file != nil {
+		e.file.users += n
+	}
+}
 
 // cut is the part of the mapping from skip on.
 func (e mapping) cut(skip, size uint64) mapping {

@@ -239,3 +239,41 @@ func TestFileGivesWayToItself(t *testing.T) {
 		t.Errorf("%d bytes are mapped from %d files", len(v), len(m.files))
 	}
 }
+
+// Holes in maps make more of them, and those are bounded too.
+func TestHolesAreBounded(t *testing.T) {
+	m := newMemory(0)
+	defer m.close()
+	fd := memfd(t, 4096)
+	for i := range uint64(MaxDMAMaps) {
+		if err := m.add(dmaMap{Addr: i << 20, Size: 3}, []int{fd}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hole := func(i uint64) error { return m.remove(dmaUnmap{Addr: i<<20 + 1, Size: 1}) }
+	if err := hole(7); !errors.Is(err, unix.ENOSPC) || len(m.maps) != MaxDMAMaps {
+		t.Errorf("a hole makes %d maps (%v)", len(m.maps), err)
+	}
+	if err := m.remove(dmaUnmap{Addr: 0, Size: 2}); err != nil { // what is left is one still
+		t.Error(err)
+	}
+	if err := m.remove(dmaUnmap{Addr: 1 << 20, Size: 3}); err != nil {
+		t.Error(err)
+	}
+	if err := hole(7); err != nil || len(m.maps) != MaxDMAMaps {
+		t.Errorf("a hole where there is room makes %d maps (%v)", len(m.maps), err)
+	}
+	if n := len(m.Table().Regions()); n != MaxDMAMaps {
+		t.Errorf("%d regions, want %d", n, MaxDMAMaps)
+	}
+	if err := m.remove(dmaUnmap{Flags: unmapAll}); err != nil || len(m.maps) != 0 || m.files[m.only()].users != 0 {
+		t.Errorf("%d maps are left (%v)", len(m.maps), err)
+	}
+}
+
+// only is the one file that there is.
+func (m *memory) only() (id fileID) {
+	for id = range m.files {
+	}
+	return id
+}
