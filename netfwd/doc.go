@@ -21,8 +21,10 @@
 // that share a loop have one turn each in a round, however many queue pairs they use.
 //
 // In a lane, a frame for which the destination has no room now stays where it is,
-// and the source is not asked for more: nothing is lost between two rings. A frame
-// for a port that nobody serves is dropped and counted.
+// and the source is not asked for more: nothing is lost between two rings. Nor is it when
+// one of these stops, moves or pauses: frames that were not sent go back to the ring that
+// they came from (lane.sync, settle), and those for a ring that is away for a moment wait.
+// A frame for a port that nobody serves, or not any more, is dropped and counted.
 //
 // In a switch, bridge.classify finds between RxBurst and TxBurst where each frame
 // goes. Each destination gets its frames in one burst, and drops what it has no room
