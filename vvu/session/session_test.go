@@ -18,9 +18,14 @@ import (
 type fakeCarrier struct {
 	kicks  [2*MaxPairs + 1]int
 	memory []byte
+	refuse bool         // to map anything
+	mapped atomic.Int32 // tables
 }
 
 func (c *fakeCarrier) Map(regions []vhostuser.MemoryRegion) (*Memory, error) {
+	if c.refuse {
+		return nil, errors.New("no memory is left")
+	}
 	views := make([]mem.Region, len(regions))
 	for i, r := range regions {
 		memory := c.memory
@@ -30,7 +35,8 @@ func (c *fakeCarrier) Map(regions []vhostuser.MemoryRegion) (*Memory, error) {
 		views[i] = mem.Region{GPA: mem.GPA(r.GPA), UVA: r.UVA, Mem: memory}
 	}
 	table, err := mem.New(views)
-	return &Memory{Table: table, Unmap: func() error { return nil }}, err
+	c.mapped.Add(1)
+	return &Memory{Table: table, Unmap: func() error { c.mapped.Add(-1); return nil }}, err
 }
 
 func (c *fakeCarrier) MapLog(vhostuser.Log, uint64) (*LogMemory, error) {
