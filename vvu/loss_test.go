@@ -3,6 +3,7 @@ package vvu
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"vvufwd/virtio"
 	"vvufwd/vvu/vhostuser"
@@ -55,6 +56,30 @@ func TestNothingIsLostWhenAFrontendDisturbs(t *testing.T) {
 				seed += n
 			}
 			must(t, app.Halt())
+		}
+	})
+}
+
+// A front-end that gives no kick descriptors is polled, through the device as well.
+func TestRingsWithoutKickArePolled(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *rig) {
+		r.up()
+		app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld, NoKicks: true})
+		const rounds, backstop = 40, 100 * time.Millisecond
+		late := 0
+		for i := range uint32(rounds) {
+			time.Sleep(3 * time.Millisecond) // the loop is asleep by now
+			began := time.Now()
+			must(t, app.Send(frame(60, i)))
+			got, err := r.wire.Pop()
+			must(t, err)
+			r.same("outgoing", frame(60, i), got)
+			if time.Since(began) > backstop/4 {
+				late++
+			}
+		}
+		if late > rounds/4 { // a busy machine may be late now and then
+			t.Errorf("%d of %d frames waited for the backstop", late, rounds)
 		}
 	})
 }

@@ -271,10 +271,13 @@ func (a *App) Sent() error {
 // Receive is ReceiveFrom the first pair.
 func (a *App) Receive() ([]byte, error) { return a.ReceiveFrom(0) }
 
-// TryReceive is Receive if a frame has arrived, which must be in one buffer; else it
-// returns nil.
-func (a *App) TryReceive() ([]byte, error) {
-	rx := a.queues[0]
+// TryReceive is TryReceiveFrom the first pair.
+func (a *App) TryReceive() ([]byte, error) { return a.TryReceiveFrom(0) }
+
+// TryReceiveFrom is ReceiveFrom if a frame has arrived, which must be in one buffer; else
+// it returns nil.
+func (a *App) TryReceiveFrom(pair int) ([]byte, error) {
+	rx := a.queues[2*pair]
 	rx.Completed()
 	var u vring.Used
 	if !rx.take(&u) {
