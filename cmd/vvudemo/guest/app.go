@@ -71,6 +71,9 @@ func WaitReady(ctx context.Context, console *vm.Process, limit time.Duration) (*
 	return &App{console: console, mark: next}, a.status, nil
 }
 
+// Attach returns an app VM that obeys commands at a console without having started there: one that has migrated.
+func Attach(console *vm.Process) *App { return &App{console: console} }
+
 // Lease makes the app VM ask for an address.
 func (p *App) Lease(ctx context.Context, limit time.Duration) (Lease, error) {
 	r, err := p.do(ctx, limit, "lease", nil)

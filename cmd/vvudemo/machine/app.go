@@ -36,6 +36,10 @@ type App struct {
 	Hotplug int
 	// QMP is the socket at which QEMU takes QMP commands. Empty means none.
 	QMP string
+	// Incoming makes QEMU wait for a guest that migrates here, and lets it stand still when it has arrived.
+	Incoming bool
+	// Disk is a file for a block device "disk" that the guest does not see. Empty means none.
+	Disk string
 	// KernelArgs are more words of the kernel's command line.
 	KernelArgs []string
 	// Direct, when set, is the back-end of the device in place of vhost-user: the VM without a driver VM, to compare with.
@@ -52,6 +56,12 @@ func (a App) Argv() []string {
 	args := a.argv(a.KernelArgs...)
 	if a.QMP != "" {
 		args = append(args, "-qmp", "unix:"+quote(a.QMP)+","+a.QEMU.Version.listening())
+	}
+	if a.Incoming {
+		args = append(args, "-incoming", "defer", "-S")
+	}
+	if a.Disk != "" {
+		args = append(args, "-blockdev", "driver=file,node-name=disk-file,filename="+quote(a.Disk))
 	}
 	if a.Hotplug > 0 {
 		args = append(args, "-m", fmt.Sprintf("%dM,slots=%d,maxmem=%dM", a.MemoryMiB, hotplugSlots, a.MemoryMiB+a.Hotplug))

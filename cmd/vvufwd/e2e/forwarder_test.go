@@ -18,8 +18,25 @@ type forwarder struct {
 // forward starts vvufwd on sockets, given as its --vhost-user takes them and paired in that order, and waits until it serves them.
 func (l *lab) forward(sockets ...string) *forwarder {
 	l.Helper()
+	f := l.forwarder(sockets)
+	for range len(sockets) / 2 {
+		l.expect(f, "forwarding")
+	}
+	return f
+}
+
+// switched is forward with all sockets joined in one switch.
+func (l *lab) switched(sockets ...string) *forwarder {
+	l.Helper()
+	f := l.forwarder(sockets, "--switch")
+	l.expect(f, "forwarding in a switch")
+	return f
+}
+
+func (l *lab) forwarder(sockets []string, args ...string) *forwarder {
+	l.Helper()
 	f := &forwarder{counters: counters.NewFollower()}
-	argv := []string{l.tools.Vvufwd, "--stats", "100ms", "--stats-json", "--log-level", "debug"}
+	argv := append([]string{l.tools.Vvufwd, "--stats", "100ms", "--stats-json", "--log-level", "debug"}, args...)
 	for _, s := range sockets {
 		argv = append(argv, "--vhost-user", s)
 	}
@@ -29,9 +46,6 @@ func (l *lab) forward(sockets ...string) *forwarder {
 	})
 	l.must(err)
 	l.atEnd(func() { f.Close() })
-	for range len(sockets) / 2 {
-		l.expect(f, "forwarding")
-	}
 	return f
 }
 
