@@ -1,6 +1,10 @@
 package netfwd
 
-import virtionet "vvufwd/virtio/net"
+import (
+	"time"
+
+	virtionet "vvufwd/virtio/net"
+)
 
 // direction carries frames from one port to another, or to some if it steers.
 type direction struct {
@@ -14,6 +18,8 @@ type direction struct {
 	copied   bool   // they are copies of ours: src holds nothing
 	copies   copies // of frames
 
+	settleBy time.Time // see settled
+
 	steer   *steered  // to several queue pairs of a guest, or nil
 	dealt   bool      // the frames were sorted for queue pairs of another lane
 	several bool      // src is not the only queue pair of its end
@@ -25,7 +31,11 @@ type direction struct {
 // has no room are kept for the next step. Nothing but rubbish counts as a move if there
 // are other queue pairs whose turn it might be: looking at that takes as long.
 func (d *direction) step() bool {
+	tracked := d.tracked()
 	if d.sent == d.n {
+		if tracked != nil && tracked.Unsettled() && !d.settled(tracked) {
+			return false
+		}
 		var before uint64
 		if d.several {
 			before = d.src.Counters().Dropped()
@@ -45,7 +55,12 @@ func (d *direction) step() bool {
 	if d.steer != nil || d.kept > 0 {
 		return d.stepSteered()
 	}
-	done := d.dst.TxBurst(d.frames[d.sent:d.n])
+	var done int
+	if tracked != nil {
+		done = d.sendTracked(tracked)
+	} else {
+		done = d.dst.TxBurst(d.frames[d.sent:d.n])
+	}
 	if done == 0 {
 		return false
 	}

@@ -72,3 +72,12 @@ func (d *Device) Map(regions []vhostuser.MemoryRegion) (*session.Memory, error) 
 func (d *Device) MapLog(vhostuser.Log, uint64) (*session.LogMemory, error) {
 	return nil, errors.New("the device does not show the front-end's dirty log")
 }
+
+// NewInflight and MapInflight refuse like MapLog.
+func (d *Device) NewInflight(uint64) (int, error) { return -1, errNoInflight }
+
+func (d *Device) MapInflight(uint64, uint64) (*session.InflightMemory, error) {
+	return nil, errNoInflight
+}
+
+var errNoInflight = errors.New("the device does not carry memory to track rings in")

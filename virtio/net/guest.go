@@ -127,6 +127,8 @@ type Guest struct {
 	ours *announcer            // nil until it is needed
 	room []vring.Chain         // buffers for frames to the guest, see room; at least MaxBurst
 
+	unsettled   bool    // see Unsettled
+	later       bool    // what was put into cur's ToGuest is published by Commit
 	unsignalled [2]bool // something was published in cur's ToGuest, FromGuest since Notify
 }
 
@@ -231,7 +233,9 @@ func (g *Guest) Sync() (gone bool) {
 		g.announce(q.Announce)
 	}
 	g.due = g.due && q.FromGuest != nil && q.FromGuestEnabled
+	before := g.cur.FromGuest
 	g.cur = q
+	g.checkTracking(before)
 	q.setLogging()
 	g.assess()
 	g.DisableKicks()    // new memory may have vanished too: after Fail the next Sync gets past this
@@ -245,7 +249,7 @@ func (g *Guest) Sync() (gone bool) {
 func (g *Guest) Leave() {
 	g.takeBack()
 	g.Notify()
-	g.cur, g.due = stopped, false
+	g.cur, g.due, g.unsettled = stopped, false, false
 	g.assess()
 	if !g.left() {
 		close(g.gone)
@@ -267,11 +271,12 @@ func (g *Guest) left() bool {
 func (g *Guest) Fail(err error) {
 	for _, q := range []*vring.Device{g.cur.ToGuest, g.cur.FromGuest} {
 		if q != nil {
+			q.Untrack()
 			q.Rewind() // what was not given back is not said to be, see vring.Device.Position
 			q.Fail(err)
 		}
 	}
-	g.held, g.released, g.taken, g.given = 0, 0, 0, 0
+	g.held, g.released, g.taken, g.given, g.later = 0, 0, 0, 0, false
 	g.unsignalled, g.due = [2]bool{}, false
 	g.checkFaults()
 }
@@ -291,6 +296,7 @@ func (g *Guest) Owns(addr uintptr) bool {
 // burst off: frames held are dropped, and buffers popped for frames that never
 // came are offered again.
 func (g *Guest) Recover() {
+	g.later = false
 	g.Abandon()
 	if q := g.cur.ToGuest; q != nil {
 		if q.Logged() {

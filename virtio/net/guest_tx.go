@@ -61,7 +61,9 @@ func (g *Guest) txWanted(frames []Frame) int {
 	if q.Logged() {
 		q.LogWritten(g.room[:r.filled])
 	}
-	g.complete(q)
+	if !g.later {
+		g.complete(q)
+	}
 	if q.Err() != nil {
 		g.checkFaults()
 		g.counters.Drops[DropFault] += uint64(len(frames) - done)

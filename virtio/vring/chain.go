@@ -35,11 +35,18 @@ func (q *Device) Pop(c *Chain) bool {
 	return q.seenAvail != q.nextAvail && q.pop(one(c)) == 1
 }
 
-func (q *Device) pop(chains []Chain) int {
+func (q *Device) pop(chains []Chain) (n int) {
 	if q.isPacked {
-		return q.popPacked(chains)
+		n = q.popPacked(chains)
+	} else {
+		n = q.popSplit(chains)
 	}
-	return q.popSplit(chains)
+	if q.track != nil {
+		for i := range chains[:n] {
+			q.track.take(q, chains[i].Head)
+		}
+	}
+	return n
 }
 
 // PopBurst takes as many of the Pending chains as chains has room for, in ring

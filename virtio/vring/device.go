@@ -31,6 +31,10 @@ type DeviceConfig struct {
 	// or for a packed ring the next slot with the wrap counter as bit 15, FirstSlot
 	// after a reset.
 	NextAvail uint16
+
+	// Track, if not nil, records what is in our hands. Resumed is what NewTracker said.
+	Track   *Tracker
+	Resumed bool
 }
 
 // Device is the device side of a ring, split or packed. One goroutine owns it.
@@ -69,6 +73,11 @@ type Device struct {
 	packed packedDevice
 
 	logging *Logging // nil: nobody wants to know what is written
+
+	track   *Tracker // nil: nobody wants to know what is in our hands
+	resumed bool     // see Resumed
+	intent  Intent
+	began   uint16
 }
 
 // completion is a chain that we are done with.
@@ -94,10 +103,11 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 	q.Move(place)
 	if !cfg.Packed {
 		q.initSplit(cfg.NextAvail)
-		return q, nil
-	}
-	if err := q.initPacked(cfg.NextAvail); err != nil {
+	} else if err := q.initPacked(cfg.NextAvail); err != nil {
 		return nil, err
+	}
+	if cfg.Track != nil {
+		q.resume(cfg.Track, cfg.Resumed)
 	}
 	return q, nil
 }
@@ -106,9 +116,9 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 func (q *Device) Size() int { return int(q.size) }
 
 // Owns reports whether addr, an address of this process, lies in the memory that
-// the ring and its buffers are in, or where writes to it are marked.
+// the ring and its buffers are in, or where writes to it or what is in our hands is noted.
 func (q *Device) Owns(addr uintptr) bool {
-	return q.mem.Owns(addr) || q.logging != nil && q.logging.Memory.Owns(addr)
+	return q.mem.Owns(addr) || q.logging != nil && q.logging.Memory.Owns(addr) || q.track != nil && q.track.owns(addr)
 }
 
 // NextAvail is where the next chain to pop is, as DeviceConfig.NextAvail is.
@@ -171,6 +181,9 @@ func (q *Device) Offered() bool {
 // Unpop takes back the last n pops, which must not have been pushed. They can be
 // popped again unless the ring has a fault by now.
 func (q *Device) Unpop(n int) {
+	if q.track != nil {
+		q.track.give(n)
+	}
 	q.nextAvail -= uint16(n)
 	if q.isPacked {
 		q.unpopPacked(n)
@@ -198,6 +211,9 @@ func (q *Device) Publish() bool {
 	if q.nextUsed == q.published || q.fault != nil {
 		return false
 	}
+	if q.track != nil {
+		q.track.prepare(q, q.pushed)
+	}
 	if q.isPacked {
 		first := q.packed.used.at
 		q.publishPacked()
@@ -209,6 +225,9 @@ func (q *Device) Publish() bool {
 		if q.logging != nil {
 			q.logUsedSplit(q.published, len(q.pushed))
 		}
+	}
+	if q.track != nil {
+		q.track.finish(q, q.pushed)
 	}
 	q.pushed = q.pushed[:0]
 	q.published = q.nextUsed

@@ -24,6 +24,9 @@ func (s *Session) start(i int) error {
 		return err
 	}
 	cfg.Desc, cfg.Avail, cfg.Used = at[0], at[1], at[2]
+	if cfg.Track, cfg.Resumed, err = s.tracker(i, cfg); err != nil {
+		return err
+	}
 	if cfg.Packed {
 		if cfg.NextAvail, err = s.packedPosition(i, state.Base, cfg); err != nil {
 			return err
@@ -38,7 +41,8 @@ func (s *Session) start(i int) error {
 	s.rings[i], s.running[i] = q, state
 	s.touch(i)
 	s.log.Info("ring started", zap.Int("ring", i), zap.Int("size", cfg.Size), zap.Bool("packed", cfg.Packed),
-		zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled), zap.Bool("control", commands))
+		zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled), zap.Bool("control", commands),
+		zap.Bool("tracked", cfg.Track != nil), zap.Bool("resumed", cfg.Resumed))
 	if commands {
 		s.control.start(s, q, cfg.NextAvail == map[bool]uint16{true: vring.FirstSlot}[cfg.Packed])
 	}
@@ -94,6 +98,11 @@ func (s *Session) packedPosition(i int, base uint32, cfg vring.DeviceConfig) (ui
 	told := uint16(base)
 	if used := uint16(base >> 16); used != 0 {
 		told = used
+	}
+	if cfg.Resumed {
+		if tracked, ok := cfg.Track.PackedBase(ring); ok {
+			told = tracked
+		}
 	}
 	at, err := vring.PackedPosition(ring, cfg.Size, told, cfg.Indirect)
 	if err != nil {

@@ -57,6 +57,12 @@ type Carrier interface {
 	// within it: to one that came with the last SET_LOG_BASE. It is closed when nothing
 	// uses it any more, perhaps after a later MapLog.
 	MapLog(l vhostuser.Log, need uint64) (*LogMemory, error)
+	// NewInflight makes size zero bytes, at the start of a file that nobody can make
+	// shorter, for a front-end that wants memory to track rings in. The file stays the
+	// carrier's. MapInflight gives access to size bytes of such memory: of the file that came
+	// with the last SET_INFLIGHT_FD.
+	NewInflight(size uint64) (fd int, err error)
+	MapInflight(offset, size uint64) (*InflightMemory, error)
 	// Doorbell interrupts the guest for a ring. It returns nil if there is no way
 	// to, now.
 	Doorbell(ring int) virtionet.Doorbell
@@ -76,6 +82,7 @@ type Session struct {
 	memory  *Memory
 	regions []vhostuser.MemoryRegion // of memory
 	dirty   *dirtyLog                // nil: no writes are marked
+	flight  *inflight                // nil: rings are not tracked
 	pairs   []pair
 	rings   []*vring.Device       // two per pair: to the guest, from the guest, and perhaps the control queue; nil while a ring is stopped
 	running []vhostuser.RingState // as rings[i] was built
@@ -243,6 +250,10 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 			return nil, err
 		}
 		s.pairs[0].announce, s.pairs[0].changed = a, true
+	case vhostuser.EffectInflightNew:
+		return s.newInflight()
+	case vhostuser.EffectInflight:
+		return nil, s.setInflight()
 	case vhostuser.EffectLog:
 		return nil, s.relog()
 	case vhostuser.EffectConfig:
@@ -376,7 +387,7 @@ func (s *Session) Reset() error {
 	defer s.mu.Unlock()
 	s.forget()
 	s.leave()
-	err := s.unmap()
+	err := errors.Join(s.unmap(), s.endInflight())
 	s.backend.Reset()
 	return err
 }

@@ -43,6 +43,12 @@ func (c *fakeCarrier) MapLog(vhostuser.Log, uint64) (*LogMemory, error) {
 	return nil, errors.New("no logs here")
 }
 
+func (c *fakeCarrier) NewInflight(uint64) (int, error) { return -1, errors.New("no files here") }
+
+func (c *fakeCarrier) MapInflight(uint64, uint64) (*InflightMemory, error) {
+	return nil, errors.New("no files here")
+}
+
 func (c *fakeCarrier) Doorbell(int) virtionet.Doorbell { return nil }
 
 func (c *fakeCarrier) KickFD(ring int) int { return c.kicks[ring] }

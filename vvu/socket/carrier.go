@@ -22,12 +22,15 @@ type carrier struct {
 	retired []int
 	silent  []*peerfd.Event // retired too
 	log     int             // file of the dirty log, or -1
+	flight  int             // file of the memory that rings are tracked in, or -1
+
+	ownFlight int // the endpoint's, for those who ask for one, or -1
 }
 
 func newCarrier(events *peerfd.Set, bin *peerfd.Bin, rings int) *carrier {
 	return &carrier{
 		events: events, bin: bin, memory: newMemory(),
-		kicks: make([]*peerfd.Event, rings), calls: make([]*peerfd.Event, rings), log: -1,
+		kicks: make([]*peerfd.Event, rings), calls: make([]*peerfd.Event, rings), log: -1, flight: -1, ownFlight: -1,
 	}
 }
 
@@ -57,6 +60,11 @@ func (c *carrier) take(m *vhostuser.Message) error {
 	case vhostuser.SetLogBase:
 		if len(m.FDs) == 1 {
 			c.takeLog(m.FDs[0])
+			return nil
+		}
+	case vhostuser.SetInflightFD:
+		if len(m.FDs) == 1 {
+			c.takeInflight(m.FDs[0])
 			return nil
 		}
 	case vhostuser.SetVringKick:
@@ -114,6 +122,7 @@ func (c *carrier) discard(files []int) {
 // close closes everything, after the session has been reset.
 func (c *carrier) close() error {
 	c.takeLog(-1)
+	c.takeInflight(-1)
 	for _, slots := range [][]*peerfd.Event{c.kicks, c.calls} {
 		c.silent = append(c.silent, slots...)
 		clear(slots)

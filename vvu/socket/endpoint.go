@@ -21,7 +21,7 @@ import (
 
 // offeredProtocol are the protocol features that we serve besides several queue pairs.
 const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice |
-	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU | vhostuser.ProtoRARP | vhostuser.ProtoLogShmFD
+	vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoMTU | vhostuser.ProtoRARP | vhostuser.ProtoLogShmFD | vhostuser.ProtoInflightShmFD
 
 // Limits bound what a front-end may share, whatever there is behind it.
 type Limits struct {
@@ -45,6 +45,7 @@ type Endpoint struct {
 	bin      peerfd.Bin // for descriptors of front-ends
 	log      *zap.Logger
 	address  *[6]byte // of guests, if it is known
+	flight   int      // see newInflightFile; or -1
 	limits   Limits
 
 	mu   sync.Mutex
@@ -82,7 +83,11 @@ func newEndpoint(path string, l *net.UnixListener, maxPairs int, log *zap.Logger
 	if err != nil {
 		log.Warn("without asynchronous I/O interrupts of guests are slower", zap.Error(err))
 	}
-	return &Endpoint{path: path, listener: l, log: log, events: events, guests: session.NewGuests("vhost-user:"+path, maxPairs, log)}
+	flight, err := newInflightFile(session.MaxInflight(maxPairs))
+	if err != nil {
+		log.Warn("INFLIGHT_SHMFD is not offered", zap.Error(err))
+	}
+	return &Endpoint{path: path, listener: l, log: log, events: events, flight: flight, guests: session.NewGuests("vhost-user:"+path, maxPairs, log)}
 }
 
 // Ports are the endpoint's queue pairs as a forwarder sees them. They stay the same
@@ -110,6 +115,9 @@ func (e *Endpoint) backendConfig() vhostuser.BackendConfig {
 	}
 	if cfg.MaxRegions == 0 {
 		cfg.MaxRegions = vhostuser.LimitMaxRegions
+	}
+	if e.flight < 0 {
+		cfg.Protocol &^= vhostuser.ProtoInflightShmFD
 	}
 	return cfg
 }
@@ -264,6 +272,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	conn.SetPatience(stalled)
 	conn.SetBin(&e.bin)
 	c := newCarrier(e.events, &e.bin, session.Rings(len(e.guests)))
+	c.ownFlight = e.flight
 	s := session.New(c, e.backendConfig(), e.guests, e.log)
 	if e.address != nil {
 		if err := s.SetAddress(*e.address); err != nil {
@@ -310,6 +319,10 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 // forwarder may serve Ports any more.
 func (e *Endpoint) Close() error {
 	e.events.Close()
+	if e.flight >= 0 {
+		unix.Close(e.flight)
+		e.flight = -1
+	}
 	if e.listener == nil {
 		return nil
 	}

@@ -82,9 +82,11 @@ type Backend struct {
 	log     Log // the dirty log, if haveLog
 	haveLog bool
 	rings   [MaxRings]ring
-	status  uint8
-	mtu     uint16
-	config  netConfig
+
+	tracking Inflight
+	status   uint8
+	mtu      uint16
+	config   netConfig
 
 	doubtful      bool       // the session may have ended: SET_OWNER starts a new one
 	protocolSet   bool       // SET_PROTOCOL_FEATURES was seen in this session

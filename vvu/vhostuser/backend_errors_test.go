@@ -133,7 +133,7 @@ func TestViolations(t *testing.T) {
 		"table of 4":      {allConfig, cut(tableMessage, 4)},
 		"config size":     {allConfig, grow(NewRequest(GetConfig, Config{Data: []byte{1}}))},
 		"log base":        {allConfig, NewRequest(SetLogBase, Log{})},
-		"inflight":        {allConfig, NewRequest(GetInflightFD, Inflight{})},
+		"inflight":        {none, NewRequest(GetInflightFD, Inflight{Queues: 2, QueueSize: 256})},
 		"iotlb":           {allConfig, NewRequest(IOTLBMsg, IOTLB{})},
 		"rarp":            {none, NewRequest(SendRARP, U64(0))},
 		"mtu":             {none, NewRequest(NetSetMTU, U64(1500))},

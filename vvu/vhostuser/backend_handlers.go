@@ -31,6 +31,9 @@ var handlers = map[Request]handler{
 	SetLogBase: {size: LogSize, fds: true, needs: ProtoLogShmFD, do: (*Backend).setLogBase},
 	SetLogFD:   {size: anySize, fds: true, needs: ProtoLogShmFD, do: (*Backend).setLogFD},
 
+	GetInflightFD: {size: anySize, needs: ProtoInflightShmFD, do: (*Backend).getInflightFD},
+	SetInflightFD: {size: anySize, fds: true, needs: ProtoInflightShmFD, do: (*Backend).setInflightFD},
+
 	SetVringNum:    {size: VringStateSize, do: (*Backend).setVringNum},
 	SetVringAddr:   {size: VringAddrSize, do: (*Backend).setVringAddr},
 	SetVringBase:   {size: VringStateSize, do: (*Backend).setVringBase},

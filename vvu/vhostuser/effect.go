@@ -47,13 +47,20 @@ const (
 	// see Log and Logging. Rings go on. Before the answer is sent nothing may be marked in
 	// the log before, and everything in this one.
 	EffectLog
+	// EffectInflightNew: the front-end asks for memory to track rings in, zeroed, in a file
+	// (see Inflight). Make it, and send InflightReply.
+	EffectInflightNew
+	// EffectInflight: rings that start from now on are to be tracked in the memory whose
+	// file came with the message.
+	EffectInflight
 	// EffectConfig: the guest wrote the device's configuration space (MAC).
 	EffectConfig
 )
 
 var effectNames = [...]string{
 	EffectReset: "reset", EffectFeatures: "features", EffectMemory: "memory", EffectRegions: "regions", EffectRing: "ring", EffectStop: "stop",
-	EffectSignal: "signal", EffectMTU: "mtu", EffectAnnounce: "announce", EffectLog: "log", EffectConfig: "config",
+	EffectSignal: "signal", EffectMTU: "mtu", EffectAnnounce: "announce", EffectLog: "log",
+	EffectInflightNew: "inflight memory", EffectInflight: "inflight", EffectConfig: "config",
 }
 
 func (k EffectKind) String() string {

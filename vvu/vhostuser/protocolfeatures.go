@@ -34,9 +34,9 @@ const (
 	ProtoDeviceState         ProtocolFeatures = 1 << 19
 )
 
-// SupportedProtocol is everything [Backend] can serve; LOG_SHMFD only where its files
-// reach us, over a socket. The others need a second channel, or another kind of device.
-const SupportedProtocol = ProtoMQ | ProtoLogShmFD | ProtoRARP | ProtoReplyAck | ProtoMTU | ProtoCrossEndian | ProtoConfig |
+// SupportedProtocol is everything [Backend] can serve; LOG_SHMFD and INFLIGHT_SHMFD only
+// where files pass, over a socket. The others need a second channel, or another kind of device.
+const SupportedProtocol = ProtoMQ | ProtoLogShmFD | ProtoInflightShmFD | ProtoRARP | ProtoReplyAck | ProtoMTU | ProtoCrossEndian | ProtoConfig |
 	ProtoResetDevice | ProtoConfigureMemSlots | ProtoStatus
 
 var protocolNames = [...]string{

@@ -31,7 +31,7 @@ func Start(cfg Config) (*Backend, error) {
 	b := &Backend{cfg: cfg, quit: make(chan struct{})}
 	for _, path := range cfg.Sockets {
 		s := &side{owner: b, machine: vhostuser.NewBackend(vhostuser.BackendConfig{
-			Features: cfg.Features, Protocol: vhostuser.SupportedProtocol &^ vhostuser.ProtoLogShmFD, PassesFDs: true,
+			Features: cfg.Features, Protocol: vhostuser.SupportedProtocol &^ (vhostuser.ProtoLogShmFD | vhostuser.ProtoInflightShmFD), PassesFDs: true,
 		})}
 		if err := b.attach(s, path); err != nil {
 			return nil, errors.Join(err, b.Close())
