@@ -30,8 +30,12 @@ type App struct {
 	MAC string
 	// Queues is the number of queue pairs of the network device. 0 means one.
 	Queues int
-	// NetOpts are more properties of the virtio-net device: "vectors=0".
+	// NetOpts are more properties of the network device: "vectors=0".
 	NetOpts string
+	// Rings makes the network device one that QEMU knows nothing of, with so many rings: it shows the guest what the back-end offers
+	// as it is, and hands all rings to it, the control queue too. MAC and Queues are the back-end's business then. 0 means QEMU's own
+	// virtio-net device.
+	Rings int
 	// Hotplug is how much memory in MiB can be plugged in while the VM runs, in at most hotplugSlots pieces.
 	Hotplug int
 	// QMP is the socket at which QEMU takes QMP commands. Empty means none.
@@ -87,12 +91,24 @@ func (a App) Argv() []string {
 		}
 		return append(args, "-device", device)
 	}
-	return append(args,
-		"-object", a.ram(),
-		"-machine", "q35,memory-backend=ram",
-		"-chardev", a.chardev(),
-		"-netdev", "vhost-user,id=net,chardev=vhost"+queues(a.Queues),
-		"-device", device)
+	args = append(args, "-object", a.ram(), "-machine", "q35,memory-backend=ram", "-chardev", a.chardev())
+	if a.Rings > 0 {
+		return append(args, "-device", a.generic())
+	}
+	return append(args, "-netdev", "vhost-user,id=net,chardev=vhost"+queues(a.Queues), "-device", device)
+}
+
+// Generic is the first version tested that has a device for any kind of vhost-user back-end.
+var Generic = Version{11, 1}
+
+// generic is such a device, as a network device (virtio id 1) whose configuration is read from the back-end.
+func (a App) generic() string {
+	const configBytes = 64
+	device := fmt.Sprintf("vhost-user-test-device-pci,chardev=vhost,virtio-id=1,num_vqs=%d,vq_size=256,config_size=%d", a.Rings, configBytes)
+	if a.NetOpts != "" {
+		device += "," + strings.Trim(a.NetOpts, ",")
+	}
+	return device
 }
 
 // msixWithoutKVM is the first version tested (Debian has none between it and 7.2) whose emulated guests can have MSI-X with vhost-user.

@@ -69,7 +69,7 @@ func (l *lab) ready(m *virtualMachine) error {
 	if err != nil {
 		return err
 	}
-	if mac != m.MAC {
+	if m.MAC != "" && mac != m.MAC {
 		return fmt.Errorf("guest %s has the hardware address %s, want %s", m.name, mac, m.MAC)
 	}
 	m.app = app
