@@ -187,7 +187,7 @@ func TestMaxQueues(t *testing.T) {
 	if n := newForkRig(t, vvutest.ForkConfig{}).open().device.MaxQueues(); n != 1024 {
 		t.Errorf("fork: %d vrings", n)
 	}
-	if n := newVvudevRig(t).open().device.MaxQueues(); n != 2*vvudevPairs {
+	if n := newVvudevRig(t).open().device.MaxQueues(); n != uint32(session.Rings(vvudevPairs)) {
 		t.Errorf("vvudev: %d vrings", n)
 	}
 }

@@ -99,13 +99,13 @@ func TestPairsThatFit(t *testing.T) {
 		must(t, d.Close())
 	}
 	if got := newVvudevRig(t).open().device.Pairs(); got != vvudevPairs {
-		t.Errorf("%d pairs with a device of %d vrings, want %d", got, 2*vvudevPairs, vvudevPairs)
+		t.Errorf("%d pairs with a device of %d vrings, want %d", got, session.Rings(vvudevPairs), vvudevPairs)
 	}
-	for given, want := range map[int]int{5: 1, 8: 2, 11: 4, 18: 4} {
+	for given, want := range map[int]int{5: 2, 6: 3, 7: 4, 8: 5, 11: 8, 12: 9, 18: 9, 19: 16, 20: 17} { // vrings
 		r := newForkRig(t, vvutest.ForkConfig{})
 		r.pci.PCIDevice = &scarce{r.pci.PCIDevice, given}
-		if got := r.open().device.Pairs(); got != want {
-			t.Errorf("%d pairs where the machine gives %d vectors, want %d", got, given, want)
+		if got := r.open().device; int(got.rings()) != want || got.Pairs() != want/2 {
+			t.Errorf("%d vrings, %d pairs where the machine gives %d vectors, want %d", got.rings(), got.Pairs(), given, want)
 		}
 		r.down()
 	}

@@ -87,7 +87,8 @@ func newForkRig(t *testing.T, cfg vvutest.ForkConfig) *rig {
 	return r
 }
 
-// vvudevPairs is how many queue pairs the device of newVvudevRig can connect.
+// vvudevPairs is how many queue pairs the device of newVvudevRig can connect, with a
+// control queue.
 const vvudevPairs = 5
 
 // newVvudevRig has the device that vvudev serves, behind its vfio-user socket.
@@ -97,7 +98,7 @@ func newVvudevRig(t *testing.T) *rig {
 	core, logs := observer.New(zapcore.InfoLevel)
 	file, err := device.OpenRAM(ram.Path())
 	must(t, err)
-	dev, err := device.New(device.Config{RAM: file, Queues: vvudevPairs * 2, Log: zap.New(core)})
+	dev, err := device.New(device.Config{RAM: file, Queues: session.Rings(vvudevPairs), Log: zap.New(core)})
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var servers sync.WaitGroup
