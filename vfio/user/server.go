@@ -41,9 +41,9 @@ func (s *Server) LimitMemory(n uint64) { s.memory = n }
 // breaks the protocol is dropped with a log line; one that connects while another
 // is served waits for its turn. Serve closes l, and is called once.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
+	stop := context.AfterFunc(ctx, func() { s.bin.Close(l) })
 	defer stop()
-	defer l.Close()
+	defer s.bin.Close(l)
 	defer s.events.Close()
 	for {
 		if s.bin.Full() && ctx.Err() == nil { // of what the one before has sent
@@ -79,8 +79,8 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 // ServeConn serves one client until it disconnects (nil), breaks the protocol,
 // or ctx ends. It closes conn.
 func (s *Server) ServeConn(ctx context.Context, conn *net.UnixConn) error {
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { s.bin.Close(conn) })
 	defer stop()
-	defer conn.Close()
+	defer s.bin.Close(conn)
 	return newSession(s, conn).serve()
 }

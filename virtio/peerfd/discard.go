@@ -36,12 +36,19 @@ func (b *Bin) Discard(fds ...int) {
 	if len(slow) == 0 {
 		return
 	}
-	b.closing.Add(1)
-	go func() {
-		defer b.closing.Add(-1)
+	b.later(func() {
 		for _, fd := range slow {
 			unix.Close(fd)
 		}
+	})
+}
+
+// later does something on a goroutine of its own.
+func (b *Bin) later(do func()) {
+	b.closing.Add(1)
+	go func() {
+		defer b.closing.Add(-1)
+		do()
 	}()
 }
 

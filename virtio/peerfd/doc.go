@@ -18,7 +18,8 @@
 //	            up inside the kernel and never waits, full or not, blocking or not.
 //	drain       Drain, by a read that says itself that it does not wait.
 //	let go      Event.Close; the descriptor's number stays taken until nobody uses it.
-//	            Bin.Discard for what was not wanted, which can take as long as it likes.
+//	            Bin.Discard for what was not wanted, which can take as long as it likes,
+//	            and Bin.Close for sockets, in which such files may be on their way.
 //
 // The file's flags are left as they are: they are the peer's too, who may rely on
 // them, and nothing here depends on them (with asynchronous I/O, and Linux 5.8).

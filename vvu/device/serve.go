@@ -19,9 +19,9 @@ const acceptRetry = 100 * time.Millisecond
 // ends (nil) or the socket fails. The next is accepted when the one before is
 // gone. It closes l.
 func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
+	stop := context.AfterFunc(ctx, func() { d.bin.Close(l) })
 	defer stop()
-	defer l.Close()
+	defer d.bin.Close(l)
 	for {
 		if d.bin.Full() && ctx.Err() == nil { // of what the one before has sent
 			time.Sleep(acceptRetry)
@@ -30,7 +30,7 @@ func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error 
 		sock, err := l.AcceptUnix()
 		if ctx.Err() != nil {
 			if err == nil {
-				sock.Close()
+				d.bin.Close(sock)
 			}
 			return nil
 		}

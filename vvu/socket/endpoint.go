@@ -173,7 +173,7 @@ func (e *Endpoint) end() (cut bool) {
 func (e *Endpoint) Run(ctx context.Context) error {
 	debug.SetPanicOnFault(true) // ring memory can vanish under our hands
 	if e.listener != nil {
-		stop := context.AfterFunc(ctx, func() { e.listener.Close() })
+		stop := context.AfterFunc(ctx, func() { e.bin.Close(e.listener) })
 		defer stop()
 		e.log.Info("waiting for a front-end")
 	}
@@ -190,6 +190,7 @@ func (e *Endpoint) Run(ctx context.Context) error {
 			return err
 		}
 		conn := vhostuser.NewConn(sock)
+		conn.SetBin(&e.bin)
 		if !e.begin(conn) {
 			conn.Close()
 			continue
@@ -270,7 +271,6 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	conn.SetPatience(stalled)
-	conn.SetBin(&e.bin)
 	c := newCarrier(e.events, &e.bin, session.Rings(len(e.guests)))
 	c.ownFlight = e.flight
 	s := session.New(c, e.backendConfig(), e.guests, e.log)
@@ -326,7 +326,7 @@ func (e *Endpoint) Close() error {
 	if e.listener == nil {
 		return nil
 	}
-	if err := e.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := e.bin.Close(e.listener); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil

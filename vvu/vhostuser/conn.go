@@ -82,10 +82,10 @@ func (c *Conn) relax() {
 	}
 }
 
-// Close closes the socket. It may be called more than once and from any
-// goroutine.
+// Close closes the socket, without waiting for what of the peer's is closed with it. It may
+// be called more than once and from any goroutine.
 func (c *Conn) Close() error {
-	c.closeOnce.Do(func() { c.closeErr = c.sock.Close() })
+	c.closeOnce.Do(func() { c.closeErr = c.bin.Close(c.sock) })
 	return c.closeErr
 }
 

@@ -115,6 +115,7 @@ var peerCalls = append(
 		unix.SYS_READLINKAT, // tells what kind of descriptor a peer has sent
 	),
 	call{unix.SYS_SETSOCKOPT, []condition{is(argSockLevel, unix.SOL_SOCKET)}},
+	call{unix.SYS_IOCTL, []condition{is(argIoctl, unix.SIOCINQ)}}, // tells whether a socket has something unread
 	call{unix.SYS_FCNTL, []condition{is(argFcntl, unix.F_GETFL)}},
 	call{unix.SYS_FCNTL, []condition{is(argFcntl, unix.F_SETFL)}},
 	call{unix.SYS_FCNTL, []condition{is(argFcntl, unix.F_GET_SEALS)}},     // tells whether a file is in memory
