@@ -181,6 +181,10 @@ func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
 				nack := vhostuser.Ack(m.Request, 1)
 				reply = &nack
 			}
+			if e.Kind == vhostuser.EffectInflightNew {
+				none := vhostuser.NewReply(m.Request, vhostuser.Inflight{})
+				reply = &none
+			}
 			if reply != nil && e.Kind == vhostuser.EffectLog && m.Request == vhostuser.SetLogBase {
 				refusal := vhostuser.LogRefused(*reply)
 				reply = &refusal

@@ -320,6 +320,7 @@ func TestFrontendOverSocket(t *testing.T) {
 
 			served := make(chan error)
 			d := newModel(t, BackendConfig{Features: testFeatures, Protocol: SupportedProtocol, Rings: 4, PassesFDs: true})
+			d.realFiles = true
 			go func() { served <- serve(d, conn) }()
 
 			f := NewFrontend(NewConn(raw), cfg)
@@ -346,6 +347,7 @@ func TestFrontendOverSocket(t *testing.T) {
 					t.Errorf("ring %d (-want +got):\n%s", i, diff)
 				}
 			}
+			f.DropInflight()
 			if after := openFDs(t); after != before {
 				t.Errorf("%d open files, %d before", after, before)
 			}
@@ -370,7 +372,9 @@ func serve(d *model, conn *Conn) error {
 		}
 		for len(d.replies) > 0 {
 			r, _ := d.ReadMessage()
-			if err := conn.WriteMessage(r); err != nil {
+			err := conn.WriteMessage(r)
+			r.CloseFDs()
+			if err != nil {
 				return err
 			}
 		}

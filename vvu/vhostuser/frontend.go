@@ -51,6 +51,7 @@ type Frontend struct {
 	fresh    bool     // rings begin anew
 	slots    bool     // memory was added region by region on this connection
 
+	flight  flight
 	marking bool // writes to guest memory are to be marked in the dirty log
 
 	askAll bool // set need_reply wherever an acknowledgement can come

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // model is a data path and a transport in one: what a Frontend writes is handled
@@ -20,6 +22,8 @@ type model struct {
 	running map[int]bool
 	at      map[int]uint32 // position of rings that run
 	refused []error
+
+	realFiles bool // replies bring files of their own
 }
 
 var errHang = errors.New("the front-end waits for a reply that will never come")
@@ -78,6 +82,16 @@ func (d *model) apply(e Effect) *Message {
 		for i := range d.b.Rings() {
 			d.start(i)
 		}
+	case EffectInflightNew:
+		fd := -1
+		if d.realFiles {
+			var err error
+			if fd, err = unix.MemfdCreate("inflight", unix.MFD_CLOEXEC); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+		r := d.b.InflightReply(4096, fd)
+		return &r
 	case EffectStop:
 		if !d.running[e.Index] {
 			d.t.Errorf("ring %d is to be stopped but does not run", e.Index)

@@ -3,7 +3,7 @@ package vhostuser
 import "vvufwd/virtio"
 
 const (
-	cloudHypervisorWants = ProtoMQ | ProtoReplyAck | ProtoConfigureMemSlots | ProtoLogShmFD
+	cloudHypervisorWants = ProtoMQ | ProtoReplyAck | ProtoConfigureMemSlots | ProtoLogShmFD | ProtoInflightShmFD
 	crosvmWants          = ProtoMQ | ProtoConfig
 )
 
@@ -34,6 +34,7 @@ func cloudHypervisorStart(f *Frontend) {
 	for i := range f.cfg.Rings {
 		f.num(i)
 	}
+	f.track()
 	for i := range f.cfg.Rings {
 		f.addr(i)
 		f.setBase(i)

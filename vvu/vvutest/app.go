@@ -187,6 +187,9 @@ func (a *App) Halt() error {
 	if a.Conn == nil {
 		return nil
 	}
+	if a.Front != nil {
+		a.Front.DropInflight()
+	}
 	return a.Conn.Close()
 }
 
@@ -267,6 +270,9 @@ func (a *App) Sent() error {
 	}
 	return nil
 }
+
+// Waiting reports whether something has been completed in a ring that was not taken yet.
+func (a *App) Waiting(ring int) bool { return a.queues[ring].Completed() > 0 }
 
 // Receive is ReceiveFrom the first pair.
 func (a *App) Receive() ([]byte, error) { return a.ReceiveFrom(0) }

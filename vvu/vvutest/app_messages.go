@@ -17,10 +17,11 @@ func (a *App) Settle() error {
 // one before. The guest's rings are where they were.
 func (a *App) Reconnect(path string) error {
 	a.Conn.Close()
-	var err error
-	if a.Conn, err = vhostuser.Dial(path); err != nil {
-		return err
+	conn, err := vhostuser.Dial(path)
+	if err != nil {
+		return err // the old one stays, closed
 	}
+	a.Conn = conn
 	return errors.Join(a.hurry(), a.Front.Reconnect(a.Conn))
 }
 
