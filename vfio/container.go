@@ -29,9 +29,9 @@ var ErrClosed = errors.New("vfio: closed")
 // per process. It is a dma.Mapper; memory mapped through it is visible to all its
 // devices.
 //
-// A group joins with its first device and stays until Close, because the kernel
-// forgets all mappings when the last group leaves. Until Close, therefore, no
-// device of a joined group can be given back to an ordinary driver.
+// A group joins with its first device and stays until Close, or until all its devices are
+// released, see Device.Release: the kernel forgets all mappings when the last group
+// leaves. Until then no device of a joined group can be given back to an ordinary driver.
 //
 // Safe for concurrent use.
 type Container struct {
@@ -44,6 +44,7 @@ type Container struct {
 	mu      sync.Mutex
 	groups  map[int]int // IOMMU group number to file descriptor
 	iommu   bool        // the IOMMU model has been set
+	lost    bool        // all groups have left, and taken the mappings with them
 	devices map[*Device]struct{}
 	closed  bool
 }
@@ -59,8 +60,11 @@ func OpenContainer() (*Container, error) { return OpenContainerWith(Config{}) }
 // OpenContainerWith opens a container. It fails when the kernel has no VFIO or no
 // type1 IOMMU support loaded; whether there is an IOMMU shows when a device is opened.
 func OpenContainerWith(cfg Config) (*Container, error) {
-	return openContainer(cfg, uapi.Calls{}, "/dev/vfio")
+	return openContainer(cfg, uapi.Calls{}, devVFIO)
 }
+
+// devVFIO is where VFIO's files are.
+const devVFIO = "/dev/vfio"
 
 func openContainer(cfg Config, k kernel, dir string) (*Container, error) {
 	path := filepath.Join(dir, "vfio")
@@ -130,6 +134,9 @@ func (c *Container) MapDMA(mem []byte, iova dma.IOVA) error {
 func (c *Container) UnmapDMA(iova dma.IOVA, size uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.lost && !c.closed {
+		return nil // it went with the last group
+	}
 	if err := c.usable(); err != nil {
 		return err
 	}

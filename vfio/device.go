@@ -25,6 +25,8 @@ type Device struct {
 	bars      [uapi.PCIBAR5Region + 1]region
 	config    fileSpace
 	msixCount int
+	group     int                   // its IOMMU group
+	request   int                   // see RequestFD
 	failed    atomic.Pointer[error] // first failed register access
 
 	mu       sync.Mutex
@@ -35,9 +37,9 @@ type Device struct {
 }
 
 // newDevice takes over fd if it succeeds.
-func newDevice(c *Container, addr pci.Address, fd int) (*Device, error) {
+func newDevice(c *Container, addr pci.Address, group, fd int) (*Device, error) {
 	k := c.kernel
-	d := &Device{container: c, addr: addr, fd: fd}
+	d := &Device{container: c, addr: addr, group: group, fd: fd, request: -1}
 	info, err := k.DeviceInfo(fd)
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", addr, err)
@@ -70,7 +72,13 @@ func newDevice(c *Container, addr pci.Address, fd int) (*Device, error) {
 	}
 	// Registers answer from here on; DMA and interrupts wait for EnableBusMaster.
 	d.setCommand(pci.CommandMemory, 0)
-	return d, d.Err()
+	if err := d.Err(); err != nil {
+		return nil, err
+	}
+	if err := d.enableRequests(info.NumIRQs); err != nil {
+		return nil, fmt.Errorf("%v: %w", addr, err)
+	}
+	return d, nil
 }
 
 // Address is where the device is.
@@ -173,6 +181,9 @@ func (d *Device) Close() error {
 	}
 	d.mappings = nil
 	errs = append(errs, closeFile(d.fd, "VFIO device"))
+	if d.request >= 0 { // the kernel has let go of it with the device
+		errs = append(errs, closeFile(d.request, "eventfd"))
+	}
 	d.container.forget(d)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%v: %w", d.addr, err)

@@ -30,6 +30,8 @@ type fakeKernel struct {
 	setIRQs      int
 	setIRQsErr   error
 	noReset      bool
+	noRequests   bool
+	lostIOMMU    bool // as long as no group is in the container
 
 	regions map[uint32]fakeRegion
 	msix    uint32
@@ -37,6 +39,7 @@ type fakeKernel struct {
 
 	device  int   // the memfd as the test holds it
 	vectors []int // as given to the kernel
+	request int   // eventfd for requests
 	mapped  map[uint64]uint64
 }
 
@@ -127,6 +130,9 @@ func list(head int, id uint16, entries [][2]uint64) []byte {
 }
 
 func (k *fakeKernel) IOMMUInfo(int) (uapi.IOMMUInfo, []byte, error) {
+	if k.lostIOMMU {
+		return uapi.IOMMUInfo{}, nil, unix.EINVAL
+	}
 	info := uapi.IOMMUInfo{Flags: uapi.IOMMUInfoPageSizes, PageSizes: 4096}
 	if k.ranges == nil {
 		return info, make([]byte, 24), nil
@@ -196,13 +202,26 @@ func (k *fakeKernel) RegionInfo(_ int, index uint32) (uapi.RegionInfo, []byte, e
 }
 
 func (k *fakeKernel) IRQInfo(_ int, index uint32) (uapi.IRQInfo, error) {
-	if index != uapi.PCIMSIXIRQ {
-		return uapi.IRQInfo{}, errors.New("only MSI-X is asked for")
+	switch index {
+	case uapi.PCIMSIXIRQ:
+	case uapi.PCIReqIRQ:
+		if k.noRequests {
+			return uapi.IRQInfo{}, unix.EINVAL
+		}
+		return uapi.IRQInfo{Flags: uapi.IRQEventfd | uapi.IRQNoResize, Index: index, Count: 1}, nil
+	default:
+		return uapi.IRQInfo{}, errors.New("only MSI-X and requests are asked for")
 	}
 	return uapi.IRQInfo{Flags: uapi.IRQEventfd | uapi.IRQNoResize, Index: index, Count: k.msix}, nil
 }
 
 func (k *fakeKernel) SetIRQEventfds(_ int, index uint32, fds []int) (int, error) {
+	if index == uapi.PCIReqIRQ {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.request = fds[0]
+		return 0, nil
+	}
 	k.note("enable %d vectors of kind %d", len(fds), index)
 	if k.setIRQsErr == nil && k.setIRQs == 0 {
 		k.vectors = append([]int(nil), fds...)

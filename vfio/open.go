@@ -38,19 +38,13 @@ func (c *Container) Open(addr pci.Address) (*Device, error) {
 			}
 		}
 	}
-	group, err := c.join(info)
+	files, err := c.openFiles(info)
 	if err != nil {
 		return nil, err
 	}
-	fd, err := c.kernel.GroupDeviceFD(group, addr.String())
+	d, err := newDevice(c, addr, files.Group, files.DeviceFD)
 	if err != nil {
-		return nil, &DeviceError{
-			Device: addr.String(), Problem: "VFIO does not open it", Err: err, Remedy: "look into dmesg for the reason",
-		}
-	}
-	d, err := newDevice(c, addr, fd)
-	if err != nil {
-		_ = unix.Close(fd)
+		_ = unix.Close(files.DeviceFD)
 		return nil, err
 	}
 	c.devices[d] = struct{}{}

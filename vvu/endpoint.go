@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"vvufwd/vfio"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
@@ -20,6 +21,8 @@ import (
 // what it offers to a forwarder.
 type Endpoint struct {
 	device  *Device
+	carrier *carrier
+	rings   int // that every device has to serve
 	session *session.Session
 	log     *zap.Logger
 	guests  []*virtionet.Guest
@@ -51,8 +54,8 @@ func NewEndpoint(device *Device, log *zap.Logger) (*Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
-	e := &Endpoint{device: device, log: log, wake: wake, guests: session.NewGuests("vvu:"+device.name, device.Pairs(), log)}
-	e.session = session.New(device, vhostuser.BackendConfig{Protocol: offeredProtocol, Rings: int(device.rings())}, e.guests, log)
+	e := &Endpoint{device: device, carrier: &carrier{device}, rings: int(device.rings()), log: log, wake: wake, guests: session.NewGuests("vvu:"+device.name, device.Pairs(), log)}
+	e.session = session.New(e.carrier, vhostuser.BackendConfig{Protocol: offeredProtocol, Rings: int(device.rings())}, e.guests, log)
 	return e, nil
 }
 
@@ -165,9 +168,36 @@ func (e *Endpoint) restart(ctx context.Context, reason error) error {
 	return nil
 }
 
-// Close resets the device, after Run has returned.
+// carrier is the endpoint's device, whichever it has, for its session.
+type carrier struct{ *Device }
+
+// Detach stops the device, which the machine takes away. Run must have returned. Its ports
+// stay, without rings.
+func (e *Endpoint) Detach() error {
+	if e.device == nil {
+		return nil
+	}
+	err := e.device.Close()
+	e.device = nil
+	return err
+}
+
+// Attach gives the endpoint another device in place of the one that it was detached from,
+// one that Open has started and that serves as many queue pairs. Run can be called again
+// then.
+func (e *Endpoint) Attach(device *Device) error {
+	if device.Pairs() != len(e.guests) || int(device.rings()) != e.rings {
+		return &vfio.DeviceError{Device: device.name,
+			Problem: fmt.Sprintf("serves %d vrings, and served %d when vvufwd started", device.rings(), e.rings),
+			Remedy:  "start the device as it was, or vvufwd anew"}
+	}
+	e.device, e.carrier.Device, e.shown = device, device, false // the link of a device is up
+	return nil
+}
+
+// Close resets the device, if there is one, after Run has returned.
 func (e *Endpoint) Close() error {
-	return errors.Join(e.device.Close(), unix.Close(e.wake))
+	return errors.Join(e.Detach(), unix.Close(e.wake))
 }
 
 // turn waits for something to happen and deals with it: messages first, in their

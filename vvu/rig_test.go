@@ -53,6 +53,8 @@ type driver struct {
 	loop     *netfwd.Loop
 	stop     func()     // ends all goroutines
 	ended    chan error // what Run returned
+
+	stopEndpoint func() // ends Run alone
 }
 
 // onBoth runs a test with the fork's device and with vvudev's.
@@ -192,13 +194,18 @@ func (r *rig) up() *driver {
 			r.t.Errorf("loop: %v", err)
 		}
 	})
-	stopEndpoint := goRun(func(ctx context.Context) { d.ended <- d.endpoint.Run(ctx) })
+	d.run()
 	d.stop = func() {
-		stopEndpoint() // first: it waits for the loop to let go of rings
+		d.stopEndpoint() // first: it waits for the loop to let go of rings
 		stopLoop()
 		loop.Close()
 	}
 	return d
+}
+
+// run runs the endpoint until stopEndpoint.
+func (d *driver) run() {
+	d.stopEndpoint = goRun(func(ctx context.Context) { d.ended <- d.endpoint.Run(ctx) })
 }
 
 // goRun runs f until the returned function is called, which waits for it to end.

@@ -46,7 +46,8 @@ type options struct {
 	logFormat string
 	version   bool
 
-	owned bool // the machine is ours alone
+	owned      bool // the machine is ours alone
+	privileged bool // all privileges are kept
 }
 
 // Huge pages that are reserved when none are asked for: enough for the rings and

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
+	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/netfwd"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
@@ -26,7 +28,14 @@ type forwarder struct {
 	container  *vfio.Container
 	ports      []*port
 	forwarding forwarding
-	restore    []func() error // undo driver bindings
+	keeper     *keeper.Keeper
+	restore    []binding // undo driver bindings
+}
+
+// binding is a function that was bound to vfio-pci.
+type binding struct {
+	function pci.Address
+	undo     func() error
 }
 
 // forwarding is what moves frames among ports: a netfwd.Dealer or a netfwd.Switch.
@@ -66,7 +75,7 @@ func (f *forwarder) bind(ports []portSpec) error {
 		if err != nil {
 			return err
 		}
-		f.restore = append(f.restore, restore)
+		f.restore = append(f.restore, binding{p.addr, restore})
 	}
 	return nil
 }
@@ -96,6 +105,7 @@ func (f *forwarder) open(o *options) error {
 	for _, p := range f.ports {
 		p.follow(f.forwarding)
 	}
+	f.startKeeper(o)
 	if o.followLink {
 		f.followLinks(o)
 	}
@@ -148,6 +158,49 @@ func (f *forwarder) logFault(failed []netfwd.Port, err error) {
 		names[i] = p.Name()
 	}
 	f.log.Error("a fault stopped ports; their guests must restart their devices", zap.Strings("ports", names), zap.Error(err))
+}
+
+// startKeeper starts the process that gets devices back, while it can be started.
+func (f *forwarder) startKeeper(o *options) {
+	cfg := keeper.Config{Bind: o.bind, Confine: !o.privileged}
+	for _, p := range f.ports {
+		if p.pci != nil {
+			cfg.Functions = append(cfg.Functions, p.pci.spec.addr)
+		}
+	}
+	if len(cfg.Functions) == 0 {
+		return
+	}
+	cfg.Container = f.container.FD()
+	lockMemory()
+	var err error
+	if f.keeper, err = keeper.Start(cfg); err != nil {
+		f.log.Warn("a device that is taken away will not be taken again when it is back", zap.Error(err))
+		return
+	}
+	for _, p := range f.ports {
+		if p.pci != nil {
+			p.pci.keeper = f.keeper
+		}
+	}
+}
+
+// lockMemory lets the process lock any amount of memory, if it may. DMA memory has to be
+// mapped again when the only function on PCI comes back, and without capabilities by then.
+func lockMemory() {
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited) // Adopt says it if that is missing
+}
+
+// wasAway reports whether a function has been taken away: what it was bound to before is
+// of no interest any more then.
+func (f *forwarder) wasAway(function pci.Address) bool {
+	for _, p := range f.ports {
+		if p.pci != nil && p.pci.spec.addr == function {
+			return p.pci.away
+		}
+	}
+	return false
 }
 
 // openContainer makes ready for functions on PCI.
@@ -245,7 +298,10 @@ func (f *forwarder) close() error {
 		errs = append(errs, f.container.Close())
 	}
 	for i := len(f.restore) - 1; i >= 0; i-- {
-		errs = append(errs, f.restore[i]())
+		if b := f.restore[i]; !f.wasAway(b.function) {
+			errs = append(errs, b.undo())
+		}
 	}
+	errs = append(errs, f.keeper.Close()) // which gives back what it has bound
 	return errors.Join(errs...)
 }

@@ -7,8 +7,6 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
-
-	virtiopci "vvufwd/virtio/pci"
 )
 
 // goneError says that a device is gone for good: exit code 4.
@@ -23,19 +21,6 @@ func (e *goneError) Error() string {
 		remedy = "this virtual machine powers off; start that program again, and the machine after it"
 	}
 	return fmt.Sprintf("%s: the device is gone, all its registers read as ones, so the program that provides it (vvudev?) has ended: %s", e.device, remedy)
-}
-
-// watchGone makes a goneError of a control's error that says that its device is absent. A
-// device whose program has ended never comes back to this machine: the monitor has lost the
-// socket, and has no way to connect again.
-func watchGone(spec portSpec, o *options, control func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		err := control(ctx)
-		if errors.Is(err, virtiopci.ErrAbsent) {
-			err = &goneError{spec.addr.String(), o.owned}
-		}
-		return err
-	}
 }
 
 // party is ports that end together: a pair, or one port of a switch.

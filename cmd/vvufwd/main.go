@@ -36,6 +36,7 @@ import (
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/logging"
 	"vvufwd/cmd/vvufwd/appliance"
+	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
 )
@@ -43,6 +44,9 @@ import (
 func main() {
 	if appliance.IsInit() {
 		appliance.Supervise() // does not return; runs us again as its child
+	}
+	if keeper.IsKeeper() {
+		os.Exit(keep())
 	}
 	stdout, stderr := logging.Streams()
 	code := run(os.Args, stdout, stderr)
@@ -73,6 +77,7 @@ func run(argv []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, cli.Version("vvufwd"))
 		return cli.Done
 	}
+	o.privileged = privileged
 	log := logging.New(stderr, o.logFormat, o.logLevel)
 	if q, ok := stdout.(*logging.Queue); ok {
 		q.ReportIn(log, "statistics")
@@ -92,6 +97,17 @@ func run(argv []string, stdout, stderr io.Writer) int {
 		err = forward(ctx, o, log, stdout)
 	}
 	if err != nil {
+		return fail(stderr, err)
+	}
+	return cli.Done
+}
+
+// keep is main for the process that gets devices back, see package keeper. Its log is for
+// what goes wrong only.
+func keep() int {
+	stdout, stderr := logging.Streams()
+	defer logging.Flush(logging.LastWords, stdout, stderr)
+	if err := keeper.Run(logging.New(stderr, "console", zap.WarnLevel)); err != nil {
 		return fail(stderr, err)
 	}
 	return cli.Done

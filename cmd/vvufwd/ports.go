@@ -10,6 +10,7 @@ import (
 	"vvufwd/cmd/internal/logging"
 	"vvufwd/netfwd"
 	"vvufwd/vfio"
+	"vvufwd/vfio/dma"
 	"vvufwd/vfio/pci"
 	"vvufwd/virtio"
 	virtionet "vvufwd/virtio/net"
@@ -23,6 +24,8 @@ type port struct {
 	control func(ctx context.Context) error // runs until ctx is done or the port is beyond help
 	closers []func() error                  // in the order in which they are to run
 
+	pci    *pciPort // if it is on PCI, else nil
+	nic    *virtionet.PCINIC
 	guest  guestEnd      // if the port leads to a guest, else nil
 	link   bool          // if it leads to a network: whether it was up when opened
 	onLink func(up bool) // told of changes
@@ -50,8 +53,11 @@ func guestPort(spec portSpec, e guestEnd, control func(context.Context) error) (
 	return p, nil
 }
 
-// follow makes the port's guest tell who forwards of its changes.
+// follow makes the port tell who forwards of its changes.
 func (p *port) follow(f forwarding) {
+	if p.nic != nil {
+		p.nic.OnChange(f.WakeLoops)
+	}
 	if p.guest == nil {
 		return
 	}
@@ -89,31 +95,34 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 		spec.kind = "virtio-net"
 	}
 	log = logging.ForPeer(log).With(zap.Stringer("port", spec))
+	pp := &pciPort{spec: spec, dev: dev, container: c, pool: dma.NewPool(c.Arena()), log: log, owned: o.owned}
 	var p *port
 	switch spec.kind {
 	case "vvu":
-		p, err = openVVU(spec, dev, c, o, log)
+		p, err = openVVU(spec, pp, o)
 	case "virtio-net":
-		p, err = openVirtioNet(spec, dev, c, o, log)
+		p, err = openVirtioNet(pp, o)
 	}
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())
 	}
-	p.closers = append(p.closers, dev.Close)
-	p.control = confined(watchGone(spec, o, p.control))
+	p.pci = pp
+	p.closers = []func() error{pp.close}
+	p.control = confined(pp.control)
 	return p, nil
 }
 
-func openVVU(spec portSpec, dev *vfio.Device, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
-	d, err := vvu.Open(spec.addr.String(), dev, c.Arena(), o.queues)
+func openVVU(spec portSpec, pp *pciPort, o *options) (*port, error) {
+	d, err := vvu.Open(spec.addr.String(), pp.dev, pp.pool, o.queues)
 	if err != nil {
 		return nil, err
 	}
-	e, err := vvu.NewEndpoint(d, log)
+	e, err := vvu.NewEndpoint(d, pp.log)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	return guestPort(spec, e, e.Run)
+	pp.occupant = &vvuOccupant{Endpoint: e, name: spec.addr.String(), pool: pp.pool}
+	return guestPort(spec, e, nil)
 }
 
 func openVhostUser(spec portSpec, o *options, log *zap.Logger) (*port, error) {
@@ -130,25 +139,19 @@ func openVhostUser(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 	return guestPort(spec, e, confined(e.Run))
 }
 
-func openVirtioNet(spec portSpec, dev *vfio.Device, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
-	nic, err := virtionet.OpenNIC(dev, c.Arena(), o.queueSize, o.queues, func(ring string, err error) {
-		go log.Error("the NIC has failed", zap.String("ring", ring), zap.Error(err)) // a loop has no time for logs
-	})
+func openVirtioNet(pp *pciPort, o *options) (*port, error) {
+	n := &nicOccupant{pool: pp.pool, queueSize: o.queueSize, log: pp.log, present: true}
+	nic, err := n.open(pp.dev, o.queues)
 	if err != nil {
 		return nil, err
 	}
+	n.nic, pp.occupant = nic, n
 	link, err := nic.Link()
 	if err != nil {
 		return nil, errors.Join(err, nic.Close())
 	}
-	log.Info("NIC is running", zap.Stringer("mac", nic.MAC), zap.Int("mtu", nic.MTU), zap.Int("pairs", len(nic.Queues())), zap.Bool("link", link), zap.Stringer("features", nic.Features))
-	p := &port{End: netfwd.End{Spread: nic.Spread}, link: link, onLink: func(bool) {}, closers: []func() error{nic.Close}}
-	p.control = func(ctx context.Context) error {
-		return nic.Watch(ctx, func(up bool) {
-			log.Info("link changed", zap.Bool("up", up))
-			p.onLink(up)
-		})
-	}
+	p := &port{End: netfwd.End{Spread: n.Spread}, nic: nic, link: link, onLink: func(bool) {}}
+	n.onLink = func(up bool) { p.onLink(up) }
 	for _, q := range nic.Queues() {
 		p.Queues = append(p.Queues, q)
 	}

@@ -117,6 +117,19 @@ func (a *Arena) Close() error {
 	return errors.Join(errs...)
 }
 
+// Remap opens all memory to the devices again, at the addresses that it had, when the
+// mapper has lost its mappings.
+func (a *Arena) Remap() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.chunks {
+		if err := a.mapper.MapDMA(c.mem.Bytes, c.mem.IOVA); err != nil {
+			return fmt.Errorf("open memory at %v to the devices again: %w", c.mem.IOVA, err)
+		}
+	}
+	return nil
+}
+
 // grow adds a chunk of n bytes, a multiple of 2 MiB.
 func (a *Arena) grow(n int) (*chunk, error) {
 	allowed, err := a.ranges()

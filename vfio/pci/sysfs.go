@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Sysfs reads and changes PCI functions through the kernel's sysfs. The zero
@@ -180,4 +181,19 @@ func linkName(path string) string {
 func readAttribute(path string) (string, error) {
 	b, err := os.ReadFile(path)
 	return strings.TrimSpace(string(b)), err
+}
+
+// Identity tells a function from another one that was, or will be, at the same address: a
+// function that is plugged in, or found by a rescan, is another than the one before it. It
+// wraps fs.ErrNotExist when there is none.
+func (s Sysfs) Identity(addr Address) (uint64, error) {
+	info, err := os.Stat(s.devicePath(addr))
+	if err != nil {
+		return 0, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, fmt.Errorf("%s has no inode", info.Name())
+	}
+	return st.Ino, nil
 }

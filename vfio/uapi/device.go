@@ -73,6 +73,7 @@ const (
 	PCIINTxIRQ = 0
 	PCIMSIIRQ  = 1
 	PCIMSIXIRQ = 2
+	PCIReqIRQ  = 4 // the kernel wants the device back
 )
 
 // Flags of IRQInfo.

@@ -19,8 +19,23 @@ type Notifier interface{ Notify() }
 //
 // All methods but SetLink and State belong to the goroutine that forwards.
 type NIC struct {
-	name   string
-	onFail func(ring string, err error)
+	name     string
+	linkDown atomic.Bool
+	counters Counters
+
+	// Another device in place of this one, see replace.
+	wake   func() // makes a sleeping forwarder look at Changed
+	wanted atomic.Pointer[nicRings]
+	synced chan struct{}
+	gone   chan struct{} // closed when nobody forwards any more
+
+	nicRings
+}
+
+// nicRings is what a NIC's queue pair has of its device: all of it goes when that goes.
+type nicRings struct {
+	onFail   func(ring string, err error)
+	reported [2]bool
 
 	rx, tx             *vring.Driver
 	rxBuffers          buffers
@@ -33,10 +48,6 @@ type NIC struct {
 	sends     Offloads // what the device may leave undone in frames that arrive
 	takes     Offloads // what may be left to it in frames that are sent
 	wakeFDs   []int
-	linkDown  atomic.Bool
-	reported  [2]bool
-
-	counters Counters
 
 	// The receive buffer that each descriptor holds. It is not simply its
 	// number: a descriptor is free again as soon as its buffer is taken, while
@@ -113,8 +124,9 @@ func newNIC(cfg NICConfig, alloc Allocator) (*NIC, error) {
 	if mtu == 0 {
 		mtu = defaultMTU
 	}
-	n := &NIC{
-		name: cfg.Name, onFail: cfg.OnFail, wakeFDs: cfg.WakeFDs,
+	n := &NIC{name: cfg.Name, wake: func() {}, synced: make(chan struct{}), gone: make(chan struct{})}
+	n.nicRings = nicRings{
+		onFail: cfg.OnFail, wakeFDs: cfg.WakeFDs,
 		headerLen: HeaderSize(cfg.Features), mergeable: cfg.Features.Has(virtio.NetMrgRxbuf),
 		maxFrame: mtu + etherOverhead,
 		sends:    OffloadsToDriver(cfg.Features), takes: OffloadsToDevice(cfg.Features),
@@ -214,17 +226,8 @@ func (n *NIC) WakeFDs() []int { return n.wakeFDs }
 // Counters are the port's counters, owned by the forwarder.
 func (n *NIC) Counters() *Counters { return &n.counters }
 
-// Changed and Sync satisfy the forwarder: a NIC's rings never change.
-func (n *NIC) Changed() bool { return false }
-
-// Sync does nothing, see Changed.
-func (n *NIC) Sync() (gone bool) { return false }
-
 // Polled is false: a NIC interrupts.
 func (n *NIC) Polled() bool { return false }
-
-// Leave says that nobody forwards any more.
-func (n *NIC) Leave() {}
 
 // Owns is false: the NIC's rings and buffers are our memory, which cannot vanish.
 func (n *NIC) Owns(uintptr) bool { return false }

@@ -34,13 +34,18 @@ const (
 	namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 )
 
-// Requests to VFIO that using, resetting and closing a device takes:
-// VFIO_DEVICE_SET_IRQS, VFIO_DEVICE_RESET, VFIO_IOMMU_UNMAP_DMA.
+// Requests to VFIO that using, resetting and closing a device takes, and taking one over
+// that another process has opened: VFIO_DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO,
+// SET_IRQS and RESET, VFIO_IOMMU_GET_INFO, MAP_DMA and UNMAP_DMA. (GET_INFO of the IOMMU has
+// the number of another request, to a device, which exists for hot resets.)
+var useVFIO = []uint32{vfioBase + 7, vfioBase + 8, vfioBase + 9, vfioBase + 10, vfioBase + 11, vfioBase + 12, vfioBase + 13, vfioBase + 14}
+
+// Requests that opening a device takes: VFIO_CHECK_EXTENSION, SET_IOMMU,
+// VFIO_GROUP_GET_STATUS, SET_CONTAINER and GET_DEVICE_FD, VFIO_IOMMU_GET_INFO.
+var openVFIO = []uint32{vfioBase + 1, vfioBase + 2, vfioBase + 3, vfioBase + 4, vfioBase + 6, vfioBase + 12}
+
 const (
 	vfioBase       = ';'<<8 + 100
-	vfioSetIRQs    = vfioBase + 10
-	vfioReset      = vfioBase + 11
-	vfioUnmapDMA   = vfioBase + 14
 	argIoctl       = 1
 	argProtection  = 2
 	argOpenFlags   = 2
@@ -70,9 +75,20 @@ func (p Policy) calls() []call {
 		list = append(list, anytime(unix.SYS_IO_SUBMIT, unix.SYS_IO_DESTROY)...)
 	}
 	if p.VFIO {
-		for _, request := range []uint32{vfioSetIRQs, vfioReset, vfioUnmapDMA} {
-			list = append(list, call{unix.SYS_IOCTL, []condition{is(argIoctl, request)}})
-		}
+		list = append(list, requests(useVFIO)...)
+	}
+	if len(p.OpenVFIO) > 0 {
+		list = append(list, requests(openVFIO)...)
+		list = append(list, call{unix.SYS_OPENAT, []condition{without(argOpenFlags, unix.O_CREAT|unix.O_TMPFILE&^unix.O_DIRECTORY)}})
+		list = append(list, anytime(unix.SYS_NEWFSTATAT, unix.SYS_GETDENTS64)...)
+	}
+	return list
+}
+
+// requests are ioctls.
+func requests(numbers []uint32) (list []call) {
+	for _, n := range numbers {
+		list = append(list, call{unix.SYS_IOCTL, []condition{is(argIoctl, n)}})
 	}
 	return list
 }

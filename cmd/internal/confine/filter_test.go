@@ -96,7 +96,7 @@ func TestStrict(t *testing.T) {
 
 // TestProgramsFit keeps the program of the largest policy within what a kernel takes.
 func TestProgramsFit(t *testing.T) {
-	most := Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, Write: []string{"/c"}, VFIO: true, AsyncIO: true}
+	most := Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, Write: []string{"/c"}, VFIO: true, OpenVFIO: []string{"/d"}, AsyncIO: true}
 	const limit = 4096 // BPF_MAXINSNS
 	if n := len(assemble(most.calls())); n > limit {
 		t.Errorf("%d instructions, the kernel takes %d", n, limit)
@@ -106,7 +106,7 @@ func TestProgramsFit(t *testing.T) {
 // TestDangerousCallsAreNotListed names what must never get onto the list, whatever the
 // policy is.
 func TestDangerousCallsAreNotListed(t *testing.T) {
-	most := Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, Write: []string{"/c"}, VFIO: true, AsyncIO: true}
+	most := Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, Write: []string{"/c"}, VFIO: true, OpenVFIO: []string{"/d"}, AsyncIO: true}
 	listed := map[uint32]bool{}
 	for _, c := range most.calls() {
 		listed[c.number] = true

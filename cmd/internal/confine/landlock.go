@@ -57,6 +57,10 @@ func (p Policy) exceptions() (list []exception) {
 		// The socket comes and goes with its owner, and so may its directory.
 		list = append(list, exception{nearest(filepath.Dir(socket)), unix.LANDLOCK_ACCESS_FS_RESOLVE_UNIX})
 	}
+	for _, dir := range p.OpenVFIO {
+		list = append(list, exception{dir, unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE |
+			unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV})
+	}
 	for _, file := range p.Write {
 		list = append(list, exception{file, unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE})
 	}

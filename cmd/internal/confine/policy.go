@@ -30,9 +30,13 @@ type Policy struct {
 	// Write are existing files that it opens for writing, such as sysfs attributes
 	// that give a device back to its driver.
 	Write []string
-	// VFIO is whether it has devices opened through VFIO. It can use them, reset
-	// them and unmap their memory, but neither map more nor open others.
+	// VFIO is whether it has devices opened through VFIO, or is given some by another
+	// process. It can use them, reset them, and map its memory for them and unmap it, but
+	// open none.
 	VFIO bool
+	// OpenVFIO are the directories within which it opens files, to read and to write, so
+	// as to open devices through VFIO: /dev/vfio and /sys. It makes no file.
+	OpenVFIO []string
 	// AsyncIO is whether it has set up asynchronous I/O, which it goes on using.
 	AsyncIO bool
 }

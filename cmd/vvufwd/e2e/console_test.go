@@ -101,16 +101,17 @@ func (l *lab) ramFile(mebibytes int) string {
 }
 
 // device starts a vvudev and waits until it listens.
-func (l *lab) device(ram, vfioUser, vhostUser string) {
+func (l *lab) device(ram, vfioUser, vhostUser string) (p *vm.Process) {
 	l.Helper()
 	p, err := vm.Start(vm.Config{
-		Name: "vvudev", LogPath: filepath.Join(l.out, "vvudev.log"),
+		Name: "vvudev", LogPath: filepath.Join(l.out, filepath.Base(vfioUser)+".log"),
 		Argv: []string{l.tools.Vvudev, "--vfio-user", vfioUser, "--vhost-user", vhostUser, "--ram", ram},
 	})
 	l.must(err)
 	l.atEnd(func() { p.Close() })
 	_, _, err = p.Expect(l.ctx, 0, commandLimit, "word that vvudev is ready", containing("ready"))
 	l.must(err)
+	return p
 }
 
 // reboots starts an app VM that boots again when it is reset, instead of ending.

@@ -1,0 +1,18 @@
+// Package keeper gets devices back that a machine took away from a running vvufwd.
+//
+// A device is taken away when it is unplugged, or when somebody unbinds or removes it in
+// sysfs. It may come back. By then vvufwd has given up its privileges (package confine) and
+// cannot open it any more. So it starts itself a second time before that, as its keeper,
+// which can do just this one thing:
+//
+//	vvufwd                            keeper, another process
+//	  Await(function)  ── a byte ──>    waits until the function has left vfio-pci, and is back
+//	                                    binds it to vfio-pci, if vvufwd does that with --bind
+//	                                    opens its group, which joins vvufwd's container, and the device
+//	  *vfio.Files   <── descriptors ──
+//
+// Which functions these are is fixed when the keeper starts: whoever takes vvufwd over gets
+// no device by way of it that vvufwd did not have. The keeper is confined too: it reads and
+// writes files of sysfs and /dev/vfio, and looks at nothing of a request but that there is
+// one. It ends with vvufwd.
+package keeper

@@ -1,0 +1,184 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/vfio"
+	"vvufwd/vfio/pci"
+)
+
+// Config is what a keeper is for.
+type Config struct {
+	Functions []pci.Address
+	Container int  // the container's file, see vfio.Container.FD
+	Bind      bool // functions that are new are bound to vfio-pci
+	Confine   bool // the keeper gives up what it does not need
+}
+
+// Keeper is the side of the process that is confined. Safe for concurrent use.
+type Keeper struct {
+	process *os.Process
+	lines   map[pci.Address]*line
+}
+
+// line is the connection for one function.
+type line struct {
+	mu   sync.Mutex // held by the one who waits
+	conn *net.UnixConn
+}
+
+// environment marks the process that is a keeper; the value is its Config.
+const environment = "VVUFWD_KEEPER"
+
+// Descriptors that a keeper is started with, after its standard streams.
+const (
+	containerFD = 3
+	firstLineFD = 4
+)
+
+// Start starts the keeper: this program, once more. Its Main must call Run if IsKeeper says
+// so.
+func Start(cfg Config) (k *Keeper, err error) {
+	k = &Keeper{lines: map[pci.Address]*line{}}
+	defer func() {
+		if err != nil {
+			_ = k.Close()
+			k, err = nil, fmt.Errorf("start the keeper of devices: %w", err)
+		}
+	}()
+	container, err := unix.FcntlInt(uintptr(cfg.Container), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return k, fmt.Errorf("container: %w", err)
+	}
+	files := []*os.File{nil, os.Stdout, os.Stderr, os.NewFile(uintptr(container), "container")}
+	defer func() {
+		for _, f := range files[containerFD:] {
+			f.Close()
+		}
+	}()
+	for _, function := range cfg.Functions {
+		ours, theirs, err := newLine()
+		if err != nil {
+			return k, err
+		}
+		files = append(files, theirs)
+		k.lines[function] = &line{conn: ours}
+	}
+	// PID 1's child has no path of its own that is sure to be there; /proc is.
+	k.process, err = os.StartProcess("/proc/self/exe", []string{os.Args[0] + "-keeper"}, &os.ProcAttr{
+		Files: files, Env: append(os.Environ(), environment+"="+cfg.encode()),
+	})
+	return k, err
+}
+
+// newLine makes a connection. Packets keep answers apart.
+func newLine() (ours *net.UnixConn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	mine := os.NewFile(uintptr(fds[0]), "keeper")
+	defer mine.Close() // FileConn has a duplicate
+	theirs = os.NewFile(uintptr(fds[1]), "vvufwd")
+	conn, err := net.FileConn(mine)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// ErrNoKeeper says that nobody can get a device back.
+var ErrNoKeeper = errors.New("nobody is there who could open the device again: start vvufwd anew")
+
+// Await waits until a function that was released is back, however long that takes, and
+// returns its files. An error other than that of ctx says why a function that is there
+// cannot be used, or is ErrNoKeeper.
+func (k *Keeper) Await(ctx context.Context, function pci.Address) (vfio.Files, error) {
+	if k == nil || k.lines[function] == nil {
+		return vfio.Files{}, ErrNoKeeper
+	}
+	l := k.lines[function]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.conn.SetDeadline(time.Time{})
+	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	files, err := l.await()
+	if ctx.Err() != nil {
+		if err == nil {
+			_ = files.Close()
+		}
+		return vfio.Files{}, context.Cause(ctx)
+	}
+	return files, err
+}
+
+func (l *line) await() (vfio.Files, error) {
+	if _, err := l.conn.Write([]byte{requestAwait}); err != nil {
+		return vfio.Files{}, fmt.Errorf("%w (%w)", ErrNoKeeper, err)
+	}
+	var text [maxAnswer]byte
+	var control [64]byte
+	n, oobn, _, _, err := l.conn.ReadMsgUnix(text[:], control[:])
+	if err == nil && n == 0 {
+		err = errors.New("it has ended")
+	}
+	if err != nil {
+		return vfio.Files{}, fmt.Errorf("%w (%w)", ErrNoKeeper, err)
+	}
+	return parseAnswer(text[:n], control[:oobn])
+}
+
+// Close ends the keeper.
+func (k *Keeper) Close() error {
+	if k == nil {
+		return nil
+	}
+	var errs []error
+	for _, l := range k.lines {
+		errs = append(errs, l.conn.Close())
+	}
+	if k.process != nil {
+		errs = append(errs, k.process.Release()) // it sees that the lines are closed
+	}
+	return errors.Join(errs...)
+}
+
+// encode writes what a keeper has to know into its environment.
+func (c Config) encode() string {
+	words := []string{fmt.Sprintf("bind=%t", c.Bind), fmt.Sprintf("confine=%t", c.Confine)}
+	for _, f := range c.Functions {
+		words = append(words, f.String())
+	}
+	return strings.Join(words, " ")
+}
+
+func decode(text string) (c Config, err error) {
+	for _, word := range strings.Fields(text) {
+		switch word {
+		case "bind=true":
+			c.Bind = true
+		case "confine=true":
+			c.Confine = true
+		case "bind=false", "confine=false":
+		default:
+			f, err := pci.ParseAddress(word)
+			if err != nil {
+				return c, err
+			}
+			c.Functions = append(c.Functions, f)
+		}
+	}
+	c.Container = containerFD
+	return c, nil
+}

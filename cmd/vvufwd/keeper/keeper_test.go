@@ -1,0 +1,228 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"go.uber.org/zap"
+
+	"vvufwd/vfio"
+	"vvufwd/vfio/pci"
+)
+
+// TestMain is the keeper when Start runs the test program once more.
+func TestMain(m *testing.M) {
+	if IsKeeper() {
+		if err := Run(zap.NewNop()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+var function = pci.Address{Domain: 0xffff, Bus: 0xfe, Device: 31} // not in this machine
+
+// TestKeeperWaits starts a keeper, confined and not, for a function that never comes back,
+// and gives waiting up; then it ends the keeper.
+func TestKeeperWaits(t *testing.T) {
+	for _, confined := range []bool{false, true} {
+		if _, err := os.Stat("/dev/vfio"); confined && err != nil {
+			t.Log("this machine has no VFIO: the confined keeper is tested in virtual machines")
+			continue
+		}
+		container, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := Start(Config{Functions: []pci.Address{function}, Container: int(container.Fd()), Confine: confined})
+		container.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			if _, err := k.Await(ctx, function); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("waiting ended with %v", err)
+			}
+			cancel()
+		}
+		if _, err := k.Await(t.Context(), pci.Address{}); !errors.Is(err, ErrNoKeeper) {
+			t.Errorf("a function that the keeper is not for: %v", err)
+		}
+		pid := k.process.Pid
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+		var status unix.WaitStatus
+		if _, err := unix.Wait4(pid, &status, 0, nil); err != nil || status.ExitStatus() != 0 {
+			t.Errorf("the keeper ended with %v, %v", status, err)
+		}
+	}
+	var none *Keeper
+	if _, err := none.Await(t.Context(), function); !errors.Is(err, ErrNoKeeper) {
+		t.Errorf("without a keeper: %v", err)
+	}
+}
+
+// TestKeeperDies: the error says what to do.
+func TestKeeperDies(t *testing.T) {
+	container, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := Start(Config{Functions: []pci.Address{function}, Container: int(container.Fd())})
+	container.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	got := make(chan error, 1)
+	go func() {
+		_, err := k.Await(t.Context(), function)
+		got <- err
+	}()
+	unix.Kill(k.process.Pid, unix.SIGKILL)
+	if err := <-got; !errors.Is(err, ErrNoKeeper) {
+		t.Errorf("got %v", err)
+	}
+	unix.Wait4(k.process.Pid, nil, 0, nil)
+}
+
+func TestConfig(t *testing.T) {
+	want := Config{Functions: []pci.Address{{Device: 5}, {Bus: 1, Device: 4, Function: 1}}, Bind: true, Container: containerFD}
+	got, err := decode(want.encode())
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	if _, err := decode("bind=true 1:2:3:4"); err == nil {
+		t.Error("a function that is none was accepted")
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	text, _ := answer(vfio.Files{}, errors.New(strings.Repeat("x", 5000)))
+	if _, err := parseAnswer(text, nil); err == nil || len(err.Error()) > maxAnswer {
+		t.Errorf("a long error became %v", err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, control := answer(vfio.Files{Group: 77, GroupFD: int(null.Fd()), DeviceFD: int(null.Fd())}, nil)
+	if files, err := parseAnswer(text, control); err != nil || files.Group != 77 || files.DeviceFD != int(null.Fd()) {
+		t.Errorf("got %+v, %v", files, err)
+	}
+	dup, err := unix.Dup(int(null.Fd()))
+	null.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parseAnswer(text, unix.UnixRights(dup)); err == nil {
+		t.Error("an answer with one descriptor was accepted")
+	}
+	if err := unix.Close(dup); err != unix.EBADF {
+		t.Errorf("a descriptor of a bad answer is not closed: %v", err)
+	}
+}
+
+// machine is a sysfs with one function, and the opener of its files.
+type machine struct {
+	t      *testing.T
+	root   string
+	opened int
+	fail   error
+}
+
+func (m *machine) dir() string { return filepath.Join(m.root, "bus/pci/devices", function.String()) }
+
+func (m *machine) plug(driver string) {
+	m.t.Helper()
+	if err := os.MkdirAll(m.dir(), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"vendor": "0x1af4", "device": "0x1041", "subsystem_vendor": "0x1af4", "subsystem_device": "0x1100", "class": "0x020000",
+	} {
+		if err := os.WriteFile(filepath.Join(m.dir(), name), []byte(text), 0o600); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.driver(driver)
+}
+
+func (m *machine) driver(name string) {
+	m.t.Helper()
+	link := filepath.Join(m.dir(), "driver")
+	os.Remove(link)
+	if name != "" {
+		if err := os.Symlink("/sys/bus/pci/drivers/"+name, link); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+func (m *machine) unplug() { os.RemoveAll(m.dir()) }
+
+func (m *machine) OpenFiles(pci.Address) (vfio.Files, error) {
+	if m.fail != nil {
+		return vfio.Files{}, m.fail
+	}
+	m.opened++
+	return vfio.Files{Group: m.opened}, nil
+}
+
+// TestWatcher says when a function counts as back: when it was plugged in anew, or was bound
+// to vfio-pci again after it had been unbound. Never while the kernel is still taking it
+// away, nor because it lies about without a driver.
+func TestWatcher(t *testing.T) {
+	m := &machine{t: t, root: t.TempDir()}
+	m.plug("vfio-pci")
+	w := newWatcher(function, m, false)
+	w.sysfs = pci.Sysfs{Root: m.root}
+	w.known, _ = w.sysfs.Identity(function)
+	w.pause = 0
+	rounds := func(n int) func() bool { return func() bool { n--; return n < 0 } }
+	awaits := func(what string, want error) {
+		t.Helper()
+		files, err := w.await(rounds(20))
+		if !errors.Is(err, want) {
+			t.Fatalf("%s: %v, want %v", what, err, want)
+		}
+		if err == nil && files.Group != m.opened {
+			t.Fatalf("%s: got %+v", what, files)
+		}
+	}
+	awaits("still there", errEnded)
+	m.driver("")
+	awaits("unbound", errEnded)
+	m.driver("e1000e")
+	awaits("bound to another driver", errEnded)
+	m.driver("vfio-pci")
+	awaits("bound again", nil)
+	awaits("taken, and still there", errEnded)
+	m.unplug()
+	awaits("unplugged", errEnded)
+	m.plug("")
+	awaits("plugged in, nobody binds it", errEnded)
+	m.driver("vfio-pci")
+	awaits("plugged in and bound", nil)
+	m.unplug()
+	filler := filepath.Join(m.root, "inode") // so that the new one does not get the number of the old
+	if err := os.WriteFile(filler, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.plug("vfio-pci")
+	if again, _ := w.sysfs.Identity(function); again != w.known {
+		awaits("plugged in anew between two looks", nil)
+	}
+}

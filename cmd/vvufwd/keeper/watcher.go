@@ -1,0 +1,100 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"vvufwd/vfio"
+	"vvufwd/vfio/pci"
+)
+
+// opener is what a watcher needs of vfio.Container.
+type opener interface {
+	OpenFiles(pci.Address) (vfio.Files, error)
+}
+
+// watcher follows one function.
+type watcher struct {
+	function pci.Address
+	sysfs    pci.Sysfs
+	opener   opener
+	bind     bool
+	pause    time.Duration // between two looks
+
+	known uint64 // which of the functions that were there vvufwd has or had: see pci.Sysfs.Identity
+	left  bool   // it has left vfio-pci since
+
+	restore func() error // gives the function back to the driver that it had when it came; nil: nothing to do
+}
+
+const (
+	lookPause = 250 * time.Millisecond
+	// settleTime is how long a function that is back may take until it can be opened: its
+	// group and the file for that come with the driver.
+	settleTime = 5 * time.Second
+)
+
+// newWatcher is for a function that vvufwd has opened.
+func newWatcher(function pci.Address, opener opener, bind bool) *watcher {
+	w := &watcher{function: function, opener: opener, bind: bind, pause: lookPause}
+	w.known, _ = w.sysfs.Identity(function) // 0: it has gone already
+	return w
+}
+
+// giveBack undoes what was done to the function, at the end.
+func (w *watcher) giveBack() error {
+	identity, err := w.sysfs.Identity(w.function)
+	if w.restore == nil || err != nil || identity != w.known {
+		return nil
+	}
+	return w.restore()
+}
+
+// errEnded says that nobody waits any more.
+var errEnded = errors.New("vvufwd has ended")
+
+// await waits until the function has left vfio-pci and is there again, and opens it. One
+// that was there all the time, unbound by hand, is left alone until it is bound to vfio-pci
+// by hand; a new one is bound, if functions are.
+func (w *watcher) await(ended func() bool) (vfio.Files, error) {
+	var since time.Time // the function is back
+	for ; !ended(); time.Sleep(w.pause) {
+		identity, err := w.sysfs.Identity(w.function)
+		if err != nil {
+			w.left, since = true, time.Time{}
+			continue
+		}
+		renewed := identity != w.known
+		info, err := w.sysfs.Device(w.function)
+		bound := err == nil && info.BoundToVFIO()
+		switch {
+		case bound && !w.left && !renewed:
+			continue // the kernel has not taken it away yet
+		case !bound && !renewed:
+			w.left, since = true, time.Time{}
+			continue // somebody may bind it again
+		case !bound && !w.bind:
+			continue
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		var files vfio.Files
+		if !bound {
+			w.restore = nil
+			w.restore, err = w.sysfs.Bind(w.function, "vfio-pci")
+		}
+		if err == nil {
+			files, err = w.opener.OpenFiles(w.function)
+		}
+		if err == nil {
+			w.known, w.left = identity, false
+			return files, nil
+		}
+		if time.Since(since) > settleTime {
+			return vfio.Files{}, fmt.Errorf("it cannot be opened: %w", err)
+		}
+	}
+	return vfio.Files{}, errEnded
+}

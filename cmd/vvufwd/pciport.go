@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"vvufwd/cmd/vvufwd/keeper"
+	"vvufwd/vfio"
+	"vvufwd/vfio/dma"
+	virtionet "vvufwd/virtio/net"
+	virtiopci "vvufwd/virtio/pci"
+	"vvufwd/vvu"
+)
+
+// surpriseTime is how long the kernel may take to ask for a device that was pulled out.
+const surpriseTime = 2 * time.Second
+
+// occupant is the driver of a PCI function that the machine can take away and give back. Its
+// ports stay what they are all the while, as those who forward know them.
+type occupant interface {
+	// run looks after the device until ctx is done or the device is beyond help.
+	run(ctx context.Context) error
+	// detach stops the device, after run has returned. Afterwards nothing of it is
+	// touched any more, nor its memory. Without a device it does nothing.
+	detach() error
+	// attach starts another device in place of one that was detached.
+	attach(dev *vfio.Device) error
+	close() error
+}
+
+// pciPort is what a port on PCI has besides its driver.
+type pciPort struct {
+	occupant
+	spec      portSpec
+	dev       *vfio.Device // nil while the machine has taken it away
+	container *vfio.Container
+	pool      *dma.Pool // all its DMA memory
+	keeper    *keeper.Keeper
+	log       *zap.Logger
+	owned     bool
+	away      bool // the device has been taken away, if only for a while
+}
+
+// control runs the port until ctx is done. When the machine asks for the device back the port
+// gives it up, and takes it again when it is back.
+func (p *pciPort) control(ctx context.Context) error {
+	for {
+		err := p.serve(ctx)
+		switch {
+		case errors.Is(err, vfio.ErrRequested):
+			if err := p.giveUp(ctx); err != nil {
+				return err
+			}
+			continue
+		case errors.Is(err, virtiopci.ErrAbsent):
+			// A device whose program has ended never comes back to this machine: its
+			// monitor has lost the socket, and has no way to connect again.
+			return &goneError{p.spec.addr.String(), p.owned}
+		}
+		return err
+	}
+}
+
+// serve runs the driver until ctx is done, it fails, or the machine asks for the device back.
+func (p *pciPort) serve(ctx context.Context) error {
+	own, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { cancel(p.dev.AwaitRequest(own)) })
+	err := p.run(own)
+	if errors.Is(err, virtiopci.ErrAbsent) && ctx.Err() == nil {
+		// One that was pulled out without a word is absent a moment before the kernel asks.
+		moment, end := context.WithTimeout(own, surpriseTime)
+		<-moment.Done()
+		end()
+	}
+	cancel(nil)
+	watch.Wait()
+	if cause := context.Cause(own); ctx.Err() == nil && errors.Is(cause, vfio.ErrRequested) {
+		return cause
+	}
+	return err
+}
+
+// giveUp gives the device up and waits until the port has one again, or ctx is done.
+func (p *pciPort) giveUp(ctx context.Context) error {
+	p.log.Warn("the machine asks for the device back: it is given up, and the port is idle until it is there again")
+	err := p.detach()
+	if released := p.release(); released != nil || err != nil {
+		p.log.Warn("giving the device up", zap.Error(errors.Join(err, released)))
+	}
+	for last := ""; ; {
+		files, err := p.keeper.Await(ctx, p.spec.addr)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, keeper.ErrNoKeeper) {
+			p.log.Error("the port stays idle", zap.Error(err))
+			<-ctx.Done()
+			return nil
+		}
+		if err == nil {
+			if err = p.take(files); err == nil {
+				p.log.Info("the device is back")
+				return nil
+			}
+		}
+		if text := err.Error(); text != last { // the keeper tries again every few seconds
+			last = text
+			p.log.Error("the device is back, but cannot be used; trying again", zap.Error(err))
+		}
+	}
+}
+
+// release closes the device.
+func (p *pciPort) release() error {
+	dev := p.dev
+	p.dev, p.away = nil, true
+	return dev.Release()
+}
+
+// take starts the device that is back.
+func (p *pciPort) take(files vfio.Files) (err error) {
+	p.pool.Rewind()
+	if p.dev, err = p.container.Adopt(p.spec.addr, files); err != nil {
+		return err
+	}
+	if err = p.attach(p.dev); err != nil {
+		return errors.Join(err, p.release())
+	}
+	return nil
+}
+
+func (p *pciPort) close() error {
+	err := p.occupant.close()
+	if p.dev != nil {
+		err = errors.Join(err, p.dev.Close())
+	}
+	return err
+}
+
+// vvuOccupant drives a virtio-vhost-user device.
+type vvuOccupant struct {
+	*vvu.Endpoint
+	name string
+	pool *dma.Pool
+}
+
+func (v *vvuOccupant) run(ctx context.Context) error { return v.Run(ctx) }
+func (v *vvuOccupant) detach() error                 { return v.Detach() }
+func (v *vvuOccupant) close() error                  { return v.Close() }
+
+func (v *vvuOccupant) attach(dev *vfio.Device) error {
+	d, err := vvu.Open(v.name, dev, v.pool, len(v.Ports()))
+	if err != nil {
+		return err
+	}
+	if err := v.Attach(d); err != nil {
+		return errors.Join(err, d.Close())
+	}
+	return nil
+}
+
+// nicOccupant drives a NIC.
+type nicOccupant struct {
+	pool      *dma.Pool
+	queueSize int
+	log       *zap.Logger
+	onLink    func(up bool)
+
+	mu      sync.Mutex // held while the device is commanded, or replaced
+	nic     *virtionet.PCINIC
+	present bool
+	spread  int // what it was told last; 0: nothing
+}
+
+// open opens the NIC.
+func (n *nicOccupant) open(dev *vfio.Device, pairs int) (*virtionet.PCINIC, error) {
+	nic, err := virtionet.OpenNIC(dev, n.pool, n.queueSize, pairs, func(ring string, err error) {
+		go n.log.Error("the NIC has failed", zap.String("ring", ring), zap.Error(err)) // a loop has no time for logs
+	})
+	if err == nil {
+		n.log.Info("NIC is running", zap.Stringer("mac", nic.MAC), zap.Int("mtu", nic.MTU), zap.Int("pairs", len(nic.Queues())), zap.Stringer("features", nic.Features))
+	}
+	return nic, err
+}
+
+func (n *nicOccupant) run(ctx context.Context) error {
+	return n.nic.Watch(ctx, func(up bool) {
+		n.log.Info("link changed", zap.Bool("up", up))
+		n.onLink(up)
+	})
+}
+
+func (n *nicOccupant) detach() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.present {
+		return nil
+	}
+	n.present = false
+	n.nic.Detach()
+	n.onLink(false)
+	return n.nic.Close()
+}
+
+func (n *nicOccupant) attach(dev *vfio.Device) error {
+	pairs := len(n.nic.Queues())
+	next, err := n.open(dev, pairs)
+	if err != nil {
+		return err
+	}
+	if got := len(next.Queues()); got != pairs {
+		return errors.Join(&vfio.DeviceError{Device: dev.Address().String(),
+			Problem: fmt.Sprintf("has %d queue pairs and had %d when vvufwd started", got, pairs),
+			Remedy:  "plug it in as it was, or start vvufwd anew"}, next.Close())
+	}
+	up, err := next.Link()
+	if err != nil {
+		return errors.Join(err, next.Close())
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	next.TakeOver(n.nic)
+	n.nic, n.present = next, true
+	n.onLink(up)
+	if n.spread > 0 {
+		return next.Spread(n.spread)
+	}
+	return nil
+}
+
+// Spread is netfwd.End's.
+func (n *nicOccupant) Spread(pairs int) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.spread = pairs
+	if !n.present {
+		return nil // the next one is told
+	}
+	return n.nic.Spread(pairs)
+}
+
+func (n *nicOccupant) close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.present {
+		return nil
+	}
+	n.present = false
+	return n.nic.Close()
+}

@@ -1,0 +1,84 @@
+package vfio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/vfio/uapi"
+)
+
+// ErrRequested says that the kernel wants a device back: it is being unplugged, or somebody
+// unbinds or removes it in sysfs, who waits until it is released.
+var ErrRequested = errors.New("the machine asks for the device back")
+
+// enableRequests lets the kernel ask for the device back, if it can (Linux 4.0 and later).
+func (d *Device) enableRequests(kinds uint32) error {
+	if kinds <= uapi.PCIReqIRQ {
+		return nil
+	}
+	info, err := d.container.kernel.IRQInfo(d.fd, uapi.PCIReqIRQ)
+	if err != nil || info.Flags&uapi.IRQEventfd == 0 || info.Count == 0 {
+		return nil // what emulates a kernel may not have it
+	}
+	fds, err := newEventfds(1)
+	if err != nil {
+		return err
+	}
+	if _, err := d.container.kernel.SetIRQEventfds(d.fd, uapi.PCIReqIRQ, fds); err != nil {
+		return errors.Join(fmt.Errorf("let the kernel ask for the device back: %w", err), closeEventfds(fds))
+	}
+	d.request = fds[0]
+	return nil
+}
+
+// requestPoll is how often AwaitRequest looks whether its context has ended.
+const requestPoll = 250 * time.Millisecond
+
+// AwaitRequest waits until the kernel wants the device back and returns ErrRequested, or
+// until ctx is done and returns its cause. Whoever asked is blocked until Release. It must
+// have returned before Release or Close is called.
+func (d *Device) AwaitRequest(ctx context.Context) error {
+	if d.request < 0 {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	for ctx.Err() == nil {
+		fds := []unix.PollFd{{Fd: int32(d.request), Events: unix.POLLIN}}
+		if n, _ := unix.Poll(fds, int(requestPoll/time.Millisecond)); n > 0 {
+			return ErrRequested
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// Release closes the device, and lets its group go if no other device of it is open: both
+// have to be closed for the kernel to take a device away. With the container's last group go
+// all its mappings; Adopt makes them again. Nothing may reach the device's DMA memory any
+// more, nor use what came from the device.
+func (d *Device) Release() error {
+	return errors.Join(d.Close(), d.container.leave(d.group))
+}
+
+// leave lets go of a group of which no device is open.
+func (c *Container) leave(group int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for d := range c.devices {
+		if d.group == group {
+			return nil
+		}
+	}
+	fd, ok := c.groups[group]
+	if !ok || c.closed {
+		return nil
+	}
+	delete(c.groups, group)
+	if len(c.groups) == 0 {
+		c.iommu, c.lost = false, true
+	}
+	return closeFile(fd, fmt.Sprintf("IOMMU group %d", group))
+}
