@@ -37,6 +37,7 @@ demo: build
 
 matrix: build
 	@$(BIN)/vvudemo --matrix all --transfer 64 $(MATRIXFLAGS)
+	$(GO) test -count=1 -timeout 20m -v -run TestNetworkBoot ./cmd/vvufwd/e2e
 
 # Testpmd comes from PATH, or is unpacked from Debian's packages.
 bench: build
@@ -81,7 +82,7 @@ soak:
 
 # Whole machines and DPDK: one package after the other, for they share build/.
 e2e: build
-	$(GO) test -count=1 -p 1 -timeout 15m -v $(E2E)
+	$(GO) test -short -count=1 -p 1 -timeout 15m -v $(E2E)
 
 clean:
 	rm -rf build

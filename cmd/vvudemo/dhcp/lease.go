@@ -16,7 +16,12 @@ type Lease struct {
 	Client net.IP
 	Mask   net.IPMask
 	Time   time.Duration
+	// BootFile is what a client that boots from the network fetches from Server by TFTP. Empty: none.
+	BootFile string
 }
+
+// optBootFile is the option that gopacket has no name for (RFC 2132, 9.5).
+const optBootFile layers.DHCPOpt = 67
 
 // Answer returns the message to send in answer to a request of a client, or nil when there is none to send: for what is no DHCP
 // request, and for messages that want no answer. Requests come from the app VM and are not trusted.
@@ -68,6 +73,10 @@ func (l Lease) reply(q *layers.DHCPv4, kind layers.DHCPMsgType) ([]byte, error) 
 			layers.NewDHCPOption(layers.DHCPOptSubnetMask, l.Mask),
 			layers.NewDHCPOption(layers.DHCPOptRouter, l.Server.To4()),
 		)
+		if l.BootFile != "" {
+			r.File = []byte(l.BootFile)
+			r.Options = append(r.Options, layers.NewDHCPOption(optBootFile, []byte(l.BootFile)))
+		}
 	}
 	r.Options = append(r.Options, layers.NewDHCPOption(layers.DHCPOptEnd, nil))
 	buffer := gopacket.NewSerializeBuffer()

@@ -1,0 +1,40 @@
+package tools
+
+import (
+	"context"
+	"path/filepath"
+
+	"vvufwd/cmd/vvudemo/apt"
+)
+
+// firmwareRelease is the Debian release whose firmware is used.
+const firmwareRelease = "trixie"
+
+// Firmware is what a virtual machine boots from the network with, beyond what QEMU has: iPXE as the option ROM of a virtio-net device.
+// All are files.
+type Firmware struct {
+	Code, Vars string // OVMF and its variables, to be copied: the machine writes to them
+	NetworkEFI string // iPXE as a UEFI program that uses the firmware's own network driver
+}
+
+// DebianFirmware unpacks firmware from Debian's packages. Of the options only BuildDir and Progress are looked at. What an earlier call
+// unpacked is used as it is.
+func DebianFirmware(ctx context.Context, o Options) (Firmware, error) {
+	unlock, err := lock(ctx, o.BuildDir, o.Progress)
+	if err != nil {
+		return Firmware{}, err
+	}
+	defer unlock()
+	d := debian{dir: o.BuildDir, progress: o.Progress}
+	dir, err := d.packages(ctx, "firmware", firmwareRelease, func(*apt.Private) ([]string, error) {
+		return []string{"ipxe", "ovmf"}, nil
+	})
+	if err != nil {
+		return Firmware{}, err
+	}
+	return Firmware{
+		Code:       filepath.Join(dir, "usr", "share", "OVMF", "OVMF_CODE_4M.fd"),
+		Vars:       filepath.Join(dir, "usr", "share", "OVMF", "OVMF_VARS_4M.fd"),
+		NetworkEFI: filepath.Join(dir, "usr", "lib", "ipxe", "snponly.efi"),
+	}, nil
+}
