@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/statictest"
 	"vvufwd/vfio/user/vfiousertest"
 )
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) {
 		},
 		"hold":   hold,
 		"client": client,
+		"lend":   lend,
 	})
 }
 
@@ -111,6 +113,39 @@ func client() {
 		err = c.Reset()
 		c.Close()
 	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// lend plugs the device in and lends it one page of each of some files, which have nothing in
+// them: lend PATH SIZE….
+func lend() {
+	err := func() error {
+		c, err := vfiousertest.Dial(os.Args[1])
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		for i, text := range os.Args[2:] {
+			var size cli.Size
+			if err := size.Set(text); err != nil {
+				return err
+			}
+			fd, err := unix.MemfdCreate("driver VM", unix.MFD_CLOEXEC)
+			if err != nil {
+				return err
+			}
+			if err := unix.Ftruncate(fd, int64(size)); err != nil {
+				return err
+			}
+			if err := c.MapDMA(uint64(i)<<20, 4096, fd, 0); err != nil {
+				return fmt.Errorf("file %d: %w", i, err)
+			}
+		}
+		return c.Reset()
+	}()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
