@@ -112,7 +112,7 @@ func (s *sources) step() bool {
 
 // sync lets a port change. Frames from it that are not sent go back to its ring, where
 // they are taken again as soon as it runs. Frames for it wait, unless its peer is gone: it
-// may be somebody else who would take them. A dormant port can have some too: who deals
+// may be somebody else who would take them, and copies of what it sent are nobody's. A dormant port can have some too: who deals
 // lanes out may know that its rings are to stop before the loop has stopped them.
 func (l *lane) sync(p Port) {
 	for _, dirs := range [][]*direction{l.dirs, l.dormant} {
@@ -127,7 +127,7 @@ func (l *lane) sync(p Port) {
 	}
 	for _, dirs := range [][]*direction{l.dirs, l.dormant} {
 		for _, d := range dirs {
-			if d.dst == p {
+			if d.dst == p || d.src == p {
 				d.abandon()
 			}
 		}

@@ -283,6 +283,33 @@ func TestSortedBurstWhenItsRingStops(t *testing.T) {
 	}
 }
 
+// What a guest that is gone has sent is nobody's, also what was copied of it.
+func TestNothingComesFromTheDead(t *testing.T) {
+	from := newSyncEndWith(t, vringtest.Config{Size: 128})
+	from.install(nil, func(*virtionet.Queues) {})
+	ports := []*fakePort{{name: "a", room: 3}, {name: "b", room: -1}}
+	queues := []Port{ports[0], ports[1]}
+	d := &direction{src: from, dst: queues[0], steer: newSteered(&steering{queues: queues})}
+	ports[0].room, ports[1].room = -1, 1
+	l := &lane{}
+	l.add(d, 0)
+	from.sendNumbered(0, 60, 12)
+	l.step()
+	from.install(l, func(q *virtionet.Queues) { q.FromGuest = nil })
+	if !d.blocked() {
+		t.Fatal("nothing was copied")
+	}
+	from.hand(l, func() { from.Install(nil) })
+	ports[1].room = -1
+	arrived := len(ports[0].out) + len(ports[1].out)
+	for range 3 {
+		l.step()
+	}
+	if n := len(ports[0].out) + len(ports[1].out); n != arrived || d.blocked() || from.Counters().Drops[virtionet.DropStopped] == 0 {
+		t.Errorf("%d frames arrived, %d after the guest was gone; dropped %v", arrived, n-arrived, from.Counters().Drops)
+	}
+}
+
 // A frame that is cut on its way is not sent twice in part when its ring stops.
 func TestCutFrameWhenItsRingStops(t *testing.T) {
 	from, to := newSyncEnd(t), newSyncEnd(t)

@@ -65,6 +65,9 @@ func (g *Guest) rxAnnouncement(f *Frame) int {
 	*f = Frame{Data: g.ours.views[:], Len: len(g.ours.frame)}
 	g.counters.RxPackets++
 	g.counters.RxBytes += uint64(f.Len)
+	if g.again > 0 {
+		g.countOnce([]Frame{*f})
+	}
 	g.held, g.released = 1, 0
 	g.taken, g.given, g.frameEnd[0] = 0, 0, 0
 	return 1

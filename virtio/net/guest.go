@@ -117,6 +117,8 @@ type Guest struct {
 	frameEnd [MaxBurst]int // of each frame, the number of heads up to it
 	held     int           // frames handed out
 	released int           // of these, released
+	again    int           // frames that are counted, and were taken back: they come again
+	goesOnAt uint16        // where in the ring
 
 	// For frames with offloads. Apart, so that what other frames take lies together; in is
 	// large, and nil until the guest negotiates some.
@@ -219,6 +221,9 @@ func (g *Guest) Sync() (gone bool) {
 	}
 	if q.FromGuest != g.cur.FromGuest {
 		g.reported[1] = false
+		if q == stopped || q.FromGuest != nil && q.FromGuest.NextAvail() != g.goesOnAt {
+			g.again = 0 // it begins anew
+		}
 	}
 	if q.ToGuestPlace != nil {
 		q.ToGuest.Move(q.ToGuestPlace)
@@ -232,7 +237,7 @@ func (g *Guest) Sync() (gone bool) {
 	if q.Announce != nil {
 		g.announce(q.Announce)
 	}
-	g.due = g.due && q.FromGuest != nil && q.FromGuestEnabled
+	g.due = g.due && (q.paused || q.FromGuest != nil && q.FromGuestEnabled)
 	before := g.cur.FromGuest
 	g.cur = q
 	g.checkTracking(before)

@@ -48,6 +48,9 @@ func (g *Guest) RxBurst(frames []Frame) int {
 		n++
 	}
 	g.counters.RxPackets += uint64(n)
+	if g.again > 0 {
+		g.countOnce(frames[:n])
+	}
 	g.held, g.released = n, 0
 	g.taken, g.given = len(chains), 0
 	if n == 0 {

@@ -59,19 +59,27 @@ func (g *Guest) takeBack() {
 	if left == 0 {
 		return
 	}
-	g.counters.RxPackets -= uint64(left)
+	g.again += left
 	if g.taken == 0 { // an announcement, which is in no ring
-		g.counters.RxBytes -= uint64(len(g.ours.frame))
 		g.held, g.released, g.due = 0, 0, true
 		return
 	}
 	q := g.cur.FromGuest
-	for _, end := range g.frameEnd[g.released:g.held] {
-		g.counters.RxBytes -= uint64(int(g.sent[end-1].ReadLen) - g.cur.HeaderLen)
-	}
 	end := g.frameEnd[g.released] - 1
 	q.Unpop(g.taken - end)
 	g.taken, g.held, g.released = end, 0, 0
+	g.goesOnAt = q.NextAvail()
 	g.giveBack(q, end)
 	g.complete(q)
+}
+
+// countOnce takes frames out of the counters that were counted before they were taken
+// back. Counters never go back: whoever reads them takes differences.
+func (g *Guest) countOnce(frames []Frame) {
+	again := frames[:min(g.again, len(frames))]
+	g.again -= len(again)
+	g.counters.RxPackets -= uint64(len(again))
+	for i := range again {
+		g.counters.RxBytes -= uint64(again[i].Len)
+	}
 }
