@@ -52,7 +52,7 @@ func (d *direction) step() bool {
 	} else if d.dealt {
 		d.sort()
 	}
-	if d.steer != nil || d.kept > 0 {
+	if d.numbered { // also if by now there is only one to send to: they are sorted
 		return d.stepSteered()
 	}
 	var done int

@@ -283,6 +283,40 @@ func TestSortedBurstWhenItsRingStops(t *testing.T) {
 	}
 }
 
+// A burst that was sorted for several queue pairs, of which nothing is sent yet, has only
+// one to go to in the end. No buffer goes back before its frame is sent.
+func TestSortedBurstForOneQueuePair(t *testing.T) {
+	from := newSyncEndWith(t, vringtest.Config{Size: 128})
+	from.install(nil, func(*virtionet.Queues) {})
+	a, b := &fakePort{name: "a"}, &fakePort{name: "b"}
+	queues := []Port{a, b}
+	d := &direction{src: from, dst: a, steer: newSteered(&steering{queues: queues})}
+	l := &lane{}
+	l.add(d, 0)
+	from.sendNumbered(0, 60, 12)
+	if l.step(); d.sent != 0 || d.n != 60 {
+		t.Fatalf("%d of %d frames are sent", d.sent, d.n)
+	}
+	first := int(d.frames[0].Number)
+	for i := range d.frames[:10] { // the first ones to be sent are not the first of the ring
+		first = max(first, int(d.frames[i].Number))
+	}
+	if first < 10 {
+		t.Fatal("the frames were not sorted")
+	}
+	d.dst, d.steer, d.dealt = b, nil, true
+	b.room = 10
+	l.step()
+	if n := from.tx.Driver.Completed(); n != 0 || len(b.out) != 10 {
+		t.Errorf("%d buffers came back when %d frames were sent, not in their order", n, len(b.out))
+	}
+	b.room = -1
+	l.step()
+	if n := from.tx.Driver.Completed(); n != 60 || len(b.out) != 60 {
+		t.Errorf("%d buffers came back, %d frames were sent", n, len(b.out))
+	}
+}
+
 // What a guest that is gone has sent is nobody's, also what was copied of it.
 func TestNothingComesFromTheDead(t *testing.T) {
 	from := newSyncEndWith(t, vringtest.Config{Size: 128})
