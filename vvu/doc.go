@@ -2,10 +2,11 @@
 // machine be the vhost-user back-end of another one. It has three lifetimes:
 //
 //	Device    the PCI function: registers, message queues, doorbells, the BAR
-//	          with the other VM's memory. Lives as long as the process.
+//	          with the other VM's memory. Lives until the machine takes it away, or
+//	          the process ends.
 //	Endpoint  the connect / disconnect / reconnect cycle with whatever front-end
 //	          is at the other end of the device's socket. Lives as long as the
-//	          Device.
+//	          process, with one Device after the other.
 //	session   one front-end's rings and memory, from its first message until the
 //	          device reports it gone.
 //

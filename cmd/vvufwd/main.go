@@ -16,7 +16,8 @@
 // Once all ports are open vvufwd gives up what it does not need any more: all
 // capabilities, all files but those that taking the ports down takes, and most system
 // calls (package confine). --no-confine switches that off. A system call that is
-// refused shows in the kernel's log.
+// refused shows in the kernel's log. Devices that a machine takes away and gives back
+// are opened by another process (package keeper).
 //
 // Logs go to standard error, statistics to standard output. Nothing waits for whoever
 // reads them: what he does not take in time is dropped and counted (package logging).

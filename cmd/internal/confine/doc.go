@@ -20,8 +20,8 @@
 // # What stays
 //
 // Memory can be mapped, never executable. Descriptors that are open work on,
-// among them VFIO's, with the requests that running and closing a device takes, and
-// peers may send more. Threads can be made, processes cannot. A program that
+// among them VFIO's, with the requests that running, closing and taking over a device
+// takes, and peers may send more. Threads can be made, processes cannot. A program that
 // connects to sockets can still do that, see Policy.Connect.
 //
 // User and group stay as they are. A program that runs as root without capabilities

@@ -145,3 +145,34 @@ func TestDevicesComeAndGo(t *testing.T) {
 		}
 	})
 }
+
+// TestVvudevEnds kills vvudev under a driver VM whose /init is vvufwd: the machine says what has happened, with an exit code of its
+// own, and is off, so that whoever supervises it starts both anew.
+func TestVvudevEnds(t *testing.T) {
+	l := newLab(t)
+	image := filepath.Join(l.out, "driver.cpio.gz")
+	_, err := initramfs.Driver{Init: l.tools.Vvufwd, Modules: l.tools.Modules}.Save(image)
+	l.must(err)
+	device := l.device(l.ramFile(64), l.socket("vvu"), l.socket("app"))
+	boot := machine.Boot{QEMU: l.tools.QEMU, Kernel: l.tools.Kernel, Initrd: image, Accel: "tcg", SMP: 2, MemoryMiB: 256}
+	argv := machine.Driver{Boot: boot, Sockets: []string{l.socket("vvu")}, InitArgs: []string{"--vvu", machine.VVUAddress(0), "--nic", machine.NICAddress}}.Argv()
+	driver := &driverShell{}
+	driver.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, Env: boot.QEMU.Env, LogPath: filepath.Join(l.out, "driver.log")})
+	l.must(err)
+	l.atEnd(func() { driver.Close() })
+	driver.see(l, "ready for a front-end")
+	l.must(device.Kill())
+	for _, words := range [][]string{{"vvufwd: ", "the device is gone", machine.VVUAddress(0)}, {"vvufwd: exit code 4"}} {
+		l.Log(driver.see(l, words...))
+	}
+	select { // by itself or, as QEMU 11.1, by an abort on the way
+	case <-driver.Done():
+	case <-l.ctx.Done():
+		l.Error("the machine is not off")
+	}
+	for _, line := range driver.Tail(4000) {
+		if strings.Contains(line, "rules of its message queues") || strings.Contains(line, "restarting the device") {
+			l.Errorf("it says %q", line)
+		}
+	}
+}
