@@ -6,7 +6,7 @@
 # make bench   vvufwd against DPDK testpmd, a quarter of an hour; BENCHFLAGS="--only ^64 --rounds 1" for less
 # make matrix  app VMs of two kernels with all combinations of rings, buffers, offloads and queues, half an hour;
 #              MATRIXFLAGS="--json" for JSON, --matrix pairs or a regular expression for fewer
-# make soak    attacks on a running vvufwd in their long form, the longest SOAKTIME
+# make soak    attacks on a running vvufwd and on a running vvudev in their long form, SOAKTIME each or longer
 
 GO       ?= go
 BIN      := build/bin
@@ -55,7 +55,7 @@ unit:
 # tests attack a vvufwd that is a program of its own, without the detector.
 race:
 	CGO_ENABLED=1 $(GO) test -race -count=1 $$(grep -rlE '^\s*go (func|[a-zA-Z.]+\()|"sync(/atomic)?"' --include='*.go' cmd netfwd vfio virtio vvu | \
-	  xargs -n1 dirname | sort -u | grep -v -e /e2e -e /hostile | sed 's,^,./,')
+	  xargs -n1 dirname | sort -u | grep -v -e /e2e -e /hostile -e /soak | sed 's,^,./,')
 
 lint:
 	@test -z "$$(gofmt -l cmd netfwd vfio virtio vvu)" || { gofmt -l cmd netfwd vfio virtio vvu; echo "run gofmt on these files"; exit 1; }
@@ -78,7 +78,7 @@ fuzz:
 
 # The short form of the same tests is part of unit.
 soak:
-	SOAKTIME=$(SOAKTIME) $(GO) test -count=1 -timeout 3h -v ./cmd/vvufwd/hostile
+	SOAKTIME=$(SOAKTIME) $(GO) test -count=1 -p 1 -timeout 3h -v ./cmd/vvudev/soak ./cmd/vvufwd/hostile
 
 # Whole machines and DPDK: one package after the other, for they share build/.
 e2e: build
