@@ -3,6 +3,7 @@ package vfio
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -20,6 +21,8 @@ type Config struct {
 	Memory dma.ArenaConfig
 	// Sysfs is where devices are looked up.
 	Sysfs pci.Sysfs
+	// Node is a file of OpenNode, which the container takes over; nil: it opens one.
+	Node *os.File
 }
 
 // ErrClosed is returned by a Container or a Device that has been closed.
@@ -68,9 +71,9 @@ const devVFIO = "/dev/vfio"
 
 func openContainer(cfg Config, k kernel, dir string) (*Container, error) {
 	path := filepath.Join(dir, "vfio")
-	fd, err := openFile(path)
+	fd, err := takeNode(cfg.Node, path)
 	if err != nil {
-		return nil, nodeError(path, err)
+		return nil, err
 	}
 	if err := checkAPI(k, fd, path); err != nil {
 		_ = unix.Close(fd)
@@ -82,6 +85,31 @@ func openContainer(cfg Config, k kernel, dir string) (*Container, error) {
 	}
 	c.arena = dma.NewArena(c, cfg.Memory)
 	return c, nil
+}
+
+// OpenNode opens the file of a container, for who has to give up the privileges to open it
+// before the container is needed.
+func OpenNode() (*os.File, error) {
+	path := filepath.Join(devVFIO, "vfio")
+	fd, err := takeNode(nil, path)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// takeNode is the descriptor of a node, or that of path if there is none yet.
+func takeNode(node *os.File, path string) (fd int, err error) {
+	if node != nil {
+		defer node.Close()
+		fd, err = unix.FcntlInt(node.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	} else {
+		fd, err = openFile(path)
+	}
+	if err != nil {
+		return -1, nodeError(path, err)
+	}
+	return fd, nil
 }
 
 func checkAPI(k kernel, fd int, path string) error {

@@ -51,31 +51,26 @@
 //
 // Once everything is open, vvudev gives up what it does not need any more: all
 // capabilities, all files but the removal of its sockets, and most system calls
-// (package confine). A system call that is refused shows in the kernel's log.
+// (package confine). For that it executes itself anew, in the same process, which
+// takes /proc. A system call that is refused shows in the kernel's log.
 //
 // Exit status: 0 after a signal, 1 for a failure while running, 2 for wrong usage,
 // 3 if the RAM file or a socket cannot be used.
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-
-	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/logging"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	stdout, stderr := logging.Streams()
-	err := run(ctx, os.Args[1:], stdout, stderr)
-	stop()
+	err := run(os.Args[1:], stdout, stderr)
 	code := cli.Done
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(stderr, "vvudev:", err)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os/signal"
 	"sync"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/confine"
@@ -17,8 +19,8 @@ import (
 	"vvufwd/vvu/device"
 )
 
-// run is the program: it serves until ctx ends.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// run is the program: it serves until a signal comes.
+func run(args []string, stdout, stderr io.Writer) error {
 	o, err := parseOptions(args, stdout)
 	if err != nil {
 		return err
@@ -28,26 +30,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := logging.New(stderr, o.logFormat, o.logLevel)
-	if err := checkCreateRAM(o, log); err != nil {
-		return &unusableError{err}
+	policy := confine.Policy{Listen: []string{o.vfioUser, o.vhostUser}, AsyncIO: true}
+	acquire := open
+	if confine.Started() {
+		acquire = inherit
+	}
+	files, err := acquire(o, log)
+	if err != nil {
+		return err
+	}
+	defer files.close()
+	if !o.noConfine && !confine.Started() {
+		if q, ok := stderr.(*logging.Queue); ok {
+			logging.Flush(logging.LastWords, q)
+		}
+		return files.confined(policy)
 	}
 
-	monitor, err := listen("--vfio-user", o.vfioUser)
-	if err != nil {
-		return &unusableError{err}
-	}
-	defer monitor.Close()
-	frontend, err := listen("--vhost-user", o.vhostUser)
-	if err != nil {
-		return &unusableError{err}
-	}
-	defer frontend.Close()
-	ram, err := openRAM(o)
-	if err != nil {
-		return &unusableError{err}
-	}
-	defer ram.Close()
-	dev, err := device.New(device.Config{RAM: ram, Queues: o.queues, UUID: o.uuid, Log: log})
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	dev, err := device.New(device.Config{RAM: files.ram, Queues: o.queues, UUID: o.uuid, Log: log})
 	if err != nil {
 		return err
 	}
@@ -55,23 +57,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	server := vfiouser.NewServer(dev, log)
 	server.LimitMemory(o.maxMemory())
 	if !o.noConfine {
-		policy := confine.Policy{Listen: []string{o.vfioUser, o.vhostUser}, AsyncIO: true}
-		if err := policy.Apply(log); err != nil {
+		if err := policy.Finish(log); err != nil {
 			return err
 		}
 	}
 	log.Info("ready", zap.String("vfio-user", o.vfioUser), zap.String("vhost-user", o.vhostUser),
-		zap.String("ram", o.ram), zap.Uint64("ram bytes", ram.Size()), zap.Uint64("BAR 2 bytes", dev.Region(2).Size))
-	err = serve(ctx, server, dev, monitor, frontend)
+		zap.String("ram", o.ram), zap.Uint64("ram bytes", files.ram.Size()), zap.Uint64("BAR 2 bytes", dev.Region(2).Size))
+	err = serve(ctx, server, dev, files.monitor, files.frontend)
 	log.Info("stopped")
 	return err
-}
-
-func openRAM(o options) (*device.RAMFile, error) {
-	if o.createRAM != 0 {
-		return device.CreateRAM(o.ram, uint64(o.createRAM))
-	}
-	return device.OpenRAM(o.ram)
 }
 
 // serve runs both sides of the device until ctx ends or one of them fails.

@@ -1,19 +1,25 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"golang.org/x/sys/unix"
+
 	"vvufwd/cmd/internal/statictest"
+	"vvufwd/vvu/vhostuser"
 )
 
 // Scripts know two vvufwds: the one that tests are built with, and that may have the
@@ -38,6 +44,77 @@ func TestConfined(t *testing.T) {
 	if err := statictest.Build(dir, "vvufwd", "vvugen"); err != nil {
 		t.Fatal(err)
 	}
+	confinedIn(t, dir)
+	t.Run("starts", func(t *testing.T) { testStarts(t, filepath.Join(dir, "vvufwd")) })
+}
+
+// TestConfinedWithCgo is for who builds with "go build" where there is a C compiler.
+func TestConfinedWithCgo(t *testing.T) {
+	dir := t.TempDir()
+	switch err := statictest.BuildWithCgo(dir, "vvufwd", "vvugen"); {
+	case errors.Is(err, statictest.ErrNoCompiler):
+		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	confinedIn(t, dir)
+}
+
+// testStarts has vvufwd started many times, by several at a time: each has to answer a
+// front-end, and to have given up all privileges by then.
+func testStarts(t *testing.T, binary string) {
+	const starts, starters = 300, 4
+	var left atomic.Int32
+	left.Store(starts)
+	for range starters {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			for left.Add(-1) >= 0 {
+				startOnce(t, binary)
+			}
+		})
+	}
+}
+
+func startOnce(t *testing.T, binary string) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "a")
+	var out bytes.Buffer
+	cmd := exec.Command(binary, "--vhost-user", socket, "--vhost-user", filepath.Join(dir, "b"))
+	cmd.Stderr = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stuck := time.AfterFunc(time.Minute, func() { cmd.Process.Signal(unix.SIGABRT) }) // shows where
+	defer stuck.Stop()
+	c, err := vhostuser.Dial(socket)
+	for errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		time.Sleep(time.Millisecond)
+		c, err = vhostuser.Dial(socket)
+	}
+	if err == nil {
+		err = c.WriteMessage(vhostuser.NewRequest(vhostuser.GetFeatures, nil))
+	}
+	if err == nil {
+		_, err = c.ReadMessage()
+	}
+	if err == nil {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+		for _, want := range []string{"NoNewPrivs:\t1\n", "Seccomp:\t2\n", "CapEff:\t0000000000000000\n"} {
+			if !strings.Contains(string(status), want) {
+				t.Errorf("want %q of %s", want, status)
+			}
+		}
+		c.Close()
+	}
+	cmd.Process.Signal(unix.SIGTERM)
+	if e := cmd.Wait(); err != nil || e != nil {
+		t.Fatalf("%v, %v:\n%s", err, e, out.Bytes())
+	}
+}
+
+// confinedIn plays all scripts with the vvufwd in a directory.
+func confinedIn(t *testing.T, dir string) {
 	setup := func(env *testscript.Env) error {
 		env.Setenv("PATH", dir+string(filepath.ListSeparator)+env.Getenv("PATH"))
 		return nil

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/vfio/pci"
@@ -33,7 +34,7 @@ type confinementKey struct{}
 // withConfinement makes those who serve a port with the resulting context confine the
 // process first.
 func withConfinement(ctx context.Context, o *options, log *zap.Logger) context.Context {
-	return context.WithValue(ctx, confinementKey{}, &confinement{apply: func() error { return o.policy().Apply(log) }})
+	return context.WithValue(ctx, confinementKey{}, &confinement{apply: func() error { return o.policy().Finish(log) }})
 }
 
 // confined puts confinement, if the context brings it, before a port's control. Should
@@ -61,6 +62,7 @@ func confined(control func(context.Context) error) func(context.Context) error {
 // DMA memory needs no privilege any more: all of it is mapped and pinned when the
 // ports are opened.
 func (o *options) policy() (p confine.Policy) {
+	p.Read = []string{"/proc/sys/vm/max_map_count"} // see checkMemory
 	for _, port := range o.ports {
 		switch {
 		case port.onPCI():
@@ -79,9 +81,25 @@ func (o *options) policy() (p confine.Policy) {
 	return p
 }
 
-// bindingFiles are what is written to when a function is given back to the driver it
-// had, see pci.Sysfs.Bind.
+// bindingFiles are what is written to when a function is taken from the driver it has
+// and given back to it, see pci.Sysfs.Bind.
 func bindingFiles(function pci.Address) []string {
 	device := "/sys/bus/pci/devices/" + function.String()
-	return []string{device + "/driver_override", device + "/driver/unbind", "/sys/bus/pci/drivers_probe"}
+	return []string{
+		device + "/driver_override", device + "/driver/unbind", // of the driver that it has now
+		"/sys/bus/pci/drivers/vfio-pci/unbind", "/sys/bus/pci/drivers_probe",
+	}
+}
+
+// lockMemory lets the process lock as much memory as it may, for DMA, while it has the
+// capability to raise the limit: that to lock memory beyond it is given up before.
+func lockMemory() {
+	if unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}) == nil {
+		return
+	}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) == nil {
+		limit.Cur = limit.Max
+		_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &limit) // to map memory will say what is wrong
+	}
 }

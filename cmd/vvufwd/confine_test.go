@@ -14,14 +14,15 @@ import (
 )
 
 func TestPolicy(t *testing.T) {
+	limits := []string{"/proc/sys/vm/max_map_count"}
 	for _, test := range []struct {
 		args []string
 		want confine.Policy
 	}{
-		{[]string{"--vhost-user=/a", "--vhost-user=/b,client"}, confine.Policy{Listen: []string{"/a"}, Connect: []string{"/b"}, AsyncIO: true}},
-		{[]string{"--vvu=00:05.0", "--nic=00:04.0"}, confine.Policy{VFIO: true}},
-		{[]string{"--bind", "--vvu=00:05.0", "--vhost-user=/a"}, confine.Policy{VFIO: true, AsyncIO: true, Listen: []string{"/a"}, Write: []string{
-			"/sys/bus/pci/devices/0000:00:05.0/driver_override", "/sys/bus/pci/devices/0000:00:05.0/driver/unbind", "/sys/bus/pci/drivers_probe",
+		{[]string{"--vhost-user=/a", "--vhost-user=/b,client"}, confine.Policy{Read: limits, Listen: []string{"/a"}, Connect: []string{"/b"}, AsyncIO: true}},
+		{[]string{"--vvu=00:05.0", "--nic=00:04.0"}, confine.Policy{Read: limits, VFIO: true}},
+		{[]string{"--bind", "--vvu=00:05.0", "--vhost-user=/a"}, confine.Policy{Read: limits, VFIO: true, AsyncIO: true, Listen: []string{"/a"}, Write: []string{
+			"/sys/bus/pci/devices/0000:00:05.0/driver_override", "/sys/bus/pci/devices/0000:00:05.0/driver/unbind", "/sys/bus/pci/drivers/vfio-pci/unbind", "/sys/bus/pci/drivers_probe",
 		}}},
 	} {
 		o, err := parseFlags(test.args, false, io.Discard)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -13,13 +14,18 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/socket"
 )
 
 // options is the parsed command line.
 type options struct {
-	ports    []portSpec
+	ports     []portSpec
+	listeners listeners      // of those at sockets
+	vfioNode  *os.File       // for those on PCI, nil: not open yet
+	keeper    *keeper.Keeper // of those on PCI, nil: there is none, or not yet
+
 	switched bool // all ports are joined in a switch
 	isolate  bool // its app VMs from each other
 	macAge   time.Duration

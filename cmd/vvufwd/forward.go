@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/netfwd"
@@ -105,7 +104,7 @@ func (f *forwarder) open(o *options) error {
 	for _, p := range f.ports {
 		p.follow(f.forwarding)
 	}
-	f.startKeeper(o)
+	f.giveKeeper(o)
 	if o.followLink {
 		f.followLinks(o)
 	}
@@ -160,36 +159,42 @@ func (f *forwarder) logFault(failed []netfwd.Port, err error) {
 	f.log.Error("a fault stopped ports; their guests must restart their devices", zap.Strings("ports", names), zap.Error(err))
 }
 
-// startKeeper starts the process that gets devices back, while it can be started.
-func (f *forwarder) startKeeper(o *options) {
-	cfg := keeper.Config{Bind: o.bind, Confine: !o.privileged}
-	for _, p := range f.ports {
-		if p.pci != nil {
-			cfg.Functions = append(cfg.Functions, p.pci.spec.addr)
+// functions are those of the command line that are on PCI.
+func (o *options) functions() (list []pci.Address) {
+	for _, p := range o.ports {
+		if p.onPCI() {
+			list = append(list, p.addr)
 		}
 	}
+	return list
+}
+
+// startKeeper starts the process that gets devices back, while it can be started. It is nil
+// without devices, or if it does not start.
+func startKeeper(o *options, container int, log *zap.Logger) *keeper.Keeper {
+	cfg := keeper.Config{Functions: o.functions(), Container: container, Bind: o.bind, Confine: !o.privileged}
 	if len(cfg.Functions) == 0 {
-		return
+		return nil
 	}
-	cfg.Container = f.container.FD()
 	lockMemory()
-	var err error
-	if f.keeper, err = keeper.Start(cfg); err != nil {
-		f.log.Warn("a device that is taken away will not be taken again when it is back", zap.Error(err))
-		return
+	k, err := keeper.Start(cfg)
+	if err != nil {
+		log.Warn("a device that is taken away will not be taken again when it is back", zap.Error(err))
+		return nil
+	}
+	return k
+}
+
+// giveKeeper tells ports who gets their devices back.
+func (f *forwarder) giveKeeper(o *options) {
+	if f.keeper = o.keeper; f.keeper == nil && f.container != nil && o.privileged {
+		f.keeper = startKeeper(o, f.container.FD(), f.log)
 	}
 	for _, p := range f.ports {
 		if p.pci != nil {
 			p.pci.keeper = f.keeper
 		}
 	}
-}
-
-// lockMemory lets the process lock any amount of memory, if it may. DMA memory has to be
-// mapped again when the only function on PCI comes back, and without capabilities by then.
-func lockMemory() {
-	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
-	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited) // Adopt says it if that is missing
 }
 
 // wasAway reports whether a function has been taken away: what it was bound to before is
@@ -205,7 +210,7 @@ func (f *forwarder) wasAway(function pci.Address) bool {
 
 // openContainer makes ready for functions on PCI.
 func (f *forwarder) openContainer(o *options) (err error) {
-	f.container, err = vfio.OpenContainerWith(vfio.Config{Memory: dma.ArenaConfig{
+	f.container, err = vfio.OpenContainerWith(vfio.Config{Node: o.vfioNode, Memory: dma.ArenaConfig{
 		RequireHugePages: o.requireHugePages,
 		Warn:             func(err error) { f.log.Warn("DMA memory", zap.Error(err)) },
 	}})

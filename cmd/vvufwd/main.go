@@ -13,10 +13,11 @@
 // loops share the queue pairs among them (package netfwd). With --switch all ports are
 // joined in one learning switch instead, with one loop. See --help for all flags.
 //
-// Once all ports are open vvufwd gives up what it does not need any more: all
-// capabilities, all files but those that taking the ports down takes, and most system
-// calls (package confine). --no-confine switches that off. A system call that is
-// refused shows in the kernel's log. Devices that a machine takes away and gives back
+// vvufwd gives up what it does not need any more: all capabilities and most files
+// before it opens devices, most system calls once all ports are open (package confine).
+// For the former it executes itself anew, in the same process, which takes /proc.
+// --no-confine switches all that off. A system call that is refused shows in the kernel's log.
+// Devices that a machine takes away and gives back
 // are opened by another process (package keeper).
 //
 // Logs go to standard error, statistics to standard output. Nothing waits for whoever
@@ -35,6 +36,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/confine"
 	"vvufwd/cmd/internal/logging"
 	"vvufwd/cmd/vvufwd/appliance"
 	"vvufwd/cmd/vvufwd/keeper"
@@ -60,7 +62,7 @@ func main() {
 func run(argv []string, stdout, stderr io.Writer) int {
 	args, ignored := argv[1:], []string(nil)
 	owned := appliance.Supervised() // the machine is ours alone
-	if owned {
+	if owned && !confine.Started() {
 		var err error
 		if args, ignored, err = appliance.Args(argv); err != nil {
 			return fail(stderr, usagef("%v", err))
@@ -86,16 +88,13 @@ func run(argv []string, stdout, stderr io.Writer) int {
 	if len(ignored) > 0 {
 		log.Info("words of the kernel command line that are not for us", zap.Strings("ignored", ignored))
 	}
-	ctx, stop := appliance.StopSignal(context.Background())
-	defer stop()
-	if !privileged {
-		ctx = withConfinement(ctx, o, log)
-	}
-	if owned {
-		err = appliance.Setup(appliance.Config{HugePages: o.hugePages, VFIO: true, AllowUnsafeInterrupts: o.unsafeInterrupts}, log)
-	}
-	if err == nil {
-		err = forward(ctx, o, log, stdout)
+	switch {
+	case privileged:
+		err = withAllPrivileges(o, log, stdout)
+	case confine.Started():
+		err = confinedWork(o, log, stdout)
+	default:
+		err = startConfined(o, args, log, func() { flush(stdout, stderr) })
 	}
 	if err != nil {
 		return fail(stderr, err)
@@ -112,6 +111,87 @@ func keep() int {
 		return fail(stderr, err)
 	}
 	return cli.Done
+}
+
+// withAllPrivileges does everything in the one process.
+func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
+	ctx, stop := appliance.StopSignal(context.Background())
+	defer stop()
+	if err := prepare(o, log); err != nil {
+		return err
+	}
+	defer o.listeners.close()
+	return forward(ctx, o, log, out)
+}
+
+// vfioFile is the name of the container's file, when it is handed over.
+const vfioFile = "/dev/vfio/vfio"
+
+// startConfined does what takes privileges, and has the rest done by this process made
+// anew without them. It returns only if it fails. No signal is caught here, because it
+// would be lost.
+func startConfined(o *options, args []string, log *zap.Logger, flush func()) error {
+	if err := prepare(o, log); err != nil {
+		return err
+	}
+	defer o.listeners.close()
+	files := map[string]*os.File{}
+	if err := o.listeners.hand(files); err != nil {
+		return err
+	}
+	if len(o.functions()) > 0 {
+		node, err := vfio.OpenNode()
+		if err != nil {
+			return err
+		}
+		files[vfioFile] = node
+		if k := startKeeper(o, int(node.Fd()), log); k != nil {
+			defer k.Close()
+			if err := k.Hand(files); err != nil {
+				return err
+			}
+		}
+	}
+	flush()
+	return o.policy().Start(append([]string{os.Args[0]}, args...), files)
+}
+
+// confinedWork is what a process does that startConfined has made.
+func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
+	ctx, stop := appliance.StopSignal(context.Background())
+	defer stop()
+	if o.listeners, err = inheritListeners(o); err != nil {
+		return err
+	}
+	defer o.listeners.close()
+	o.vfioNode = confine.Inherited(vfioFile)
+	if o.keeper, err = keeper.Inherit(o.functions()); err != nil {
+		return err
+	}
+	return forward(withConfinement(ctx, o, log), o, log, out)
+}
+
+// prepare makes the machine ready, if it is ours, and opens sockets.
+func prepare(o *options, log *zap.Logger) (err error) {
+	if o.owned {
+		err = appliance.Setup(appliance.Config{HugePages: o.hugePages, VFIO: true, AllowUnsafeInterrupts: o.unsafeInterrupts}, log)
+		if err != nil {
+			return err
+		}
+	}
+	o.listeners, err = listen(o)
+	return err
+}
+
+// flush has what was said so far written out, within reason.
+func flush(outputs ...io.Writer) {
+	var queues []*logging.Queue
+	for _, w := range outputs {
+		if q, ok := w.(*logging.Queue); ok {
+			queues = append(queues, q)
+		}
+	}
+	logging.Flush(logging.LastWords, queues...)
 }
 
 // fail prints an error on one line and returns the exit code for its kind.

@@ -130,10 +130,7 @@ func openVhostUser(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 	if spec.client {
 		e = socket.Connect(spec.path, o.queues, log)
 	} else {
-		var err error
-		if e, err = socket.Listen(spec.path, o.queues, log); err != nil {
-			return nil, &vfio.DeviceError{Device: spec.flag, Problem: err.Error()}
-		}
+		e = socket.Listen(o.listeners.take(spec.path), o.queues, log)
 	}
 	e.Limit(o.sharing)
 	return guestPort(spec, e, confined(e.Run))

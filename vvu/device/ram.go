@@ -40,6 +40,19 @@ func OpenRAM(path string) (*RAMFile, error) {
 	return r, nil
 }
 
+// AdoptRAM takes over a file that OpenRAM or CreateRAM has opened in this process's
+// former life, see RAMFile.Dup.
+func AdoptRAM(path string, f *os.File) (*RAMFile, error) { return newRAM(path, f) }
+
+// Dup is a second descriptor of the file, for who takes it over.
+func (r *RAMFile) Dup() (*os.File, error) {
+	fd, err := unix.FcntlInt(r.file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("RAM file %s: %w", r.path, err)
+	}
+	return os.NewFile(uintptr(fd), r.path), nil
+}
+
 // CreateRAM opens the file at path and creates it if it does not exist, and gives
 // it size bytes. A file that has another size is resized, which must not happen
 // while a VM uses it.

@@ -53,10 +53,9 @@ type Endpoint struct {
 	conn *vhostuser.Conn // of the session that runs
 }
 
-// Listen makes an endpoint that waits for front-ends at path. The socket is
-// created with mode 0600; one that nobody listens at any more is replaced.
-// Front-ends can have up to maxPairs queue pairs, session.MaxPairs at most.
-func Listen(path string, maxPairs int, log *zap.Logger) (*Endpoint, error) {
+// Open makes a socket at path, with mode 0600, and listens at it; one that nobody listens
+// at any more is replaced. To close the listener removes the socket.
+func Open(path string) (*net.UnixListener, error) {
 	switch err := vhostuser.ClearStale(path); {
 	case errors.Is(err, vhostuser.ErrInUse):
 		return nil, fmt.Errorf("%s is %w", path, err)
@@ -69,7 +68,13 @@ func Listen(path string, maxPairs int, log *zap.Logger) (*Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen at %s: %w (does its directory exist, and may we write there?)", path, err)
 	}
-	return newEndpoint(path, l, maxPairs, log), nil
+	return l, nil
+}
+
+// Listen makes an endpoint that waits for front-ends at a socket of Open's. Front-ends can
+// have up to maxPairs queue pairs, session.MaxPairs at most.
+func Listen(l *net.UnixListener, maxPairs int, log *zap.Logger) *Endpoint {
+	return newEndpoint(l.Addr().String(), l, maxPairs, log)
 }
 
 // Connect makes an endpoint that connects to a front-end which listens at path,

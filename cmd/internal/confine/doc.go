@@ -2,14 +2,25 @@
 //
 // A program starts with all that its user may do: it opens devices, sockets and
 // files. From then on it moves bytes that hostile peers hand it, and needs little
-// for that. Apply gives the rest up, for all threads and for good, so that somebody
+// for that. It gives the rest up, for all threads and for good, so that somebody
 // who finds a mistake in the program and takes it over gets no further than it can
-// go itself:
+// go itself. That happens in two steps:
 //
-//	no_new_privs   nothing that is executed gains privileges
-//	Landlock       no file, but for those that a Policy names (Linux 5.13 or later)
-//	capabilities   none left, in any set; DMA memory is mapped and pinned before
-//	seccomp        only the system calls that the Go run-time and the data path make
+//	Start      executes the program anew in the same process, and hands open files over:
+//	  no_new_privs   nothing that is executed gains privileges
+//	  Landlock       no file, but for those that a Policy names, and for what it takes to
+//	                 start: the program and its libraries, the time zone (Linux 5.13 or later)
+//	  capabilities   none left, in any set
+//	Finish     when all ports are open, before a peer is heard:
+//	  seccomp        only the system calls that the Go run-time and the data path make;
+//	                 above all, no file is opened any more, but those of Policy.Write
+//
+// All of Start's concerns a thread, and a Go program has several before it can do
+// anything. They could be made to do it all at once (syscall.AllThreadsSyscall), but not
+// with cgo, which any program has that is built with "go build" where there is a C
+// compiler; and without, one in 300 starts was seen to hang in it. A program that has
+// just been executed has the one thread whose lack of privileges the others inherit. The filter of
+// Finish is put before all threads by the kernel itself.
 //
 // A system call that is not on the list fails with EPERM and is written to the
 // kernel's log (audit, type 1326, with the number of the call). The program is not

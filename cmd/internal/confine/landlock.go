@@ -2,8 +2,11 @@ package confine
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,8 +51,20 @@ type exception struct {
 	access uint64
 }
 
-// exceptions are what the policy asks for.
+// What Landlock calls reading a file, and reading all of a directory.
+const (
+	readFile = unix.LANDLOCK_ACCESS_FS_READ_FILE
+	readAll  = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR
+)
+
+// exceptions are what the policy asks for. Files that are opened between Start and
+// Finish are among them; after that it is the filter that lets none be opened but
+// those of Write, and those only for writing.
 func (p Policy) exceptions() (list []exception) {
+	if p.VFIO {
+		// The nodes of devices come when these are bound.
+		list = append(list, exception{"/sys", readAll}, exception{"/dev/vfio", readAll | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV})
+	}
 	for _, socket := range p.Listen {
 		list = append(list, exception{filepath.Dir(socket), unix.LANDLOCK_ACCESS_FS_REMOVE_FILE})
 	}
@@ -60,6 +75,9 @@ func (p Policy) exceptions() (list []exception) {
 	for _, dir := range p.OpenVFIO {
 		list = append(list, exception{dir, unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE |
 			unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV})
+	}
+	for _, file := range p.Read {
+		list = append(list, exception{file, readFile})
 	}
 	for _, file := range p.Write {
 		list = append(list, exception{file, unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE})
@@ -79,30 +97,72 @@ func nearest(dir string) string {
 	}
 }
 
-// restrictFiles takes all access to files from all threads, but for the policy's
-// exceptions, and returns the ABI version of Landlock. Without Landlock (0) it does
+// needs are what any program needs to be executed, and the Go run-time when it starts:
+// the program, for one linked dynamically its libraries and who loads them, the time
+// zone, and how many CPUs it is allotted.
+func needs() ([]exception, error) {
+	const execute = readFile | unix.LANDLOCK_ACCESS_FS_EXECUTE
+	list := []exception{
+		{"/proc/self/exe", execute}, {"/etc/ld.so.cache", readFile},
+		{"/etc/localtime", readFile}, {"/usr/share/zoneinfo", readAll},
+		{"/proc/self/cgroup", readFile}, {"/proc/self/mountinfo", readFile}, {"/sys/fs/cgroup", readAll}, {"/proc/self/maps", readFile},
+		{"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", readFile},
+	}
+	// What it was loaded from now it will be loaded from again.
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return nil, fmt.Errorf("find out what the program was loaded from: %w (is /proc mounted?)", err)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(maps)) {
+		fields := strings.Fields(line) // address permissions offset device inode path
+		at := strings.Index(line, "/")
+		if len(fields) < 6 || !strings.Contains(fields[1], "x") || at < 0 {
+			continue
+		}
+		if path := strings.TrimSuffix(line[at:], "\n"); !seen[path] {
+			seen[path] = true
+			list = append(list, exception{path, execute})
+		}
+	}
+	return list, nil
+}
+
+// noLandlock reports whether an error of landlockABI says that the kernel has none.
+func noLandlock(err error) bool {
+	return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
+// restrictFiles takes all access to files from the calling thread, but for the policy's
+// exceptions and for what it takes to execute the program. Without Landlock it does
 // nothing.
-func (p Policy) restrictFiles() (abi int, err error) {
-	abi, err = landlockABI()
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) {
-		return 0, nil
+func (p Policy) restrictFiles() error {
+	abi, err := landlockABI()
+	if noLandlock(err) {
+		return nil
 	}
 	if err != nil {
-		return 0, err
+		return err
+	}
+	list, err := needs()
+	if err != nil {
+		return err
 	}
 	can := restrictionsOf(abi)
 	ruleset, err := newRuleset(can)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer unix.Close(ruleset)
-	for _, e := range p.exceptions() {
+	for _, e := range append(list, p.exceptions()...) {
 		if e.access &= can.files; e.access == 0 {
 			continue // not taken away in the first place
 		}
-		if err := allowPath(ruleset, e); err != nil {
-			return 0, &fs.PathError{Op: "allow", Path: e.path, Err: err}
+		err := allowPath(ruleset, e)
+		// Of files that are in no file system that one could see nothing is taken away.
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EBADFD) {
+			return &fs.PathError{Op: "allow", Path: e.path, Err: err}
 		}
 	}
-	return abi, everyThread(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), 0)
+	return enforce(ruleset)
 }

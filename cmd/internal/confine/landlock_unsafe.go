@@ -26,6 +26,14 @@ func newRuleset(r restrictions) (fd int, err error) {
 	return int(n), nil
 }
 
+// enforce puts a set of rules into force, for the calling thread.
+func enforce(ruleset int) error {
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // allowPath adds a rule.
 func allowPath(ruleset int, e exception) error {
 	fd, err := unix.Open(e.path, unix.O_PATH|unix.O_CLOEXEC, 0)

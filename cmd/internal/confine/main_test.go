@@ -6,14 +6,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
 )
 
-// A test of confinement needs a process that can be confined: TestMain builds this
-// package's tests once more, without cgo, which the race detector brings in. The
+// A test of confinement needs a process to be confined: TestMain builds this package's
+// tests once more, without the race detector, which makes system calls of its own. The
 // result runs with a role in its environment, plays it and exits.
 const roleEnv = "VVUFWD_CONFINE_ROLE"
 
@@ -25,7 +27,9 @@ type role struct {
 	Path   string // that the act is about
 }
 
-var probe string // the binary without cgo
+// probes are the binaries, without cgo and with it; the latter is empty where there is
+// no C compiler.
+var probes struct{ static, cgo string }
 
 func TestMain(m *testing.M) {
 	if text := os.Getenv(roleEnv); text != "" {
@@ -46,18 +50,45 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	probe = filepath.Join(dir, "probe")
-	build := exec.Command("go", "test", "-c", "-o", probe, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Printf("build the probe: %v\n%s", err, out)
-		return 1
+	probes.static = filepath.Join(dir, "static")
+	builds := map[string]string{"CGO_ENABLED=0": probes.static}
+	if _, err := exec.LookPath(cCompiler()); err == nil {
+		probes.cgo = filepath.Join(dir, "cgo")
+		builds["CGO_ENABLED=1"] = probes.cgo
+	}
+	for setting, binary := range builds {
+		build := exec.Command("go", "test", "-c", "-o", binary, ".")
+		build.Env = append(os.Environ(), setting)
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Printf("build the probe with %s: %v\n%s", setting, err, out)
+			return 1
+		}
 	}
 	return m.Run()
 }
 
-// command is a process with a role.
-func command(t *testing.T, r role) *exec.Cmd {
+func cCompiler() string {
+	if cc := os.Getenv("CC"); cc != "" {
+		return strings.Fields(cc)[0]
+	}
+	return "gcc"
+}
+
+// onBoth runs a test with a probe without cgo, and with one that has it.
+func onBoth(t *testing.T, test func(*testing.T, string)) {
+	t.Run("static", func(t *testing.T) { test(t, probes.static) })
+	t.Run("cgo", func(t *testing.T) {
+		if probes.cgo == "" {
+			t.Skip("no C compiler")
+		}
+		test(t, probes.cgo)
+	})
+}
+
+// command is a process without cgo and with a role.
+func command(t *testing.T, r role) *exec.Cmd { return commandOf(t, probes.static, r) }
+
+func commandOf(t *testing.T, probe string, r role) *exec.Cmd {
 	t.Helper()
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -81,9 +112,13 @@ func outcome(t *testing.T, cmd *exec.Cmd) string {
 
 // play confines the process, acts, and prints how that went.
 func (r role) play() {
+	runtime.LockOSThread() // what single steps confine is this thread
 	act, ok := acts[r.Act]
 	if !ok {
 		panic("nobody can " + r.Act)
+	}
+	if Started() {
+		r.Steps = r.Steps[slices.Index(r.Steps, "policy"):]
 	}
 	for _, step := range r.Steps {
 		if err := r.confine(step); err != nil {
@@ -102,11 +137,15 @@ func (r role) play() {
 func (r role) confine(step string) (err error) {
 	switch step {
 	case "policy":
-		err = r.Policy.Apply(zap.NewNop())
+		if !Started() {
+			return r.Policy.Start(os.Args, nil)
+		}
+		runtime.UnlockOSThread() // all threads are alike
+		err = r.Policy.Finish(zap.NewNop())
 	case "no_new_privs":
 		err = forbidPrivileges()
 	case "files":
-		_, err = r.Policy.restrictFiles()
+		err = r.Policy.restrictFiles()
 	case "capabilities":
 		err = dropCapabilities()
 	case "filter":

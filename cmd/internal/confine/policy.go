@@ -6,11 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
-
-// ErrCgo says that a program has threads that Go does not know of, so that not all
-// could be confined. Nothing has been changed then.
-var ErrCgo = errors.New("this program was built with cgo, in which not all threads can be confined: build it with CGO_ENABLED=0")
 
 // ErrNoSeccomp says that the kernel cannot filter system calls.
 var ErrNoSeccomp = errors.New("the kernel cannot filter system calls: use one with CONFIG_SECCOMP_FILTER (Linux 4.14 or later)")
@@ -27,29 +24,30 @@ type Policy struct {
 	// Landlock is older than ABI 9 cannot keep it from other sockets in the file
 	// system.
 	Connect []string
-	// Write are existing files that it opens for writing, such as sysfs attributes
-	// that give a device back to its driver.
+	// Write are files that it opens for writing, such as sysfs attributes that give a
+	// device back to its driver. What does not exist at the start cannot be opened later.
 	Write []string
-	// VFIO is whether it has devices opened through VFIO, or is given some by another
-	// process. It can use them, reset them, and map its memory for them and unmap it, but
-	// open none.
+	// Read are files that it reads between Start and Finish.
+	Read []string
+	// VFIO is whether it opens devices through VFIO between Start and Finish, or is given
+	// some by another process. After that it can use them, reset them, and map its memory
+	// for them and unmap it, but open none.
 	VFIO bool
 	// OpenVFIO are the directories within which it opens files, to read and to write, so
 	// as to open devices through VFIO: /dev/vfio and /sys. It makes no file.
 	OpenVFIO []string
-	// AsyncIO is whether it has set up asynchronous I/O, which it goes on using.
+	// AsyncIO is whether it sets up asynchronous I/O before Finish, and uses it from then on.
 	AsyncIO bool
 }
 
-// Apply confines all threads of the process, present and future, and all its
-// children. It cannot be undone. It is called once, before the first byte from a
-// peer is looked at. The log says with how much of Landlock; a kernel without it is
-// worth a warning, but no error. After an error the program may be confined in part
-// and should end.
-func (p Policy) Apply(log *zap.Logger) error {
-	abi, err := p.apply()
+// Finish takes what was left for opening ports, from all threads of the process, present
+// and future. It is called once, in a process that Start has made, before the first
+// byte from a peer is looked at. The log says with how much of Landlock; a kernel
+// without it is worth a warning, but no error. After an error the program should end.
+func (p Policy) Finish(log *zap.Logger) error {
+	abi, err := p.finish()
 	if err != nil {
-		return fmt.Errorf("give up privileges: %w; or keep them with --no-confine", err)
+		return failure(err)
 	}
 	if abi == 0 {
 		log.Warn("confined, but the kernel has no Landlock, so that files which may be used cannot be told from others: boot it with lsm=landlock,…")
@@ -59,18 +57,38 @@ func (p Policy) Apply(log *zap.Logger) error {
 	return nil
 }
 
-// apply is Apply; it returns the ABI version of Landlock.
-func (p Policy) apply() (landlockABI int, err error) {
+func failure(err error) error {
+	return fmt.Errorf("give up privileges: %w; or keep them with --no-confine", err)
+}
+
+// finish is Finish; it returns the ABI version of Landlock.
+func (p Policy) finish() (landlock int, err error) {
 	_, _ = time.Now().Zone() // logs have local times: read the time zone while files can be opened
-	if err := forbidPrivileges(); err != nil {
+	if err := checkStarted(); err != nil {
 		return 0, err
 	}
-	abi, err := p.restrictFiles()
+	landlock, err = landlockABI()
+	if noLandlock(err) {
+		landlock, err = 0, nil
+	}
 	if err != nil {
-		return 0, fmt.Errorf("confine file access with Landlock: %w", err)
-	}
-	if err := dropCapabilities(); err != nil {
 		return 0, err
 	}
-	return abi, install(assemble(p.calls()))
+	return landlock, install(assemble(p.calls()))
+}
+
+// checkStarted makes sure that it was Start that made this process.
+func checkStarted() error {
+	if !Started() {
+		return errors.New("not started for it")
+	}
+	const get = unix.PR_GET_NO_NEW_PRIVS
+	if set, err := unix.PrctlRetInt(get, 0, 0, 0, 0); err != nil || set != 1 {
+		return fmt.Errorf("new privileges are possible (%d, %w)", set, err)
+	}
+	left, err := capabilities()
+	if err == nil && left != 0 {
+		err = fmt.Errorf("capabilities %#x are left", left)
+	}
+	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/cmd/internal/confine"
 	"vvufwd/vfio"
 	"vvufwd/vfio/pci"
 )
@@ -78,6 +79,43 @@ func Start(cfg Config) (k *Keeper, err error) {
 		Files: files, Env: append(os.Environ(), environment+"="+cfg.encode()),
 	})
 	return k, err
+}
+
+// lineName is what a line is called when a process hands it over to the one that it becomes.
+func lineName(function pci.Address) string { return "keeper of " + function.String() }
+
+// Hand adds the keeper's lines to the files that this process hands over to the one that it
+// becomes, see confine.Policy.Start.
+func (k *Keeper) Hand(files map[string]*os.File) error {
+	for function, l := range k.lines {
+		f, err := l.conn.File()
+		if err != nil {
+			return fmt.Errorf("hand the keeper of devices over: %w", err)
+		}
+		files[lineName(function)] = f
+	}
+	return nil
+}
+
+// Inherit is the keeper of the process that this one was. It is nil if that had none.
+func Inherit(functions []pci.Address) (*Keeper, error) {
+	k := &Keeper{lines: map[pci.Address]*line{}}
+	for _, function := range functions {
+		f := confine.Inherited(lineName(function))
+		if f == nil {
+			continue
+		}
+		conn, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("take the keeper of devices over: %w", err), k.Close())
+		}
+		k.lines[function] = &line{conn: conn.(*net.UnixConn)}
+	}
+	if len(k.lines) == 0 {
+		return nil, nil
+	}
+	return k, nil
 }
 
 // newLine makes a connection. Packets keep answers apart.

@@ -25,8 +25,12 @@ func Run(log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	policy := confine.Policy{OpenVFIO: []string{"/sys", "/dev/vfio"}}
 	// Signals to all of a terminal's processes are for vvufwd, which we end with.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	if cfg.Confine && !confine.Started() {
+		return policy.Start(os.Args, nil) // descriptors and signals stay as they are
+	}
 	container := vfio.ShareContainer(cfg.Container, pci.Sysfs{})
 	var lines []*net.UnixConn
 	for i := range cfg.Functions {
@@ -39,7 +43,7 @@ func Run(log *zap.Logger) error {
 		lines = append(lines, conn.(*net.UnixConn))
 	}
 	if cfg.Confine {
-		if err := (confine.Policy{OpenVFIO: []string{"/sys", "/dev/vfio"}}).Apply(log); err != nil {
+		if err := policy.Finish(log); err != nil {
 			return fmt.Errorf("keeper: %w", err)
 		}
 	}

@@ -1,0 +1,126 @@
+package confine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// startedEnv is in the environment of a process that Start has made: a handover.
+const startedEnv = "VVUFWD_CONFINED"
+
+// handover is what a process knows from the one it was.
+type handover struct {
+	PID   int            // for whom it is: children inherit the environment too
+	Name  string         // of the process, for ps
+	Files map[string]int // descriptors
+}
+
+// Start gives up what the program does not need to open its ports, by executing it
+// anew in this process, with argv for arguments. Started is true then, and the files
+// are those of Inherited; here they are closed. It returns only if it fails, and the
+// program should end then. Signals must not be caught yet: they would get lost.
+//
+// What a thread gives up the other threads of a Go program keep, and to make all of
+// them do the same at once is not possible where there is cgo, and has been seen to hang
+// where there is none. A program that is executed has one thread, and what that lacks
+// all others will lack. The thread that executes is the only one to survive.
+func (p Policy) Start(argv []string, files map[string]*os.File) error {
+	err := p.start(argv, files)
+	return failure(fmt.Errorf("start anew: %w", err))
+}
+
+func (p Policy) start(argv []string, files map[string]*os.File) error {
+	runtime.LockOSThread() // and never unlocked: this thread is not good for anything else any more
+	h := handover{PID: os.Getpid(), Name: processName, Files: map[string]int{}}
+	for what, f := range files {
+		fd, err := inheritable(f)
+		if err != nil {
+			return fmt.Errorf("hand %s over: %w", what, err)
+		}
+		h.Files[what] = fd
+	}
+	note, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	if err := p.restrict(); err != nil {
+		return err
+	}
+	return syscall.Exec("/proc/self/exe", argv, append(os.Environ(), startedEnv+"="+string(note)))
+}
+
+// restrict takes from the calling thread what need not be there even to open ports.
+func (p Policy) restrict() error {
+	if err := forbidPrivileges(); err != nil {
+		return err
+	}
+	if err := p.restrictFiles(); err != nil {
+		return fmt.Errorf("confine file access with Landlock: %w", err)
+	}
+	return dropCapabilities()
+}
+
+// inheritable is a descriptor of f's file that survives an exec.
+func inheritable(f *os.File) (fd int, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	e := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD, 3) })
+	return fd, errors.Join(e, err)
+}
+
+// received is the handover that this process got, nil if there was none. It takes it out
+// of the environment.
+var received = sync.OnceValue(func() *handover {
+	text, ok := os.LookupEnv(startedEnv)
+	if !ok {
+		return nil
+	}
+	os.Unsetenv(startedEnv)
+	var h handover
+	if json.Unmarshal([]byte(text), &h) != nil || h.PID != os.Getpid() {
+		return nil
+	}
+	for _, fd := range h.Files {
+		unix.CloseOnExec(fd)
+	}
+	return &h
+})
+
+// processName is the process's name for ps, which is that of its main thread.
+var processName string
+
+// Packages are initialised on the main thread. Who was started anew is called "exe" at
+// first.
+func init() {
+	if h := received(); h != nil {
+		nameThread(h.Name)
+	}
+	processName = threadName()
+}
+
+// Started reports whether this process was made by Start.
+func Started() bool { return received() != nil }
+
+// Inherited takes over a file that was given to Start, or nil if there is none of that
+// name or it was taken before.
+func Inherited(name string) *os.File {
+	h := received()
+	if h == nil {
+		return nil
+	}
+	fd, ok := h.Files[name]
+	if !ok {
+		return nil
+	}
+	delete(h.Files, name)
+	return os.NewFile(uintptr(fd), name)
+}
