@@ -101,14 +101,6 @@ func (a *app) exit() {
 	a.file.Close()
 }
 
-func listenAt(path string, maxPairs int, log *zap.Logger) (*Endpoint, error) {
-	l, err := Open(path)
-	if err != nil {
-		return nil, err
-	}
-	return Listen(l, maxPairs, log), nil
-}
-
 func eventFD(t *testing.T) int {
 	t.Helper()
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
@@ -183,7 +175,7 @@ func newRig(t *testing.T) *rig {
 	var ends [2]*Endpoint
 	for i, name := range []string{"a.sock", "b.sock"} {
 		r.paths[i] = filepath.Join(dir, name)
-		e, err := listenAt(r.paths[i], session.MaxPairs, zap.New(core))
+		e, err := Listen(r.paths[i], session.MaxPairs, zap.New(core))
 		if err != nil {
 			t.Fatal(err)
 		}
