@@ -139,11 +139,8 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) err
 	if err := o.listeners.hand(files); err != nil {
 		return err
 	}
-	if len(o.functions()) > 0 {
-		node, err := vfio.OpenNode()
-		if err != nil {
-			return err
-		}
+	// If there is no node the error comes later, after one about the functions themselves.
+	if node, err := vfio.OpenNode(); err == nil && len(o.functions()) > 0 {
 		files[vfioFile] = node
 		if k := startKeeper(o, int(node.Fd()), log); k != nil {
 			defer k.Close()
