@@ -4,13 +4,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio/peerfd"
 )
 
 // watch waits for the kicks of one ring. Its goroutine owns it, but for over and stop.
 type watch struct {
-	kick int  // a duplicate of the guest's eventfd, or negative: the ring is polled
-	wake int  // our own, or negative
-	over bool // guarded by Session.mu
+	kick  int  // a duplicate of the guest's eventfd, or negative: the ring is polled
+	wake  int  // our own, or negative
+	over  bool // guarded by Session.mu
+	drain peerfd.Drainer
 }
 
 const (
@@ -57,10 +60,7 @@ func (w *watch) wait() {
 	if n, _ := unix.Poll(fds, int(pause/time.Millisecond)); n <= 0 || fds[0].Revents == 0 {
 		return
 	}
-	var counter [8]byte
-	if _, err := unix.Preadv2(w.kick, [][]byte{counter[:]}, -1, unix.RWF_NOWAIT); err == unix.EOPNOTSUPP { // before Linux 5.8
-		unix.Read(w.kick, counter[:])
-	}
+	w.drain.Drain(w.kick)
 }
 
 // close gives the descriptors back.
