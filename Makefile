@@ -4,7 +4,8 @@
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each: a time such as 5m, or a number of inputs such as 5000x; not part of test
 # make bench   vvufwd against DPDK testpmd, a quarter of an hour; BENCHFLAGS="--only ^64 --rounds 1" for less
-# make matrix  app VMs of two kernels with all combinations of rings, buffers, offloads and queues, half an hour;
+# make matrix  app VMs of three kernels with all combinations of rings, buffers, offloads and queues, half an hour,
+#              and machines that boot from the network;
 #              MATRIXFLAGS="--json" for JSON, --matrix pairs or a regular expression for fewer
 # make soak    attacks on a running vvufwd and on a running vvudev in their long form, SOAKTIME each or longer
 

@@ -60,7 +60,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.Int64Var(&o.pktgen, "pktgen", 0, "let the app VM's kernel packet generator send `N` frames")
 	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
 	fs.StringVar(&o.tap, "tap", "", "connect the NIC to the TAP device `NAME`, made if it does not exist (needs root), in place of QEMU's user networking")
-	fs.StringVar(&o.matrix, "matrix", "", "in place of all else, try app VMs of two kernels with `COMBINATIONS` of rings, buffers, offloads and queues: all, pairs (a few that cover each pair of choices), or those of all whose name matches a regular expression")
+	fs.StringVar(&o.matrix, "matrix", "", "in place of all else, try app VMs of several kernels with `COMBINATIONS` of rings, buffers, offloads and queues: all, pairs (a few that cover each pair of choices), or those of all whose name matches a regular expression")
 	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
 	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
 	fs.IntVar(&o.smp, "smp", 2, "`N` processors for the driver VM")
@@ -143,6 +143,15 @@ func (o *options) limit() time.Duration {
 		return 3 * time.Hour
 	}
 	return 10*time.Minute + time.Duration(o.pktgen/slowest)*time.Second + time.Duration(o.restarts)*2*time.Minute
+}
+
+// needsNewest reports whether a combination that --matrix names has the newest kernel.
+func (o *options) needsNewest() bool {
+	if o.matrix == "" {
+		return false
+	}
+	found, err := o.combinations()
+	return err == nil && slices.ContainsFunc(found, func(c matrix.Combination) bool { return c.Newest })
 }
 
 // combinations are those that --matrix names.

@@ -8,13 +8,14 @@ import (
 	"vvufwd/virtio"
 )
 
-// Combination is one way to set an app VM and its way to the network up. The first five fields are the app VM's.
+// Combination is one way to set an app VM and its way to the network up. The first six fields are the app VM's.
 type Combination struct {
-	Packed    bool `json:"packed"`       // packed rings; else split ones
-	Mergeable bool `json:"mergeable"`    // mergeable receive buffers
-	Offloads  bool `json:"offloads"`     // checksum and segmentation offloads
-	Many      bool `json:"many"`         // ManyQueues queue pairs; else one
-	Newer     bool `json:"newer_kernel"` // the newer of two kernels
+	Packed    bool `json:"packed"`        // packed rings; else split ones
+	Mergeable bool `json:"mergeable"`     // mergeable receive buffers
+	Offloads  bool `json:"offloads"`      // checksum and segmentation offloads
+	Many      bool `json:"many"`          // ManyQueues queue pairs; else one
+	Newer     bool `json:"newer_kernel"`  // the second of three kernels; else the first, or with
+	Newest    bool `json:"newest_kernel"` // the third
 	// Wide is the driver VM's side: its NIC has packed rings, a TAP device behind it and ManyQueues queue pairs. Else it has split
 	// rings, QEMU's user networking and one pair.
 	Wide bool `json:"wide"`
@@ -28,7 +29,7 @@ const ManyQueues = 4
 // JumboMTU is in bytes.
 const JumboMTU = 9000
 
-// String is what a person calls it, without the kernel.
+// String is what a person calls it, without the kernel unless it is the newest.
 func (c Combination) String() string {
 	choose := func(b bool, yes, no string) string {
 		if b {
@@ -42,6 +43,9 @@ func (c Combination) String() string {
 	}
 	if c.Jumbo {
 		parts = append(parts, "jumbo")
+	}
+	if c.Newest {
+		parts = append(parts, "newest kernel")
 	}
 	return strings.Join(parts, ", ")
 }

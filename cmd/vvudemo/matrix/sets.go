@@ -1,7 +1,7 @@
 package matrix
 
-// All are all combinations of an app VM's choices with both kernels. Those of the driver VM's side alternate over them, such that each
-// pair of choices occurs. Those with the same driver VM stand together.
+// All are all combinations of an app VM's choices with two kernels, and some with the newest. Those of the driver VM's side alternate
+// over them, such that each pair of choices occurs. Those with the same driver VM stand together.
 func All() []Combination {
 	var narrow, wide []Combination
 	for i := range 1 << 5 {
@@ -15,6 +15,12 @@ func All() []Combination {
 			narrow = append(narrow, c)
 		}
 	}
+	narrow = append(narrow,
+		Combination{Newest: true, Mergeable: true, Offloads: true},
+		Combination{Newest: true, Packed: true, Many: true})
+	wide = append(wide,
+		Combination{Newest: true, Wide: true, Jumbo: true, Mergeable: true, Many: true},
+		Combination{Newest: true, Wide: true, Packed: true, Mergeable: true, Offloads: true, Many: true})
 	return append(narrow, wide...)
 }
 

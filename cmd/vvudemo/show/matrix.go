@@ -34,9 +34,12 @@ func RunMatrix(ctx context.Context, cfg Config, combinations []matrix.Combinatio
 	if cfg.Tools.NewerModules != nil {
 		report.Kernels = append(report.Kernels, cfg.Tools.NewerModules.Release)
 	}
-	if len(report.Kernels) == 1 {
-		combinations = slices.DeleteFunc(slices.Clone(combinations), func(c matrix.Combination) bool { return c.Newer })
+	if cfg.Tools.NewestModules != nil {
+		report.Kernels = append(report.Kernels, cfg.Tools.NewestModules.Release)
 	}
+	combinations = slices.DeleteFunc(slices.Clone(combinations), func(c matrix.Combination) bool {
+		return c.Newer && cfg.Tools.NewerModules == nil || c.Newest && cfg.Tools.NewestModules == nil
+	})
 	if len(combinations) == 0 {
 		return report, errors.New("all these combinations take a second kernel, which is fetched unless --kernel names the first one")
 	}
@@ -92,8 +95,9 @@ func runRows(ctx context.Context, cfg Config, rows []matrix.Combination, report 
 // vlanPeer is who answers in a VLAN behind a wide driver VM's NIC.
 var vlanPeer = vlanpeer.Peer{VLAN: vlanID, MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 1, vlanID}, IP: net.ParseIP(vlanNetwork + ".100")}
 
-// newerImage is the RAM disk with the newer kernel's modules.
-func (d *demo) newerImage() string { return d.out("app-newer.cpio.gz") }
+// newerImage and newestImage are the RAM disks with the modules of those kernels.
+func (d *demo) newerImage() string  { return d.out("app-newer.cpio.gz") }
+func (d *demo) newestImage() string { return d.out("app-newest.cpio.gz") }
 
 // matrixImages writes the RAM disks of the driver VM and of the app VM for each kernel.
 func (d *demo) matrixImages(context.Context) (string, error) {
@@ -104,6 +108,11 @@ func (d *demo) matrixImages(context.Context) (string, error) {
 	}
 	if app.Modules = d.Tools.NewerModules; app.Modules != nil {
 		if _, err := app.Save(d.newerImage()); err != nil {
+			return "", err
+		}
+	}
+	if app.Modules = d.Tools.NewestModules; app.Modules != nil {
+		if _, err := app.Save(d.newestImage()); err != nil {
 			return "", err
 		}
 	}
@@ -118,6 +127,9 @@ func (d *demo) rows(ctx context.Context, rows []matrix.Combination, report *Matr
 		row := MatrixRow{Combination: c, Name: c.String(), Kernel: d.Tools.Modules.Release}
 		if c.Newer {
 			row.Kernel = d.Tools.NewerModules.Release
+		}
+		if c.Newest {
+			row.Kernel = d.Tools.NewestModules.Release
 		}
 		begin := time.Now()
 		err := d.row(ctx, &row)
@@ -168,6 +180,9 @@ func (d *demo) row(ctx context.Context, row *MatrixRow) error {
 	a.setup = appSetup{kernel: d.Tools.Kernel, initrd: d.appImage(), smp: c.Queues(), queues: c.Queues(), netOpts: c.DeviceOptions()}
 	if c.Newer {
 		a.setup.kernel, a.setup.initrd = d.Tools.NewerKernel, d.newerImage()
+	}
+	if c.Newest {
+		a.setup.kernel, a.setup.initrd = d.Tools.NewestKernel, d.newestImage()
 	}
 	if _, err := d.boot(ctx, a); err != nil {
 		return err

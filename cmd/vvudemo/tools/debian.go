@@ -24,6 +24,8 @@ var (
 	guestRelease = release{"bookworm", "6.1"}
 	// newerRelease is where the second kernel comes from.
 	newerRelease = release{"trixie", "6.12"}
+	// newestRelease is where the third comes from, of whatever series.
+	newestRelease = release{"trixie-backports", ""}
 )
 
 // debian unpacks Debian packages under dir/debian. What is complete there is used as it is.
@@ -107,11 +109,22 @@ func (d *debian) guest(ctx context.Context) (string, error) {
 	})
 }
 
-// newerKernel unpacks the second cloud kernel with its modules.
-func (d *debian) newerKernel(ctx context.Context) (string, error) {
-	return d.packages(ctx, "kernel-"+newerRelease.series, newerRelease.suite, func(p *apt.Private) ([]string, error) {
-		kernel, err := d.cloudKernel(ctx, p, newerRelease)
-		return []string{kernel}, err
+// otherKernel unpacks the cloud kernel of a release with its modules.
+func (d *debian) otherKernel(ctx context.Context, r release) (string, error) {
+	name := "kernel-" + r.series
+	if r.series == "" {
+		name = "kernel-" + r.suite
+	}
+	return d.packages(ctx, name, r.suite, func(p *apt.Private) ([]string, error) {
+		kernel, err := d.cloudKernel(ctx, p, r)
+		if err != nil {
+			return nil, err
+		}
+		// Since 7.x the kernel and its modules are in packages of their own, on which that one depends.
+		names, err := p.Depends(ctx, kernel)
+		return append(slices.DeleteFunc(names, func(name string) bool {
+			return !slices.ContainsFunc([]string{"linux-base-", "linux-binary-", "linux-modules-"}, func(part string) bool { return strings.HasPrefix(name, part) })
+		}), kernel), err
 	})
 }
 
@@ -129,7 +142,11 @@ func (d *debian) cloudKernel(ctx context.Context, p *apt.Private, r release) (st
 	if err != nil {
 		return "", err
 	}
-	i := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(name, "linux-image-"+r.series+".") })
+	prefix := "linux-image-"
+	if r.series != "" {
+		prefix += r.series + "."
+	}
+	i := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(name, prefix) })
 	if i < 0 {
 		return "", fmt.Errorf("%s of %s depends on no %s kernel (on %q): give --kernel and --modules", meta, r.suite, r.series, names)
 	}

@@ -36,19 +36,30 @@ func (f *finder) kernel(ctx context.Context, t *Tools) error {
 	return nil
 }
 
-// newer finds the second kernel, of another series, if it is needed and the first was not chosen by flag.
+// newer finds the second kernel, of another series, if it is needed and the first was not chosen by flag, and the third.
 func (f *finder) newer(ctx context.Context, t *Tools) error {
 	if !f.NeedMatrix || f.Kernel != "" {
 		return nil
 	}
-	root, err := f.debian.newerKernel(ctx)
+	if err := f.another(ctx, t, newerRelease, &t.NewerKernel, &t.NewerModules); err != nil {
+		return err
+	}
+	if !f.NeedNewest {
+		return nil
+	}
+	return f.another(ctx, t, newestRelease, &t.NewestKernel, &t.NewestModules)
+}
+
+// another unpacks the kernel of a release.
+func (f *finder) another(ctx context.Context, t *Tools, r release, image *string, tree **kmod.Tree) error {
+	root, err := f.debian.otherKernel(ctx, r)
 	if err != nil {
 		return err
 	}
 	if err := decompressModules(ctx, t.Busybox, root); err != nil {
 		return err
 	}
-	if !findKernel(root, newerRelease.series, &t.NewerKernel, &t.NewerModules) {
+	if !findKernel(root, r.series, image, tree) {
 		return noKernel(root)
 	}
 	return nil
@@ -60,13 +71,30 @@ func noKernel(root string) error {
 
 // findKernel looks under root for a cloud kernel of a series that this user may read and that has all its modules; the newest wins.
 func findKernel(root, series string, image *string, tree **kmod.Tree) bool {
-	kernels, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-"+series+".*-cloud-amd64"))
-	if err != nil {
-		return false
+	if series == "" { // any
+		series = "*"
 	}
-	slices.Sort(kernels)
+	var kernels []string
+	releases := map[string]string{} // by kernel
+	for _, place := range []struct {
+		pattern string
+		release func(path string) string
+	}{
+		{"boot/vmlinuz-" + series + ".*-cloud-amd64", func(path string) string { return strings.TrimPrefix(filepath.Base(path), "vmlinuz-") }},
+		{"usr/lib/modules/" + series + ".*-cloud-amd64/vmlinuz", func(path string) string { return filepath.Base(filepath.Dir(path)) }}, // since 7.x
+	} {
+		found, err := filepath.Glob(filepath.Join(root, place.pattern))
+		if err != nil {
+			return false
+		}
+		for _, kernel := range found {
+			releases[kernel] = place.release(kernel)
+		}
+		slices.Sort(found)
+		kernels = append(kernels, found...)
+	}
 	for _, kernel := range slices.Backward(kernels) {
-		release := strings.TrimPrefix(filepath.Base(kernel), "vmlinuz-")
+		release := releases[kernel]
 		if !readable(kernel) {
 			continue
 		}

@@ -29,6 +29,8 @@ type Options struct {
 	NeedPrograms bool
 	// NeedMatrix asks for what the matrix needs on top: a second kernel, unless Kernel is given, and ethtool.
 	NeedMatrix bool
+	// NeedNewest asks for a third kernel on top of that.
+	NeedNewest bool
 	// Progress is told what takes its time.
 	Progress func(text string)
 }
@@ -44,6 +46,9 @@ type Tools struct {
 	// was chosen by flag.
 	NewerKernel  string
 	NewerModules *kmod.Tree
+	// NewestKernel and NewestModules are a third, the newest in Debian's backports. Only with Options.NeedNewest besides.
+	NewestKernel  string
+	NewestModules *kmod.Tree
 	// Ethtool is that program with all that it needs to run: host files by their paths in a virtual machine. Only with NeedMatrix.
 	Ethtool map[string]string
 	Vvufwd  string // only with NeedPrograms
