@@ -35,6 +35,25 @@ func (d *driverShell) see(l *lab, words ...string) (line string) {
 	return line
 }
 
+// survives waits for a line as see does, after a vvudev was killed, and returns false if QEMU has aborted before: version 11.1 does
+// now and then when two of its threads notice the end of the socket at the same time ("error_setv: Assertion").
+func (d *driverShell) survives(l *lab, words ...string) bool {
+	l.Helper()
+	_, next, err := d.Expect(l.ctx, d.mark, bootLimit, fmt.Sprintf("line with %q", words), containing(words...))
+	if err == nil {
+		d.mark = next
+		return true
+	}
+	for _, line := range d.Tail(100) {
+		if strings.Contains(line, "error_setv: Assertion") {
+			l.Log("QEMU aborted: ", line)
+			return false
+		}
+	}
+	l.Fatal(err)
+	return false
+}
+
 // do carries out a command line, and waits for its end.
 func (d *driverShell) do(l *lab, command string) {
 	l.Helper()
@@ -74,6 +93,7 @@ func TestDevicesComeAndGo(t *testing.T) {
 	second := l.device(l.ramFile(64), l.socket("vvu2"), l.socket("app2"))
 	var driver *driverShell
 	var control *qmp.Client
+	alive := false
 
 	pings := func(l *lab) {
 		l.Helper()
@@ -134,12 +154,16 @@ func TestDevicesComeAndGo(t *testing.T) {
 	})
 	l.step("a vvudev ends", func(l *lab) {
 		l.must(first.Kill())
-		driver.see(l, "a device is gone", machine.VVUAddress(0))
+		alive = driver.survives(l, "a device is gone", machine.VVUAddress(0))
 	})
+	if !alive {
+		return // TestVvudevEnds tries again
+	}
 	l.step("the other one ends", func(l *lab) {
 		l.must(second.Kill())
-		line := driver.see(l, "vvufwd: ", "the device is gone", machine.VVUAddress(1))
-		l.Log(line)
+		if !driver.survives(l, "vvufwd: ", "the device is gone", machine.VVUAddress(1)) {
+			return
+		}
 		if line := driver.see(l, "@@ exit"); !strings.HasSuffix(line, " 4") {
 			l.Errorf("%q, want exit code 4", line)
 		}
@@ -153,18 +177,27 @@ func TestVvudevEnds(t *testing.T) {
 	image := filepath.Join(l.out, "driver.cpio.gz")
 	_, err := initramfs.Driver{Init: l.tools.Vvufwd, Modules: l.tools.Modules}.Save(image)
 	l.must(err)
-	device := l.device(l.ramFile(64), l.socket("vvu"), l.socket("app"))
 	boot := machine.Boot{QEMU: l.tools.QEMU, Kernel: l.tools.Kernel, Initrd: image, Accel: "tcg", SMP: 2, MemoryMiB: 256}
-	argv := machine.Driver{Boot: boot, Sockets: []string{l.socket("vvu")}, InitArgs: []string{"--vvu", machine.VVUAddress(0), "--nic", machine.NICAddress}}.Argv()
 	driver := &driverShell{}
-	driver.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, Env: boot.QEMU.Env, LogPath: filepath.Join(l.out, "driver.log")})
-	l.must(err)
-	l.atEnd(func() { driver.Close() })
-	driver.see(l, "ready for a front-end")
-	l.must(device.Kill())
-	for _, words := range [][]string{{"vvufwd: ", "the device is gone", machine.VVUAddress(0)}, {"vvufwd: exit code 4"}} {
-		l.Log(driver.see(l, words...))
+	for attempt := 1; ; attempt++ {
+		vvu := l.socket(fmt.Sprint("vvu", attempt))
+		device := l.device(l.ramFile(64), vvu, l.socket(fmt.Sprint("app", attempt)))
+		argv := machine.Driver{Boot: boot, Sockets: []string{vvu}, InitArgs: []string{"--vvu", machine.VVUAddress(0), "--nic", machine.NICAddress}}.Argv()
+		driver.mark = 0
+		driver.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, Env: boot.QEMU.Env, LogPath: filepath.Join(l.out, "driver.log")})
+		l.must(err)
+		process := driver.Process
+		l.atEnd(func() { process.Close() })
+		driver.see(l, "ready for a front-end")
+		l.must(device.Kill())
+		if driver.survives(l, "vvufwd: ", "the device is gone", machine.VVUAddress(0)) {
+			break
+		}
+		if attempt == 5 {
+			t.Fatal("QEMU aborted each time")
+		}
 	}
+	driver.see(l, "vvufwd: exit code 4")
 	select { // by itself or, as QEMU 11.1, by an abort on the way
 	case <-driver.Done():
 	case <-l.ctx.Done():
