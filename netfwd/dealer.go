@@ -156,6 +156,9 @@ func (p *placed) build() {
 			d.steer = newSteered(s)
 		}
 		d.dealt = true
+		if d.short = nil; d.learn == nil && d.steer == nil {
+			d.short = newShortWay(d.src, d.dst)
+		}
 		p.lane.add(d, r.from.end)
 		further(r.from)
 	}

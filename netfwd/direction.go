@@ -25,6 +25,8 @@ type direction struct {
 	several bool      // src is not the only queue pair of its end
 	learn   *steering // that is to know what src sends, or nil
 	learnAs int
+
+	short *shortWay // for plain frames, if nobody has to look at them; or nil
 }
 
 // step moves one burst and reports whether anything moved. Frames for which dst
@@ -35,6 +37,11 @@ func (d *direction) step() bool {
 	if d.sent == d.n {
 		if tracked != nil && tracked.Unsettled() && !d.settled(tracked) {
 			return false
+		}
+		if d.short != nil && tracked == nil {
+			if moved, other := d.short.step(); moved || !other {
+				return moved
+			}
 		}
 		var before uint64
 		if d.several {
@@ -114,7 +121,7 @@ func (d *direction) release(n int) {
 }
 
 // blocked reports whether frames wait for room at dst.
-func (d *direction) blocked() bool { return d.sent < d.n }
+func (d *direction) blocked() bool { return d.sent < d.n || d.short != nil && d.short.waits }
 
 // forget lets go of frames that src does not hold any more.
 func (d *direction) forget() { d.n, d.sent, d.kept = 0, 0, 0 }

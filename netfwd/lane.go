@@ -31,6 +31,7 @@ type sources struct {
 func newPair(a, b Port) *lane {
 	l := &lane{}
 	for end, d := range []*direction{{src: a, dst: b}, {src: b, dst: a}} {
+		d.short = newShortWay(d.src, d.dst)
 		l.add(d, end)
 	}
 	return l

@@ -16,6 +16,7 @@ import (
 type PortStats struct {
 	Name       string            `json:"name"`
 	RxPackets  uint64            `json:"rx_packets"`
+	Plain      uint64            `json:"plain_packets"` // of these, those that took the short way
 	RxBytes    uint64            `json:"rx_bytes"`
 	TxPackets  uint64            `json:"tx_packets"`
 	TxBytes    uint64            `json:"tx_bytes"`
@@ -81,7 +82,7 @@ const memoryFault = "memory vanished"
 func portStats(name string, c *virtionet.Counters) PortStats {
 	s := PortStats{
 		Name:      name,
-		RxPackets: c.RxPackets, RxBytes: c.RxBytes, TxPackets: c.TxPackets, TxBytes: c.TxBytes,
+		RxPackets: c.RxPackets, Plain: c.Plain, RxBytes: c.RxBytes, TxPackets: c.TxPackets, TxBytes: c.TxBytes,
 		Interrupts: c.Interrupts, Drops: map[string]uint64{},
 	}
 	if o := (OffloadStats{c.Offloaded, c.Checksummed, c.Segmented, c.Pieces}); o != (OffloadStats{}) {

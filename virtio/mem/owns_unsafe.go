@@ -13,3 +13,6 @@ func (t *Table) Owns(addr uintptr) bool {
 	}
 	return false
 }
+
+// Address is where the region lies in this process; 0 for the zero Region.
+func (r *Region) Address() uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(r.Mem)))) }

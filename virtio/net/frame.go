@@ -93,6 +93,7 @@ type Counters struct {
 	Checksummed        uint64 // frames whose checksum was completed here, because the receiver does not
 	Segmented          uint64 // frames that were cut here, because the receiver does not
 	Pieces             uint64 // frames that were made of those
+	Plain              uint64 // frames received that passed as a Burst
 	Drops              [NumDrops]uint64
 	Faults             [vring.NumFaults]uint64 // rings stopped for breaking this rule
 	MemoryFaults       uint64                  // rings stopped because their memory vanished, or for a fault of ours

@@ -74,3 +74,5 @@ func behindHeader(views [][]byte, n int) [][]byte {
 }
 
 func le16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
+
+func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }

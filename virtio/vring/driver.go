@@ -311,6 +311,29 @@ func (q *Driver) Take(u *Used) bool {
 	return true
 }
 
+// Peek is what the k-th Take from now on would give, of those that the last Completed
+// saw, with nothing taken; false if there is none or it is false.
+func (q *Driver) Peek(k int, u *Used) bool {
+	if q.fault != nil || uint16(k) >= q.seenUsed-q.nextUsed {
+		return false
+	}
+	if q.isPacked {
+		p := &q.packed
+		if p.taken+k >= len(p.done) {
+			return false
+		}
+		d := &p.done[p.taken+k]
+		u.Head, u.Len = d.head, d.len
+		return true
+	}
+	id, n := q.split.used.get(q.nextUsed + uint16(k))
+	if q.check(id, &n) != noFault {
+		return false
+	}
+	u.Head, u.Len = uint16(id), n
+	return true
+}
+
 // check is the fault of a device that says that it has finished with the buffer id
 // and wrote n bytes into it.
 func (q *Driver) check(id uint32, n *uint32) Fault {

@@ -59,6 +59,13 @@ func (r packed) get(i uint16) (d Desc, id uint16) {
 	return Desc{Addr: addr, Len: uint32(rest), Flags: uint16(rest >> 48)}, uint16(rest >> 32)
 }
 
+// rest loads length, id and flags of descriptor i with acquire, addr its address, to be
+// read after that.
+func (r packed) rest(i uint16) uint64 {
+	return atomic.LoadUint64((*uint64)(unsafe.Add(r.base, uintptr(i)*DescSize+8)))
+}
+func (r packed) addr(i uint16) uint64 { return *(*uint64)(unsafe.Add(r.base, uintptr(i)*DescSize)) }
+
 // set writes descriptor i whole.
 func (r packed) set(i uint16, addr uint64, n uint32, state uint32) {
 	p := (*[2]uint64)(unsafe.Add(r.base, uintptr(i)*DescSize))

@@ -1,4 +1,5 @@
 #include "textflag.h"
+#include "go_asm.h"
 
 // func prefetchHeads(table unsafe.Pointer, ring *uint16, pos, mask uint16, n int)
 TEXT ·prefetchHeads(SB), NOSPLIT, $0-32
@@ -40,4 +41,35 @@ line:
 	LEAL -1(CX), BX         // its line may be one more
 	ANDL DX, BX
 	PREFETCHW_SI_BX8
+	RET
+
+#define PREFETCHW_AX    BYTE $0x0f; BYTE $0x0d; BYTE $0x08
+#define PREFETCHW_AX_64 BYTE $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0x40
+
+// func prefetchSrc(ops *Op, n int)
+TEXT ·prefetchSrc(SB), NOSPLIT, $0-16
+	MOVQ ops+0(FP), SI
+	MOVQ n+8(FP), CX
+
+src:
+	MOVQ       Op_Src(SI), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       $Op__size, SI
+	DECQ       CX
+	JNZ        src
+	RET
+
+// func prefetchDst(ops *Op, n int)
+TEXT ·prefetchDst(SB), NOSPLIT, $0-16
+	MOVQ ops+0(FP), SI
+	MOVQ n+8(FP), CX
+
+dst:
+	MOVQ Op_Dst(SI), AX
+	PREFETCHW_AX
+	PREFETCHW_AX_64
+	ADDQ $Op__size, SI
+	DECQ CX
+	JNZ  dst
 	RET

@@ -1,4 +1,5 @@
 #include "textflag.h"
+#include "go_asm.h"
 
 // func prefetchHeads(table unsafe.Pointer, ring *uint16, pos, mask uint16, n int)
 TEXT ·prefetchHeads(SB), NOSPLIT, $0-32
@@ -39,4 +40,34 @@ line:
 	AND  R2, R4, R4
 	ADD  R4<<3, R0, R4
 	PRFM (R4), PSTL1KEEP
+	RET
+
+// func prefetchSrc(ops *Op, n int)
+TEXT ·prefetchSrc(SB), NOSPLIT, $0-16
+	MOVD ops+0(FP), R0
+	MOVD n+8(FP), R1
+
+src:
+	MOVD Op_Src(R0), R2
+	PRFM (R2), PLDL1KEEP
+	ADD  $64, R2, R2
+	PRFM (R2), PLDL1KEEP
+	ADD  $Op__size, R0, R0
+	SUB  $1, R1, R1
+	CBNZ R1, src
+	RET
+
+// func prefetchDst(ops *Op, n int)
+TEXT ·prefetchDst(SB), NOSPLIT, $0-16
+	MOVD ops+0(FP), R0
+	MOVD n+8(FP), R1
+
+dst:
+	MOVD Op_Dst(R0), R2
+	PRFM (R2), PSTL1KEEP
+	ADD  $64, R2, R2
+	PRFM (R2), PSTL1KEEP
+	ADD  $Op__size, R0, R0
+	SUB  $1, R1, R1
+	CBNZ R1, dst
 	RET

@@ -19,3 +19,12 @@ func prefetchHeads(table unsafe.Pointer, ring *uint16, pos, mask uint16, n int)
 //
 //go:noescape
 func prefetchUsed(ring unsafe.Pointer, pos, mask uint16, n int)
+
+// prefetchSrc asks for the first lines of what n ops read, prefetchDst of what they
+// write. They are hints that never fault; n > 0.
+//
+//go:noescape
+func prefetchSrc(ops *Op, n int)
+
+//go:noescape
+func prefetchDst(ops *Op, n int)

@@ -31,6 +31,12 @@ func (t table) get(i uint16) Desc {
 	return Desc{Addr: addr, Len: uint32(rest), Flags: uint16(rest >> 32), Next: uint16(rest >> 48)}
 }
 
+// words is get, not decoded: address, and length, flags and next.
+func (t table) words(i uint16) (addr, rest uint64) {
+	p := (*[2]uint64)(unsafe.Add(t.base, uintptr(i)*DescSize))
+	return p[0], p[1]
+}
+
 // set writes descriptor i; the caller has checked i.
 func (t table) set(i uint16, d Desc) {
 	p := (*[2]uint64)(unsafe.Add(t.base, uintptr(i)*DescSize))
