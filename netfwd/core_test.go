@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -78,6 +79,7 @@ func (r *coreRing) offer(n int) {
 			r.seq++
 			b := r.buf(s)
 			*r.p64(b), *r.p32(b + 8) = 0, 0
+			*r.p64(b + 12), *r.p32(b + 20) = uint64(station(1)|station(0)<<48), uint32(station(0)>>16)
 			*r.p64(b + 12 + 14) = r.seq
 		}
 		d := r.desc + s*16
@@ -184,77 +186,89 @@ func TestCoreBench(t *testing.T) {
 		hz = float64(1<<30) / c.busyTime().Seconds()
 		_ = a
 	}
-	for _, packed := range []bool{false, true} {
-		for _, size := range []int{64, 1518} {
-			var rings [2][2]*coreRing
-			var guests [2]*virtionet.Guest
-			var join []Port
-			var qs [2]*virtionet.Queues
-			for p := range 2 {
-				m := coreMemory(t)
-				table, err := mem.New([]mem.Region{{GPA: coreGPA, Mem: m}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				g := virtionet.NewGuest(fmt.Sprint(p), func(ring string, err error) { t.Error(ring, err) })
-				q := &virtionet.Queues{ToGuestEnabled: true, FromGuestEnabled: true, HeaderLen: 12, Mergeable: true}
-				for k := range 2 {
-					r := newCoreRing(m, packed, k == 0, size)
-					rings[p][k] = r
-					cfg := vring.DeviceConfig{Size: coreSize, Mem: table, Packed: packed, Desc: coreGPA + mem.GPA(r.desc), Avail: coreGPA + mem.GPA(r.avail), Used: coreGPA + mem.GPA(r.used)}
-					if packed {
-						cfg.NextAvail = vring.FirstSlot
-					}
-					d, err := vring.NewDevice(cfg)
+	for _, switched := range []bool{false, true} {
+		for _, packed := range []bool{false, true} {
+			for _, size := range []int{64, 1518} {
+				var rings [2][2]*coreRing
+				var guests [2]*virtionet.Guest
+				var join []Port
+				var qs [2]*virtionet.Queues
+				for p := range 2 {
+					m := coreMemory(t)
+					table, err := mem.New([]mem.Region{{GPA: coreGPA, Mem: m}})
 					if err != nil {
 						t.Fatal(err)
 					}
-					if k == 0 {
-						q.ToGuest = d
+					g := virtionet.NewGuest(fmt.Sprint(p), func(ring string, err error) { t.Error(ring, err) })
+					q := &virtionet.Queues{ToGuestEnabled: true, FromGuestEnabled: true, HeaderLen: 12, Mergeable: true}
+					for k := range 2 {
+						r := newCoreRing(m, packed, k == 0, size)
+						rings[p][k] = r
+						cfg := vring.DeviceConfig{Size: coreSize, Mem: table, Packed: packed, Desc: coreGPA + mem.GPA(r.desc), Avail: coreGPA + mem.GPA(r.avail), Used: coreGPA + mem.GPA(r.used)}
+						if packed {
+							cfg.NextAvail = vring.FirstSlot
+						}
+						d, err := vring.NewDevice(cfg)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if k == 0 {
+							q.ToGuest = d
+						} else {
+							q.FromGuest = d
+						}
+					}
+					guests[p], qs[p] = g, q
+					join = append(join, g)
+				}
+				var pair group = newPair(join[0], join[1])
+				if switched {
+					pair = switchOf(join)
+				}
+				if os.Getenv("CORE") == "long" {
+					if l, ok := pair.(*lane); ok {
+						for _, d := range l.dirs {
+							d.short = nil
+						}
 					} else {
-						q.FromGuest = d
+						for i := range pair.(*bridge).ports {
+							clear(pair.(*bridge).ports[i].short)
+						}
 					}
 				}
-				guests[p], qs[p] = g, q
-				join = append(join, g)
-			}
-			pair := newPair(join[0], join[1])
-			if os.Getenv("CORE") == "long" {
-				for _, d := range pair.dirs {
-					d.short = nil
+				done := make(chan struct{})
+				go func() { guests[0].Install(qs[0]); guests[1].Install(qs[1]); close(done) }()
+				for fin := false; !fin; {
+					select {
+					case <-done:
+						fin = true
+					default:
+						pair.step()
+						pair.housekeep(time.Now())
+					}
 				}
-			}
-			done := make(chan struct{})
-			go func() { guests[0].Install(qs[0]); guests[1].Install(qs[1]); close(done) }()
-			for fin := false; !fin; {
-				select {
-				case <-done:
-					fin = true
-				default:
-					pair.step()
+				tx, rx := rings[0][1], rings[1][0]
+				rx.offer(coreSize)
+				const reps, bursts = 400, 100
+				var x []float64
+				for k := -20; k < reps; k++ {
+					var s uint64
+					for range bursts {
+						tx.offer(32)
+						t0 := cycles()
+						pair.step()
+						s += cycles() - t0
+						tx.take(32)
+						rx.take(32)
+						rx.offer(32)
+					}
+					if k >= 0 {
+						x = append(x, float64(s)/hz*1e9/(32*bursts))
+					}
 				}
+				slices.Sort(x)
+				fmt.Printf("core switch=%v packed=%v %4d B: min %.2f p10 %.2f med %.2f bad %d %d plain %d\n", switched, packed, size, x[0], x[reps/10], x[reps/2], tx.bad, rx.bad, guests[0].Counters().Plain)
 			}
-			tx, rx := rings[0][1], rings[1][0]
-			rx.offer(coreSize)
-			const reps, bursts = 400, 100
-			var x []float64
-			for k := -20; k < reps; k++ {
-				var s uint64
-				for range bursts {
-					tx.offer(32)
-					t0 := cycles()
-					pair.step()
-					s += cycles() - t0
-					tx.take(32)
-					rx.take(32)
-					rx.offer(32)
-				}
-				if k >= 0 {
-					x = append(x, float64(s)/hz*1e9/(32*bursts))
-				}
-			}
-			slices.Sort(x)
-			fmt.Printf("core packed=%v %4d B: min %.2f p10 %.2f med %.2f bad %d %d plain %d\n", packed, size, x[0], x[reps/10], x[reps/2], tx.bad, rx.bad, guests[0].Counters().Plain)
 		}
 	}
 }

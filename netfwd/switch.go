@@ -108,6 +108,7 @@ type bridge struct {
 	source, target Port
 	pair           int
 
+	burst  virtionet.Burst // of frames on the short way
 	frames [virtionet.MaxBurst]virtionet.Frame
 	to     [virtionet.MaxBurst]portSet // where they go
 	some   [virtionet.MaxBurst]virtionet.Frame
@@ -122,9 +123,10 @@ type bridge struct {
 // bridgePort is a port with what the bridge knows of it.
 type bridgePort struct {
 	queues []Port
-	busy   []int  // of queues, those of which a ring runs
-	active []Port // those that take frames; if there is none, the first, which drops them
-	turn   int    // of busy, the one that is asked first
+	short  []plainPort // the same where they are such, nil where not
+	busy   []int       // of queues, those of which a ring runs
+	active []Port      // those that take frames; if there is none, the first, which drops them
+	turn   int         // of busy, the one that is asked first
 
 	reach  portSet // the ports that its frames may go to
 	own    mac     // the only source address that it may use, or 0
@@ -168,6 +170,10 @@ func newBridge(cfg SwitchConfig) (*bridge, error) {
 	for i, p := range cfg.Ports {
 		b.all = append(b.all, p.Queues...)
 		port := bridgePort{queues: p.Queues, uplink: p.Uplink, reach: everybody &^ (1 << i), last: noStation}
+		for _, q := range p.Queues {
+			short, _ := q.(plainPort)
+			port.short = append(port.short, short)
+		}
 		port.sort()
 		if p.Isolated {
 			port.reach &^= isolated

@@ -19,6 +19,13 @@ func (b *bridge) serve(source int) bool {
 		}
 		b.pair = p.busy[p.turn]
 		b.source = p.queues[b.pair]
+		if short := p.short[b.pair]; short != nil {
+			if served, other := b.serveShort(source, short); served {
+				return true
+			} else if !other {
+				continue
+			}
+		}
 		if several {
 			before = b.source.Counters().Dropped()
 		}
@@ -112,17 +119,24 @@ func (b *bridge) detach(i int, dst, src mac) {
 // admit notes where src is and reports whether the port may use it; if not, the
 // frame is counted as dropped.
 func (b *bridge) admit(source int, src mac) bool {
+	allowed := b.allows(source, src)
+	if !allowed {
+		b.source.Counters().Drops[virtionet.DropSpoofed]++
+	}
+	return allowed
+}
+
+// allows notes where src is and reports whether the port may use it.
+func (b *bridge) allows(source int, src mac) bool {
 	p := &b.ports[source]
 	allowed := src == p.own
 	if p.own == 0 {
 		allowed = src != 0 && !src.isGroup() && b.macs.learn(src, source)
 	}
-	if !allowed {
-		b.source.Counters().Drops[virtionet.DropSpoofed]++
-		return false
+	if allowed {
+		p.last, p.version = src, b.macs.version
 	}
-	p.last, p.version = src, b.macs.version
-	return true
+	return allowed
 }
 
 // route is the set of ports to which a frame for dst goes: none, if it must not go
@@ -161,11 +175,7 @@ func (b *bridge) scatter(union portSet, n int) (copies int) {
 
 // send gives frames to a port, which drops those that it has no room for.
 func (b *bridge) send(port int, frames []virtionet.Frame) {
-	active := b.ports[port].active
-	q := active[0]
-	if len(active) > 1 {
-		q = active[b.pair%len(active)]
-	}
+	q := b.queueAt(port)
 	b.target = q
 	for range sendTries {
 		done := q.TxBurst(frames)
@@ -175,6 +185,12 @@ func (b *bridge) send(port int, frames []virtionet.Frame) {
 	}
 	q.Counters().Drops[virtionet.DropNoRoom] += uint64(len(frames))
 	b.target = nil
+}
+
+// queueAt is the queue pair of a port to which what is at work goes.
+func (b *bridge) queueAt(port int) Port {
+	active := b.ports[port].active
+	return active[b.pair%len(active)]
 }
 
 // sendTries is how often a port is asked that takes some frames but not all. It may

@@ -2,36 +2,93 @@ package virtionet
 
 import "unsafe"
 
-// Copy writes the first n frames, each behind a new header, where WritePlain has found
-// a place for them. It is the one place where guests' memory is read and written for
-// plain frames. If some of that has vanished it panics (debug.SetPanicOnFault), and
-// nothing has happened as far as the rings are concerned.
+// Copy writes the first n frames, each after a new header, where WritePlain has found
+// places for them. It is the one place where guests' memory is read and written for
+// plain frames. If some of that has vanished it panics (debug.SetPanicOnFault), and as
+// far as the rings are concerned nothing has happened.
 func (b *Burst) Copy(n int) {
-	var bytes uint64
+	var total uint64
 	head, second := uintptr(b.head), b.numBuffers
+	special := b.tailed | b.undone | b.valid
 	for i := range b.ops[:n] {
 		op := &b.ops[i]
+		total += uint64(op.N)
 		to := pointer(op.Dst)
-		var first uint64
-		if b.anyFlags {
-			first = uint64(b.flags[i] & b.take)
+		if special>>i&1 != 0 {
+			b.copySpecial(i, to)
+			continue
 		}
-		// All of a header but what is in these places is zero. A legacy one is shorter,
-		// and the frame overwrites what it has not.
-		*(*uint64)(to) = first
+		// A legacy header is shorter, and the frame overwrites what it has not.
+		*(*uint64)(to) = 0
 		*(*uint32)(unsafe.Add(to, 8)) = second
-		copy(unsafe.Slice((*byte)(unsafe.Add(to, head)), op.N), unsafe.Slice((*byte)(pointer(op.Src)), op.N))
-		bytes += uint64(op.N)
+		copy(view(op.Dst+uint64(head), op.N), view(op.Src, op.N))
 	}
-	b.bytes = bytes
+	b.bytes = total
+	if b.renamed != 0 {
+		b.rename(n)
+	}
+}
+
+// copySpecial is Copy for a frame in two pieces, or with something in its header.
+func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
+	op, bit := &b.ops[i], uint64(1)<<i
+	header := Header{}
+	if b.valid&bit != 0 && b.takesValid {
+		header.Flags = flagDataValid
+	}
+	frame := view(op.Dst+uint64(b.head), op.N)
+	keep := 0
+	if b.undone&bit != 0 {
+		s := &b.starts[i]
+		header, keep = s.header, s.keep
+	}
+	header.NumBuffers = uint16(b.numBuffers >> 16)
+	header.put((*[HeaderLen]byte)(to))
+	first := op.N
+	if b.tailed&bit != 0 {
+		tail := &b.tails[i]
+		first -= tail.N
+		copy(frame[first:], view(tail.Src, tail.N))
+	}
+	copy(frame, view(op.Src, first))
+	if keep > 0 {
+		copy(frame, b.starts[i].head[:keep])
+	}
+}
+
+// rename writes the addresses that were set over those that were copied. Only the
+// receiver, in whose memory this is, could see anything else meanwhile.
+func (b *Burst) rename(n int) {
+	for i := range b.ops[:n] {
+		if b.renamed>>i&1 != 0 {
+			to := unsafe.Add(pointer(b.ops[i].Dst), b.head)
+			*(*uint64)(to), *(*uint32)(unsafe.Add(to, 8)) = b.names[i].low, b.names[i].high
+		}
+	}
+}
+
+// gather copies the first bytes of frame i, which has as many.
+func (b *Burst) gather(i int, head []byte) {
+	op := &b.ops[i]
+	first := op.N
+	if b.tailed>>i&1 != 0 {
+		first -= b.tails[i].N
+	}
+	if n := copy(head, view(op.Src, first)); n < len(head) {
+		copy(head[n:], view(b.tails[i].Src, b.tails[i].N))
+	}
 }
 
 // pointer makes a pointer of an address that a ring has checked to lie in the memory of
 // its guest, or that is of a DMA buffer. Neither is memory that Go moves or frees.
 func pointer(addr uint64) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&addr)) }
 
-// load64 reads 8 bytes there.
+// view is n bytes there.
+func view(addr uint64, n uint32) []byte { return unsafe.Slice((*byte)(pointer(addr)), n) }
+
+// load64 and load16 read bytes there.
 func load64(addr uint64) uint64 { return *(*uint64)(pointer(addr)) }
+func load16(addr uint64) uint16 { return *(*uint16)(pointer(addr)) }
 
 // addressOf is where a buffer lies.
 func addressOf(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }

@@ -76,3 +76,6 @@ func behindHeader(views [][]byte, n int) [][]byte {
 func le16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
 
 func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+
+func putLE64(b []byte, v uint64) { binary.LittleEndian.PutUint64(b, v) }
+func putLE16(b []byte, v uint16) { binary.LittleEndian.PutUint16(b, v) }

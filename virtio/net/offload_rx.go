@@ -27,28 +27,49 @@ func (in *intake) inspect(i int, f *Frame, b *[LegacyHeaderLen]byte, may Offload
 		return true
 	}
 	h := &f.Header
+	f.sent = 0
+	undone, ok := h.reduce(b, may)
+	if !undone {
+		return ok
+	}
+	head := in.heads[i][:min(f.Len, packet.MaxHead)]
+	copyParts(head, f.Data, 0, 0)
+	var keep int
+	if f.layout, keep, ok = h.compare(head, f.Len, may); !ok {
+		return false
+	}
+	in.views = f.ReplaceStart(head[:keep], in.views) // grows to what bursts take, then no more
+	return true
+}
+
+// reduce reads a header, a private copy, and leaves of it what does not depend on the
+// frame. If something is left undone in that, compare has the last word; if not, ok
+// does.
+func (h *Header) reduce(b *[LegacyHeaderLen]byte, may Offloads) (undone, ok bool) {
 	h.get(b)
 	if h.Flags &= flagNeedsCsum | flagDataValid; may&OffloadDataValid == 0 {
 		h.Flags &^= flagDataValid // not for a driver to say (5.1.6.2)
 	}
-	f.sent = 0
 	if h.Flags&flagNeedsCsum == 0 {
 		*h = Header{Flags: h.Flags, GSOType: h.GSOType}
-		return h.GSOType == gsoNone // which goes with NEEDS_CSUM only (5.1.6.2)
+		return false, h.GSOType == gsoNone // which goes with NEEDS_CSUM only (5.1.6.2)
 	}
 	h.Flags = flagNeedsCsum
-	head := in.heads[i][:min(f.Len, packet.MaxHead)]
-	copyParts(head, f.Data, 0, 0)
-	f.layout = packet.Parse(head)
-	if !h.check(&f.layout, f.Len, may) {
-		return false
+	return true, true
+}
+
+// compare checks what reduce has left against a frame of n bytes, of which head is the
+// beginning, a private copy: all of it, or packet.MaxHead bytes. The first keep of these
+// must go out as they are.
+func (h *Header) compare(head []byte, n int, may Offloads) (l packet.Layout, keep int, ok bool) {
+	l = packet.Parse(head)
+	if !h.check(&l, n, may) {
+		return l, 0, false
 	}
-	keep := int(h.CsumStart+h.CsumOffset) + 2
 	if h.GSOType != gsoNone {
-		keep = int(f.layout.End)
+		return l, int(l.End), true
 	}
-	in.views = f.ReplaceStart(head[:keep], in.views) // grows to what bursts take, then no more
-	return true
+	return l, int(h.CsumStart+h.CsumOffset) + 2, true
 }
 
 // check checks the header of a frame of n bytes that needs a checksum, and reduces it

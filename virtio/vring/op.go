@@ -7,17 +7,27 @@ import "vvufwd/virtio/mem"
 // burst of them stays in two dozen cache lines, and writing one costs no barrier of the
 // garbage collector. The memory that the addresses name is kept mapped by the rings.
 type Op struct {
-	Src uint64 // address in this process of the first byte to read
-	Dst uint64 // address in this process of the buffer to fill, header included
-	N   uint32 // bytes to copy from Src
+	Src uint64 // address in this process of the frame's first byte
+	Dst uint64 // of the buffer to fill, header included; before WriteOps, of the header that came with the frame
+	N   uint32 // bytes of the frame
 	// What names the buffers when they are completed: see Chain.Head. In a packed ring
 	// the driver's id.
 	SrcID, DstID uint16
 }
 
+// Tail is the second piece of an Op's frame, of which Src has the first N - Tail.N bytes.
+type Tail struct {
+	Src uint64
+	N   uint32
+}
+
+// MaxOps is the largest number of ops in a burst: sets of them are the bits of a word.
+const MaxOps = 64
+
 // Plain buffers are those of a single direct descriptor, in one region of the guest's
 // memory, with no flag but the one for their direction: nearly all buffers, in nearly
-// all rings. The calls below serve runs of them in passes, each looking at every
+// all rings. Readable ones may also be in two pieces, not counting one of nothing but
+// the header, as drivers send a packet whose headers and data lie apart. The calls below serve runs of them in passes, each looking at every
 // descriptor once, with everything checked that Pop checks. They take nothing out of
 // the ring before the Complete call, which comes when all has been copied: a burst that
 // a fault breaks off, or that the other ring has no room for, leaves nothing to be
@@ -30,21 +40,26 @@ func (q *Device) idle() bool {
 }
 
 // ReadOps describes, in ring order, as many of the plain readable buffers that wait as
-// ops has room for. Each holds a header of head bytes, and behind it from least to most
-// bytes of a frame; Src is where the frame begins, N its length. It looks for new ones
-// at most once. None while chains are in the caller's hands.
-func (q *Device) ReadOps(ops []Op, head, least, most int) int {
+// ops has room for, at most MaxOps. Each holds a header of head bytes, and after it from
+// least to most bytes of a frame. Those in tailed, by their index, have a second piece.
+// It looks for new buffers at most once. None while chains are in the caller's hands.
+func (q *Device) ReadOps(ops *[MaxOps]Op, tails *[MaxOps]Tail, head, least, most int) (n int, tailed uint64) {
+	b := bounds{uint32(head), uint32(head + least), uint32(most - least)}
 	switch {
 	case !q.idle():
-		return 0
+		return 0, 0
 	case q.isPacked:
-		return q.readOpsPacked(ops, uint64(head), uint32(head+least), uint32(most-least))
+		return q.readOpsPacked(ops, tails, b)
 	}
 	if q.Pending() == 0 && q.availableSplit() == 0 {
-		return 0
+		return 0, 0
 	}
-	return q.readOpsSplit(ops, uint64(head), uint32(head+least), uint32(most-least))
+	return q.readOpsSplit(ops, tails, b)
 }
+
+// bounds are what a readable buffer holds: a header of head bytes, and with it at least
+// least bytes and span more at most.
+type bounds struct{ head, least, span uint32 }
 
 // WriteOps gives the first of ops the plain writable buffers that wait, in ring order,
 // each to one whose N bytes, at most most, it holds behind a header of head bytes, and
@@ -151,8 +166,8 @@ func (q *Device) find(addr uint64, n uint32) (place, bool) {
 	return placeOf(&q.region), true
 }
 
-func (q *Device) readOpsSplit(ops []Op, head uint64, least, span uint32) int {
-	n := min(len(ops), q.Pending())
+func (q *Device) readOpsSplit(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (n int, tailed uint64) {
+	n = min(MaxOps, q.Pending())
 	avail, desc, at := q.split.avail, q.split.desc, q.nextAvail
 	prefetchHeads(desc.base, avail.entry(0), at, q.size-1, n)
 	prefetchUsed(q.split.used.elements(), q.nextUsed, q.size-1, n)
@@ -160,27 +175,35 @@ func (q *Device) readOpsSplit(ops []Op, head uint64, least, span uint32) int {
 	for i := range ops[:n] {
 		id := *avail.entry(at) // a plain load: Available's acquire ordered it
 		if id >= q.size {
-			return i
+			return i, tailed
 		}
+		at++
 		addr, rest := desc.words(id)
-		length := uint32(rest)
-		// Neither another direction nor more descriptors, and a length in bounds.
-		if uint16(rest>>32) != 0 || length-least > span {
-			return i
+		op, length := &ops[i], uint32(rest)
+		op.SrcID = id
+		if flags := uint16(rest >> 32); flags != 0 {
+			p := pieces{q: q, bounds: b}
+			if !p.split(addr, rest) || !p.put(op, &tails[i]) {
+				return i, tailed
+			}
+			where = placeOf(&q.region)
+			tailed |= p.tailed << i
+			continue
+		}
+		if length-b.least > b.span {
+			return i, tailed
 		}
 		if !where.has(addr, length) {
 			var ok bool
 			if where, ok = q.find(addr, length); !ok {
-				return i
+				return i, tailed
 			}
 		}
-		op := &ops[i]
-		op.Src = where.base + (addr - where.gpa) + head
-		op.N = length - uint32(head)
-		op.SrcID = id
-		at++
+		op.Dst = where.base + (addr - where.gpa)
+		op.Src = op.Dst + uint64(b.head)
+		op.N = length - b.head
 	}
-	return n
+	return n, tailed
 }
 
 func (q *Device) writeOpsSplit(ops []Op, head, most uint32) int {

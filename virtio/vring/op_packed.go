@@ -21,38 +21,44 @@ func (q *Device) lookAgain() bool {
 	return true
 }
 
-func (q *Device) readOpsPacked(ops []Op, head uint64, least, span uint32) int {
+func (q *Device) readOpsPacked(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (n int, tailed uint64) {
 	if !q.lookAgain() {
-		return 0
+		return 0, 0
 	}
 	p := &q.packed
-	n := min(len(ops), int(q.size)) // never more than a lap, whatever the wrap bits say
+	n = min(MaxOps, int(q.size)) // never more than a lap, whatever the wrap bits say
 	at := p.pop
 	want := at.plainBits(0)
 	where := placeOf(&q.region)
 	for i := range ops[:n] {
 		rest := p.ring.rest(at.at)
-		length := uint32(rest)
-		if rest&plainMask != want || length-least > span {
-			return i
-		}
-		addr := p.ring.addr(at.at)
-		if !where.has(addr, length) {
-			var ok bool
-			if where, ok = q.find(addr, length); !ok {
-				return i
+		op, length := &ops[i], uint32(rest)
+		if rest&plainMask == want && length-b.least <= b.span {
+			addr := p.ring.addr(at.at)
+			if !where.has(addr, length) {
+				var ok bool
+				if where, ok = q.find(addr, length); !ok {
+					return i, tailed
+				}
 			}
+			op.Dst = where.base + (addr - where.gpa)
+			op.Src = op.Dst + uint64(b.head)
+			op.N = length - b.head
+		} else {
+			s := pieces{q: q, bounds: b}
+			if rest&plainMask != want|uint64(DescIndirect)<<48 || !s.table(p.ring.addr(at.at), length) || !s.put(op, &tails[i]) {
+				return i, tailed
+			}
+			where = placeOf(&q.region)
+			tailed |= s.tailed << i
 		}
-		op := &ops[i]
-		op.Src = where.base + (addr - where.gpa) + head
-		op.N = length - uint32(head)
 		op.SrcID = uint16(rest >> idShift)
 		if at.at++; at.at == q.size {
 			at.at, at.wrap = 0, at.wrap^1
 			want = at.plainBits(0)
 		}
 	}
-	return n
+	return n, tailed
 }
 
 func (q *Device) writeOpsPacked(ops []Op, head, most uint32) int {

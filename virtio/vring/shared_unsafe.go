@@ -37,6 +37,13 @@ func (t table) words(i uint16) (addr, rest uint64) {
 	return p[0], p[1]
 }
 
+// wordsAt is words for a descriptor in an indirect table, at an address in this process
+// that has been checked to lie in guest memory.
+func wordsAt(at uint64) (addr, rest uint64) {
+	p := (*[2]uint64)(*(*unsafe.Pointer)(unsafe.Pointer(&at)))
+	return p[0], p[1]
+}
+
 // set writes descriptor i; the caller has checked i.
 func (t table) set(i uint16, d Desc) {
 	p := (*[2]uint64)(unsafe.Add(t.base, uintptr(i)*DescSize))
