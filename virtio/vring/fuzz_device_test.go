@@ -57,6 +57,9 @@ func FuzzDeviceRing(f *testing.F) {
 				d.drain()
 			case 1:
 				p.Raw.SetAvailIdx(v)
+				if place&1 != 0 {
+					d.ops(place >> 1)
+				}
 				d.drain()
 			case 2:
 				p.Raw.SetAvail(uint16(place), v)
@@ -142,6 +145,53 @@ func (d *drainer) drain() {
 		d.t.Fatalf("fault %v became %v", d.fault, q.Err())
 	}
 	d.fault = q.Err()
+}
+
+// ops serves what is plain, if nothing is held: every other call some of what is to be
+// read, else of what is to be written. Everything named lies in the guest's memory.
+func (d *drainer) ops(choice int) {
+	q := d.p.Device
+	if q.Err() != nil {
+		return
+	}
+	var ops [vring.MaxOps]vring.Op
+	before := q.Position()
+	if choice&1 != 0 {
+		for i := range ops {
+			ops[i].N = uint32(choice * i % 97)
+		}
+		n := q.WriteOps(ops[:1+choice%vring.MaxOps], 12, 80)
+		for i := range ops[:n] {
+			if op := &ops[i]; op.N > 80 || !d.inMemory(at(op.Dst, 12+op.N)) {
+				d.t.Fatalf("op %d writes %d bytes outside the guest's memory", i, op.N)
+			}
+			clear(at(ops[i].Dst, 12+ops[i].N)) // over the ring, perhaps
+		}
+		if n > q.Size() {
+			d.t.Fatalf("%d ops in a ring of %d", n, q.Size())
+		}
+		q.CompleteWrites(ops[:n], 12)
+		return
+	}
+	var tails [vring.MaxOps]vring.Tail
+	n, tailed := q.ReadOps(&ops, &tails, 12, 14, 2000)
+	for i := range ops[:n] {
+		op, first := &ops[i], ops[i].N
+		ok := d.inMemory(at(op.Dst, 12)) && op.N >= 14 && op.N <= 2000
+		if tailed>>i&1 != 0 {
+			first -= tails[i].N
+			ok = ok && tails[i].N < op.N && d.inMemory(at(tails[i].Src, tails[i].N))
+		}
+		if !ok || !d.inMemory(at(op.Src, first)) {
+			d.t.Fatalf("op %d of %+v, %+v is not in the guest's memory", i, op, tails[i])
+		}
+	}
+	if n > q.Size() {
+		d.t.Fatalf("%d ops in a ring of %d", n, q.Size())
+	}
+	if q.CompleteReads(ops[:n]); n == 0 && q.Position() != before {
+		d.t.Fatalf("no op moved the ring from %#x to %#x", before, q.Position())
+	}
 }
 
 // arm goes through the motions of going to sleep.

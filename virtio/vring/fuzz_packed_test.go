@@ -43,6 +43,9 @@ func FuzzPackedDeviceRing(f *testing.F) {
 				}
 				d.drain(int(program[0] >> 3))
 			case 1:
+				if place&1 != 0 {
+					d.ops(place >> 1)
+				}
 				d.drain(int(v))
 			case 2: // half a field of a descriptor
 				b := p.Raw.Table[place*2%len(p.Raw.Table):]

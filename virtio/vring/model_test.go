@@ -31,6 +31,8 @@ func TestRingAgainstModel(t *testing.T) {
 			"push":              m.push,
 			"push again":        m.push,
 			"publish":           m.publish,
+			"readOps":           m.readOps,
+			"writeOps":          m.writeOps,
 			"needSignal":        m.needSignal,
 			"forgetSignals":     m.forgetSignals,
 			"enableKicks":       m.enableKicks,
@@ -61,6 +63,8 @@ type buffer struct {
 	chain    vring.Chain // while the device side holds it
 	pops     int         // its place in the order of pops
 	written  []byte      // what the device side wrote
+
+	plainRead, plainWrite bool // surely plain for ReadOps, WriteOps
 }
 
 // model is a ring as queues. A buffer goes through them from top to bottom.
@@ -178,7 +182,11 @@ func (m *model) check(t *rapid.T) {
 }
 
 func (m *model) add(t *rapid.T) {
-	nr, nw := rapid.IntRange(0, sideParts).Draw(t, "readable"), rapid.IntRange(0, sideParts).Draw(t, "writable")
+	m.addParts(t, rapid.IntRange(0, sideParts).Draw(t, "readable"), rapid.IntRange(0, sideParts).Draw(t, "writable"))
+}
+
+// addParts adds a buffer with so many parts to be read and to be written.
+func (m *model) addParts(t *rapid.T, nr, nw int) {
 	b := &buffer{need: nr + nw}
 	// Each head has its own memory, so that outstanding buffers do not overlap.
 	addr := m.p.Mem.Regions()[1].GPA + mem.GPA(int(m.p.Driver.NextHead())%m.cfg.Size*2*sideParts*partBytes)
@@ -222,6 +230,7 @@ func (m *model) add(t *rapid.T) {
 		t.Fatalf("head %d, want %d: %v", head, want, err)
 	}
 	b.head = head
+	m.notePlain(b, read)
 	m.free -= b.need
 	m.added = append(m.added, b)
 }

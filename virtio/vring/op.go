@@ -34,9 +34,10 @@ const MaxOps = 64
 // taken back. At whatever is not plain, broken chains included, a run ends, and Pop
 // goes on.
 
-// idle reports whether nothing is in our hands: each chain popped has been completed.
+// idle reports whether nothing is in our hands: each chain popped has been completed. A
+// ring whose writes are logged is served by Pop alone.
 func (q *Device) idle() bool {
-	return q.fault == nil && q.nextUsed == q.published && q.nextAvail-q.nextUsed == q.lead
+	return q.fault == nil && q.logging == nil && q.nextUsed == q.published && q.nextAvail-q.nextUsed == q.lead
 }
 
 // ReadOps describes, in ring order, as many of the plain readable buffers that wait as

@@ -18,7 +18,7 @@ type pieces struct {
 
 // add adds a descriptor, of which rest is the word after the address.
 func (p *pieces) add(addr, rest uint64) bool {
-	if p.n == maxPieces || uint32(rest) == 0 {
+	if p.n == maxPieces {
 		return false
 	}
 	p.addr[p.n], p.len[p.n] = addr, uint32(rest)
