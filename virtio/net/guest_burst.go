@@ -7,7 +7,7 @@ import "vvufwd/virtio/vring"
 // whether something else may wait, for RxBurst.
 func (g *Guest) ReadPlain(b *Burst) (n int, other bool) {
 	q := g.cur.FromGuest
-	if q == nil || !g.cur.FromGuestEnabled || g.due || q.Err() != nil {
+	if q == nil || g.muted || g.due || q.Err() != nil {
 		return 0, true
 	}
 	n, tailed := q.ReadOps(&b.ops, &b.tails, g.cur.HeaderLen, MinFrame, MaxFrame)
@@ -40,7 +40,7 @@ func (g *Guest) FinishRead(b *Burst, n int) {
 // there is no room now.
 func (g *Guest) WritePlain(b *Burst, n int) (m int, other bool) {
 	q := g.cur.ToGuest
-	if q == nil || !g.cur.ToGuestEnabled || q.Err() != nil {
+	if g.closed || q.Err() != nil {
 		return 0, true
 	}
 	b.head, b.numBuffers = g.cur.HeaderLen, 1<<16
