@@ -40,7 +40,7 @@ func (g *Guest) FinishRead(b *Burst, n int) {
 // there is no room now.
 func (g *Guest) WritePlain(b *Burst, n int) (m int, other bool) {
 	q := g.cur.ToGuest
-	if g.closed || q.Err() != nil {
+	if g.closed || g.cur.Filter != nil || q.Err() != nil {
 		return 0, true
 	}
 	b.head, b.numBuffers = g.cur.HeaderLen, 1<<16

@@ -35,9 +35,9 @@ const MaxOps = 64
 // goes on.
 
 // idle reports whether nothing is in our hands: each chain popped has been completed. A
-// ring whose writes are logged is served by Pop alone.
+// ring whose writes are logged, or whose chains are tracked, is served by Pop alone.
 func (q *Device) idle() bool {
-	return q.fault == nil && q.logging == nil && q.nextUsed == q.published && q.nextAvail-q.nextUsed == q.lead
+	return q.fault == nil && q.logging == nil && q.track == nil && q.nextUsed == q.published && q.nextAvail-q.nextUsed == q.lead
 }
 
 // ReadOps describes, in ring order, as many of the plain readable buffers that wait as
