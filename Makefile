@@ -4,6 +4,8 @@
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each: a time such as 5m, or a number of inputs such as 5000x; not part of test
 # make bench   vvufwd against DPDK testpmd, a quarter of an hour; BENCHFLAGS="--only ^64 --rounds 1" for less
+# make corebench  what a frame costs on one core, in ns; COREFLAGS="--peer PATH --bound PATH --rounds 8 --json FILE"
+#              has other instruments take turns with it
 # make matrix  app VMs of three kernels with all combinations of rings, buffers, offloads and queues, half an hour,
 #              and machines that boot from the network;
 #              MATRIXFLAGS="--json" for JSON, --matrix pairs or a regular expression for fewer
@@ -27,7 +29,7 @@ E2E      := ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e ./cmd/vvubench/e2e
 
 GOBUILD := $(GO) build -ldflags="-s -w -buildid="
 
-.PHONY: build demo matrix bench test quick unit race lint cross fuzz soak e2e clean
+.PHONY: build demo matrix bench corebench test quick unit race lint cross fuzz soak e2e clean
 
 build:
 	@mkdir -p $(BIN)
@@ -43,6 +45,9 @@ matrix: build
 # Testpmd comes from PATH, or is unpacked from Debian's packages.
 bench: build
 	$(BIN)/vvubench --json build/bench.json $(BENCHFLAGS)
+
+corebench:
+	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkCore$$' -benchtime 1x ./netfwd -args $(COREFLAGS)
 
 test: lint cross build unit race e2e
 

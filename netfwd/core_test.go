@@ -2,47 +2,42 @@ package netfwd
 
 import (
 	"encoding/binary"
-	"fmt"
-	"os"
-	"runtime"
-	"slices"
 	"testing"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"vvufwd/virtio/mem"
-	virtionet "vvufwd/virtio/net"
-	"vvufwd/virtio/vring"
 )
 
-// coreRing is the driver side of a ring as a generator on the same core plays it: 256
-// buffers of its own, written anew each time, always full towards us.
+// coreRing is the driver side of a ring as a generator on the same core plays it, made by
+// hand, so that it costs little and is the same whoever serves the ring: a buffer of its
+// own for each slot, one descriptor a buffer, written anew each time it is offered, no
+// notifications. Frames carry a number, which is checked when they arrive.
 type coreRing struct {
 	mem         []byte
 	packed, rx  bool
-	size        int
-	desc, avail int // offsets
+	size        int // of frames
+	desc, avail int // offsets into mem, as those of a packed ring's areas
 	used, bufs  int
-	ai, ui      uint16
-	wrap, uwrap bool
-	seq         uint64
-	bad         int
+
+	offered, taken uint16 // avail and used index, or slots of a packed ring
+	wrap, usedWrap bool   // wrap counters that go with them
+	number         uint64 // of the last frame
+	bad            int    // completions that were not what they should have been
 }
 
 const (
-	coreSize   = 256
+	coreSize   = 256 // slots
+	coreBurst  = 32
 	coreGPA    = 1 << 32
-	coreStride = 2432
-	coreRxLen  = 2060
+	coreStride = 2432 // from buffer to buffer
+	coreRxLen  = 2060 // of a receive buffer
 	coreRegion = 4 << 20
 )
 
 func (r *coreRing) buf(s int) int { return r.bufs + s*coreStride + 116 }
 
 func newCoreRing(m []byte, packed, rx bool, size int) *coreRing {
-	r := &coreRing{mem: m, packed: packed, rx: rx, size: size, wrap: true, uwrap: true}
+	r := &coreRing{mem: m, packed: packed, rx: rx, size: size, wrap: true, usedWrap: true}
 	if !rx {
 		r.desc = 0x8000
 	}
@@ -67,6 +62,7 @@ func (r *coreRing) p64(off int) *uint64 { return (*uint64)(unsafe.Pointer(&r.mem
 func (r *coreRing) p32(off int) *uint32 { return (*uint32)(unsafe.Pointer(&r.mem[off])) }
 func (r *coreRing) p16(off int) *uint16 { return (*uint16)(unsafe.Pointer(&r.mem[off])) }
 
+// offer offers n buffers.
 func (r *coreRing) offer(n int) {
 	length, flags := uint64(12+r.size), uint64(0)
 	if r.rx {
@@ -74,19 +70,19 @@ func (r *coreRing) offer(n int) {
 	}
 	first, firstRest := 0, uint64(0)
 	for i := range n {
-		s := int(r.ai) % coreSize
+		s := int(r.offered) % coreSize
 		if !r.rx {
-			r.seq++
+			r.number++
 			b := r.buf(s)
 			*r.p64(b), *r.p32(b + 8) = 0, 0
 			*r.p64(b + 12), *r.p32(b + 20) = uint64(station(1)|station(0)<<48), uint32(station(0)>>16)
-			*r.p64(b + 12 + 14) = r.seq
+			*r.p64(b + 12 + 14) = r.number
 		}
 		d := r.desc + s*16
 		*r.p64(d) = coreGPA + uint64(r.buf(s))
 		if !r.packed {
 			*r.p64(d + 8) = length | flags<<32
-			r.ai++
+			r.offered++
 			continue
 		}
 		f := flags | 0x8000
@@ -99,176 +95,71 @@ func (r *coreRing) offer(n int) {
 		} else {
 			*r.p64(d + 8) = rest
 		}
-		if r.ai++; r.ai == coreSize {
-			r.ai, r.wrap = 0, !r.wrap
+		if r.offered++; r.offered == coreSize {
+			r.offered, r.wrap = 0, !r.wrap
 		}
 	}
 	if r.packed {
 		*r.p64(first + 8) = firstRest
 	} else {
-		*r.p16(r.avail + 2) = r.ai
+		*r.p16(r.avail + 2) = r.offered
 	}
 }
 
+// check looks at what the device says of the buffer in slot s.
 func (r *coreRing) check(s int, n uint32) {
 	if r.rx {
-		r.seq++
-		if n != uint32(12+r.size) || *r.p64(r.buf(s) + 12 + 14) != r.seq {
+		r.number++
+		if n != uint32(12+r.size) || *r.p64(r.buf(s) + 12 + 14) != r.number {
 			r.bad++
 		}
 	}
 }
 
+// take takes n completions.
 func (r *coreRing) take(n int) {
 	if r.packed {
 		for i := 0; i < n; {
-			d := r.desc + int(r.ui)*16
+			d := r.desc + int(r.taken)*16
 			rest := *r.p64(d + 8)
 			f := rest >> 48
-			if f&0x80 != 0 != r.uwrap || f&0x8000 != 0 != r.uwrap {
+			if f&0x80 != 0 != r.usedWrap || f&0x8000 != 0 != r.usedWrap {
 				r.bad++
 				return
 			}
-			r.check(int(r.ui), uint32(rest))
+			r.check(int(r.taken), uint32(rest))
 			step := 1
 			if !r.rx {
-				step = int(uint16(rest>>32)-r.ui)&(coreSize-1) + 1
+				step = int(uint16(rest>>32)-r.taken)&(coreSize-1) + 1
 			}
 			i += step
-			if r.ui += uint16(step); r.ui >= coreSize {
-				r.ui, r.uwrap = r.ui-coreSize, !r.uwrap
+			if r.taken += uint16(step); r.taken >= coreSize {
+				r.taken, r.usedWrap = r.taken-coreSize, !r.usedWrap
 			}
 		}
 		return
 	}
 	idx := *r.p16(r.used + 2)
-	if idx-r.ui != uint16(n) {
+	if idx-r.taken != uint16(n) {
 		r.bad++
 	}
-	for ; r.ui != idx; r.ui++ {
-		e := r.used + 4 + 8*int(r.ui%coreSize)
+	for ; r.taken != idx; r.taken++ {
+		e := r.used + 4 + 8*int(r.taken%coreSize)
 		r.check(int(*r.p32(e)), *r.p32(e + 4))
 	}
 }
 
+// coreMemory is a guest's memory, of huge pages if the machine has some.
 func coreMemory(t testing.TB) []byte {
-	fd, err := unix.MemfdCreate("core", unix.MFD_HUGETLB)
-	if err == nil {
-		err = unix.Ftruncate(fd, coreRegion)
-	}
-	var m []byte
-	if err == nil {
-		m, err = unix.Mmap(fd, 0, coreRegion, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	}
+	t.Helper()
+	m, err := unix.Mmap(-1, 0, coreRegion, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS|unix.MAP_HUGETLB)
 	if err != nil {
 		m, err = unix.Mmap(-1, 0, coreRegion, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { unix.Munmap(m) })
 	clear(m)
 	return m
-}
-
-func TestCoreBench(t *testing.T) {
-	if os.Getenv("CORE") == "" {
-		t.Skip()
-	}
-	runtime.LockOSThread()
-	var hz float64
-	{
-		var c busyClock
-		c.start()
-		a := cycles()
-		unix.Nanosleep(&unix.Timespec{Nsec: 200_000_000}, nil)
-		c.tick(false)
-		c.busy = 1 << 30
-		hz = float64(1<<30) / c.busyTime().Seconds()
-		_ = a
-	}
-	for _, switched := range []bool{false, true} {
-		for _, packed := range []bool{false, true} {
-			for _, size := range []int{64, 1518} {
-				var rings [2][2]*coreRing
-				var guests [2]*virtionet.Guest
-				var join []Port
-				var qs [2]*virtionet.Queues
-				for p := range 2 {
-					m := coreMemory(t)
-					table, err := mem.New([]mem.Region{{GPA: coreGPA, Mem: m}})
-					if err != nil {
-						t.Fatal(err)
-					}
-					g := virtionet.NewGuest(fmt.Sprint(p), func(ring string, err error) { t.Error(ring, err) })
-					q := &virtionet.Queues{ToGuestEnabled: true, FromGuestEnabled: true, HeaderLen: 12, Mergeable: true}
-					for k := range 2 {
-						r := newCoreRing(m, packed, k == 0, size)
-						rings[p][k] = r
-						cfg := vring.DeviceConfig{Size: coreSize, Mem: table, Packed: packed, Desc: coreGPA + mem.GPA(r.desc), Avail: coreGPA + mem.GPA(r.avail), Used: coreGPA + mem.GPA(r.used)}
-						if packed {
-							cfg.NextAvail = vring.FirstSlot
-						}
-						d, err := vring.NewDevice(cfg)
-						if err != nil {
-							t.Fatal(err)
-						}
-						if k == 0 {
-							q.ToGuest = d
-						} else {
-							q.FromGuest = d
-						}
-					}
-					guests[p], qs[p] = g, q
-					join = append(join, g)
-				}
-				var pair group = newPair(join[0], join[1])
-				if switched {
-					pair = switchOf(join)
-				}
-				if os.Getenv("CORE") == "long" {
-					if l, ok := pair.(*lane); ok {
-						for _, d := range l.dirs {
-							d.short = nil
-						}
-					} else {
-						for i := range pair.(*bridge).ports {
-							clear(pair.(*bridge).ports[i].short)
-						}
-					}
-				}
-				done := make(chan struct{})
-				go func() { guests[0].Install(qs[0]); guests[1].Install(qs[1]); close(done) }()
-				for fin := false; !fin; {
-					select {
-					case <-done:
-						fin = true
-					default:
-						pair.step()
-						pair.housekeep(time.Now())
-					}
-				}
-				tx, rx := rings[0][1], rings[1][0]
-				rx.offer(coreSize)
-				const reps, bursts = 400, 100
-				var x []float64
-				for k := -20; k < reps; k++ {
-					var s uint64
-					for range bursts {
-						tx.offer(32)
-						t0 := cycles()
-						pair.step()
-						s += cycles() - t0
-						tx.take(32)
-						rx.take(32)
-						rx.offer(32)
-					}
-					if k >= 0 {
-						x = append(x, float64(s)/hz*1e9/(32*bursts))
-					}
-				}
-				slices.Sort(x)
-				fmt.Printf("core switch=%v packed=%v %4d B: min %.2f p10 %.2f med %.2f bad %d %d plain %d\n", switched, packed, size, x[0], x[reps/10], x[reps/2], tx.bad, rx.bad, guests[0].Counters().Plain)
-			}
-		}
-	}
 }
