@@ -13,7 +13,7 @@ import (
 // TestReconnect has app VMs come and go, and drivers too, in either order. VMs die
 // in the middle of things: under load, and with questions unanswered.
 func TestReconnect(t *testing.T) {
-	const lives, sessions = 13, 4 // few enough in a life for none to be made to wait
+	const lives, sessions = 7, 4 // few enough in a life for none to be made to wait
 	onBoth(t, func(t *testing.T, r *rig) {
 		for life := range lives {
 			cfg := vvutest.AppConfig{Style: vhostuser.QEMUOld}

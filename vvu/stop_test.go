@@ -71,7 +71,7 @@ func TestNoAccessAfterStop(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
 		d := r.up()
 		app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
-		for range 5 {
+		for range 2 { // each waits for session.Grace
 			r.exchange(app, 3)
 			r.checkStop(app)
 			r.pci.forbid(t)
