@@ -14,7 +14,7 @@ import (
 )
 
 // migratedBytes is what is downloaded while a guest migrates: more than passes in that time.
-const migratedBytes = 40 << 20
+const migratedBytes = 56 << 20
 
 // markedBytes is how much of that passes at least while vvufwd has to mark what it writes.
 const markedBytes = 2 << 20
@@ -98,9 +98,24 @@ func (l *lab) migrate(f *forwarder, from, to *virtualMachine) {
 	defer out.Close()
 	executeIn("migrate-incoming", uri)
 	f.forget()
-	execute("migrate-set-parameters", map[string]any{"max-bandwidth": 1 << 20, "downtime-limit": 2000})
+	execute("migrate-set-parameters", map[string]any{"max-bandwidth": 24 << 20, "downtime-limit": 2000})
 	execute("migrate", uri)
 	l.expect(f, "dirty log", from.Socket, `"marking": true`)
+	// What is written to memory that was not sent yet is sent anyway. So most of it has to be under way before enough is written.
+	l.eventually(func() error {
+		var s struct {
+			Status string
+			RAM    struct{ Total, Remaining int64 }
+		}
+		answer, err := out.Execute(l.ctx, "query-migrate", nil)
+		l.must(err)
+		l.must(json.Unmarshal(answer, &s))
+		if s.Status == "completed" || s.RAM.Total == 0 || s.RAM.Remaining > s.RAM.Total/3 {
+			return fmt.Errorf("migration: %s", answer)
+		}
+		return nil
+	})
+	execute("migrate-set-parameters", map[string]any{"max-bandwidth": 64 << 10})
 	before := l.delivered(f, from)
 	l.eventually(func() error {
 		if moved := l.delivered(f, from) - before; moved < markedBytes {
