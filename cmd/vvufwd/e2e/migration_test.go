@@ -14,7 +14,7 @@ import (
 )
 
 // migratedBytes is what is downloaded while a guest migrates: more than passes in that time.
-const migratedBytes = 56 << 20
+const migratedBytes = 40 << 20
 
 // markedBytes is how much of that passes at least while vvufwd has to mark what it writes.
 const markedBytes = 2 << 20
@@ -55,10 +55,9 @@ func (l *lab) migrations(image, options string) {
 	made, err := peer.app.Blob(l.ctx, commandLimit, migratedBytes)
 	l.must(err)
 
-	l.must(here.app.BeginFetch(l.ctx, commandLimit, "http://"+peer.address+"/blob"))
 	l.cancelled(f, here)
 	for range 2 {
-		l.migrate(f, here, there)
+		l.migrate(f, here, there, "http://"+peer.address+"/blob")
 		got, err := there.app.EndFetch(l.ctx, commandLimit)
 		l.must(err)
 		if got.SHA256 != made.SHA256 || got.Bytes != made.Bytes {
@@ -69,7 +68,6 @@ func (l *lab) migrations(image, options string) {
 		l.must(here.process.Kill())
 		here, there = there, here
 		there.process = nil
-		l.must(here.app.BeginFetch(l.ctx, commandLimit, "http://"+peer.address+"/blob"))
 	}
 	l.must(here.process.Kill())
 	l.must(peer.process.Kill())
@@ -84,8 +82,8 @@ func (l *lab) ram(name string) string {
 	return path
 }
 
-// migrate moves a guest, which goes on at the other machine.
-func (l *lab) migrate(f *forwarder, from, to *virtualMachine) {
+// migrate moves a guest, which begins to download a file meanwhile, and goes on at the other machine.
+func (l *lab) migrate(f *forwarder, from, to *virtualMachine, url string) {
 	l.Helper()
 	l.must(os.Truncate(to.RAMFile, 0))
 	os.Remove(to.QMP) // of the QEMU that was there before
@@ -98,7 +96,7 @@ func (l *lab) migrate(f *forwarder, from, to *virtualMachine) {
 	defer out.Close()
 	executeIn("migrate-incoming", uri)
 	f.forget()
-	execute("migrate-set-parameters", map[string]any{"max-bandwidth": 24 << 20, "downtime-limit": 2000})
+	execute("migrate-set-parameters", map[string]any{"max-bandwidth": 24 << 20, "downtime-limit": 1})
 	execute("migrate", uri)
 	l.expect(f, "dirty log", from.Socket, `"marking": true`)
 	// What is written to memory that was not sent yet is sent anyway. So most of it has to be under way before enough is written.
@@ -116,6 +114,7 @@ func (l *lab) migrate(f *forwarder, from, to *virtualMachine) {
 		return nil
 	})
 	execute("migrate-set-parameters", map[string]any{"max-bandwidth": 64 << 10})
+	l.must(from.app.BeginFetch(l.ctx, commandLimit, url))
 	before := l.delivered(f, from)
 	l.eventually(func() error {
 		if moved := l.delivered(f, from) - before; moved < markedBytes {
@@ -123,7 +122,7 @@ func (l *lab) migrate(f *forwarder, from, to *virtualMachine) {
 		}
 		return nil
 	})
-	execute("migrate-set-parameters", map[string]any{"max-bandwidth": 1 << 30})
+	execute("migrate-set-parameters", map[string]any{"max-bandwidth": 1 << 30, "downtime-limit": 2000})
 	l.eventually(func() error {
 		var s struct {
 			Status string `json:"status"`
