@@ -43,6 +43,7 @@ func (l *lab) migrations(image, options string) {
 	host := func(name, qmp string) *virtualMachine {
 		m := l.machine(name, 1, image, l.socket(name))
 		m.NetOpts, m.QMP, m.RAMFile = options, l.socket(qmp), l.ram(name)
+		m.KernelArgs = append(m.KernelArgs, "init_on_alloc=0") // else it writes to buffers itself, and QEMU sends them for that
 		return m
 	}
 	here, there := host("a", "qa"), host("b", "qb")
