@@ -6,6 +6,8 @@
 //	Loop.round            one OS thread, pinned if asked; no lock, no channel, no allocation
 //	  lane.step           for each lane of the loop; a switch: bridge.step
 //	    direction.step    once for A to B, once for B to A
+//	      shortWay.step   plain frames: ReadPlain, WritePlain, one copy, FinishWrite, FinishRead
+//	                      others:
 //	      src.RxBurst     looks once at the ring's index, copies and checks descriptors,
 //	                      hands out views of the frames where they lie
 //	      dst.TxBurst     reserves buffers, copies each frame once, publishes once
