@@ -20,7 +20,7 @@ type Burst struct {
 
 	// Frames that take more than one copy and an empty header, as bits by their index.
 	tailed  uint64 // with a second piece, in tails
-	undone  uint64 // with a checksum left to the receiver, in starts
+	undone  uint64 // with a checksum to be completed, in starts
 	valid   uint64 // whose checksums their sender vouches for
 	renamed uint64 // whose addresses SetAddresses has set
 	tails   [vring.MaxOps]vring.Tail
@@ -31,6 +31,7 @@ type Burst struct {
 	head       int    // bytes of the header before each frame
 	numBuffers uint32 // this field of it, in its place in the last word
 	takesValid bool
+	takesCsum  bool
 
 	bytes uint64 // of frames that the last Copy has copied
 }
@@ -111,14 +112,9 @@ func (b *Burst) plain(i int, may Offloads, word uint64, more func() uint16) bool
 	return ok && h.GSOType == gsoNone
 }
 
-// prefix is how many of the first n frames go to a port that takes these offloads,
-// before one that does not.
-func (b *Burst) prefix(n int, takes Offloads) int {
-	b.takesValid = takes&OffloadDataValid != 0
-	if b.undone != 0 && takes&OffloadCsum == 0 {
-		n = min(n, bits.TrailingZeros64(b.undone))
-	}
-	return n
+// accepts notes what a destination takes unfinished.
+func (b *Burst) accepts(takes Offloads) {
+	b.takesValid, b.takesCsum = takes&OffloadDataValid != 0, takes&OffloadCsum != 0
 }
 
 // Skip is Copy for frames that are dropped.
@@ -129,7 +125,7 @@ func (b *Burst) Skip(n int) {
 	}
 }
 
-// offloaded is how many of the first n frames were left to be finished by the receiver.
-func (b *Burst) offloaded(n int) uint64 {
+// unfinished is how many of the first n frames came with a checksum to be completed.
+func (b *Burst) unfinished(n int) uint64 {
 	return uint64(bits.OnesCount64(b.undone << (vring.MaxOps - n)))
 }

@@ -1,6 +1,10 @@
 package virtionet
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"vvufwd/virtio/net/packet"
+)
 
 // Copy writes the first n frames, each after a new header, where WritePlain has found
 // places for them. It is the one place where guests' memory is read and written for
@@ -37,10 +41,9 @@ func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
 		header.Flags = flagDataValid
 	}
 	frame := view(op.Dst+uint64(b.head), op.N)
-	keep := 0
-	if b.undone&bit != 0 {
-		s := &b.starts[i]
-		header, keep = s.header, s.keep
+	undone := b.undone&bit != 0
+	if undone && b.takesCsum {
+		header = b.starts[i].header
 	}
 	header.NumBuffers = uint16(b.numBuffers >> 16)
 	header.put((*[HeaderLen]byte)(to))
@@ -51,8 +54,16 @@ func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
 		copy(frame[first:], view(tail.Src, tail.N))
 	}
 	copy(frame, view(op.Src, first))
-	if keep > 0 {
-		copy(frame, b.starts[i].head[:keep])
+	if !undone {
+		return
+	}
+	s := &b.starts[i]
+	copy(frame, s.head[:s.keep])
+	if !b.takesCsum {
+		// Of what is where it goes by now: if its receiver changes that, the sum is wrong.
+		var sum packet.Sum
+		sum.Add(frame[s.header.CsumStart:])
+		packet.Complete(frame, int(s.header.CsumStart)+int(s.header.CsumOffset), &sum)
 	}
 }
 

@@ -44,9 +44,7 @@ func (g *Guest) WritePlain(b *Burst, n int) (m int, other bool) {
 		return 0, true
 	}
 	b.head, b.numBuffers = g.cur.HeaderLen, 1<<16
-	if n = b.prefix(n, g.cur.Takes); n == 0 {
-		return 0, true
-	}
+	b.accepts(g.cur.Takes)
 	m = q.WriteOps(b.ops[:n], g.cur.HeaderLen, g.cur.maxFrame())
 	if m == 0 {
 		return 0, q.Waits()
@@ -73,5 +71,9 @@ func (c *Counters) countPlain(b *Burst, n int) {
 func (c *Counters) countSent(b *Burst, n int) {
 	c.TxPackets += uint64(n)
 	c.TxBytes += b.bytes
-	c.Offloaded += b.offloaded(n)
+	if unfinished := b.unfinished(n); b.takesCsum {
+		c.Offloaded += unfinished
+	} else {
+		c.Checksummed += unfinished
+	}
 }

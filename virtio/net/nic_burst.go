@@ -47,9 +47,7 @@ func (n *NIC) WritePlain(b *Burst, k int) (m int, other bool) {
 	}
 	n.reclaim()
 	b.head, b.numBuffers = n.headerLen, 0 // the driver's side sets it to zero (5.1.6.2)
-	if k = b.prefix(k, n.takes); k == 0 {
-		return 0, true
-	}
+	b.accepts(n.takes)
 	k = min(k, n.tx.Free())
 	var heads [MaxBurst]uint16
 	n.tx.NextHeads(heads[:k])
