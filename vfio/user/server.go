@@ -2,7 +2,6 @@ package vfiouser
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -37,31 +36,28 @@ func NewServer(dev Device, log *zap.Logger) *Server {
 // files count, and those too that a client has taken back but that may still be mapped.
 func (s *Server) LimitMemory(n uint64) { s.memory = n }
 
+// patience is how long a client waits for another to leave, before it is turned away.
+const patience = 5 * time.Second
+
 // Serve accepts clients from l until ctx ends (nil) or l fails. A client that
-// breaks the protocol is dropped with a log line; one that connects while another
-// is served waits for its turn. Serve closes l, and is called once.
+// breaks the protocol is dropped with a log line. One that connects while another
+// is served waits for a while, and is then turned away; the log says so. Serve closes
+// l, and is called once.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
-	stop := context.AfterFunc(ctx, func() { s.bin.Close(l) })
-	defer stop()
-	defer s.bin.Close(l)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	defer s.events.Close()
+	door := peerfd.Door{Listener: l, Bin: &s.bin, Patience: patience, Said: s.saidAtDoor}
+	door.Open(ctx)
 	for {
-		if s.bin.Full() && ctx.Err() == nil { // of what the one before has sent
-			time.Sleep(100 * time.Millisecond)
-			continue
+		conn, err := door.Next(ctx)
+		if ctx.Err() != nil {
+			if err == nil {
+				s.bin.Close(conn)
+			}
+			return nil
 		}
-		conn, err := l.AcceptUnix()
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			// Descriptor shortage passes; anything else will not.
-			var timeout interface{ Temporary() bool }
-			if errors.As(err, &timeout) && timeout.Temporary() {
-				s.log.Warn("cannot accept a client now, trying again", zap.Error(err))
-				time.Sleep(100 * time.Millisecond)
-				continue
-			}
 			return fmt.Errorf("accepting vfio-user clients on %s: %w", l.Addr(), err)
 		}
 		s.log.Info("driver VM's monitor connected", zap.Stringer("socket", l.Addr()))
@@ -73,6 +69,17 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 		default:
 			s.log.Info("driver VM's monitor is gone, waiting for the next")
 		}
+	}
+}
+
+func (s *Server) saidAtDoor(event peerfd.DoorEvent, err error) {
+	switch event {
+	case peerfd.PeerWaits:
+		s.log.Warn("another driver VM's monitor has come, and waits for the one that is connected to leave", zap.Duration("patience", patience))
+	case peerfd.PeerRefused:
+		s.log.Warn("turned a driver VM's monitor away, for another is connected: a device is one driver VM's, give each a vvudev of its own")
+	case peerfd.AcceptFailed:
+		s.log.Warn("cannot accept a client now, trying again", zap.Error(err))
 	}
 }
 

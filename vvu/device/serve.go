@@ -2,43 +2,34 @@ package device
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"time"
 
 	"go.uber.org/zap"
 
+	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/vhostuser"
 )
 
-// acceptRetry is how long to wait when the process is short of descriptors.
-const acceptRetry = 100 * time.Millisecond
+// patience is how long a front-end waits for another to leave, before it is turned away.
+const patience = 5 * time.Second
 
 // ServeFrontends serves one front-end of the socket after the other until ctx
-// ends (nil) or the socket fails. The next is accepted when the one before is
-// gone. It closes l.
+// ends (nil) or the socket fails. One that comes while another is served waits for
+// a while, and is then turned away; the log says so. It closes l.
 func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error {
-	stop := context.AfterFunc(ctx, func() { d.bin.Close(l) })
-	defer stop()
-	defer d.bin.Close(l)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	door := peerfd.Door{Listener: l, Bin: &d.bin, Patience: patience, Said: d.saidAtDoor}
+	door.Open(ctx)
 	for {
-		if d.bin.Full() && ctx.Err() == nil { // of what the one before has sent
-			time.Sleep(acceptRetry)
-			continue
-		}
-		sock, err := l.AcceptUnix()
+		sock, err := door.Next(ctx)
 		if ctx.Err() != nil {
 			if err == nil {
 				d.bin.Close(sock)
 			}
 			return nil
-		}
-		var passing interface{ Temporary() bool }
-		if errors.As(err, &passing) && passing.Temporary() {
-			d.log.Warn("cannot accept a front-end now, trying again", zap.Error(err))
-			time.Sleep(acceptRetry)
-			continue
 		}
 		if err != nil {
 			return fmt.Errorf("accepting front-ends on %s: %w", l.Addr(), err)
@@ -46,5 +37,16 @@ func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error 
 		s := &session{d: d, sock: sock, conn: vhostuser.NewConn(sock)}
 		s.conn.SetBin(&d.bin)
 		s.run(ctx)
+	}
+}
+
+func (d *Device) saidAtDoor(event peerfd.DoorEvent, err error) {
+	switch event {
+	case peerfd.PeerWaits:
+		d.log.Warn("another front-end has come, and waits for the one that is connected to leave", zap.Duration("patience", patience))
+	case peerfd.PeerRefused:
+		d.log.Warn("turned a front-end away, for another is connected: a device serves one app VM, give each a vvudev of its own")
+	case peerfd.AcceptFailed:
+		d.log.Warn("cannot accept a front-end now, trying again", zap.Error(err))
 	}
 }

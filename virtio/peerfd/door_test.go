@@ -1,0 +1,88 @@
+package peerfd
+
+import (
+	"context"
+	"io"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestDoor: a peer that comes while another is served hears something, whether that one
+// leaves in time or not, and so do those behind it; it is said what happened.
+func TestDoor(t *testing.T) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan DoorEvent, 100)
+	expect := func(want DoorEvent) {
+		t.Helper()
+		select {
+		case got := <-said:
+			if got != want {
+				t.Fatalf("event %d, want %d", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("no event, want %d", want)
+		}
+	}
+	dial := func() *net.UnixConn {
+		t.Helper()
+		c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		return c
+	}
+	refused := func(c *net.UnixConn) {
+		t.Helper()
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatalf("%v, want to be turned away", err)
+		}
+		expect(PeerRefused)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	door := &Door{Listener: l, Bin: new(Bin), Patience: 300 * time.Millisecond, Said: func(e DoorEvent, _ error) { said <- e }}
+	door.Open(ctx)
+	next := func(c *net.UnixConn) *net.UnixConn {
+		t.Helper()
+		served, err := door.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := served.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatalf("the peer is not the one that is served: %v", err)
+		}
+		return served
+	}
+	first := next(dial())
+
+	second := dial()
+	expect(PeerWaits)
+	third := dial()
+	refused(third)
+	refused(second) // after its patience
+
+	fourth := dial()
+	expect(PeerWaits)
+	first.Close()
+	next(fourth).Close()
+
+	cancel()
+	if _, err := door.Next(ctx); err == nil {
+		t.Error("a peer comes after the end")
+	}
+	if _, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr)); err == nil {
+		eventually(t, "nobody listens", func() bool {
+			_, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+			return err != nil
+		})
+	}
+}
