@@ -37,7 +37,11 @@ func NewServer(dev Device, log *zap.Logger) *Server {
 func (s *Server) LimitMemory(n uint64) { s.memory = n }
 
 // patience is how long a client waits for another to leave, before it is turned away.
-const patience = 5 * time.Second
+// So many wait at a time: some may be gone already, which shows when it is their turn.
+const (
+	patience = 5 * time.Second
+	waiting  = 8
+)
 
 // Serve accepts clients from l until ctx ends (nil) or l fails. A client that
 // breaks the protocol is dropped with a log line. One that connects while another
@@ -47,7 +51,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer s.events.Close()
-	door := peerfd.Door{Listener: l, Bin: &s.bin, Patience: patience, Said: s.saidAtDoor}
+	door := peerfd.Door{Listener: l, Bin: &s.bin, Patience: patience, Room: waiting, Said: s.saidAtDoor}
 	door.Open(ctx)
 	for {
 		conn, err := door.Next(ctx)

@@ -11,13 +11,14 @@ import (
 // Door lets the peers at a listener in, one at a time. One that comes while another is
 // served waits at the door for a while, for the other may be about to leave: a monitor
 // that was killed and starts again is sometimes faster than word of its end. Then it is
-// turned away, and at once if somebody waits already. A peer whose connection nobody
+// turned away, and at once if too many wait already. A peer whose connection nobody
 // accepts would hang, and nobody could say why.
 type Door struct {
 	Listener *net.UnixListener // the door's from Open on
 	Bin      *Bin
-	// Patience is how long a peer waits.
+	// Patience is how long a peer waits, and Room how many do.
 	Patience time.Duration
+	Room     int
 	// Said is told what happens to peers that come while another is served, and of errors that
 	// pass, on the door's goroutine. It must not wait.
 	Said func(event DoorEvent, err error)
@@ -26,7 +27,7 @@ type Door struct {
 	failed chan error
 	mu     sync.Mutex
 	busy   bool // a peer is served
-	queued bool // another waits
+	queued int  // others wait
 }
 
 // DoorEvent is what a Door tells of.
@@ -61,7 +62,8 @@ func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
 	case conn := <-d.came:
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.busy, d.queued = true, false
+		d.busy = true
+		d.queued--
 		return conn, nil
 	case err := <-d.failed:
 		return nil, err
@@ -95,8 +97,10 @@ func (d *Door) accept(ctx context.Context) {
 // admit has a peer wait for its turn, or turns it away.
 func (d *Door) admit(ctx context.Context, conn *net.UnixConn) {
 	d.mu.Lock()
-	busy, full := d.busy, d.queued
-	d.queued = true
+	busy, full := d.busy, d.queued >= d.Room
+	if !full {
+		d.queued++
+	}
 	d.mu.Unlock()
 	if full {
 		d.refuse(conn)
@@ -131,7 +135,7 @@ func (d *Door) leaveQueue() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.busy {
-		d.queued = false
+		d.queued--
 	}
 	return d.busy
 }

@@ -46,7 +46,7 @@ func TestDoor(t *testing.T) {
 		expect(PeerRefused)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	door := &Door{Listener: l, Bin: new(Bin), Patience: 300 * time.Millisecond, Said: func(e DoorEvent, _ error) { said <- e }}
+	door := &Door{Listener: l, Bin: new(Bin), Patience: 300 * time.Millisecond, Room: 1, Said: func(e DoorEvent, _ error) { said <- e }}
 	door.Open(ctx)
 	next := func(c *net.UnixConn) *net.UnixConn {
 		t.Helper()

@@ -59,7 +59,9 @@
 // # Trust
 //
 // The front-end is hostile: its messages are bounded and checked, its descriptors
-// must be eventfds or the RAM file, and it can end no more than its own session.
+// must be eventfds or the RAM file, and it can end no more than its own session. Nothing
+// waits for it, and its descriptors are touched by package peerfd alone and never
+// under the lock that register accesses take.
 // It can shrink the RAM file under the driver VM, which no device could prevent.
 // The driver VM is trusted to the extent that it can break its own device only.
 package device

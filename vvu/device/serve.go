@@ -13,7 +13,11 @@ import (
 )
 
 // patience is how long a front-end waits for another to leave, before it is turned away.
-const patience = 5 * time.Second
+// So many wait at a time: some may be gone already, which shows when it is their turn.
+const (
+	patience = 5 * time.Second
+	waiting  = 8
+)
 
 // ServeFrontends serves one front-end of the socket after the other until ctx
 // ends (nil) or the socket fails. One that comes while another is served waits for
@@ -21,7 +25,7 @@ const patience = 5 * time.Second
 func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	door := peerfd.Door{Listener: l, Bin: &d.bin, Patience: patience, Said: d.saidAtDoor}
+	door := peerfd.Door{Listener: l, Bin: &d.bin, Patience: patience, Room: waiting, Said: d.saidAtDoor}
 	door.Open(ctx)
 	for {
 		sock, err := door.Next(ctx)
