@@ -123,7 +123,15 @@ func (l *lane) sync(p Port) {
 			}
 		}
 	}
-	if gone := p.Sync(); !gone {
+	gone := p.Sync()
+	for _, dirs := range [][]*direction{l.dirs, l.dormant} {
+		for _, d := range dirs {
+			if d.src == p {
+				d.resumeWait()
+			}
+		}
+	}
+	if !gone {
 		return
 	}
 	for _, dirs := range [][]*direction{l.dirs, l.dormant} {

@@ -28,6 +28,14 @@ func (d *direction) sendTracked(from *virtionet.Guest) int {
 	return d.dst.TxBurst(d.frames[d.sent:d.n])
 }
 
+// resumeWait takes note that src has other rings perhaps: a wait for dst's guest goes on if
+// one is needed still, and is over for a guest that went away meanwhile.
+func (d *direction) resumeWait() {
+	if from := d.tracked(); from == nil || !from.Unsettled() {
+		d.settleBy = time.Time{}
+	}
+}
+
 // settled finds out what became of frames that were on their way when the back-end before
 // us was killed. It returns false while that has to wait: for dst's guest to come back,
 // which can tell, and for which the frames are.

@@ -101,10 +101,15 @@ func (r *crashRig) boot(second bool) {
 		r.ports[i] = virtionet.NewGuest(fmt.Sprint("guest ", i), func(ring string, err error) { r.t.Errorf("%s ring: %v", ring, err) })
 	}
 	r.lane = newPair(r.ports[0], r.ports[1])
-	r.install(0, &virtionet.Queues{FromGuest: r.from.device(r.t, 11), FromGuestEnabled: true, HeaderLen: virtionet.HeaderLen})
+	r.startFrom()
 	if second {
 		r.back()
 	}
+}
+
+// startFrom starts the ring of the first guest.
+func (r *crashRig) startFrom() {
+	r.install(0, &virtionet.Queues{FromGuest: r.from.device(r.t, 11), FromGuestEnabled: true, HeaderLen: virtionet.HeaderLen})
 }
 
 // back brings the second guest back.
@@ -265,6 +270,85 @@ func TestKilledAndOtherGuestsComeBack(t *testing.T) {
 	if n := r.from.Driver.Completed(); n != 3 {
 		t.Errorf("%d of 3 frames for nobody were dropped", n)
 	}
+}
+
+// The ring of a guest that waits for the other one starts again, in the same back-end or in
+// one more: what was intended is still known.
+func TestRingStartsAgainBeforeItIsSettled(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		for _, killed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("packed %v, killed again %v", packed, killed), func(t *testing.T) {
+				r := newCrashRig(t, packed)
+				r.boot(true)
+				r.send(5)
+				from := r.from.image()
+				r.step()
+				r.from.restore(from) // killed before it is completed
+				const journal = 64
+				copy(r.from.memory[:len(r.from.memory)-journal], from.memory)
+				r.boot(false)
+				r.step()
+				if killed {
+					r.boot(false)
+				} else {
+					r.install(0, &virtionet.Queues{HeaderLen: virtionet.HeaderLen})
+					r.startFrom()
+				}
+				r.step()
+				r.back()
+				r.send(3)
+				r.step()
+				r.check()
+			})
+		}
+	}
+}
+
+// An intent that was carried out is over, also when the ring stands at the same place
+// again, laps later.
+func TestIntentIsOverWhenItIsCarriedOut(t *testing.T) {
+	r := newCrashRig(t, true)
+	r.boot(true)
+	r.send(7)
+	r.step()
+	r.check()
+	r.install(1, nil)
+	const lap = 2 * 64 // slots until a packed ring stands where it stood
+	for left := lap - 7; left > 0; left -= 11 {
+		for range min(left, 11) {
+			r.send(1)
+			r.frames-- // for nobody: dropped, without an intent
+		}
+		r.step()
+		r.receive()
+	}
+	r.send(7)
+	r.install(0, &virtionet.Queues{HeaderLen: virtionet.HeaderLen})
+	r.back()
+	r.startFrom()
+	r.step()
+	r.check()
+}
+
+// How long the frames of a guest wait is counted from when it is back, not from when the
+// one before it was that went away meanwhile.
+func TestEachGuestWaitsForTheOther(t *testing.T) {
+	r := newCrashRig(t, false)
+	r.boot(true)
+	r.send(3)
+	r.boot(false)
+	d := r.lane.dirs[0]
+	r.step()
+	d.settleBy = time.Now() // the time has passed
+	r.install(0, nil)
+	r.startFrom()
+	r.step()
+	if n := r.from.Driver.Completed(); n != 0 {
+		t.Fatalf("%d frames did not wait for the other guest", n)
+	}
+	r.back()
+	r.step()
+	r.check()
 }
 
 // What is in tracking memory is anybody's: it can misplace its own ring and nothing else.

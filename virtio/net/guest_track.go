@@ -16,6 +16,9 @@ func (g *Guest) Tracked() bool {
 // a frame. The frames must be released next. A large frame that is cut may be sent in part
 // before there is no room; of that nothing is noted, and its pieces may be sent again.
 func (g *Guest) Send(to *Guest, frames []Frame) int {
+	if to.bare {
+		to.lookForRoom()
+	}
 	in, out := g.cur.FromGuest, to.cur.ToGuest
 	if to.closed || out.Err() != nil || !out.Tracked() || g.taken == 0 {
 		return to.TxBurst(frames)

@@ -41,7 +41,7 @@ func (q *Device) Stand() uint16 {
 }
 
 // Intend records, in a tracked ring, that frames of its oldest n chains are about to be
-// published in another tracked ring. It holds until the ring stands elsewhere.
+// published in another tracked ring. They are to be completed next: it holds until they are.
 func (q *Device) Intend(n int, peer *Device) {
 	j := q.track.journal()
 	store64At(j, journalValid, 0)
@@ -49,15 +49,30 @@ func (q *Device) Intend(n int, peer *Device) {
 	store32At(j, journalBefore, uint32(peer.Stand()))
 	store32At(j, journalCount, uint32(n))
 	store64At(j, journalValid, intentValid|uint64(q.Stand()))
+	q.track.intended, q.track.recorded = true, true
 }
 
-// resume takes over what was recorded of a ring that has just been made.
+// conclude takes note that chains were completed. An intent that was for them is void now,
+// for the ring stands elsewhere. So it is overwritten by the next one, and only if others
+// are completed without one it has to be taken back: laps later the ring stands at the same
+// place again.
+func (t *Tracker) conclude() {
+	if t.recorded && !t.intended {
+		store64At(t.journal(), journalValid, 0)
+		t.recorded = false
+	}
+	t.intended = false
+}
+
+// resume takes over what was recorded of a ring that has just been made. An intent stays on
+// record until the chains are completed: before somebody can tell what became of it the ring
+// may start again, or this process be killed too.
 func (q *Device) resume(t *Tracker, resumed bool) {
 	q.track, q.resumed, q.began = t, resumed, q.Stand()
 	j := t.journal()
 	if count := load32At(j, journalCount); resumed && load64At(j, journalValid) == intentValid|uint64(q.began) && count <= uint32(q.size) {
 		q.intent = Intent{Peer: load64At(j, journalPeer), Before: uint16(load32At(j, journalBefore)), Count: int(count)}
 	}
-	store64At(j, journalValid, 0)
+	t.recorded = true
 	t.begin(q.began)
 }

@@ -18,6 +18,9 @@ type Tracker struct {
 	first   uint16   // of taken
 	n       uint16
 
+	intended bool // what is given back next was intended, see Device.Intend
+	recorded bool // there is an intent on record, perhaps
+
 	// Of a packed ring: its entries are handed out from a list of free ones.
 	free  uint16
 	next  []uint16
@@ -91,12 +94,12 @@ func (t *Tracker) Token() uint64 { return load64At(t.journal(), journalToken) }
 // DeviceConfig.NextAvail is, or false if that cannot be said. desc is its descriptor ring.
 func (t *Tracker) PackedBase(desc []byte) (uint16, bool) {
 	ring, err := packedSlots(int(t.size), desc)
-	at, old := load16At(t.b, trackUsedAt), load16At(t.b, trackOldUsedAt)
-	if err != nil || at >= t.size || old >= t.size || t.b[trackOldWrap] > 1 || t.b[trackWrap] > 1 {
+	is := cursor{load16At(t.b, trackUsedAt), uint16(loadByteAt(t.b, trackWrap))}
+	was := cursor{load16At(t.b, trackOldUsedAt), uint16(loadByteAt(t.b, trackOldWrap))}
+	if err != nil || is.at >= t.size || was.at >= t.size || is.wrap > 1 || was.wrap > 1 {
 		return 0, false
 	}
-	was, is := cursor{old, uint16(t.b[trackOldWrap])}, cursor{at, uint16(t.b[trackWrap])}
-	if !was.isAvail(uint16(ring.state(old) >> 16)) {
+	if !was.isAvail(uint16(ring.state(was.at) >> 16)) {
 		return is.word(), true // what was being given back is given back
 	}
 	return was.word(), true
@@ -183,6 +186,7 @@ func (t *Tracker) prepare(q *Device, pushed []completion) {
 }
 
 func (t *Tracker) finish(q *Device, pushed []completion) {
+	t.conclude()
 	for _, p := range pushed {
 		t.done(p.head)
 	}

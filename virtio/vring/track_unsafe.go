@@ -9,6 +9,7 @@ import (
 // visible in the order in which they are made: to another process after ours has died, and
 // to the front-end.
 
+func loadByteAt(b []byte, at int) byte { return *(*byte)(unsafe.Pointer(&b[at])) }
 func load16At(b []byte, at int) uint16 { return *(*uint16)(unsafe.Pointer(&b[at : at+2][0])) }
 func load32At(b []byte, at int) uint32 {
 	return atomic.LoadUint32((*uint32)(unsafe.Pointer(&b[at : at+4][0])))
