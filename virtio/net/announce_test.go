@@ -65,6 +65,30 @@ func (r *guestRig) with(a *Announcement) *Queues {
 	return &q
 }
 
+// While the guest's rings are away for a moment the announcement waits, whether it was
+// received and taken back or not received yet: there is no ring to be done with it.
+func TestAnnouncementWaitsForThePausedGuest(t *testing.T) {
+	for _, received := range []bool{false, true} {
+		r := newGuestRig(t, vringtest.Config{Size: 8}, running)
+		before := r.cur
+		r.install(r.with(announcement(t, 7)))
+		frames := make([]Frame, MaxBurst)
+		if received && r.RxBurst(frames) != 1 {
+			t.Fatal("it did not come")
+		}
+		r.install(&Queues{HeaderLen: HeaderLen, paused: true})
+		if n := r.RxBurst(frames); n != 0 {
+			t.Errorf("%d frames from a guest whose rings are away", n)
+			r.Release(n)
+		}
+		r.install(before)
+		if n := r.RxBurst(frames); n != 1 || frames[0].Len != 60 {
+			t.Fatalf("%d frames, want the announcement", n)
+		}
+		r.Release(1)
+	}
+}
+
 // It comes before frames that wait in the ring, once, in memory of ours, and is no buffer
 // of the ring.
 func TestAnnouncementIsReceived(t *testing.T) {

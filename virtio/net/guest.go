@@ -102,7 +102,7 @@ type Guest struct {
 
 	cur      *Queues
 	reported [2]bool // onFail was called for cur's ToGuest, FromGuest
-	due      bool    // ours is to be received next; cur's FromGuest runs then
+	due      bool    // ours is to be received next; cur's FromGuest runs then, or is to come back soon
 	counters Counters
 
 	closed  bool    // cur's ToGuest takes no frames: it is stopped, disabled, or bare

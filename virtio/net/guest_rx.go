@@ -7,7 +7,7 @@ import "vvufwd/virtio/vring"
 // not be called while frames are held.
 func (g *Guest) RxBurst(frames []Frame) int {
 	q := g.cur.FromGuest
-	if g.due && len(frames) > 0 {
+	if g.due && q != nil && len(frames) > 0 { // nil: the ring is away, see Pause
 		return g.rxAnnouncement(&frames[0])
 	}
 	if g.muted && g.awaits(1, g.cur.FromGuestAwaited) {
