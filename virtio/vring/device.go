@@ -252,10 +252,13 @@ func (q *Device) NeedSignal() bool {
 // waits for: for a call that becomes usable late, when earlier interrupts may be lost.
 func (q *Device) ForgetSignals() { q.signalledValid = false }
 
-// DisableKicks asks the driver not to notify us; it is a hint.
+// DisableKicks asks the driver not to notify us; it is a hint. A ring that has a fault is
+// left alone, and so is its log: either may be the memory that vanished.
 func (q *Device) DisableKicks() {
+	if q.fault != nil {
+		return
+	}
 	switch {
-	case q.fault != nil:
 	case q.isPacked:
 		setEvent(q.packed.ring.device, 0, EventDisable)
 	case !q.eventIdx: // else the stale avail_event keeps it silent for most of 65536 buffers

@@ -97,7 +97,7 @@ func (s *Session) newLog() (*dirtyLog, error) {
 	if !sent && !s.backend.Logging() {
 		return nil, nil
 	}
-	need := s.memory.Table.LogBytes()
+	need := max(s.memory.Table.LogBytes(), 1) // all regions may have been removed
 	if need > maxLogBytes {
 		return nil, fmt.Errorf("guest-physical addresses that take a log of %d bytes; at most %d are supported", need, int64(maxLogBytes))
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -292,6 +293,15 @@ func TestDirtyLogVanishes(t *testing.T) {
 	a.offer(0)
 	b.send(1, pattern(500, 1))
 	r.logged(t, "fault")
+	// The loop takes over what the front-end says of rings that it has failed, and goes on.
+	call := vhostuser.NewRequest(vhostuser.SetVringCall, vhostuser.VringFD{Index: 0}, a.calls[0])
+	if err := errors.Join(a.conn.WriteMessage(call), a.conn.WriteMessage(vhostuser.NewRequest(vhostuser.GetFeatures, nil))); err != nil {
+		t.Fatal(err)
+	}
+	a.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if m, err := a.conn.ReadMessage(); err != nil || m.Request != vhostuser.GetFeatures {
+		t.Errorf("%v, %v in answer to GET_FEATURES", m, err)
+	}
 	a.exit()
 	a = startApp(t, r.paths[0])
 	defer a.exit()
