@@ -50,7 +50,7 @@ func inflightBytes(rings, entries int, packed bool) int {
 // on. It cannot change under rings that run.
 func (s *Session) setInflight() error {
 	for i, q := range s.rings {
-		if q != nil && q.Tracked() {
+		if q != nil && s.tracked[i] { // the ring itself is the loop's to ask
 			return fmt.Errorf("ring %d runs: it is tracked where it was", i)
 		}
 	}

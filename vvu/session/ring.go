@@ -38,7 +38,7 @@ func (s *Session) start(i int) error {
 	if err != nil {
 		return fmt.Errorf("ring %d: %w", i, err)
 	}
-	s.rings[i], s.running[i] = q, state
+	s.rings[i], s.running[i], s.tracked[i] = q, state, cfg.Track != nil
 	s.touch(i)
 	s.log.Info("ring started", zap.Int("ring", i), zap.Int("size", cfg.Size), zap.Bool("packed", cfg.Packed),
 		zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled), zap.Bool("control", commands),

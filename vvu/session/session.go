@@ -86,6 +86,7 @@ type Session struct {
 	pairs   []pair
 	rings   []*vring.Device       // two per pair: to the guest, from the guest, and perhaps the control queue; nil while a ring is stopped
 	running []vhostuser.RingState // as rings[i] was built
+	tracked []bool                // whether it was built to be tracked
 	places  []*vring.Place        // where rings[i] is to go on, if it is to move
 	awaited []awaited             // by ring
 	events  []events              // by ring, as the carrier said when they last changed
@@ -137,7 +138,7 @@ func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*virtionet.Guest
 	}
 	s := &Session{
 		carrier: carrier, backend: vhostuser.NewBackend(cfg), log: log,
-		rings: make([]*vring.Device, cfg.Rings), running: make([]vhostuser.RingState, cfg.Rings),
+		rings: make([]*vring.Device, cfg.Rings), running: make([]vhostuser.RingState, cfg.Rings), tracked: make([]bool, cfg.Rings),
 		places: make([]*vring.Place, cfg.Rings), awaited: make([]awaited, cfg.Rings),
 		events: slices.Repeat([]events{{kick: -1}}, cfg.Rings),
 	}

@@ -21,6 +21,12 @@ import (
 // dealtRig is two endpoints with all their pairs, dealt out to loops.
 func dealtRig(t *testing.T, loops int) (paths [2]string) {
 	t.Helper()
+	return dealtRigOf(t, loops, session.MaxPairs, zap.NewNop(), func(_ []netfwd.Port, err error) { t.Errorf("fault: %v", err) })
+}
+
+// dealtRigOf is dealtRig with so many pairs, and whatever is to become of faults.
+func dealtRigOf(t *testing.T, loops, pairs int, log *zap.Logger, onFault func([]netfwd.Port, error)) (paths [2]string) {
+	t.Helper()
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	loopCtx, stop := context.WithCancel(context.Background())
@@ -28,7 +34,7 @@ func dealtRig(t *testing.T, loops int) (paths [2]string) {
 	var ends []*Endpoint
 	for i := range link {
 		paths[i] = filepath.Join(dir, fmt.Sprint(i))
-		e, err := Listen(paths[i], session.MaxPairs, zap.NewNop())
+		e, err := Listen(paths[i], pairs, log)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +45,7 @@ func dealtRig(t *testing.T, loops int) (paths [2]string) {
 	}
 	cfgs := make([]netfwd.Config, loops)
 	for i := range cfgs {
-		cfgs[i] = netfwd.Config{CPU: -1, IdleAfter: time.Millisecond, OnFault: func(_ []netfwd.Port, err error) { t.Errorf("fault: %v", err) }}
+		cfgs[i] = netfwd.Config{CPU: -1, IdleAfter: time.Millisecond, OnFault: onFault}
 	}
 	d, err := netfwd.NewDealer([]netfwd.Link{link}, cfgs, func(err error) { t.Error(err) })
 	if err != nil {
