@@ -25,7 +25,8 @@ type handover struct {
 // Start gives up what the program does not need to open its ports, by executing it
 // anew in this process, with argv for arguments. Started is true then, and the files
 // are those of Inherited; here they are closed. It returns only if it fails, and the
-// program should end then. Signals must not be caught yet: they would get lost.
+// program should end then. Signals must not be caught yet: they would get lost. Those
+// that ask a program to stop wait while it is executed, until it catches them.
 //
 // What a thread gives up the other threads of a Go program keep, and to make all of
 // them do the same at once is not possible where there is cgo, and has been seen to hang
@@ -53,7 +54,21 @@ func (p Policy) start(argv []string, files map[string]*os.File) error {
 	if err := p.restrict(); err != nil {
 		return err
 	}
+	if err := holdStopSignals(); err != nil {
+		return fmt.Errorf("hold signals: %w", err)
+	}
 	return syscall.Exec("/proc/self/exe", argv, append(os.Environ(), startedEnv+"="+string(note)))
+}
+
+// holdStopSignals blocks SIGINT and SIGTERM for the calling thread. After the exec they
+// are blocked for all threads, but for the one with which package os/signal catches them:
+// between, they would end the program before it can take its sockets away.
+func holdStopSignals() error {
+	var set unix.Sigset_t
+	for _, s := range []unix.Signal{unix.SIGINT, unix.SIGTERM} {
+		set.Val[(s-1)/64] |= 1 << ((s - 1) % 64)
+	}
+	return unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
 }
 
 // restrict takes from the calling thread what need not be there even to open ports.
