@@ -74,8 +74,8 @@ func inherit(o options, _ *zap.Logger) (f *opened, err error) {
 }
 
 // confined starts vvudev anew with these files and without its privileges. It returns only
-// if it fails.
-func (f *opened) confined(policy confine.Policy) error {
+// if it fails, or if a signal stops it.
+func (f *opened) confined(policy confine.Policy, stop confine.Stop) error {
 	files := map[string]*os.File{}
 	for name, l := range map[string]*net.UnixListener{monitorFile: f.monitor, frontendFile: f.frontend} {
 		file, err := confine.ListenerFile(l)
@@ -88,7 +88,11 @@ func (f *opened) confined(policy confine.Policy) error {
 	if files[ramFile], err = f.ram.Dup(); err != nil {
 		return fmt.Errorf("hand it over: %w", err)
 	}
-	return policy.Start(os.Args, files)
+	err = policy.Start(os.Args, files, stop)
+	if errors.Is(err, confine.ErrStopped) {
+		return nil
+	}
+	return err
 }
 
 // close closes what is open, and removes the sockets.

@@ -31,20 +31,24 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	log := logging.New(stderr, o.logFormat, o.logLevel)
 	policy := confine.Policy{Listen: []string{o.vfioUser, o.vhostUser}, AsyncIO: true}
-	acquire := open
-	if confine.Started() {
+	anew := !o.noConfine && !confine.Started()
+	acquire, stopped := open, confine.Stop(nil)
+	switch {
+	case confine.Started():
 		acquire = inherit
+	case anew:
+		stopped = confine.CatchStop()
 	}
 	files, err := acquire(o, log)
 	if err != nil {
 		return err
 	}
 	defer files.close()
-	if !o.noConfine && !confine.Started() {
+	if anew {
 		if q, ok := stderr.(*logging.Queue); ok {
 			logging.Flush(logging.LastWords, q)
 		}
-		return files.confined(policy)
+		return files.confined(policy, stopped)
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)

@@ -131,6 +131,7 @@ const vfioFile = "/dev/vfio/vfio"
 // anew without them. It returns only if it fails. No signal is caught here, because it
 // would be lost.
 func startConfined(o *options, args []string, log *zap.Logger, flush func()) error {
+	stop := confine.CatchStop()
 	if err := prepare(o, log); err != nil {
 		return err
 	}
@@ -150,7 +151,11 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) err
 		}
 	}
 	flush()
-	return o.policy().Start(append([]string{os.Args[0]}, args...), files)
+	err := o.policy().Start(append([]string{os.Args[0]}, args...), files, stop)
+	if errors.Is(err, confine.ErrStopped) {
+		return nil
+	}
+	return err
 }
 
 // confinedWork is what a process does that startConfined has made.

@@ -138,7 +138,7 @@ func (r role) confine(step string) (err error) {
 	switch step {
 	case "policy":
 		if !Started() {
-			return r.Policy.Start(os.Args, nil)
+			return r.Policy.Start(os.Args, nil, nil)
 		}
 		runtime.UnlockOSThread() // all threads are alike
 		err = r.Policy.Finish(zap.NewNop())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"sync"
 	"syscall"
@@ -25,19 +26,25 @@ type handover struct {
 // Start gives up what the program does not need to open its ports, by executing it
 // anew in this process, with argv for arguments. Started is true then, and the files
 // are those of Inherited; here they are closed. It returns only if it fails, and the
-// program should end then. Signals must not be caught yet: they would get lost. Those
-// that ask a program to stop wait while it is executed, until it catches them.
+// program should end then.
+//
+// Signals that ask the program to stop must not be caught but by CatchStop, before files
+// are made that have to be taken away again. If one has come Start fails with ErrStopped;
+// those that come later wait until the program that is executed catches them.
 //
 // What a thread gives up the other threads of a Go program keep, and to make all of
 // them do the same at once is not possible where there is cgo, and has been seen to hang
 // where there is none. A program that is executed has one thread, and what that lacks
 // all others will lack. The thread that executes is the only one to survive.
-func (p Policy) Start(argv []string, files map[string]*os.File) error {
-	err := p.start(argv, files)
+func (p Policy) Start(argv []string, files map[string]*os.File, stop Stop) error {
+	err := p.start(argv, files, stop)
+	if errors.Is(err, ErrStopped) {
+		return err
+	}
 	return failure(fmt.Errorf("start anew: %w", err))
 }
 
-func (p Policy) start(argv []string, files map[string]*os.File) error {
+func (p Policy) start(argv []string, files map[string]*os.File, stop Stop) error {
 	runtime.LockOSThread() // and never unlocked: this thread is not good for anything else any more
 	h := handover{PID: os.Getpid(), Name: processName, Files: map[string]int{}}
 	for what, f := range files {
@@ -57,7 +64,32 @@ func (p Policy) start(argv []string, files map[string]*os.File) error {
 	if err := holdStopSignals(); err != nil {
 		return fmt.Errorf("hold signals: %w", err)
 	}
+	if stop.came() {
+		return ErrStopped
+	}
 	return syscall.Exec("/proc/self/exe", argv, append(os.Environ(), startedEnv+"="+string(note)))
+}
+
+// ErrStopped is why a program is not started that was asked to stop.
+var ErrStopped = errors.New("stopped by a signal")
+
+// Stop tells of a signal that has asked the program to stop. The zero value tells of none.
+type Stop chan os.Signal
+
+// CatchStop catches SIGINT and SIGTERM until Start.
+func CatchStop() Stop {
+	s := make(Stop, 1)
+	signal.Notify(s, unix.SIGINT, unix.SIGTERM)
+	return s
+}
+
+// came ends the catching and reports whether there was anything to catch.
+func (s Stop) came() bool {
+	if s == nil {
+		return false
+	}
+	signal.Stop(s) // what has arrived is in s then
+	return len(s) > 0
 }
 
 // holdStopSignals blocks SIGINT and SIGTERM for the calling thread. After the exec they

@@ -29,7 +29,7 @@ func Run(log *zap.Logger) error {
 	// Signals to all of a terminal's processes are for vvufwd, which we end with.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	if cfg.Confine && !confine.Started() {
-		return policy.Start(os.Args, nil) // descriptors and signals stay as they are
+		return policy.Start(os.Args, nil, nil) // descriptors and signals stay as they are
 	}
 	container := vfio.ShareContainer(cfg.Container, pci.Sysfs{})
 	var lines []*net.UnixConn
