@@ -73,9 +73,8 @@ func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
 }
 
 func (d *Door) accept(ctx context.Context) {
-	for {
+	for failing := false; ; {
 		conn, err := d.Listener.AcceptUnix()
-		var passing interface{ Temporary() bool }
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
@@ -84,13 +83,16 @@ func (d *Door) accept(ctx context.Context) {
 			return
 		case err == nil:
 			d.admit(ctx, conn)
-		case errors.As(err, &passing) && passing.Temporary():
-			d.Said(AcceptFailed, err)
-			time.Sleep(acceptRetry)
-		default:
+		case errors.Is(err, net.ErrClosed):
 			d.failed <- err
 			return
+		default: // a want of descriptors or of memory, perhaps of somebody else's making, passes
+			if !failing {
+				d.Said(AcceptFailed, err)
+			}
+			time.Sleep(acceptRetry)
 		}
+		failing = err != nil
 	}
 }
 
