@@ -49,7 +49,7 @@ func (d *Device) saidAtDoor(event peerfd.DoorEvent, err error) {
 	case peerfd.PeerWaits:
 		d.log.Warn("another front-end has come, and waits for the one that is connected to leave", zap.Duration("patience", patience))
 	case peerfd.PeerRefused:
-		d.log.Warn("turned a front-end away, for another is connected: a device serves one app VM, give each a vvudev of its own")
+		d.log.Warn("refused a front-end, for another is connected: a device serves one app VM, give each a vvudev of its own")
 	case peerfd.AcceptFailed:
 		d.log.Warn("cannot accept a front-end now, trying again", zap.Error(err))
 	}

@@ -215,7 +215,7 @@ func (s *Session) checkSurplus(m vhostuser.Message) {
 		return
 	}
 	s.saidSurplus = true
-	s.log.Warn("the front-end has more queue pairs than are served, and the others stand still: give its device fewer (with QEMU, queues=N of -netdev)",
+	s.log.Warn("the front-end has more queue pairs than are served, and the others are not served: give its device fewer (with QEMU, queues=N of -netdev)",
 		zap.Int("served", len(s.pairs)), zap.Uint8("ring", v.Index))
 }
 
