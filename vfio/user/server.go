@@ -81,7 +81,7 @@ func (s *Server) saidAtDoor(event peerfd.DoorEvent, err error) {
 	case peerfd.PeerWaits:
 		s.log.Warn("another driver VM's monitor has come, and waits for the one that is connected to leave", zap.Duration("patience", patience))
 	case peerfd.PeerRefused:
-		s.log.Warn("turned a driver VM's monitor away, for another is connected: a device is one driver VM's, give each a vvudev of its own")
+		s.log.Warn("refused a driver VM's monitor, for another is connected: a device is one driver VM's, give each a vvudev of its own")
 	case peerfd.AcceptFailed:
 		s.log.Warn("cannot accept a client now, trying again", zap.Error(err))
 	}
