@@ -9,8 +9,8 @@ import (
 // there and reaches so far. On the machines that we run on (amd64, arm64) it is a full
 // barrier for what was written before, or at least a release.
 func orWord(b []byte, at uint64, bits uint32) {
-	_ = b[at+3]
-	atomic.OrUint32((*uint32)(unsafe.Add(unsafe.Pointer(&b[0]), at)), bits)
+	word := b[at : at+4] // reads nothing: others write there
+	atomic.OrUint32((*uint32)(unsafe.Pointer(unsafe.SliceData(word))), bits)
 }
 
 // addressOf is where b, which is not empty, lies in this process.
