@@ -77,7 +77,18 @@ func startDriver(t *testing.T, devices ...*vvudev) *driver {
 }
 
 // boot starts a good app VM with a started network device.
-func boot(v *vvudev) (*vvutest.App, error) {
+//
+// One that comes on the heels of a front-end whose session the driver ends may be cut off
+// with it, and comes again, as monitors do.
+func boot(v *vvudev) (app *vvutest.App, err error) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if app, err = bootOnce(v); err == nil || time.Now().After(deadline) {
+			return app, err
+		}
+	}
+}
+
+func bootOnce(v *vvudev) (*vvutest.App, error) {
 	app, err := vvutest.Boot(v.ram, v.app, vvutest.AppConfig{Style: vhostuser.QEMU, Entries: 64})
 	if err != nil {
 		return nil, err
