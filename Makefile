@@ -92,7 +92,7 @@ soak:
 
 # Whole machines and DPDK: one package after the other, for they share build/.
 e2e: build
-	$(GO) test -short -count=1 -p 1 -timeout 15m -v $(E2E)
+	$(GO) test -short -count=1 -p 1 -timeout 30m -v $(E2E)
 
 clean:
 	rm -rf build
