@@ -73,8 +73,9 @@ func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
 }
 
 func (d *Door) accept(ctx context.Context) {
-	for failing := false; ; {
+	for {
 		conn, err := d.Listener.AcceptUnix()
+		var passing interface{ Temporary() bool }
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
@@ -83,16 +84,13 @@ func (d *Door) accept(ctx context.Context) {
 			return
 		case err == nil:
 			d.admit(ctx, conn)
-		case errors.Is(err, net.ErrClosed):
+		case errors.As(err, &passing) && passing.Temporary():
+			d.Said(AcceptFailed, err)
+			time.Sleep(acceptRetry)
+		default:
 			d.failed <- err
 			return
-		default: // a want of descriptors or of memory, perhaps of somebody else's making, passes
-			if !failing {
-				d.Said(AcceptFailed, err)
-			}
-			time.Sleep(acceptRetry)
 		}
-		failing = err != nil
 	}
 }
 

@@ -40,7 +40,6 @@ const redial = 500 * time.Millisecond
 type Endpoint struct {
 	path     string
 	listener *net.UnixListener // nil: we are the client
-	door     *peerfd.Door      // of listener, once Run has begun
 	guests   []*virtionet.Guest
 	events   *peerfd.Set
 	bin      peerfd.Bin // for descriptors of front-ends
@@ -188,7 +187,8 @@ func (e *Endpoint) end() (cut bool) {
 func (e *Endpoint) Run(ctx context.Context) error {
 	debug.SetPanicOnFault(true) // ring memory can vanish under our hands
 	if e.listener != nil {
-		e.door = e.openDoor(ctx)
+		stop := context.AfterFunc(ctx, func() { e.bin.Close(e.listener) })
+		defer stop()
 		e.log.Info("waiting for a front-end")
 	}
 	for ctx.Err() == nil {
@@ -233,8 +233,8 @@ func (e *Endpoint) Run(ctx context.Context) error {
 
 // next waits for the next front-end.
 func (e *Endpoint) next(ctx context.Context) (*net.UnixConn, error) {
-	if e.door != nil {
-		return e.door.Next(ctx)
+	if e.listener != nil {
+		return e.accept(ctx)
 	}
 	for e.isDown() {
 		if e.pause(ctx); ctx.Err() != nil {
@@ -252,6 +252,24 @@ func (e *Endpoint) next(ctx context.Context) (*net.UnixConn, error) {
 		if e.pause(ctx); ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// accept waits for the next front-end as a server. A want of file descriptors or of
+// memory, perhaps of somebody else's making, passes: it must not end all ports.
+func (e *Endpoint) accept(ctx context.Context) (*net.UnixConn, error) {
+	for said := false; ; said = true {
+		sock, err := e.listener.AcceptUnix()
+		if err == nil || ctx.Err() != nil {
+			return sock, err
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil, fmt.Errorf("accept at %s: %w", e.path, err)
+		}
+		if !said {
+			e.log.Error("cannot accept a front-end; trying again", zap.Error(err))
+		}
+		e.pause(ctx)
 	}
 }
 
