@@ -38,7 +38,9 @@ func (d *direction) step() bool {
 		if tracked != nil && tracked.Unsettled() && !d.settled(tracked) {
 			return false
 		}
-		if d.short != nil && tracked == nil {
+		if tracked != nil {
+			d.short.rest()
+		} else if d.short != nil {
 			if moved, other := d.short.step(); moved || !other {
 				return moved
 			}

@@ -36,6 +36,13 @@ func newShortWay(src, dst Port) *shortWay {
 	return &shortWay{src: from, dst: to}
 }
 
+// rest says that the way is not taken for now: what waited there is another's business.
+func (w *shortWay) rest() {
+	if w != nil {
+		w.waits = false
+	}
+}
+
 // step moves one burst and reports whether it did, and if not, whether there may be
 // something for the long way.
 func (w *shortWay) step() (moved, other bool) {

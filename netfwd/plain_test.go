@@ -295,3 +295,27 @@ func TestShortWayWaitsForRoom(t *testing.T) {
 		}
 	}
 }
+
+// A guest whose next session is tracked takes the long way: what waited on the short one
+// before is no reason any more to let new frames wait when the loop goes to sleep.
+func TestShortWayIsLeftForATrackedRing(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		from, to := newSyncEndWith(t, vringtest.Config{Packed: packed}), newSyncEndWith(t, vringtest.Config{Packed: packed})
+		from.install(nil, func(*virtionet.Queues) {})
+		to.install(nil, func(*virtionet.Queues) {})
+		l := newPair(from.Guest, to.Guest)
+		to.offerBuffers(1)
+		from.sendNumbered(0, 3, 1)
+		for range 3 {
+			l.step()
+		}
+		if !l.dirs[0].blocked() {
+			t.Fatalf("packed %v: nothing waits for room", packed)
+		}
+		from.install(l, func(q *virtionet.Queues) { q.FromGuest = newTrackedRing(t, packed).device(t, 1) })
+		l.step()
+		if l.dirs[0].blocked() {
+			t.Errorf("packed %v: frames of the session before are waited with", packed)
+		}
+	}
+}
