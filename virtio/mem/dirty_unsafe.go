@@ -13,8 +13,8 @@ func orWord(b []byte, at uint64, bits uint32) {
 	atomic.OrUint32((*uint32)(unsafe.Pointer(unsafe.SliceData(word))), bits)
 }
 
-// addressOf is where b, which is not empty, lies in this process.
-func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }
+// addressOf is where b lies in this process; 0 for nil.
+func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
 
 // places are the regions by where they lie in this process.
 func places(regions []Region) []placed {

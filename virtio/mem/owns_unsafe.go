@@ -15,4 +15,4 @@ func (t *Table) Owns(addr uintptr) bool {
 }
 
 // Address is where the region lies in this process; 0 for the zero Region.
-func (r *Region) Address() uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(r.Mem)))) }
+func (r *Region) Address() uint64 { return uint64(addressOf(r.Mem)) }
