@@ -30,7 +30,7 @@ type direction struct {
 }
 
 // step moves one burst and reports whether anything moved. Frames for which dst
-// has no room are kept for the next step. Nothing but rubbish counts as a move if there
+// has no room are kept for the next step. Nothing but frames to be dropped counts as a move if there
 // are other queue pairs whose turn it might be: looking at that takes as long.
 func (d *direction) step() bool {
 	tracked := d.tracked()
