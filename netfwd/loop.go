@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -51,14 +50,6 @@ type Loop struct {
 // go to sleep. A round with nothing to do takes some 25 ns for each port.
 const housekeeping = 256
 
-// longestSleep bounds a sleep, should a kick be lost on the way (a device that
-// has no vector for it at that moment drops it).
-const longestSleep = 100 * time.Millisecond
-
-// longestNap bounds it where a peer asked to be polled. A ring of 256 takes a frame each
-// 200 ns meanwhile, and the processor is free for most of the time.
-const longestNap = 50 * time.Microsecond
-
 // NewLoop prepares a loop for pairs of ports: each port with an even index is
 // joined with the one behind it.
 func NewLoop(ports []Port, cfg Config) (*Loop, error) {
@@ -80,14 +71,6 @@ func newLoop(groups []group, cfg Config) (*Loop, error) {
 	l.stats.renew(l.describe)
 	return l, nil
 }
-
-// Wake makes a sleeping loop look around. Safe for concurrent use.
-func (l *Loop) Wake() {
-	unix.Write(l.wake, oneEvent) // a full counter is as good as a wake-up
-}
-
-// oneEvent is what an eventfd counts as one, on machines with their lowest byte first.
-var oneEvent = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
 // Run forwards until ctx is done. It takes the calling goroutine's thread for
 // itself. Faults of memory that a peer took away are caught: that peer's port is
@@ -240,46 +223,4 @@ func (l *Loop) round() bool {
 		}
 	}
 	return moved
-}
-
-// sleep asks all ports for kicks and waits for one, unless something came up while
-// asking. It reports whether it was a nap, for a peer that is polled: what has come then
-// the next round finds.
-func (l *Loop) sleep() (nap bool) {
-	work := l.ctx.Err() != nil || l.stats.due() || l.wanted.Load() != nil
-	l.poll = l.poll[:1] // our own eventfd stays
-	longest := longestSleep
-	for i, g := range l.groups {
-		l.serving = i
-		work = g.enableKicks() || work
-		ports := g.members()
-		l.poll = appendWakeFDs(l.poll, ports)
-		if slices.ContainsFunc(ports, Port.Polled) {
-			longest = longestNap
-		}
-	}
-	nap = longest == longestNap && !work
-	if !work {
-		timeout := unix.NsecToTimespec(longest.Nanoseconds())
-		n, _ := unix.Ppoll(l.poll, &timeout, nil) // an error is a short sleep
-		if n > 0 {
-			l.drain()
-			nap = false
-		}
-	}
-	for i, g := range l.groups {
-		l.serving = i
-		g.disableKicks()
-	}
-	l.clock.tick(false)
-	return nap
-}
-
-// drain empties the eventfds that woke us, without waiting for one.
-func (l *Loop) drain() {
-	for i := range l.poll {
-		if l.poll[i].Revents != 0 {
-			l.drainer.Drain(int(l.poll[i].Fd))
-		}
-	}
 }
