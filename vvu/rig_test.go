@@ -14,9 +14,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"vvufwd/netfwd"
-	vfiouser "vvufwd/vfio/user"
 	"vvufwd/vvu/device"
 	"vvufwd/vvu/session"
+	"vvufwd/vvu/vfiouser"
 	"vvufwd/vvu/vvutest"
 )
 

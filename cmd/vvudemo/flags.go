@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/cmd/vvudemo/matrix"
 	"vvufwd/cmd/vvudemo/show"
-	"vvufwd/cmd/vvudemo/tools"
 )
 
 // options is the parsed command line.

@@ -35,9 +35,9 @@ import (
 	"time"
 
 	"vvufwd/cmd/internal/cli"
-	"vvufwd/cmd/vvudemo/namespace"
+	"vvufwd/cmd/internal/lab/namespace"
+	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/cmd/vvudemo/show"
-	"vvufwd/cmd/vvudemo/tools"
 )
 
 func main() {

@@ -20,7 +20,7 @@ import (
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/statictest"
-	"vvufwd/vfio/user/vfiousertest"
+	"vvufwd/vvu/vfiouser/vfiousertest"
 )
 
 // Scripts know two vvudevs: the one that tests are built with, and that may have the

@@ -15,8 +15,8 @@ import (
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/cmd/internal/logging"
-	vfiouser "vvufwd/vfio/user"
 	"vvufwd/vvu/device"
+	"vvufwd/vvu/vfiouser"
 )
 
 // run is the program: it serves until a signal comes.

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/statictest"
-	vfiouser "vvufwd/vfio/user"
-	"vvufwd/vfio/user/vfiousertest"
+	"vvufwd/vvu/vfiouser"
+	"vvufwd/vvu/vfiouser/vfiousertest"
 )
 
 // Nobody reads what vvudev has to say, and its standard error is full. Front-ends that

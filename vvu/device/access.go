@@ -3,7 +3,7 @@ package device
 import (
 	"go.uber.org/zap"
 
-	vfiouser "vvufwd/vfio/user"
+	"vvufwd/vvu/vfiouser"
 )
 
 // Read implements vfiouser.Device. What is not a register reads as zero.

@@ -3,8 +3,8 @@ package device
 import (
 	"slices"
 
-	vfiouser "vvufwd/vfio/user"
 	"vvufwd/virtio/peerfd"
+	"vvufwd/vvu/vfiouser"
 )
 
 // debts are what is done when mu is released: what touches a descriptor of the

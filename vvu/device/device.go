@@ -8,9 +8,9 @@ import (
 
 	"go.uber.org/zap"
 
-	vfiouser "vvufwd/vfio/user"
 	"vvufwd/virtio"
 	"vvufwd/virtio/peerfd"
+	"vvufwd/vvu/vfiouser"
 )
 
 // Config is what a Device is made of.

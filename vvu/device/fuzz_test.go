@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	vfiouser "vvufwd/vfio/user"
 	"vvufwd/virtio/mem"
+	"vvufwd/vvu/vfiouser"
 	"vvufwd/vvu/vhostuser"
 )
 

@@ -14,10 +14,10 @@ import (
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
 
-	vfiouser "vvufwd/vfio/user"
-	"vvufwd/vfio/user/vfiousertest"
 	"vvufwd/virtio"
 	"vvufwd/virtio/vring"
+	"vvufwd/vvu/vfiouser"
+	"vvufwd/vvu/vfiouser/vfiousertest"
 	"vvufwd/vvu/vhostuser"
 )
 

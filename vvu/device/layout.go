@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 
-	vfiouser "vvufwd/vfio/user"
 	"vvufwd/virtio"
+	"vvufwd/vvu/vfiouser"
 )
 
 // MaxQueues is the largest number of vrings: messages name a ring in 8 bits.

@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"testing"
 
-	vfiouser "vvufwd/vfio/user"
 	"vvufwd/virtio"
 	virtiopci "vvufwd/virtio/pci"
+	"vvufwd/vvu/vfiouser"
 )
 
 // TestIdentity reads the device as a driver's PCI code does.

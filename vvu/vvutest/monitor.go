@@ -11,8 +11,8 @@ import (
 	"vvufwd/vfio/dma"
 	"vvufwd/vfio/mmio"
 	"vvufwd/vfio/pci"
-	vfiouser "vvufwd/vfio/user"
-	"vvufwd/vfio/user/vfiousertest"
+	"vvufwd/vvu/vfiouser"
+	"vvufwd/vvu/vfiouser/vfiousertest"
 )
 
 // Monitor plays the driver VM's monitor and kernel for a vfio-user device: the

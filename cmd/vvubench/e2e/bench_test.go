@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/cmd/vvubench/benchtest"
-	"vvufwd/cmd/vvudemo/tools"
 )
 
 // TestAgainstTestpmd measures vvufwd and testpmd with all kinds of load, for a

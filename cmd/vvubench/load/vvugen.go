@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // spare is how long vvugen may take besides sending: to connect, to settle, to

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // Limits of waiting for vvufwd.

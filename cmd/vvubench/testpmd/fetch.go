@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"vvufwd/cmd/vvudemo/apt"
+	"vvufwd/cmd/internal/lab/apt"
 )
 
 // Release is a Debian release with the version of its DPDK's libraries.

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // Limits of waiting.

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"vvufwd/cmd/internal/lab/counters"
+	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/cmd/vvudemo/capture"
-	"vvufwd/cmd/vvudemo/counters"
 	"vvufwd/cmd/vvudemo/show"
-	"vvufwd/cmd/vvudemo/tools"
 )
 
 const (

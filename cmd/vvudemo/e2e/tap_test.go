@@ -3,7 +3,7 @@ package e2e
 import (
 	"testing"
 
-	"vvufwd/cmd/vvudemo/namespace"
+	"vvufwd/cmd/internal/lab/namespace"
 	"vvufwd/cmd/vvudemo/show"
 )
 

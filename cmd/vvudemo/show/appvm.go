@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"vvufwd/cmd/vvudemo/guest"
-	"vvufwd/cmd/vvudemo/machine"
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/guest"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // appVM is an app VM with what is its own: RAM, sockets, and the process that provides its virtio-vhost-user device.

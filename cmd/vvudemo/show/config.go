@@ -5,8 +5,8 @@ import (
 	"io"
 	"time"
 
-	"vvufwd/cmd/vvudemo/machine"
-	"vvufwd/cmd/vvudemo/tools"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/tools"
 )
 
 // Config says what to show.

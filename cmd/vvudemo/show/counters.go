@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"vvufwd/cmd/vvudemo/counters"
+	"vvufwd/cmd/internal/lab/counters"
 )
 
 // statsInterval is how often vvufwd prints its statistics.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"vvufwd/cmd/vvudemo/counters"
+	"vvufwd/cmd/internal/lab/counters"
 )
 
 // pktgen shows that small frames at full speed neither stall nor get lost.

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"vvufwd/cmd/vvudemo/initramfs"
-	"vvufwd/cmd/vvudemo/machine"
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // Files of a run.

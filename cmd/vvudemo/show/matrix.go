@@ -9,10 +9,10 @@ import (
 	"slices"
 	"time"
 
-	"vvufwd/cmd/vvudemo/counters"
-	"vvufwd/cmd/vvudemo/guest"
-	"vvufwd/cmd/vvudemo/initramfs"
-	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/internal/lab/counters"
+	"vvufwd/cmd/internal/lab/guest"
+	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/vvudemo/matrix"
 	"vvufwd/cmd/vvudemo/vlanpeer"
 )

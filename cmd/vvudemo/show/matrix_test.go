@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"vvufwd/cmd/vvudemo/kmod"
-	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/internal/lab/kmod"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/cmd/vvudemo/matrix"
-	"vvufwd/cmd/vvudemo/tools"
 )
 
 func testMatrixReport() *MatrixReport {

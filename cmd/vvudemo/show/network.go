@@ -3,7 +3,7 @@ package show
 import (
 	"fmt"
 
-	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/internal/lab/machine"
 )
 
 // network is what stands behind the NIC, as both sides see it.

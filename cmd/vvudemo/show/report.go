@@ -3,9 +3,9 @@ package show
 import (
 	"time"
 
+	"vvufwd/cmd/internal/lab/counters"
+	"vvufwd/cmd/internal/lab/guest"
 	"vvufwd/cmd/vvudemo/capture"
-	"vvufwd/cmd/vvudemo/counters"
-	"vvufwd/cmd/vvudemo/guest"
 )
 
 // Report is what the demo showed.

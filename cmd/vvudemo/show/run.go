@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"vvufwd/cmd/vvudemo/counters"
-	"vvufwd/cmd/vvudemo/machine"
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/counters"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // ErrFailed is wrapped by the error for a step that did not show what it should.

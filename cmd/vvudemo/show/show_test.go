@@ -19,12 +19,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"vvufwd/cmd/internal/lab/counters"
+	"vvufwd/cmd/internal/lab/guest"
+	"vvufwd/cmd/internal/lab/kmod"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/cmd/vvudemo/capture"
-	"vvufwd/cmd/vvudemo/counters"
-	"vvufwd/cmd/vvudemo/guest"
-	"vvufwd/cmd/vvudemo/kmod"
-	"vvufwd/cmd/vvudemo/machine"
-	"vvufwd/cmd/vvudemo/tools"
 )
 
 func TestPortsOfTheDemo(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"vvufwd/cmd/vvudemo/dhcp"
-	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/internal/lab/dhcp"
+	"vvufwd/cmd/internal/lab/machine"
 )
 
 // tapLease is the network on a TAP device that the demo makes.

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"vvufwd/cmd/internal/lab/counters"
+	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/vvudemo/capture"
-	"vvufwd/cmd/vvudemo/counters"
-	"vvufwd/cmd/vvudemo/machine"
 	"vvufwd/virtio"
 )
 

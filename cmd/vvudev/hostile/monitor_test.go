@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	vfiouser "vvufwd/vfio/user"
-	"vvufwd/vfio/user/vfiousertest"
+	"vvufwd/vvu/vfiouser"
+	"vvufwd/vvu/vfiouser/vfiousertest"
 	"vvufwd/vvu/vhostuser"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"vvufwd/cmd/vvudemo/dhcp"
+	"vvufwd/cmd/internal/lab/dhcp"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )

@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vvufwd/cmd/vvudemo/initramfs"
-	"vvufwd/cmd/vvudemo/machine"
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // serialLine is a driver VM's console, of which the test decides when it is read.

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"vvufwd/cmd/vvudemo/counters"
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/counters"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // forwarder is a running vvufwd whose ports are sockets.

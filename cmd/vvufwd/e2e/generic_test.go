@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"vvufwd/cmd/vvudemo/counters"
-	"vvufwd/cmd/vvudemo/initramfs"
-	"vvufwd/cmd/vvudemo/machine"
-	"vvufwd/cmd/vvudemo/tools"
+	"vvufwd/cmd/internal/lab/counters"
+	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/vvu/session"
 )
 

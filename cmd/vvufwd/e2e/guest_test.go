@@ -6,11 +6,11 @@ import (
 	"strings"
 	"time"
 
-	"vvufwd/cmd/vvudemo/counters"
-	"vvufwd/cmd/vvudemo/guest"
-	"vvufwd/cmd/vvudemo/initramfs"
-	"vvufwd/cmd/vvudemo/machine"
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/counters"
+	"vvufwd/cmd/internal/lab/guest"
+	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // virtualMachine is an unmodified Linux guest in QEMU, whose network card is a vhost-user socket.

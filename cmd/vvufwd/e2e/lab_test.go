@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"vvufwd/cmd/vvudemo/tools"
+	"vvufwd/cmd/internal/lab/tools"
 )
 
 // Limits for a machine with two busy cores and no hardware virtualisation; usually a tenth is needed.

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"vvufwd/cmd/vvudemo/guest"
-	"vvufwd/cmd/vvudemo/qmp"
+	"vvufwd/cmd/internal/lab/guest"
+	"vvufwd/cmd/internal/lab/qmp"
 )
 
 // migratedBytes is what is downloaded while a guest migrates: more than passes in that time.

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"vvufwd/cmd/vvudemo/guest"
-	"vvufwd/cmd/vvudemo/tools"
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/guest"
+	"vvufwd/cmd/internal/lab/tools"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // TestNetworkBoot boots machines from the network, whose firmware drives the virtio-net device before Linux does: iPXE, as the

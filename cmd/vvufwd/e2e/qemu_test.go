@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"vvufwd/cmd/vvudemo/guest"
-	"vvufwd/cmd/vvudemo/qmp"
+	"vvufwd/cmd/internal/lab/guest"
+	"vvufwd/cmd/internal/lab/qmp"
 )
 
 const transferBytes = 16 << 20

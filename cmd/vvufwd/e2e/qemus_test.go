@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"vvufwd/cmd/vvudemo/machine"
-	"vvufwd/cmd/vvudemo/tools"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/tools"
 )
 
 // TestOlderQEMUs joins guests of the QEMUs of Debian 12 and 13, each with split and with packed rings; TestTwoGuests has the newest.

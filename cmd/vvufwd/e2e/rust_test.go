@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"vvufwd/cmd/vvudemo/tools"
+	"vvufwd/cmd/internal/lab/tools"
 )
 
 // TestRustVMM joins two front-ends made with rust-vmm's vhost crate, which is cloud-hypervisor's, and keeps to its orders:

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"vvufwd/cmd/vvudemo/initramfs"
-	"vvufwd/cmd/vvudemo/machine"
-	"vvufwd/cmd/vvudemo/qmp"
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/qmp"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // driverShell is a driver VM in which vvufwd is a command, and the test types what is to be done.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/vm"
 	"vvufwd/virtio"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	vfiouser "vvufwd/vfio/user"
+	"vvufwd/vvu/vfiouser"
 )
 
 // QEMUVersion is the VERSION payload of QEMU 11.

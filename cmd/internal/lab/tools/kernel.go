@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"vvufwd/cmd/vvudemo/kmod"
+	"vvufwd/cmd/internal/lab/kmod"
 )
 
 // kernel finds a kernel and its modules: both from flags, or one of this machine's own cloud kernels, or Debian's package.

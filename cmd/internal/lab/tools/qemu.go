@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/internal/lab/machine"
 )
 
 const qemuProgram = "qemu-system-x86_64"

@@ -4,7 +4,7 @@ import (
 	_ "embed"
 	"errors"
 
-	"vvufwd/cmd/vvudemo/kmod"
+	"vvufwd/cmd/internal/lab/kmod"
 )
 
 // driverModules are what vvufwd loads when it is PID 1. The NIC's own driver is left out on purpose: vvufwd is the driver.

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/internal/lab/machine"
 
-	"vvufwd/cmd/vvudemo/kmod"
+	"vvufwd/cmd/internal/lab/kmod"
 )
 
 // script writes an executable shell script and returns its path.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"vvufwd/cmd/vvudemo/vm"
+	"vvufwd/cmd/internal/lab/vm"
 	"vvufwd/virtio"
 )
 

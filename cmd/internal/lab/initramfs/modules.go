@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"vvufwd/cmd/vvudemo/kmod"
+	"vvufwd/cmd/internal/lab/kmod"
 )
 
 // addModules puts the named kernel modules, all they depend on and a modules.dep of exactly these under /lib/modules/RELEASE.

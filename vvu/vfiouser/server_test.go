@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	vfiouser "vvufwd/vfio/user"
-	"vvufwd/vfio/user/vfiousertest"
+	"vvufwd/vvu/vfiouser"
+	"vvufwd/vvu/vfiouser/vfiousertest"
 )
 
 func dial(t *testing.T, path string) *vfiousertest.Client {

@@ -13,7 +13,7 @@ import (
 	"github.com/cavaliergopher/cpio"
 	"github.com/google/go-cmp/cmp"
 
-	"vvufwd/cmd/vvudemo/kmod"
+	"vvufwd/cmd/internal/lab/kmod"
 )
 
 // listing is what unpacking an image gives: "path mode content" a line, in archive order.

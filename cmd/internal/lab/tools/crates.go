@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"vvufwd/cmd/vvudemo/apt"
+	"vvufwd/cmd/internal/lab/apt"
 )
 
 // cratesRelease is the Debian release whose Rust crates are used.

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"vvufwd/cmd/vvudemo/apt"
-	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/internal/lab/apt"
+	"vvufwd/cmd/internal/lab/machine"
 )
 
 // qemuSuites are the releases whose QEMU may be new enough, each with the suites that its dependencies come from. The stable one

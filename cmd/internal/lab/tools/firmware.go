@@ -4,7 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
-	"vvufwd/cmd/vvudemo/apt"
+	"vvufwd/cmd/internal/lab/apt"
 )
 
 // firmwareRelease is the Debian release whose firmware is used.

@@ -4,7 +4,7 @@ import (
 	_ "embed"
 	"slices"
 
-	"vvufwd/cmd/vvudemo/kmod"
+	"vvufwd/cmd/internal/lab/kmod"
 )
 
 // appInit is the app VM's /init. Its console protocol is described in the script itself; package guest speaks the other side.

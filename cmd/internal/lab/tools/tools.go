@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os"
 
-	"vvufwd/cmd/vvudemo/kmod"
-	"vvufwd/cmd/vvudemo/machine"
+	"vvufwd/cmd/internal/lab/kmod"
+	"vvufwd/cmd/internal/lab/machine"
 )
 
 // Options says what a person gave by flag and what is needed.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"vvufwd/cmd/vvudemo/apt"
+	"vvufwd/cmd/internal/lab/apt"
 )
 
 // release is a Debian release and the series of its cloud kernel.
