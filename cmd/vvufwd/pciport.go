@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
-	virtionet "vvufwd/virtio/net"
 	virtiopci "vvufwd/virtio/pci"
 	"vvufwd/vvu"
 )
@@ -163,94 +161,4 @@ func (v *vvuOccupant) attach(dev *vfio.Device) error {
 		return errors.Join(err, d.Close())
 	}
 	return nil
-}
-
-// nicOccupant drives a NIC.
-type nicOccupant struct {
-	pool      *dma.Pool
-	queueSize int
-	log       *zap.Logger
-	onLink    func(up bool)
-
-	mu      sync.Mutex // held while the device is commanded, or replaced
-	nic     *virtionet.PCINIC
-	present bool
-	spread  int // what it was told last; 0: nothing
-}
-
-// open opens the NIC.
-func (n *nicOccupant) open(dev *vfio.Device, pairs int) (*virtionet.PCINIC, error) {
-	nic, err := virtionet.OpenNIC(dev, n.pool, n.queueSize, pairs, func(ring string, err error) {
-		go n.log.Error("the NIC has failed", zap.String("ring", ring), zap.Error(err)) // a loop has no time for logs
-	})
-	if err == nil {
-		n.log.Info("NIC is running", zap.Stringer("mac", nic.MAC), zap.Int("mtu", nic.MTU), zap.Int("pairs", len(nic.Queues())), zap.Stringer("features", nic.Features))
-	}
-	return nic, err
-}
-
-func (n *nicOccupant) run(ctx context.Context) error {
-	return n.nic.Watch(ctx, func(up bool) {
-		n.log.Info("link changed", zap.Bool("up", up))
-		n.onLink(up)
-	})
-}
-
-func (n *nicOccupant) detach() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.present {
-		return nil
-	}
-	n.present = false
-	n.nic.Detach()
-	n.onLink(false)
-	return n.nic.Close()
-}
-
-func (n *nicOccupant) attach(dev *vfio.Device) error {
-	pairs := len(n.nic.Queues())
-	next, err := n.open(dev, pairs)
-	if err != nil {
-		return err
-	}
-	if got := len(next.Queues()); got != pairs {
-		return errors.Join(&vfio.DeviceError{Device: dev.Address().String(),
-			Problem: fmt.Sprintf("has %d queue pairs and had %d when vvufwd started", got, pairs),
-			Remedy:  "plug it in as it was, or start vvufwd anew"}, next.Close())
-	}
-	up, err := next.Link()
-	if err != nil {
-		return errors.Join(err, next.Close())
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	next.TakeOver(n.nic)
-	n.nic, n.present = next, true
-	n.onLink(up)
-	if n.spread > 0 {
-		return next.Spread(n.spread)
-	}
-	return nil
-}
-
-// Spread is netfwd.End's.
-func (n *nicOccupant) Spread(pairs int) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.spread = pairs
-	if !n.present {
-		return nil // the next one is told
-	}
-	return n.nic.Spread(pairs)
-}
-
-func (n *nicOccupant) close() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.present {
-		return nil
-	}
-	n.present = false
-	return n.nic.Close()
 }

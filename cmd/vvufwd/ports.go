@@ -3,16 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"go.uber.org/zap"
 
 	"vvufwd/cmd/internal/logging"
 	"vvufwd/netfwd"
+	"vvufwd/netfwd/nic"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
-	"vvufwd/vfio/pci"
-	"vvufwd/virtio"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/vvu"
 	"vvufwd/vvu/socket"
@@ -24,8 +22,8 @@ type port struct {
 	control func(ctx context.Context) error // runs until ctx is done or the port is beyond help
 	closers []func() error                  // in the order in which they are to run
 
-	pci    *pciPort // if it is on PCI, else nil
-	nic    *virtionet.PCINIC
+	pci    *pciPort      // if it is on PCI, else nil
+	nic    *nic.Slot     // if it is a NIC, else nil
 	guest  guestEnd      // if the port leads to a guest, else nil
 	link   bool          // if it leads to a network: whether it was up when opened
 	onLink func(up bool) // told of changes
@@ -84,24 +82,24 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 	if !spec.onPCI() {
 		return openVhostUser(spec, o, logging.ForPeer(log).With(zap.Stringer("port", spec)))
 	}
+	var driver nic.Driver
+	if spec.uplink() {
+		var err error
+		if driver, err = driverFor(spec); err != nil {
+			return nil, err
+		}
+	}
 	dev, err := c.Open(spec.addr)
 	if err != nil {
 		return nil, err
 	}
-	if spec.kind == "nic" {
-		if err := knownNIC(dev); err != nil {
-			return nil, errors.Join(err, dev.Close())
-		}
-		spec.kind = "virtio-net"
-	}
 	log = logging.ForPeer(log).With(zap.Stringer("port", spec))
 	pp := &pciPort{spec: spec, dev: dev, container: c, pool: dma.NewPool(c.Arena()), log: log, owned: o.owned}
 	var p *port
-	switch spec.kind {
-	case "vvu":
+	if spec.kind == "vvu" {
 		p, err = openVVU(spec, pp, o)
-	case "virtio-net":
-		p, err = openVirtioNet(pp, o)
+	} else {
+		p, err = openNIC(driver, pp, o)
 	}
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())
@@ -134,39 +132,4 @@ func openVhostUser(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 	}
 	e.Limit(o.sharing)
 	return guestPort(spec, e, confined(e.Run))
-}
-
-func openVirtioNet(pp *pciPort, o *options) (*port, error) {
-	n := &nicOccupant{pool: pp.pool, queueSize: o.queueSize, log: pp.log, present: true}
-	nic, err := n.open(pp.dev, o.queues)
-	if err != nil {
-		return nil, err
-	}
-	n.nic, pp.occupant = nic, n
-	link, err := nic.Link()
-	if err != nil {
-		return nil, errors.Join(err, nic.Close())
-	}
-	p := &port{End: netfwd.End{Spread: n.Spread}, nic: nic, link: link, onLink: func(bool) {}}
-	n.onLink = func(up bool) { p.onLink(up) }
-	for _, q := range nic.Queues() {
-		p.Queues = append(p.Queues, q)
-	}
-	return p, nil
-}
-
-// knownNIC checks that there is a driver for a NIC.
-func knownNIC(dev *vfio.Device) error {
-	info, err := pci.Sysfs{Root: "/sys"}.Device(dev.Address())
-	if err != nil {
-		return err
-	}
-	if info.Vendor == virtio.PCIVendor {
-		return nil // what kind of virtio device it is, its own driver finds out
-	}
-	return &vfio.DeviceError{
-		Device:  dev.Address().String(),
-		Problem: fmt.Sprintf("no driver for NIC %04x:%04x", info.Vendor, info.Device),
-		Remedy:  "use a virtio-net device (1af4:1041, 1af4:1000)",
-	}
 }

@@ -25,7 +25,10 @@ type portSpec struct {
 func (p portSpec) onPCI() bool { return p.path == "" }
 
 // uplink reports whether the port leads to a network rather than to an app VM.
-func (p portSpec) uplink() bool { return p.kind == "nic" || p.kind == "virtio-net" }
+func (p portSpec) uplink() bool {
+	_, driver := nics.Named(p.kind)
+	return driver || p.kind == "nic"
+}
 
 func (p portSpec) String() string {
 	if p.onPCI() {
@@ -35,7 +38,7 @@ func (p portSpec) String() string {
 }
 
 // kinds of ports that --port knows.
-var kinds = []string{"vvu", "virtio-net", "nic", "vhost-user"}
+var kinds = append([]string{"vvu", "nic", "vhost-user"}, nics.Names()...)
 
 // parsePort reads ADDRESS[,OPTION…] of a port.
 func parsePort(kind, flagName, s string) (p portSpec, err error) {

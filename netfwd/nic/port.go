@@ -1,0 +1,139 @@
+package nic
+
+import (
+	"sync/atomic"
+
+	"vvufwd/netfwd"
+	virtionet "vvufwd/virtio/net"
+)
+
+// port is a netfwd.Port whose queue pair can be replaced while a forwarder serves it. What
+// it does not do itself the queue pair does; a call costs some nanoseconds a burst.
+type port struct {
+	netfwd.Port // the queue pair; its methods and the field belong to the forwarder
+	plain       plainQueue
+
+	name     string
+	linkDown atomic.Bool
+
+	wake   func() // makes a sleeping forwarder look at Changed
+	wanted atomic.Pointer[netfwd.Port]
+	synced chan struct{}
+	gone   chan struct{} // closed when nobody forwards any more
+}
+
+// plainQueue is what the forwarder's short way for plain frames asks of a port.
+type plainQueue interface {
+	ReadPlain(b *virtionet.Burst) (n int, other bool)
+	WritePlain(b *virtionet.Burst, n int) (m int, other bool)
+	FinishRead(b *virtionet.Burst, n int)
+	FinishWrite(b *virtionet.Burst, n int)
+}
+
+func newPort(q netfwd.Port, up bool) *port {
+	p := &port{name: q.Name(), wake: func() {}, synced: make(chan struct{}), gone: make(chan struct{})}
+	p.linkDown.Store(!up)
+	p.use(q)
+	return p
+}
+
+// use makes q the queue pair.
+func (p *port) use(q netfwd.Port) {
+	p.Port = q
+	if p.plain, _ = q.(plainQueue); p.plain == nil {
+		p.plain = notPlain{}
+	}
+}
+
+// replace gives the port another queue pair, which nobody forwards for. It returns when the
+// forwarder uses it: from then on it touches nothing of the one before. Control calls it.
+func (p *port) replace(with netfwd.Port, up bool) {
+	if !up {
+		p.linkDown.Store(true)
+	}
+	p.wanted.Store(&with)
+	p.wake()
+	select {
+	case <-p.synced:
+	case <-p.gone:
+	}
+	p.linkDown.Store(!up)
+}
+
+// Name is the first queue pair's.
+func (p *port) Name() string { return p.name }
+
+// Changed reports whether another queue pair waits. It is one load, for every round.
+func (p *port) Changed() bool { return p.wanted.Load() != nil }
+
+// Sync takes over another queue pair. Frames that are held are lost with the old one's
+// memory. Frames for the NIC are not given up: the next one may take them.
+func (p *port) Sync() (gone bool) {
+	with := p.wanted.Load()
+	if with == nil {
+		return false
+	}
+	if p.left() {
+		p.wanted.Store(nil)
+		return false
+	}
+	p.Abandon()
+	counters := *p.Counters()
+	p.use(*with)
+	*p.Counters() = counters // they are the port's
+	p.DisableKicks()
+	p.wanted.Store(nil) // control waits, so nothing newer can be in it
+	p.synced <- struct{}{}
+	return false
+}
+
+// Leave says that nobody forwards any more: replace no longer waits.
+func (p *port) Leave() {
+	if !p.left() {
+		close(p.gone)
+	}
+}
+
+// left reports whether Leave was called.
+func (p *port) left() bool {
+	select {
+	case <-p.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// TxBurst is the queue pair's while there is a link.
+func (p *port) TxBurst(frames []virtionet.Frame) int {
+	if p.linkDown.Load() {
+		p.Counters().Drops[virtionet.DropLinkDown] += uint64(len(frames))
+		return len(frames)
+	}
+	return p.Port.TxBurst(frames)
+}
+
+// ReadPlain is the queue pair's.
+func (p *port) ReadPlain(b *virtionet.Burst) (n int, other bool) { return p.plain.ReadPlain(b) }
+
+// FinishRead is the queue pair's.
+func (p *port) FinishRead(b *virtionet.Burst, n int) { p.plain.FinishRead(b, n) }
+
+// WritePlain is the queue pair's while there is a link; TxBurst drops without.
+func (p *port) WritePlain(b *virtionet.Burst, n int) (m int, other bool) {
+	if p.linkDown.Load() {
+		return 0, true
+	}
+	return p.plain.WritePlain(b, n)
+}
+
+// FinishWrite is the queue pair's.
+func (p *port) FinishWrite(b *virtionet.Burst, n int) { p.plain.FinishWrite(b, n) }
+
+// notPlain leaves all frames to RxBurst and TxBurst.
+type notPlain struct{}
+
+func (notPlain) ReadPlain(*virtionet.Burst) (int, bool)       { return 0, true }
+func (notPlain) WritePlain(*virtionet.Burst, int) (int, bool) { return 0, true }
+func (notPlain) FinishRead(*virtionet.Burst, int)             {}
+func (notPlain) FinishWrite(*virtionet.Burst, int)            {}

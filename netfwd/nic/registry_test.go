@@ -1,0 +1,52 @@
+package nic
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"vvufwd/vfio/pci"
+)
+
+var drivers = Registry{
+	{Name: "virtio-net", Chips: []Chip{{Vendor: 0x1af4, Device: 0x1041}, {Vendor: 0x1af4, Device: 0x1000}}},
+	{Name: "e1000e", Chips: []Chip{{Vendor: 0x8086, Device: 0x10d3}}},
+}
+
+func TestChoose(t *testing.T) {
+	for _, test := range []struct {
+		vendor, device uint16
+		want           string
+	}{{0x1af4, 0x1000, "virtio-net"}, {0x1af4, 0x1041, "virtio-net"}, {0x8086, 0x10d3, "e1000e"}} {
+		d, err := drivers.Choose(pci.Info{Vendor: test.vendor, Device: test.device})
+		if err != nil || d.Name != test.want {
+			t.Errorf("%04x:%04x: got %q, %v; want %s", test.vendor, test.device, d.Name, err, test.want)
+		}
+	}
+	if d, ok := drivers.Named("e1000e"); !ok || d.Name != "e1000e" {
+		t.Error("a driver is not found by its name")
+	}
+	if _, ok := drivers.Named("nic"); ok {
+		t.Error("there is a driver of a name that nobody has")
+	}
+}
+
+// An id that nobody knows: one line that names the device, and lists those that are known.
+func TestUnknownID(t *testing.T) {
+	for _, id := range [][2]uint16{{0x8086, 0x1041}, {0x1af4, 0x1042}, {0x1022, 0x2000}} {
+		_, err := drivers.Choose(pci.Info{Address: pci.Address{Device: 4}, Vendor: id[0], Device: id[1]})
+		var unusable *pci.DeviceError
+		if !errors.As(err, &unusable) {
+			t.Fatalf("%x: got %v, want a DeviceError", id, err)
+		}
+		line := err.Error()
+		for _, part := range []string{"0000:00:04.0: no driver for NIC", "virtio-net 1af4:1041 1af4:1000, e1000e 8086:10d3", "kernel driver"} {
+			if !strings.Contains(line, part) {
+				t.Errorf("%q does not say %q", line, part)
+			}
+		}
+		if strings.Contains(line, "\n") {
+			t.Errorf("%q is more than a line", line)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+// Package virtio makes the driver of virtio-net devices one of the NIC drivers.
+package virtio
+
+import (
+	"context"
+
+	"vvufwd/netfwd/nic"
+	"vvufwd/virtio"
+	virtionet "vvufwd/virtio/net"
+)
+
+// Driver drives virtio-net devices: modern ones, and transitional ones in their modern way.
+var Driver = nic.Driver{
+	Name: "virtio-net",
+	Chips: []nic.Chip{
+		{Vendor: virtio.PCIVendor, Device: virtio.ModernIDBase + virtio.DeviceNet, Name: "virtio 1.x", Seen: true},
+		{Vendor: virtio.PCIVendor, Device: 0x1000, Name: "transitional", Seen: true},
+	},
+	Open: open,
+}
+
+// card is an open virtio-net device.
+type card struct{ nic *virtionet.PCINIC }
+
+func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
+	n, err := virtionet.OpenNIC(f, cfg.Memory, cfg.QueueSize, cfg.MaxPairs, func(ring string, err error) {
+		cfg.Failed(&ringError{ring, err})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return card{n}, nil
+}
+
+// ringError says that a ring of a device has failed. Making it must not take long.
+type ringError struct {
+	ring string
+	err  error
+}
+
+func (e *ringError) Error() string { return e.ring + " ring: " + e.err.Error() }
+func (e *ringError) Unwrap() error { return e.err }
+
+func (c card) Info() nic.Info {
+	return nic.Info{
+		Name: c.nic.Name(), MAC: c.nic.MAC, MTU: c.nic.MTU,
+		Sends: virtionet.OffloadsToDriver(c.nic.Features), Takes: virtionet.OffloadsToDevice(c.nic.Features),
+		Details: c.nic.Features.String(),
+	}
+}
+
+func (c card) Queues() []nic.Queue {
+	var queues []nic.Queue
+	for _, q := range c.nic.Queues() {
+		queues = append(queues, queue{q})
+	}
+	return queues
+}
+
+func (c card) Link() (up bool, err error)  { return c.nic.Link() }
+func (c card) Spread(pairs int) error      { return c.nic.Spread(pairs) }
+func (c card) Statistics() []nic.Statistic { return nil } // virtio has none
+func (c card) Close() error                { return c.nic.Close() }
+func (c card) Watch(ctx context.Context, changed func(up bool)) error {
+	return c.nic.Watch(ctx, changed)
+}
+
+// queue is a queue pair of a virtio-net device.
+type queue struct{ *virtionet.NIC }
+
+// InFlight implements nic.Queue. It is not known yet.
+func (queue) InFlight() (pending int, done uint64) { return 0, 0 }
