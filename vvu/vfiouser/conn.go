@@ -36,50 +36,22 @@ func (f *framer) discard(r *request) {
 type framer struct {
 	conn *net.UnixConn
 	bin  *peerfd.Bin
-	oob  []byte
+	in   *peerfd.Receiver
 	buf  []byte // payload of the current request
 	out  []byte // reply being built
 }
 
 func newFramer(conn *net.UnixConn, bin *peerfd.Bin) *framer {
-	return &framer{conn: conn, bin: bin, oob: make([]byte, unix.CmsgSpace(MaxFDs*4)), buf: make([]byte, 4096)}
+	return &framer{conn: conn, bin: bin, in: peerfd.NewReceiver(conn, MaxFDs), buf: make([]byte, 4096)}
 }
 
 // read returns the next message, io.EOF at a clean end of the stream.
-//
-// The header is received on its own: descriptors belong to the message whose
-// first bytes they came with, and a longer read could run into the next message
-// and lose that bond.
-func (f *framer) read() (*request, error) {
+func (f *framer) read() (req *request, err error) {
 	var head [headerSize]byte
-	req := &request{}
-	for got := 0; got < headerSize; {
-		n, oobn, flags, _, err := f.conn.ReadMsgUnix(head[got:], f.oob)
-		if oobn > 0 {
-			fds, perr := parseRights(f.oob[:oobn])
-			req.fds = append(req.fds, fds...)
-			if perr == nil && flags&unix.MSG_CTRUNC != 0 {
-				perr = fmt.Errorf("message carries more than %d descriptors", MaxFDs)
-			}
-			if perr == nil && len(req.fds) > MaxFDs {
-				perr = fmt.Errorf("message carries %d descriptors, at most %d are allowed", len(req.fds), MaxFDs)
-			}
-			if perr != nil {
-				f.discard(req)
-				return nil, perr
-			}
-		}
-		if err == nil && n == 0 {
-			err = io.EOF
-		}
-		if err != nil {
-			f.discard(req)
-			if got > 0 && errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
-		got += n
+	req = &request{}
+	if req.fds, err = f.in.Header(head[:], nil); err != nil {
+		f.discard(req)
+		return nil, err
 	}
 	req.header = parseHeader(&head)
 	if req.Size < headerSize || req.Size > maxMessage {
@@ -128,32 +100,8 @@ func (f *framer) sendError(h header, errno unix.Errno) error {
 }
 
 func (f *framer) write(b []byte, fd int) error {
-	n := 0
-	if fd >= 0 {
-		var err error
-		if n, _, err = f.conn.WriteMsgUnix(b, unix.UnixRights(fd), nil); err != nil {
-			return err
-		}
+	if fd < 0 {
+		return peerfd.Send(f.conn, b)
 	}
-	_, err := f.conn.Write(b[n:])
-	return err
-}
-
-// parseRights returns all descriptors in a control message, also when it fails.
-func parseRights(oob []byte) (fds []int, err error) {
-	msgs, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil, fmt.Errorf("control message: %w", err)
-	}
-	for i := range msgs {
-		if msgs[i].Header.Level != unix.SOL_SOCKET || msgs[i].Header.Type != unix.SCM_RIGHTS {
-			continue
-		}
-		got, perr := unix.ParseUnixRights(&msgs[i])
-		if perr != nil && err == nil {
-			err = fmt.Errorf("control message: %w", perr)
-		}
-		fds = append(fds, got...)
-	}
-	return fds, err
+	return peerfd.Send(f.conn, b, fd)
 }

@@ -27,6 +27,7 @@ const MaxFDs = 32
 // call.
 type Conn struct {
 	sock     *net.UnixConn
+	in       *peerfd.Receiver
 	out      []byte        // scratch of WriteMessage
 	patience time.Duration // see SetPatience
 	bin      *peerfd.Bin   // see SetBin
@@ -36,7 +37,9 @@ type Conn struct {
 }
 
 // NewConn takes over a connected stream socket.
-func NewConn(sock *net.UnixConn) *Conn { return &Conn{sock: sock, bin: new(peerfd.Bin)} }
+func NewConn(sock *net.UnixConn) *Conn {
+	return &Conn{sock: sock, in: peerfd.NewReceiver(sock, MaxFDs), bin: new(peerfd.Bin)}
+}
 
 // SetBin says where descriptors go that the peer sends and nobody wants. A peer that
 // comes again and again is better given the same one. Call it before the first
@@ -69,14 +72,14 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.sock.SetWriteDeadl
 // and then use no read deadline besides. Zero, the default, is no bound.
 func (c *Conn) SetPatience(d time.Duration) { c.patience = d }
 
-// hurry starts the time that the rest of a message may take, and relax ends it.
-func (c *Conn) hurry() {
+// armDeadline starts the time that the rest of a message may take; clearDeadline ends it.
+func (c *Conn) armDeadline() {
 	if c.patience > 0 {
 		c.sock.SetReadDeadline(time.Now().Add(c.patience)) // fails on a closed socket, as the read will
 	}
 }
 
-func (c *Conn) relax() {
+func (c *Conn) clearDeadline() {
 	if c.patience > 0 {
 		c.sock.SetReadDeadline(time.Time{})
 	}
@@ -100,9 +103,12 @@ func (c *Conn) ReadMessage() (m Message, err error) {
 			m = Message{}
 		}
 	}()
-	defer c.relax()
+	defer c.clearDeadline()
 	var header [HeaderSize]byte
-	if m.FDs, err = c.readHeader(&header); err != nil {
+	if m.FDs, err = c.in.Header(header[:], c.armDeadline); err != nil {
+		if !errors.Is(err, io.EOF) {
+			err = fmt.Errorf("read message header: %w", err)
+		}
 		return m, err
 	}
 	h, err := ParseHeader(header[:])
@@ -114,7 +120,7 @@ func (c *Conn) ReadMessage() (m Message, err error) {
 		return m, nil
 	}
 	m.Payload = make([]byte, h.Size) // at most MaxPayload
-	c.hurry()
+	c.armDeadline()
 	// A plain read: should a peer attach descriptors to the payload, where they do
 	// not belong, the kernel drops them.
 	if _, err = io.ReadFull(c.sock, m.Payload); err != nil {
@@ -124,58 +130,6 @@ func (c *Conn) ReadMessage() (m Message, err error) {
 		return m, fmt.Errorf("read %d-byte payload of %v: %w", h.Size, h.Request, err)
 	}
 	return m, nil
-}
-
-// readHeader fills header and returns the descriptors that came with it, also
-// when it fails. It asks for the header's bytes only: a larger read could run
-// into the next message and take its descriptors for this one's.
-func (c *Conn) readHeader(header *[HeaderSize]byte) (fds []int, err error) {
-	oob := make([]byte, unix.CmsgSpace(MaxFDs*4))
-	for n := 0; n < HeaderSize; {
-		k, oobn, flags, _, err := c.sock.ReadMsgUnix(header[n:], oob)
-		got, cmsgErr := parseRights(oob[:oobn])
-		fds = append(fds, got...)
-		switch {
-		case err == nil && k == 0, errors.Is(err, io.EOF):
-			if n == 0 {
-				return fds, io.EOF
-			}
-			return fds, fmt.Errorf("read message header: %w", io.ErrUnexpectedEOF)
-		case err != nil:
-			return fds, fmt.Errorf("read message header: %w", err)
-		case flags&unix.MSG_CTRUNC != 0, len(fds) > MaxFDs:
-			return fds, fmt.Errorf("message brings more file descriptors than the limit of %d, or than this process may open", MaxFDs)
-		case cmsgErr != nil:
-			return fds, fmt.Errorf("read message header: %w", cmsgErr)
-		}
-		if n += k; n < HeaderSize {
-			c.hurry()
-		}
-	}
-	return fds, nil
-}
-
-// parseRights collects the file descriptors of all control messages. It returns
-// those it found even when it fails, for they are open by now.
-func parseRights(oob []byte) (fds []int, err error) {
-	if len(oob) == 0 {
-		return nil, nil
-	}
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil, fmt.Errorf("ancillary data: %w", err)
-	}
-	for i := range messages {
-		if messages[i].Header.Level != unix.SOL_SOCKET || messages[i].Header.Type != unix.SCM_RIGHTS {
-			continue
-		}
-		got, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			return fds, fmt.Errorf("ancillary data: %w", err)
-		}
-		fds = append(fds, got...)
-	}
-	return fds, nil
 }
 
 // WriteMessage sends m with its file descriptors, which stay the caller's and
@@ -189,15 +143,7 @@ func (c *Conn) WriteMessage(m Message) error {
 		return fmt.Errorf("%v has %d file descriptors, more than the limit of %d", m.Request, len(m.FDs), MaxFDs)
 	}
 	c.out = m.Append(c.out[:0])
-	var oob []byte
-	if len(m.FDs) > 0 {
-		oob = unix.UnixRights(m.FDs...)
-	}
-	n, _, err := c.sock.WriteMsgUnix(c.out, oob, nil)
-	if err == nil && n < len(c.out) {
-		_, err = c.sock.Write(c.out[n:]) // the descriptors went with the first byte
-	}
-	if err != nil {
+	if err := peerfd.Send(c.sock, c.out, m.FDs...); err != nil {
 		return fmt.Errorf("write %v: %w", m.Request, err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -200,12 +201,7 @@ func send(c *net.UnixConn, b []byte, files ...int) error {
 	if len(b) == 0 {
 		return nil
 	}
-	var rights []byte
-	if len(files) > 0 {
-		rights = unix.UnixRights(files...)
-	}
-	_, _, err := c.WriteMsgUnix(b, rights, nil)
-	return err
+	return peerfd.Send(c, b, files...)
 }
 
 func forgive(err error) error {

@@ -7,8 +7,7 @@ import (
 	"net"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -28,15 +27,7 @@ func (w *wire) close() { w.sock.Close() }
 // raw sends bytes, with file descriptors if there are any.
 func (w *wire) raw(b []byte, fds ...int) error {
 	w.sock.SetWriteDeadline(time.Now().Add(patience))
-	var rights []byte
-	if len(fds) > 0 {
-		rights = unix.UnixRights(fds...)
-	}
-	n, _, err := w.sock.WriteMsgUnix(b, rights, nil)
-	if err == nil && n < len(b) {
-		_, err = w.sock.Write(b[n:])
-	}
-	return err
+	return peerfd.Send(w.sock, b, fds...)
 }
 
 // header is a message header with whatever numbers.

@@ -21,35 +21,28 @@ const (
 	maxAnswer = 1024 // bytes
 )
 
-// answer makes an answer and its control message.
-func answer(files vfio.Files, err error) (text, control []byte) {
+// answer makes an answer and the descriptors that go with it.
+func answer(files vfio.Files, err error) (text []byte, fds []int) {
 	if err != nil {
 		text = append([]byte{answerError}, err.Error()...)
 		return text[:min(len(text), maxAnswer)], nil
 	}
 	text = binary.LittleEndian.AppendUint32([]byte{answerFiles}, uint32(files.Group))
-	return text, unix.UnixRights(files.GroupFD, files.DeviceFD)
+	return text, []int{files.GroupFD, files.DeviceFD}
 }
 
 // parseAnswer is the other side of answer. The descriptors are the caller's.
-func parseAnswer(text, control []byte) (vfio.Files, error) {
-	var fds []int
-	messages, err := unix.ParseSocketControlMessage(control)
-	for i := range messages {
-		if more, err := unix.ParseUnixRights(&messages[i]); err == nil {
-			fds = append(fds, more...)
-		}
-	}
+func parseAnswer(text []byte, fds []int) (files vfio.Files, err error) {
 	switch {
-	case err == nil && text[0] == answerFiles && len(text) == 5 && len(fds) == 2:
+	case text[0] == answerFiles && len(text) == 5 && len(fds) == 2:
 		return vfio.Files{Group: int(binary.LittleEndian.Uint32(text[1:])), GroupFD: fds[0], DeviceFD: fds[1]}, nil
-	case err == nil && text[0] == answerError && len(fds) == 0:
+	case text[0] == answerError && len(fds) == 0:
 		err = errors.New(string(text[1:]))
 	default:
-		err = fmt.Errorf("the keeper answers %q with %d descriptors (%w)", text, len(fds), errors.Join(err))
+		err = fmt.Errorf("the keeper answers %q with %d descriptors", text, len(fds))
 	}
 	for _, fd := range fds {
 		_ = unix.Close(fd)
 	}
-	return vfio.Files{}, err
+	return files, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/vfio"
 	"vvufwd/vfio/pci"
+	"vvufwd/virtio/peerfd"
 )
 
 // Config is what a keeper is for.
@@ -166,15 +168,17 @@ func (l *line) await() (vfio.Files, error) {
 		return vfio.Files{}, fmt.Errorf("%w (%w)", ErrNoKeeper, err)
 	}
 	var text [maxAnswer]byte
-	var control [64]byte
-	n, oobn, _, _, err := l.conn.ReadMsgUnix(text[:], control[:])
-	if err == nil && n == 0 {
-		err = errors.New("it has ended")
-	}
+	n, fds, err := peerfd.NewReceiver(l.conn, 2).Receive(text[:])
 	if err != nil {
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+		if errors.Is(err, io.EOF) {
+			err = errors.New("it has ended")
+		}
 		return vfio.Files{}, fmt.Errorf("%w (%w)", ErrNoKeeper, err)
 	}
-	return parseAnswer(text[:n], control[:oobn])
+	return parseAnswer(text[:n], fds)
 }
 
 // Close ends the keeper.

@@ -118,8 +118,8 @@ func TestAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, control := answer(vfio.Files{Group: 77, GroupFD: int(null.Fd()), DeviceFD: int(null.Fd())}, nil)
-	if files, err := parseAnswer(text, control); err != nil || files.Group != 77 || files.DeviceFD != int(null.Fd()) {
+	text, fds := answer(vfio.Files{Group: 77, GroupFD: int(null.Fd()), DeviceFD: int(null.Fd())}, nil)
+	if files, err := parseAnswer(text, fds); err != nil || files.Group != 77 || files.DeviceFD != int(null.Fd()) {
 		t.Errorf("got %+v, %v", files, err)
 	}
 	dup, err := unix.Dup(int(null.Fd()))
@@ -127,7 +127,7 @@ func TestAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parseAnswer(text, unix.UnixRights(dup)); err == nil {
+	if _, err := parseAnswer(text, []int{dup}); err == nil {
 		t.Error("an answer with one descriptor was accepted")
 	}
 	if err := unix.Close(dup); err != unix.EBADF {

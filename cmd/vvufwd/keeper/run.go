@@ -14,6 +14,7 @@ import (
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/vfio"
 	"vvufwd/vfio/pci"
+	"vvufwd/virtio/peerfd"
 )
 
 // IsKeeper reports whether this process was started to be a keeper.
@@ -72,8 +73,8 @@ func serve(conn *net.UnixConn, w *watcher) {
 		if errors.Is(err, errEnded) {
 			return
 		}
-		text, control := answer(files, err)
-		_, _, failed := conn.WriteMsgUnix(text, control, nil)
+		text, fds := answer(files, err)
+		failed := peerfd.Send(conn, text, fds...)
 		if err == nil {
 			_ = files.Close() // the other side has them now
 		}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/vfiouser"
 )
 
@@ -62,44 +63,16 @@ func (c *Client) Send(cmd vfiouser.Command, flags uint32, payload []byte, fds ..
 	le.PutUint32(b[4:], uint32(16+len(payload)))
 	le.PutUint32(b[8:], flags)
 	b = append(b, payload...)
-	n := 0
-	if len(fds) > 0 {
-		var err error
-		if n, _, err = c.Conn.WriteMsgUnix(b, unix.UnixRights(fds...), nil); err != nil {
-			return err
-		}
-	}
-	_, err := c.Conn.Write(b[n:])
-	return err
+	return peerfd.Send(c.Conn, b, fds...)
 }
 
 // Receive reads one reply to the command sent last.
 func (c *Client) Receive() (Reply, error) {
 	var head [16]byte
-	oob := make([]byte, unix.CmsgSpace(16*4))
-	n, oobn, _, _, err := c.Conn.ReadMsgUnix(head[:], oob)
-	if err == nil && n == 0 {
-		err = io.EOF
-	}
-	if err == nil && n < len(head) {
-		_, err = io.ReadFull(c.Conn, head[n:])
-	}
-	if err != nil {
-		return Reply{}, err
-	}
 	var r Reply
-	if oobn > 0 {
-		msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
-		if err != nil {
-			return r, err
-		}
-		for i := range msgs {
-			fds, err := unix.ParseUnixRights(&msgs[i])
-			if err != nil {
-				return r, err
-			}
-			r.FDs = append(r.FDs, fds...)
-		}
+	var err error
+	if r.FDs, err = peerfd.NewReceiver(c.Conn, 16).Header(head[:], nil); err != nil {
+		return r, err
 	}
 	le := binary.LittleEndian
 	if id := le.Uint16(head[0:]); id != c.id {
