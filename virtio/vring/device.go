@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"vvufwd/virtio/mem"
+	"vvufwd/virtio/order"
 )
 
 // FirstSlot is where a packed ring begins: slot 0, wrap counter 1.
@@ -241,7 +242,7 @@ func (q *Device) NeedSignal() bool {
 	if q.fault != nil {
 		return false
 	}
-	fullFence() // what was published must be visible before the driver's wish is read
+	order.Fence() // what was published must be visible before the driver's wish is read
 	if q.isPacked {
 		return q.needSignalPacked()
 	}
@@ -262,7 +263,7 @@ func (q *Device) DisableKicks() {
 	case q.isPacked:
 		setEvent(q.packed.ring.device, 0, EventDisable)
 	case !q.eventIdx: // else the stale avail_event keeps it silent for most of 65536 buffers
-		storeRelease16(q.split.used.flags(), usedNoNotify)
+		order.StoreRelease16(q.split.used.flags(), usedNoNotify)
 	}
 	if q.logging != nil {
 		q.logEvent()
@@ -283,13 +284,13 @@ func (q *Device) EnableKicks() (waiting bool) {
 		setEvent(q.packed.ring.device, 0, eventEnable)
 	case q.eventIdx:
 		// Not nextAvail: the driver has passed that already if chains are pending.
-		storeRelease16(q.split.used.availEvent(), q.seenAvail)
+		order.StoreRelease16(q.split.used.availEvent(), q.seenAvail)
 	default:
-		storeRelease16(q.split.used.flags(), 0)
+		order.StoreRelease16(q.split.used.flags(), 0)
 	}
 	if q.logging != nil {
 		q.logEvent()
 	}
-	fullFence() // our wish must be visible before the last look
+	order.Fence() // our wish must be visible before the last look
 	return q.Available() > 0
 }

@@ -1,5 +1,7 @@
 package vring
 
+import "vvufwd/virtio/order"
+
 // splitDevice is a split ring as its device side sees it.
 type splitDevice struct{ splitPlace }
 
@@ -46,7 +48,7 @@ func (q *Device) publishSplit() {
 		used.put(at, uint32(c.head), c.written)
 		at++
 	}
-	storeRelease16(used.idx(), at)
+	order.StoreRelease16(used.idx(), at)
 }
 
 func (q *Device) needSignalSplit() bool {

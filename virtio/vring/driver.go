@@ -3,6 +3,8 @@ package vring
 import (
 	"errors"
 	"fmt"
+
+	"vvufwd/virtio/order"
 )
 
 // DriverConfig describes a ring that we own and a device serves.
@@ -244,7 +246,7 @@ func (q *Driver) Publish() bool {
 	if q.isPacked {
 		q.publishPacked()
 	} else {
-		storeRelease16(q.split.avail.idx(), q.nextAvail)
+		order.StoreRelease16(q.split.avail.idx(), q.nextAvail)
 	}
 	q.published = q.nextAvail
 	return true
@@ -259,7 +261,7 @@ func (q *Driver) NeedKick() bool {
 	if q.fault != nil {
 		return false
 	}
-	fullFence() // what was published must be visible before the device's wish is read
+	order.Fence() // what was published must be visible before the device's wish is read
 	old := q.kickedAt
 	q.kickedAt = q.published
 	if q.isPacked {
@@ -369,7 +371,7 @@ func (q *Driver) DisableInterrupts() {
 	case q.isPacked:
 		setEvent(q.packed.ring.driver, 0, EventDisable)
 	case !q.eventIdx:
-		storeRelease16(q.split.avail.flags(), availNoInterrupt)
+		order.StoreRelease16(q.split.avail.flags(), availNoInterrupt)
 	}
 }
 
@@ -384,10 +386,10 @@ func (q *Driver) EnableInterrupts() (waiting bool) {
 	case q.isPacked:
 		setEvent(q.packed.ring.driver, 0, eventEnable)
 	case q.eventIdx:
-		storeRelease16(q.split.avail.usedEvent(), q.nextUsed)
+		order.StoreRelease16(q.split.avail.usedEvent(), q.nextUsed)
 	default:
-		storeRelease16(q.split.avail.flags(), 0)
+		order.StoreRelease16(q.split.avail.flags(), 0)
 	}
-	fullFence() // our wish must be visible before the last look
+	order.Fence() // our wish must be visible before the last look
 	return q.Completed() > 0
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"vvufwd/virtio/order"
 )
 
 // storeBuffering is the pattern behind every notification: each side stores its
@@ -27,8 +29,8 @@ type storeBuffering struct {
 // were close enough for it: side 0 saw the other neither before its first step
 // nor after its last.
 func (s storeBuffering) run(rounds int) (lost, near int) {
-	storeRelease16(s.x, 0)
-	storeRelease16(s.y, 0)
+	order.StoreRelease16(s.x, 0)
+	order.StoreRelease16(s.y, 0)
 	seen := [2][]uint16{make([]uint16, rounds+1), make([]uint16, rounds+1)}
 	var ready atomic.Int32
 	var done sync.WaitGroup
@@ -45,7 +47,7 @@ func (s storeBuffering) run(rounds int) (lost, near int) {
 			}
 			notes := seen[side]
 			for i := 1; i <= rounds; i++ {
-				storeRelease16(own, uint16(i))
+				order.StoreRelease16(own, uint16(i))
 				s.fence()
 				notes[i] = load16(other)
 			}
@@ -89,7 +91,7 @@ func TestLitmusStoreBuffering(t *testing.T) {
 	}
 	bare, steps := play(func() {})
 	t.Logf("without fence: loads overtook stores on both sides in %d of %d steps", bare, steps)
-	lost, steps := play(fullFence)
+	lost, steps := play(order.Fence)
 	t.Logf("with fence: in %d of %d steps", lost, steps)
 	if lost != 0 {
 		t.Errorf("loads overtook stores on both sides in %d of %d steps in spite of the fence", lost, steps)
@@ -122,7 +124,7 @@ func TestLitmusMessagePassing(t *testing.T) {
 				}
 			}
 			slots[i%len(slots)] = uint64(i) * 0x9e3779b97f4a7c15
-			storeRelease16(idx, uint16(i+1))
+			order.StoreRelease16(idx, uint16(i+1))
 		}
 	})
 	wrong := 0

@@ -1,6 +1,9 @@
 package vring
 
-import "vvufwd/virtio/mem"
+import (
+	"vvufwd/virtio/mem"
+	"vvufwd/virtio/order"
+)
 
 // Op is one plain frame on its way from a buffer that its ring's driver has filled to
 // one that another ring's driver wants filled. It is small and holds no pointer: a
@@ -126,7 +129,7 @@ func (q *Device) completedSplit(n uint16) {
 	q.nextAvail += n
 	q.nextUsed += n
 	q.published = q.nextUsed
-	storeRelease16(q.split.used.idx(), q.published)
+	order.StoreRelease16(q.split.used.idx(), q.published)
 }
 
 // PrefetchSrc asks for the first cache lines of what ops read, PrefetchDst of what they

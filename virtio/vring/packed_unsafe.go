@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"unsafe"
+
+	"vvufwd/virtio/order"
 )
 
 // packed is a packed ring in shared memory: descriptors, and the two words in which
@@ -49,7 +51,7 @@ func (r packed) state(i uint16) uint32 { return atomic.LoadUint32(r.tail(i)) }
 
 // setState stores id and flags of descriptor i after every earlier store: with it the
 // descriptor changes hands.
-func (r packed) setState(i uint16, state uint32) { storeRelease32(r.tail(i), state) }
+func (r packed) setState(i uint16, state uint32) { order.StoreRelease32(r.tail(i), state) }
 
 // get copies descriptor i out of shared memory, reading each byte once.
 // Next has no meaning in a packed ring.
@@ -101,8 +103,10 @@ func (r packed) prefetch(i, size uint16, n int) {
 
 // event loads what the other side wants to be told, setEvent says what we do. The
 // words are each side's own.
-func event(p *uint32) uint32                  { return atomic.LoadUint32(p) }
-func setEvent(p *uint32, place, flags uint16) { storeRelease32(p, uint32(place)|uint32(flags)<<16) }
+func event(p *uint32) uint32 { return atomic.LoadUint32(p) }
+func setEvent(p *uint32, place, flags uint16) {
+	order.StoreRelease32(p, uint32(place)|uint32(flags)<<16)
+}
 
 // stateOf makes the word that setState stores.
 func stateOf(id, flags uint16) uint32 { return uint32(id) | uint32(flags)<<16 }

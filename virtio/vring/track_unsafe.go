@@ -3,6 +3,8 @@ package vring
 import (
 	"sync/atomic"
 	"unsafe"
+
+	"vvufwd/virtio/order"
 )
 
 // Fields of tracking memory, naturally aligned in b, which is 8-aligned. Stores become
@@ -20,10 +22,10 @@ func load64At(b []byte, at int) uint64 {
 
 func storeByteAt(b []byte, at int, v byte) { b[at] = v }
 func store16At(b []byte, at int, v uint16) {
-	storeRelease16((*uint16)(unsafe.Pointer(&b[at : at+2][0])), v)
+	order.StoreRelease16((*uint16)(unsafe.Pointer(&b[at : at+2][0])), v)
 }
 func store32At(b []byte, at int, v uint32) {
-	storeRelease32((*uint32)(unsafe.Pointer(&b[at : at+4][0])), v)
+	order.StoreRelease32((*uint32)(unsafe.Pointer(&b[at : at+4][0])), v)
 }
 func store64At(b []byte, at int, v uint64) {
 	atomic.StoreUint64((*uint64)(unsafe.Pointer(&b[at : at+8][0])), v)

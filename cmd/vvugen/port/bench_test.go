@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"vvufwd/virtio/order"
 	"vvufwd/virtio/vring"
 )
 
@@ -211,7 +212,7 @@ func (c completer) serve(mem []byte, at placement, write bool, stop *atomic.Bool
 			c.shared.elements[slot] = uint64(slot) | (Header+64)<<32
 			next++
 		}
-		storeRelease(c.shared.usedWord, noNotify|uint32(next)<<16)
+		order.StoreRelease32(c.shared.usedWord, noNotify|uint32(next)<<16)
 	}
 	done <- sum
 }

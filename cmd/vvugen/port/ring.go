@@ -3,6 +3,7 @@ package port
 import (
 	"sync/atomic"
 
+	"vvufwd/virtio/order"
 	"vvufwd/virtio/vring"
 )
 
@@ -126,7 +127,7 @@ func (r *ring) publish() {
 		r.publishPacked()
 		return
 	}
-	storeRelease(r.shared.availWord, r.availWord())
+	order.StoreRelease32(r.shared.availWord, r.availWord())
 	r.published = r.nextAvail
 }
 

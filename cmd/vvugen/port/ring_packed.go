@@ -3,6 +3,7 @@ package port
 import (
 	"sync/atomic"
 
+	"vvufwd/virtio/order"
 	"vvufwd/virtio/vring"
 )
 
@@ -57,7 +58,7 @@ func (r *ring) publishPacked() {
 	tail := r.tail(first)
 	length, state := r.shared.tailOf(int(first & r.mask))
 	*length = uint32(tail)
-	storeRelease(state, uint32(tail>>32))
+	order.StoreRelease32(state, uint32(tail>>32))
 	r.published = r.nextAvail
 }
 

@@ -2,25 +2,25 @@
 
 #include "textflag.h"
 
-// func storeRelease16(p *uint16, v uint16)
+// func StoreRelease16(p *uint16, v uint16)
 // Stores are not reordered with earlier loads and stores on amd64 (TSO).
-TEXT ·storeRelease16(SB), NOSPLIT, $0-10
+TEXT ·StoreRelease16(SB), NOSPLIT, $0-10
 	MOVQ p+0(FP), AX
 	MOVW v+8(FP), BX
 	MOVW BX, (AX)
 	RET
 
-// func storeRelease32(p *uint32, v uint32)
-TEXT ·storeRelease32(SB), NOSPLIT, $0-12
+// func StoreRelease32(p *uint32, v uint32)
+TEXT ·StoreRelease32(SB), NOSPLIT, $0-12
 	MOVQ p+0(FP), AX
 	MOVL v+8(FP), BX
 	MOVL BX, (AX)
 	RET
 
-// func fullFence()
+// func Fence()
 // A locked operation orders stores before later loads, also for write-combined
 // memory, and costs about a third of MFENCE.
-TEXT ·fullFence(SB), NOSPLIT, $8-0
+TEXT ·Fence(SB), NOSPLIT, $8-0
 	LOCK
 	ADDL $0, 0(SP)
 	RET

@@ -1,6 +1,6 @@
 //go:build race
 
-package vring
+package order
 
 import (
 	"sync/atomic"
@@ -11,7 +11,8 @@ import (
 // are made of sync/atomic. A compare-and-swap of the containing word keeps the
 // other half as it is.
 
-func storeRelease16(p *uint16, v uint16) {
+// StoreRelease16 stores v at p after every earlier load and store.
+func StoreRelease16(p *uint16, v uint16) {
 	addr := unsafe.Pointer(p)
 	shift := uint(uintptr(addr)&2) * 8
 	word := (*uint32)(unsafe.Pointer(uintptr(addr) &^ 2))
@@ -23,8 +24,10 @@ func storeRelease16(p *uint16, v uint16) {
 	}
 }
 
-func storeRelease32(p *uint32, v uint32) { atomic.StoreUint32(p, v) }
+// StoreRelease32 is StoreRelease16 for a whole word.
+func StoreRelease32(p *uint32, v uint32) { atomic.StoreUint32(p, v) }
 
 var fenceWord atomic.Uint32
 
-func fullFence() { fenceWord.Add(0) }
+// Fence orders everything before it with everything after it.
+func Fence() { fenceWord.Add(0) }
