@@ -7,6 +7,7 @@ import (
 	"time"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/vring"
 	"vvufwd/virtio/vring/vringtest"
 )
@@ -43,9 +44,9 @@ func switchOf(ports []Port) group {
 
 func newTrack(tb testing.TB, frameBytes int, packed bool, join func([]Port) group) *track {
 	cfg := vringtest.Config{Packed: packed, Size: 256, OffHeap: true}
-	guest := func(name string) (*virtionet.Guest, *virtionet.Queues) {
-		g := virtionet.NewGuest(name, func(ring string, err error) { tb.Errorf("%s: %s ring: %v", name, ring, err) })
-		return g, &virtionet.Queues{
+	guest := func(name string) (*guest.Port, *guest.Queues) {
+		g := guest.New(name, func(ring string, err error) { tb.Errorf("%s: %s ring: %v", name, ring, err) })
+		return g, &guest.Queues{
 			ToGuest: vringtest.NewPair(tb, cfg).Device, FromGuest: vringtest.NewPair(tb, cfg).Device,
 			ToGuestEnabled: true, FromGuestEnabled: true, HeaderLen: virtionet.HeaderLen, Mergeable: true,
 		}

@@ -17,6 +17,7 @@ import (
 
 	"vvufwd/virtio/mem"
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/vring"
 )
 
@@ -40,21 +41,21 @@ type coreRow struct {
 // coreRig is two guests, whose drivers are on the same core, and what joins them.
 type coreRig struct {
 	group  group
-	guests [2]*virtionet.Guest
+	guests [2]*guest.Port
 	tx, rx *coreRing // of the first guest, and of the second
 }
 
 func newCoreRig(t testing.TB, packed bool, size int, join func([]Port) group) *coreRig {
 	c := &coreRig{}
 	var ports []Port
-	var queues [2]*virtionet.Queues
+	var queues [2]*guest.Queues
 	for p := range c.guests {
 		m := coreMemory(t)
 		table, err := mem.New([]mem.Region{{GPA: coreGPA, Mem: m}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.guests[p] = virtionet.NewGuest(fmt.Sprint("guest ", p), func(ring string, err error) { t.Errorf("%s ring: %v", ring, err) })
+		c.guests[p] = guest.New(fmt.Sprint("guest ", p), func(ring string, err error) { t.Errorf("%s ring: %v", ring, err) })
 		var rings [2]*vring.Device
 		for k := range rings {
 			r := newCoreRing(m, packed, k == 0, size)
@@ -75,7 +76,7 @@ func newCoreRig(t testing.TB, packed bool, size int, join func([]Port) group) *c
 				t.Fatal(err)
 			}
 		}
-		queues[p] = &virtionet.Queues{
+		queues[p] = &guest.Queues{
 			ToGuest: rings[0], FromGuest: rings[1], ToGuestEnabled: true, FromGuestEnabled: true,
 			HeaderLen: virtionet.HeaderLen, Mergeable: true,
 		}

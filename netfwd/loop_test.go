@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/vring"
 	"vvufwd/virtio/vring/vringtest"
 )
@@ -23,7 +24,7 @@ import (
 // vm is a guest with a virtio-net driver that the test plays, and the port that
 // serves it.
 type vm struct {
-	*virtionet.Guest
+	*guest.Port
 	kick   int // eventfd of both rings
 	rx, tx *vringtest.Pair
 	irq    irq
@@ -51,7 +52,7 @@ func newVM(t *testing.T, name string) *vm {
 	t.Cleanup(func() { unix.Close(fd) })
 	cfg := vringtest.Config{Size: 16, EventIdx: true}
 	v := &vm{kick: fd, rx: vringtest.NewPair(t, cfg), tx: vringtest.NewPair(t, cfg), irq: irq{make(chan struct{}, 1)}, failed: make(chan error, 8)}
-	v.Guest = virtionet.NewGuest(name, func(_ string, err error) { v.failed <- err })
+	v.Port = guest.New(name, func(_ string, err error) { v.failed <- err })
 	use(t, v.rx)
 	return v
 }
@@ -76,8 +77,8 @@ func use(t *testing.T, rx *vringtest.Pair) {
 	rx.Driver.Take(&u)
 }
 
-func (v *vm) queues() *virtionet.Queues {
-	return &virtionet.Queues{
+func (v *vm) queues() *guest.Queues {
+	return &guest.Queues{
 		ToGuest: v.rx.Device, FromGuest: v.tx.Device, ToGuestCall: v.irq, FromGuestCall: v.irq,
 		ToGuestEnabled: true, FromGuestEnabled: true, HeaderLen: virtionet.HeaderLen, Mergeable: true,
 	}

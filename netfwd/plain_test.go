@@ -13,6 +13,7 @@ import (
 	"vvufwd/virtio"
 	"vvufwd/virtio/mem"
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/net/packet/packettest"
 	"vvufwd/virtio/vring"
 	"vvufwd/virtio/vring/vringtest"
@@ -20,7 +21,7 @@ import (
 
 // wayEnd is a guest whose driver the test plays.
 type wayEnd struct {
-	*virtionet.Guest
+	*guest.Port
 	t      *testing.T
 	rx, tx *vringtest.Pair
 	head   int
@@ -43,10 +44,10 @@ func newWayEnd(t *testing.T, name string, c wayConfig) *wayEnd {
 	if c.legacy && !c.mergeable {
 		e.head = virtionet.LegacyHeaderLen
 	}
-	e.Guest = virtionet.NewGuest(name, func(ring string, err error) {})
+	e.Port = guest.New(name, func(ring string, err error) {})
 	done := make(chan struct{})
 	go func() {
-		e.Install(&virtionet.Queues{
+		e.Install(&guest.Queues{
 			ToGuest: e.rx.Device, FromGuest: e.tx.Device, ToGuestEnabled: true, FromGuestEnabled: true,
 			Sends: c.sends, Takes: c.takes, HeaderLen: e.head, Mergeable: c.mergeable, MTU: c.mtu,
 		})
@@ -270,8 +271,8 @@ func TestBothWaysAreOne(t *testing.T) {
 func TestShortWayWaitsForRoom(t *testing.T) {
 	for _, packed := range []bool{false, true} {
 		from, to := newSyncEndWith(t, vringtest.Config{Packed: packed}), newSyncEndWith(t, vringtest.Config{Packed: packed})
-		from.install(nil, func(*virtionet.Queues) {})
-		to.install(nil, func(*virtionet.Queues) {})
+		from.install(nil, func(*guest.Queues) {})
+		to.install(nil, func(*guest.Queues) {})
 		l := newPair(from, to)
 		to.offerBuffers(1)
 		from.sendNumbered(0, 3, 1)
@@ -301,9 +302,9 @@ func TestShortWayWaitsForRoom(t *testing.T) {
 func TestShortWayIsLeftForATrackedRing(t *testing.T) {
 	for _, packed := range []bool{false, true} {
 		from, to := newSyncEndWith(t, vringtest.Config{Packed: packed}), newSyncEndWith(t, vringtest.Config{Packed: packed})
-		from.install(nil, func(*virtionet.Queues) {})
-		to.install(nil, func(*virtionet.Queues) {})
-		l := newPair(from.Guest, to.Guest)
+		from.install(nil, func(*guest.Queues) {})
+		to.install(nil, func(*guest.Queues) {})
+		l := newPair(from.Port, to.Port)
 		to.offerBuffers(1)
 		from.sendNumbered(0, 3, 1)
 		for range 3 {
@@ -312,7 +313,7 @@ func TestShortWayIsLeftForATrackedRing(t *testing.T) {
 		if !l.dirs[0].blocked() {
 			t.Fatalf("packed %v: nothing waits for room", packed)
 		}
-		from.install(l, func(q *virtionet.Queues) { q.FromGuest = newTrackedRing(t, packed).device(t, 1) })
+		from.install(l, func(q *guest.Queues) { q.FromGuest = newTrackedRing(t, packed).device(t, 1) })
 		l.step()
 		if l.dirs[0].blocked() {
 			t.Errorf("packed %v: frames of the session before are waited with", packed)

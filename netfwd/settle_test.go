@@ -8,6 +8,7 @@ import (
 	"time"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/net/packet"
 	"vvufwd/virtio/net/packet/packettest"
 	"vvufwd/virtio/vring"
@@ -79,7 +80,7 @@ func (e *syncEnd) restart(pair *vringtest.Pair) {
 // their order, as long as the guest stays.
 func TestNothingIsLostWhenAGuestChanges(t *testing.T) {
 	soon := time.Now().Add(time.Hour)
-	unchanged := func(*virtionet.Queues) {}
+	unchanged := func(*guest.Queues) {}
 	for _, tc := range []struct {
 		name   string
 		change func(l *lane, from, to *syncEnd)
@@ -88,13 +89,13 @@ func TestNothingIsLostWhenAGuestChanges(t *testing.T) {
 		{"a call of the sender", func(l *lane, from, _ *syncEnd) { from.install(l, unchanged) }},
 		{"a call of the receiver", func(l *lane, _, to *syncEnd) { to.install(l, unchanged) }},
 		{"the sender's rings stop and start", func(l *lane, from, _ *syncEnd) {
-			from.install(l, func(q *virtionet.Queues) { q.FromGuest, q.ToGuest = nil, nil })
+			from.install(l, func(q *guest.Queues) { q.FromGuest, q.ToGuest = nil, nil })
 			from.restart(from.tx)
 			from.restart(from.rx)
 			from.install(l, unchanged)
 		}},
 		{"the receiver's rings stop and start", func(l *lane, _, to *syncEnd) {
-			to.install(l, func(q *virtionet.Queues) { q.FromGuest, q.ToGuest, q.ToGuestAwaited = nil, nil, soon })
+			to.install(l, func(q *guest.Queues) { q.FromGuest, q.ToGuest, q.ToGuestAwaited = nil, nil, soon })
 			l.step()
 			to.restart(to.tx)
 			to.restart(to.rx)
@@ -117,7 +118,7 @@ func TestNothingIsLostWhenAGuestChanges(t *testing.T) {
 		{"the sender's memory moves", func(l *lane, from, _ *syncEnd) { from.move(l) }},
 		{"the receiver's memory moves", func(l *lane, _, to *syncEnd) { to.move(l) }},
 		{"the sender's transmit ring is disabled", func(l *lane, from, _ *syncEnd) {
-			from.install(l, func(q *virtionet.Queues) { q.FromGuestEnabled, q.FromGuestAwaited = false, soon })
+			from.install(l, func(q *guest.Queues) { q.FromGuestEnabled, q.FromGuestAwaited = false, soon })
 			l.step()
 			if frames, _ := from.EnableKicks(false); frames {
 				t.Error("a loop does not sleep while frames wait in a ring that is disabled")
@@ -125,16 +126,16 @@ func TestNothingIsLostWhenAGuestChanges(t *testing.T) {
 			from.install(l, unchanged)
 		}},
 		{"the receiver's receive ring is disabled", func(l *lane, _, to *syncEnd) {
-			to.install(l, func(q *virtionet.Queues) { q.ToGuestEnabled, q.ToGuestAwaited = false, soon })
+			to.install(l, func(q *guest.Queues) { q.ToGuestEnabled, q.ToGuestAwaited = false, soon })
 			l.step()
 			to.install(l, unchanged)
 		}},
 		{"an announcement of the sender", func(l *lane, from, _ *syncEnd) {
-			a, err := virtionet.NewAnnouncement([6]byte{2})
+			a, err := guest.NewAnnouncement([6]byte{2})
 			if err != nil {
 				t.Fatal(err)
 			}
-			from.install(l, func(q *virtionet.Queues) { q.Announce = a })
+			from.install(l, func(q *guest.Queues) { q.Announce = a })
 		}},
 	} {
 		for _, packed := range []bool{false, true} {
@@ -182,18 +183,18 @@ func TestNothingIsLostWhenAGuestChanges(t *testing.T) {
 
 // Nobody waits for ever for a guest that does not come back, nor for one that is gone.
 func TestFramesForNobody(t *testing.T) {
-	for name, away := range map[string]func(*virtionet.Queues){
-		"stopped":           func(q *virtionet.Queues) { q.ToGuest = nil },
-		"awaited in vain":   func(q *virtionet.Queues) { q.ToGuest, q.ToGuestAwaited = nil, time.Now() },
-		"disabled":          func(q *virtionet.Queues) { q.ToGuestEnabled = false },
-		"disabled too long": func(q *virtionet.Queues) { q.ToGuestEnabled, q.ToGuestAwaited = false, time.Now() },
-		"never had a buffer": func(q *virtionet.Queues) {
+	for name, away := range map[string]func(*guest.Queues){
+		"stopped":           func(q *guest.Queues) { q.ToGuest = nil },
+		"awaited in vain":   func(q *guest.Queues) { q.ToGuest, q.ToGuestAwaited = nil, time.Now() },
+		"disabled":          func(q *guest.Queues) { q.ToGuestEnabled = false },
+		"disabled too long": func(q *guest.Queues) { q.ToGuestEnabled, q.ToGuestAwaited = false, time.Now() },
+		"never had a buffer": func(q *guest.Queues) {
 			q.ToGuest, q.ToGuestAwaited = vringtest.NewPair(t, vringtest.Config{}).Device, time.Now()
 		},
 	} {
 		from, to := newSyncEnd(t), newSyncEnd(t)
-		from.install(nil, func(*virtionet.Queues) {})
-		to.install(nil, func(*virtionet.Queues) {})
+		from.install(nil, func(*guest.Queues) {})
+		to.install(nil, func(*guest.Queues) {})
 		l := newPair(from, to)
 		from.sendNumbered(0, 10, 1)
 		l.step()
@@ -205,8 +206,8 @@ func TestFramesForNobody(t *testing.T) {
 		}
 	}
 	from, to := newSyncEnd(t), newSyncEnd(t)
-	from.install(nil, func(*virtionet.Queues) {})
-	to.install(nil, func(*virtionet.Queues) {})
+	from.install(nil, func(*guest.Queues) {})
+	to.install(nil, func(*guest.Queues) {})
 	l := newPair(from, to)
 	from.sendNumbered(0, 10, 1)
 	l.step()
@@ -222,8 +223,8 @@ func TestFramesForNobody(t *testing.T) {
 // What is sent through a transmit ring that stays disabled is discarded in the end.
 func TestDisabledTooLong(t *testing.T) {
 	from, to := newSyncEnd(t), newSyncEnd(t)
-	from.install(nil, func(q *virtionet.Queues) { q.FromGuestEnabled, q.FromGuestAwaited = false, time.Now() })
-	to.install(nil, func(*virtionet.Queues) {})
+	from.install(nil, func(q *guest.Queues) { q.FromGuestEnabled, q.FromGuestAwaited = false, time.Now() })
+	to.install(nil, func(*guest.Queues) {})
 	l := newPair(from, to)
 	from.sendNumbered(0, 10, 1)
 	l.step()
@@ -239,7 +240,7 @@ func TestSortedBurstWhenItsRingStops(t *testing.T) {
 		for _, blocked := range []int{0, 1, 2} {
 			const flows, n = 12, 60
 			from := newSyncEndWith(t, vringtest.Config{Packed: packed, Size: 128})
-			from.install(nil, func(*virtionet.Queues) {})
+			from.install(nil, func(*guest.Queues) {})
 			var queues []Port
 			var ports []*fakePort
 			for i := range 3 {
@@ -256,9 +257,9 @@ func TestSortedBurstWhenItsRingStops(t *testing.T) {
 			if d.kept == 0 || !d.blocked() {
 				t.Fatalf("%d frames are sent of a burst of %d", d.sent, d.n)
 			}
-			from.install(l, func(q *virtionet.Queues) { q.FromGuest = nil })
+			from.install(l, func(q *guest.Queues) { q.FromGuest = nil })
 			from.restart(from.tx)
-			from.install(l, func(*virtionet.Queues) {})
+			from.install(l, func(*guest.Queues) {})
 			ports[blocked].room = -1
 			for range 5 {
 				l.step()
@@ -290,7 +291,7 @@ func TestSortedBurstWhenItsRingStops(t *testing.T) {
 // one to go to in the end. No buffer goes back before its frame is sent.
 func TestSortedBurstForOneQueuePair(t *testing.T) {
 	from := newSyncEndWith(t, vringtest.Config{Size: 128})
-	from.install(nil, func(*virtionet.Queues) {})
+	from.install(nil, func(*guest.Queues) {})
 	a, b := &fakePort{name: "a"}, &fakePort{name: "b"}
 	queues := []Port{a, b}
 	d := &direction{src: from, dst: a, steer: newSteered(&steering{queues: queues})}
@@ -323,7 +324,7 @@ func TestSortedBurstForOneQueuePair(t *testing.T) {
 // What a guest that is gone has sent is nobody's, also what was copied of it.
 func TestNothingComesFromTheDead(t *testing.T) {
 	from := newSyncEndWith(t, vringtest.Config{Size: 128})
-	from.install(nil, func(*virtionet.Queues) {})
+	from.install(nil, func(*guest.Queues) {})
 	ports := []*fakePort{{name: "a", room: 3}, {name: "b", room: -1}}
 	queues := []Port{ports[0], ports[1]}
 	d := &direction{src: from, dst: queues[0], steer: newSteered(&steering{queues: queues})}
@@ -332,7 +333,7 @@ func TestNothingComesFromTheDead(t *testing.T) {
 	l.add(d, 0)
 	from.sendNumbered(0, 60, 12)
 	l.step()
-	from.install(l, func(q *virtionet.Queues) { q.FromGuest = nil })
+	from.install(l, func(q *guest.Queues) { q.FromGuest = nil })
 	if !d.blocked() {
 		t.Fatal("nothing was copied")
 	}
@@ -350,11 +351,11 @@ func TestNothingComesFromTheDead(t *testing.T) {
 // A frame that is cut on its way is not sent twice in part when its ring stops.
 func TestCutFrameWhenItsRingStops(t *testing.T) {
 	from, to := newSyncEnd(t), newSyncEnd(t)
-	offloads := func(q *virtionet.Queues) {
+	offloads := func(q *guest.Queues) {
 		q.Sends = virtionet.OffloadCsum | virtionet.OffloadTSO4
 	}
 	from.install(nil, offloads)
-	to.install(nil, func(q *virtionet.Queues) {})
+	to.install(nil, func(q *guest.Queues) {})
 	l := newPair(from, to)
 	const size, pieces = 500, 8
 	shapes := packettest.Shapes(t, size*pieces)
@@ -384,7 +385,7 @@ func TestCutFrameWhenItsRingStops(t *testing.T) {
 	if n := to.rx.Driver.Completed(); n != 3 {
 		t.Fatalf("%d pieces arrived, want as many as there is room for", n)
 	}
-	from.install(l, func(q *virtionet.Queues) { q.FromGuest = nil })
+	from.install(l, func(q *guest.Queues) { q.FromGuest = nil })
 	from.restart(from.tx)
 	from.install(l, offloads)
 	big(20)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 )
 
 // napping returns a loop of each kind of group, about to sleep, and what makes it do so.
@@ -34,7 +34,7 @@ func napping(t *testing.T) map[string]*Loop {
 	add("lanes with queue pairs that are idle", l, err)
 	guests := [2]*syncEnd{newSyncEnd(t), newSyncEnd(t)}
 	for _, g := range guests {
-		g.install(nil, func(q *virtionet.Queues) { q.KickFDs = []int{-1, -1} })
+		g.install(nil, func(q *guest.Queues) { q.KickFDs = []int{-1, -1} })
 	}
 	l, err = NewLoop([]Port{guests[0], guests[1]}, Config{CPU: -1})
 	add("guests", l, err)

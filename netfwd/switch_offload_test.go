@@ -7,6 +7,7 @@ import (
 
 	"vvufwd/virtio/mem"
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/vring"
 	"vvufwd/virtio/vring/vringtest"
 )
@@ -16,15 +17,15 @@ import (
 // the frame's headers in one piece for that.
 func TestSwitchCompletesChecksums(t *testing.T) {
 	var rings []*vringtest.Pair
-	var guests []*virtionet.Guest
+	var guests []*guest.Port
 	cfg := SwitchConfig{MACAge: testAge, MACLimit: 16}
 	all := virtionet.OffloadCsum | virtionet.OffloadTSO4
 	for i, takes := range []virtionet.Offloads{0, all, 0} {
 		rx, tx := vringtest.NewPair(t, vringtest.Config{}), vringtest.NewPair(t, vringtest.Config{})
-		g := virtionet.NewGuest("guest", func(ring string, err error) { t.Errorf("guest %d: %s ring: %v", i, ring, err) })
+		g := guest.New("guest", func(ring string, err error) { t.Errorf("guest %d: %s ring: %v", i, ring, err) })
 		done := make(chan struct{})
 		go func() {
-			g.Install(&virtionet.Queues{
+			g.Install(&guest.Queues{
 				ToGuest: rx.Device, FromGuest: tx.Device, ToGuestEnabled: true, FromGuestEnabled: true,
 				Sends: all, Takes: takes, HeaderLen: virtionet.HeaderLen,
 			})

@@ -5,13 +5,14 @@ import (
 
 	"vvufwd/virtio/mem"
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/vring"
 	"vvufwd/virtio/vring/vringtest"
 )
 
 // syncEnd is a guest of a lane, whose rings the test changes.
 type syncEnd struct {
-	*virtionet.Guest
+	*guest.Port
 	t       *testing.T
 	rx, tx  *vringtest.Pair
 	buffers map[uint16][]byte // of rx, by head
@@ -22,14 +23,14 @@ func newSyncEnd(t *testing.T) *syncEnd { return newSyncEndWith(t, vringtest.Conf
 func newSyncEndWith(t *testing.T, cfg vringtest.Config) *syncEnd {
 	e := &syncEnd{t: t, rx: vringtest.NewPair(t, cfg), tx: vringtest.NewPair(t, cfg), buffers: map[uint16][]byte{}}
 	use(t, e.rx)
-	e.Guest = virtionet.NewGuest("guest", func(ring string, err error) { t.Errorf("%s ring: %v", ring, err) })
+	e.Port = guest.New("guest", func(ring string, err error) { t.Errorf("%s ring: %v", ring, err) })
 	return e
 }
 
 // install hands over what e has, in a lane if it is in one already.
-func (e *syncEnd) install(l *lane, change func(*virtionet.Queues)) {
+func (e *syncEnd) install(l *lane, change func(*guest.Queues)) {
 	e.t.Helper()
-	q := &virtionet.Queues{
+	q := &guest.Queues{
 		ToGuest: e.rx.Device, FromGuest: e.tx.Device, ToGuestEnabled: true, FromGuestEnabled: true, HeaderLen: virtionet.HeaderLen,
 	}
 	change(q)
@@ -42,7 +43,7 @@ func (e *syncEnd) pause(l *lane) { e.hand(l, e.Pause) }
 // move lets e's rings go on in another view of its memory, and takes the first one away.
 func (e *syncEnd) move(l *lane) {
 	e.t.Helper()
-	e.install(l, func(q *virtionet.Queues) {
+	e.install(l, func(q *guest.Queues) {
 		for _, m := range []struct {
 			pair *vringtest.Pair
 			to   **vring.Place

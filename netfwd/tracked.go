@@ -4,6 +4,7 @@ import (
 	"time"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 )
 
 // comeback is how long frames of a guest whose back-end was killed wait for the guest that
@@ -12,8 +13,8 @@ import (
 const comeback = 3 * time.Second
 
 // tracked is src if there is a record of what we take from it, else nil.
-func (d *direction) tracked() *virtionet.Guest {
-	if g, ok := d.src.(*virtionet.Guest); ok && g.Tracked() {
+func (d *direction) tracked() *guest.Port {
+	if g, ok := d.src.(*guest.Port); ok && g.Tracked() {
 		return g
 	}
 	return nil
@@ -21,8 +22,8 @@ func (d *direction) tracked() *virtionet.Guest {
 
 // sendTracked is TxBurst of frames that came from such a guest. To be exact there has to be
 // one queue pair that they can go to, and one process that sends them.
-func (d *direction) sendTracked(from *virtionet.Guest) int {
-	if to, ok := d.dst.(*virtionet.Guest); ok && !d.copied {
+func (d *direction) sendTracked(from *guest.Port) int {
+	if to, ok := d.dst.(*guest.Port); ok && !d.copied {
 		return from.Send(to, d.frames[d.sent:d.n])
 	}
 	return d.dst.TxBurst(d.frames[d.sent:d.n])
@@ -39,7 +40,7 @@ func (d *direction) resumeWait() {
 // settled finds out what became of frames that were on their way when the back-end before
 // us was killed. It returns false while that has to wait: for dst's guest to come back,
 // which can tell, and for which the frames are.
-func (d *direction) settled(from *virtionet.Guest) bool {
+func (d *direction) settled(from *guest.Port) bool {
 	now := time.Now()
 	if d.settleBy.IsZero() {
 		d.settleBy = now.Add(comeback)
@@ -48,7 +49,7 @@ func (d *direction) settled(from *virtionet.Guest) bool {
 		return false
 	}
 	d.settleBy = time.Time{}
-	to, ok := d.dst.(*virtionet.Guest)
+	to, ok := d.dst.(*guest.Port)
 	if !ok || d.steer != nil {
 		to = nil
 	}

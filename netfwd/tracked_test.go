@@ -8,6 +8,7 @@ import (
 	"time"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/vring"
 	"vvufwd/virtio/vring/vringtest"
 )
@@ -80,7 +81,7 @@ type crashRig struct {
 	from    *trackedRing // transmit ring of the first
 	to      *trackedRing // receive ring of the second
 	lane    *lane
-	ports   [2]*virtionet.Guest
+	ports   [2]*guest.Port
 	frames  int
 	buffers map[uint16][]byte
 	got     []uint32
@@ -98,7 +99,7 @@ func newCrashRig(t *testing.T, packed bool) *crashRig {
 // boot starts a back-end. Its guests are back at once, or the second not yet.
 func (r *crashRig) boot(second bool) {
 	for i := range r.ports {
-		r.ports[i] = virtionet.NewGuest(fmt.Sprint("guest ", i), func(ring string, err error) { r.t.Errorf("%s ring: %v", ring, err) })
+		r.ports[i] = guest.New(fmt.Sprint("guest ", i), func(ring string, err error) { r.t.Errorf("%s ring: %v", ring, err) })
 	}
 	r.lane = newPair(r.ports[0], r.ports[1])
 	r.startFrom()
@@ -109,15 +110,15 @@ func (r *crashRig) boot(second bool) {
 
 // startFrom starts the ring of the first guest.
 func (r *crashRig) startFrom() {
-	r.install(0, &virtionet.Queues{FromGuest: r.from.device(r.t, 11), FromGuestEnabled: true, HeaderLen: virtionet.HeaderLen})
+	r.install(0, &guest.Queues{FromGuest: r.from.device(r.t, 11), FromGuestEnabled: true, HeaderLen: virtionet.HeaderLen})
 }
 
 // back brings the second guest back.
 func (r *crashRig) back() {
-	r.install(1, &virtionet.Queues{ToGuest: r.to.device(r.t, 22), ToGuestEnabled: true, HeaderLen: virtionet.HeaderLen})
+	r.install(1, &guest.Queues{ToGuest: r.to.device(r.t, 22), ToGuestEnabled: true, HeaderLen: virtionet.HeaderLen})
 }
 
-func (r *crashRig) install(port int, q *virtionet.Queues) {
+func (r *crashRig) install(port int, q *guest.Queues) {
 	done := make(chan struct{})
 	go func() { r.ports[port].Install(q); close(done) }()
 	for !r.ports[port].Changed() {
@@ -291,7 +292,7 @@ func TestRingStartsAgainBeforeItIsSettled(t *testing.T) {
 				if killed {
 					r.boot(false)
 				} else {
-					r.install(0, &virtionet.Queues{HeaderLen: virtionet.HeaderLen})
+					r.install(0, &guest.Queues{HeaderLen: virtionet.HeaderLen})
 					r.startFrom()
 				}
 				r.step()
@@ -323,7 +324,7 @@ func TestIntentIsOverWhenItIsCarriedOut(t *testing.T) {
 		r.receive()
 	}
 	r.send(7)
-	r.install(0, &virtionet.Queues{HeaderLen: virtionet.HeaderLen})
+	r.install(0, &guest.Queues{HeaderLen: virtionet.HeaderLen})
 	r.back()
 	r.startFrom()
 	r.step()

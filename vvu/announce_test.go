@@ -3,7 +3,7 @@ package vvu
 import (
 	"testing"
 
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )
@@ -25,7 +25,7 @@ func rarp(t *testing.T, app *vvutest.App, mac [6]byte) {
 // announced compares the next frame on the wire.
 func (r *rig) announced(mac [6]byte) {
 	r.t.Helper()
-	want, err := virtionet.NewAnnouncement(mac)
+	want, err := guest.NewAnnouncement(mac)
 	must(r.t, err)
 	got, err := r.wire.Pop()
 	must(r.t, err)

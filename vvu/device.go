@@ -8,7 +8,7 @@ import (
 	"vvufwd/vfio/dma"
 	"vvufwd/vfio/mmio"
 	"vvufwd/virtio"
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	virtiopci "vvufwd/virtio/pci"
 	"vvufwd/vvu/session"
 )
@@ -349,7 +349,7 @@ type doorbell struct {
 func (b *doorbell) Ring() { b.space.Store16(b.off, b.ring) }
 
 // Doorbell returns the doorbell of a vring that is served.
-func (d *Device) Doorbell(ring int) virtionet.Doorbell {
+func (d *Device) Doorbell(ring int) guest.Doorbell {
 	return &doorbell{space: d.doorbells, off: d.doorbellOffset(ring), ring: uint16(ring)}
 }
 

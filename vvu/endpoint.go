@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/vfio"
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 )
@@ -25,7 +25,7 @@ type Endpoint struct {
 	rings   int // that every device has to serve
 	session *session.Session
 	log     *zap.Logger
-	guests  []*virtionet.Guest
+	guests  []*guest.Port
 
 	wake      int         // eventfd that interrupts a wait
 	down      atomic.Bool // SetLink
@@ -62,7 +62,7 @@ func NewEndpoint(device *Device, log *zap.Logger) (*Endpoint, error) {
 // Ports are the endpoint's queue pairs as a forwarder sees them: as many as the device
 // can serve. They stay the same for the endpoint's life, however many of them a
 // front-end uses.
-func (e *Endpoint) Ports() []*virtionet.Guest { return e.guests }
+func (e *Endpoint) Ports() []*guest.Port { return e.guests }
 
 // SetAddress says which address guests have, for certain; see session.Session. Call it
 // before Run.

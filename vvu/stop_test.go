@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )
@@ -24,7 +24,7 @@ func (r *rig) upGated() (d *driver, shut *atomic.Bool) {
 	return d, shut
 }
 
-func gatedForwarder(ports []*virtionet.Guest, shut *atomic.Bool) func(context.Context) {
+func gatedForwarder(ports []*guest.Port, shut *atomic.Bool) func(context.Context) {
 	return func(ctx context.Context) {
 		for _, port := range ports {
 			defer port.Leave()

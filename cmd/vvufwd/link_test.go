@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 )
 
 // linkGuest records what its link was told.
@@ -13,8 +13,8 @@ type linkGuest struct {
 	told []bool
 }
 
-func (g *linkGuest) SetLink(up bool)           { g.told = append(g.told, up) }
-func (g *linkGuest) Ports() []*virtionet.Guest { return nil }
+func (g *linkGuest) SetLink(up bool)      { g.told = append(g.told, up) }
+func (g *linkGuest) Ports() []*guest.Port { return nil }
 
 func TestFollowLinks(t *testing.T) {
 	guests := []*linkGuest{{}, {}, {}}

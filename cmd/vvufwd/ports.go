@@ -11,7 +11,7 @@ import (
 	"vvufwd/netfwd/nic"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu"
 	"vvufwd/vvu/socket"
 )
@@ -31,7 +31,7 @@ type port struct {
 
 // guestEnd is what control can do with a port that leads to a guest.
 type guestEnd interface {
-	Ports() []*virtionet.Guest
+	Ports() []*guest.Port
 	SetLink(up bool)
 	SetAddress(mac [6]byte) error
 	Close() error

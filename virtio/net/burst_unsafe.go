@@ -14,8 +14,8 @@ func (b *Burst) Copy(n int) {
 	var total uint64
 	head, second := uintptr(b.head), b.numBuffers
 	special := b.tailed | b.undone | b.valid
-	for i := range b.ops[:n] {
-		op := &b.ops[i]
+	for i := range b.Ops[:n] {
+		op := &b.Ops[i]
 		total += uint64(op.N)
 		to := pointer(op.Dst)
 		if special>>i&1 != 0 {
@@ -35,10 +35,10 @@ func (b *Burst) Copy(n int) {
 
 // copySpecial is Copy for a frame in two pieces, or with something in its header.
 func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
-	op, bit := &b.ops[i], uint64(1)<<i
+	op, bit := &b.Ops[i], uint64(1)<<i
 	header := Header{}
 	if b.valid&bit != 0 && b.takesValid {
-		header.Flags = flagDataValid
+		header.Flags = FlagDataValid
 	}
 	frame := view(op.Dst+uint64(b.head), op.N)
 	undone := b.undone&bit != 0
@@ -46,10 +46,10 @@ func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
 		header = b.starts[i].header
 	}
 	header.NumBuffers = uint16(b.numBuffers >> 16)
-	header.put((*[HeaderLen]byte)(to))
+	header.Put((*[HeaderLen]byte)(to))
 	first := op.N
 	if b.tailed&bit != 0 {
-		tail := &b.tails[i]
+		tail := &b.Tails[i]
 		first -= tail.N
 		copy(frame[first:], view(tail.Src, tail.N))
 	}
@@ -70,9 +70,9 @@ func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
 // rename writes the addresses that were set over those that were copied. Only the
 // receiver, in whose memory this is, could see anything else meanwhile.
 func (b *Burst) rename(n int) {
-	for i := range b.ops[:n] {
+	for i := range b.Ops[:n] {
 		if b.renamed>>i&1 != 0 {
-			to := unsafe.Add(pointer(b.ops[i].Dst), b.head)
+			to := unsafe.Add(pointer(b.Ops[i].Dst), b.head)
 			*(*uint64)(to), *(*uint32)(unsafe.Add(to, 8)) = b.names[i].low, b.names[i].high
 		}
 	}
@@ -80,13 +80,13 @@ func (b *Burst) rename(n int) {
 
 // gather copies the first bytes of frame i, which has as many.
 func (b *Burst) gather(i int, head []byte) {
-	op := &b.ops[i]
+	op := &b.Ops[i]
 	first := op.N
 	if b.tailed>>i&1 != 0 {
-		first -= b.tails[i].N
+		first -= b.Tails[i].N
 	}
 	if n := copy(head, view(op.Src, first)); n < len(head) {
-		copy(head[n:], view(b.tails[i].Src, b.tails[i].N))
+		copy(head[n:], view(b.Tails[i].Src, b.Tails[i].N))
 	}
 }
 
@@ -101,5 +101,6 @@ func view(addr uint64, n uint32) []byte { return unsafe.Slice((*byte)(pointer(ad
 func load64(addr uint64) uint64 { return *(*uint64)(pointer(addr)) }
 func load16(addr uint64) uint16 { return *(*uint16)(pointer(addr)) }
 
-// addressOf is where a buffer lies.
-func addressOf(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+// AddressOf is where a buffer lies, which must be of DMA memory or of a guest's: Go neither moves
+// nor frees that.
+func AddressOf(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }

@@ -21,10 +21,10 @@ type Frame struct {
 
 // Own reports whether Data[0] is a private copy of the frame's headers, which cannot
 // change and must stay in one piece.
-func (f *Frame) Own() bool { return f.Header.Flags&flagNeedsCsum != 0 }
+func (f *Frame) Own() bool { return f.Header.Flags&FlagNeedsCsum != 0 }
 
 // Begun reports whether some of the frame has been sent, in pieces, and the rest not.
-func (f *Frame) Begun() bool { return f.Header.special() && f.sent > 0 }
+func (f *Frame) Begun() bool { return f.Header.Special() && f.sent > 0 }
 
 // ReplaceStart puts other memory in place of the frame's first len(start) bytes, which
 // it has. The new Data is appended to views, which is returned.
@@ -52,8 +52,13 @@ const (
 	AddressBytes = 12 // both addresses of an Ethernet header, destination first
 
 	etherOverhead = 14 + 4 // Ethernet header and one VLAN tag
-	defaultMTU    = 1500
 )
+
+// FrameOf is the longest frame, with one VLAN tag, that a packet of mtu bytes makes.
+func FrameOf(mtu int) int { return mtu + etherOverhead }
+
+// MaxBurst is the largest number of frames that a port hands out at once.
+const MaxBurst = vring.MaxOps
 
 // Drop says why a frame was not forwarded. Drops are counted by the port that
 // refused the frame.
@@ -107,7 +112,8 @@ func (c *Counters) Dropped() (n uint64) {
 	return n
 }
 
-func (c *Counters) countFault(err error) {
+// CountFault counts a ring that has failed with err.
+func (c *Counters) CountFault(err error) {
 	var fault vring.Fault
 	if errors.As(err, &fault) {
 		c.Faults[fault]++
@@ -116,9 +122,9 @@ func (c *Counters) countFault(err error) {
 	}
 }
 
-// copyParts copies from src, starting at offset off of src[at], into dst, and
+// CopyViews copies from src, starting at offset off of src[at], into dst, and
 // returns the new place in src. It stops when either side is exhausted.
-func copyParts(dst []byte, src [][]byte, at, off int) (n, newAt, newOff int) {
+func CopyViews(dst []byte, src [][]byte, at, off int) (n, newAt, newOff int) {
 	for at < len(src) && n < len(dst) {
 		k := copy(dst[n:], src[at][off:])
 		n += k

@@ -8,7 +8,7 @@ import (
 
 // Header is struct virtio_net_hdr (5.1.6), which stands before every frame in a
 // ring. It is hostile when it comes from a guest: what goes anywhere is what was
-// negotiated and is true of the frame (see intake), and nothing else.
+// negotiated and is true of the frame (see HeaderParser), and nothing else.
 type Header struct {
 	Flags      uint8
 	GSOType    uint8
@@ -19,12 +19,12 @@ type Header struct {
 	NumBuffers uint16
 }
 
-// Header sizes in bytes: with VERSION_1 or MRG_RXBUF num_buffers is present.
+// Header sizes and offsets in bytes: with VERSION_1 or MRG_RXBUF num_buffers is present.
 const (
 	HeaderLen       = 12
 	LegacyHeaderLen = 10
 
-	numBuffersOffset = 10
+	NumBuffersOffset = 10 // of the field in the header
 )
 
 // HeaderSize is the size of the header under the negotiated features (5.1.6.1).
@@ -35,9 +35,9 @@ func HeaderSize(f virtio.Features) int {
 	return LegacyHeaderLen
 }
 
-// put writes the header's 12 bytes to the start of b; a legacy peer gets the
+// Put writes the header's 12 bytes to the start of b; a legacy peer gets the
 // first 10 of them.
-func (h *Header) put(b *[HeaderLen]byte) {
+func (h *Header) Put(b *[HeaderLen]byte) {
 	binary.LittleEndian.PutUint64(b[0:8], uint64(h.Flags)|uint64(h.GSOType)<<8|uint64(h.HdrLen)<<16|uint64(h.GSOSize)<<32|uint64(h.CsumStart)<<48)
 	binary.LittleEndian.PutUint32(b[8:12], uint32(h.CsumOffset)|uint32(h.NumBuffers)<<16)
 }
@@ -50,19 +50,19 @@ func (h *Header) get(b *[LegacyHeaderLen]byte) {
 	}
 }
 
-// copyHeader copies what of a header get reads from the start of views, once: its sender
+// CopyHeader copies what of a header get reads from the start of views, once: its sender
 // may be changing it.
-func copyHeader(b *[LegacyHeaderLen]byte, views [][]byte) {
+func CopyHeader(b *[LegacyHeaderLen]byte, views [][]byte) {
 	if v := views[0]; len(v) >= len(b) {
 		*b = [LegacyHeaderLen]byte(v)
 		return
 	}
-	copyParts(b[:], views, 0, 0)
+	CopyViews(b[:], views, 0, 0)
 }
 
-// behindHeader returns the views behind the n bytes of header, which the views
+// AfterHeader returns the views behind the n bytes of header, which the views
 // hold at least. Their slice headers are changed, not the memory.
-func behindHeader(views [][]byte, n int) [][]byte {
+func AfterHeader(views [][]byte, n int) [][]byte {
 	for len(views) > 0 && len(views[0]) <= n {
 		n -= len(views[0])
 		views = views[1:]
@@ -74,8 +74,3 @@ func behindHeader(views [][]byte, n int) [][]byte {
 }
 
 func le16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
-
-func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
-
-func putLE64(b []byte, v uint64) { binary.LittleEndian.PutUint64(b, v) }
-func putLE16(b []byte, v uint16) { binary.LittleEndian.PutUint16(b, v) }

@@ -15,7 +15,7 @@ const (
 	OffloadUSO6                           // UDP over IPv6
 	OffloadDataValid                      // nothing is undone, but the sender may say that checksums are right
 
-	offloadGSO = OffloadTSO4 | OffloadTSO6 | OffloadECN | OffloadUSO4 | OffloadUSO6
+	OffloadGSO = OffloadTSO4 | OffloadTSO6 | OffloadECN | OffloadUSO4 | OffloadUSO6
 )
 
 // OffloadsToDevice are what a driver may leave to its device under the negotiated
@@ -54,38 +54,41 @@ func offloads(f virtio.Features, bits []offloadBit) (o Offloads) {
 	return o
 }
 
-// Flags and types of a Header (5.1.6).
+// Flags and types of a Header (5.1.6). GSOECN is a bit beside the type.
 const (
-	flagNeedsCsum uint8 = 1
-	flagDataValid uint8 = 2
+	FlagNeedsCsum uint8 = 1
+	FlagDataValid uint8 = 2
 
-	gsoNone  uint8 = 0
-	gsoTCP4  uint8 = 1
-	gsoTCP6  uint8 = 4
-	gsoUDP   uint8 = 5 // datagrams, not the older UFO
-	gsoECN   uint8 = 0x80
-	gsoTypes uint8 = ^gsoECN
+	GSONone  uint8 = 0
+	GSOTCPv4 uint8 = 1
+	GSOTCPv6 uint8 = 4
+	GSOUDP   uint8 = 5 // datagrams, not the older UFO
+	GSOECN   uint8 = 0x80
+	gsoTypes uint8 = ^GSOECN
 )
 
-// special reports whether the header says anything about its frame.
-func (h *Header) special() bool { return h.Flags|h.GSOType != 0 }
+// Special reports whether the header says anything about its frame.
+func (h *Header) Special() bool { return h.Flags|h.GSOType != 0 }
+
+// IsGSO reports whether the frame is to be cut into segments.
+func (h *Header) IsGSO() bool { return h.GSOType != GSONone }
 
 // gsoOffloads are what a frame with the header's type needs, of IPv6 or not. It is 0 if
 // there is no such type.
 func (h *Header) gsoOffloads(ipv6 bool) (o Offloads) {
 	switch {
-	case h.GSOType&gsoTypes == gsoTCP4 && !ipv6:
+	case h.GSOType&gsoTypes == GSOTCPv4 && !ipv6:
 		o = OffloadTSO4
-	case h.GSOType&gsoTypes == gsoTCP6 && ipv6:
+	case h.GSOType&gsoTypes == GSOTCPv6 && ipv6:
 		o = OffloadTSO6
-	case h.GSOType == gsoUDP && !ipv6:
+	case h.GSOType == GSOUDP && !ipv6:
 		return OffloadUSO4
-	case h.GSOType == gsoUDP && ipv6:
+	case h.GSOType == GSOUDP && ipv6:
 		return OffloadUSO6
 	default:
 		return 0
 	}
-	if h.GSOType&gsoECN != 0 {
+	if h.GSOType&GSOECN != 0 {
 		o |= OffloadECN
 	}
 	return o

@@ -6,8 +6,8 @@ import (
 
 	"go.uber.org/zap"
 
-	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/net/control"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/vring"
 )
 
@@ -20,7 +20,7 @@ type controlQueue struct {
 	watch    *watch            // nil: nobody looks at the queue
 	failed   bool              // it was said that the ring is broken
 
-	wanted *virtionet.Filter // nil: all frames
+	wanted *guest.Filter // nil: all frames
 }
 
 // start takes the queue into service. A ring that begins anew is that of a device that has

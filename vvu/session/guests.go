@@ -5,20 +5,20 @@ import (
 
 	"go.uber.org/zap"
 
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 )
 
 // NewGuests makes the queue pairs of a port, 1 to MaxPairs of them whatever is asked
 // for. The first has the port's name, "vvu:0000:00:05.0", the others
 // "vvu:0000:00:05.0/q1" and so on. What breaks a ring is logged.
-func NewGuests(name string, pairs int, log *zap.Logger) []*virtionet.Guest {
-	guests := make([]*virtionet.Guest, min(max(pairs, 1), MaxPairs))
+func NewGuests(name string, pairs int, log *zap.Logger) []*guest.Port {
+	guests := make([]*guest.Port, min(max(pairs, 1), MaxPairs))
 	for i := range guests {
 		pairName := name
 		if i > 0 {
 			pairName = fmt.Sprintf("%s/q%d", name, i)
 		}
-		guests[i] = virtionet.NewGuest(pairName, reportFailure(log, i))
+		guests[i] = guest.New(pairName, reportFailure(log, i))
 	}
 	return guests
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"vvufwd/virtio"
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -21,7 +22,7 @@ func (s *Session) installChanged() {
 func (s *Session) install(i int) {
 	p, to, from := &s.pairs[i], 2*i, 2*i+1
 	features := s.backend.Features()
-	q := &virtionet.Queues{
+	q := &guest.Queues{
 		ToGuest: s.dataRing(to), FromGuest: s.dataRing(from),
 		ToGuestEnabled: s.enabled(to), FromGuestEnabled: s.enabled(from),
 		MTU: int(s.backend.MTU()), Filter: s.control.wanted,
@@ -31,7 +32,7 @@ func (s *Session) install(i int) {
 		ToGuestPlace: s.places[to], FromGuestPlace: s.places[from],
 		ToGuestAwaited: s.await(to), FromGuestAwaited: s.await(from),
 	}
-	for k, call := range []*virtionet.Doorbell{&q.ToGuestCall, &q.FromGuestCall} {
+	for k, call := range []*guest.Doorbell{&q.ToGuestCall, &q.FromGuestCall} {
 		ring := to + k
 		if s.pairOf(ring) < 0 {
 			continue
@@ -58,7 +59,7 @@ func (s *Session) install(i int) {
 
 // introduce returns what is to be announced now that q is installed: what the front-end
 // asked for, which waits until the guest can send, or the address that is known.
-func (s *Session) introduce(p *pair, q *virtionet.Queues) *virtionet.Announcement {
+func (s *Session) introduce(p *pair, q *guest.Queues) *guest.Announcement {
 	if q.FromGuest == nil || !q.FromGuestEnabled {
 		p.announced = p.announced && q.FromGuest != nil
 		return nil

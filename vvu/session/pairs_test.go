@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"vvufwd/virtio"
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/vring"
 	"vvufwd/vvu/vhostuser"
 )
@@ -19,7 +19,7 @@ type bench struct {
 	t        *testing.T
 	carrier  *fakeCarrier
 	session  *Session
-	guests   []*virtionet.Guest
+	guests   []*guest.Port
 	installs []atomic.Int32 // by pair
 	logs     *observer.ObservedLogs
 }

@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/virtio"
-	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/net/control"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/vring"
 	"vvufwd/vvu/vhostuser"
 )
@@ -65,7 +65,7 @@ type Carrier interface {
 	MapInflight(offset, size uint64) (*InflightMemory, error)
 	// Doorbell interrupts the guest for a ring. It returns nil if there is no way
 	// to, now.
-	Doorbell(ring int) virtionet.Doorbell
+	Doorbell(ring int) guest.Doorbell
 	// KickFD becomes readable when the guest kicks a ring; it is negative if there is
 	// none.
 	KickFD(ring int) int
@@ -92,26 +92,26 @@ type Session struct {
 	events  []events              // by ring, as the carrier said when they last changed
 	control controlQueue
 
-	address     *virtionet.Announcement // nil: the guest's address is not known
-	saidSurplus bool                    // of queue pairs that the front-end has and we do not
-	logRefused  bool                    // the log that the front-end sent last cannot be used
+	address     *guest.Announcement // nil: the guest's address is not known
+	saidSurplus bool                // of queue pairs that the front-end has and we do not
+	logRefused  bool                // the log that the front-end sent last cannot be used
 }
 
 // pair is one queue pair.
 type pair struct {
-	guest   *virtionet.Guest
+	guest   *guest.Port
 	changed bool // install is due
 	served  bool // what was installed last was not nil
 
 	// Of the first pair, through which its guest is announced.
-	announce  *virtionet.Announcement // not yet installed
-	announced bool                    // since its transmit ring began to run
+	announce  *guest.Announcement // not yet installed
+	announced bool                // since its transmit ring began to run
 }
 
 // events are how a ring's guest and we tell each other of what is new in it.
 type events struct {
-	kick int                // eventfd, or negative
-	call virtionet.Doorbell // or nil
+	kick int            // eventfd, or negative
+	call guest.Doorbell // or nil
 }
 
 // Rings is how many rings a session of so many pairs has if its carrier can carry them:
@@ -122,7 +122,7 @@ func Rings(pairs int) int { return 2*pairs + 1 }
 // guests[i]; there are 1 to MaxPairs guests, each of which somebody forwards for.
 // cfg.Rings is how many rings the carrier can carry, 2*len(guests) at least: of more the
 // next is for a control queue. 0 means as many as Rings says.
-func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*virtionet.Guest, log *zap.Logger) *Session {
+func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*guest.Port, log *zap.Logger) *Session {
 	if cfg.Rings == 0 {
 		cfg.Rings = Rings(len(guests))
 	}
@@ -156,7 +156,7 @@ func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*virtionet.Guest
 // can send from any. A guest whose monitor has no address of its own for it is given this
 // one, and may not take another.
 func (s *Session) SetAddress(mac [6]byte) (err error) {
-	if s.address, err = virtionet.NewAnnouncement(mac); err == nil {
+	if s.address, err = guest.NewAnnouncement(mac); err == nil {
 		s.backend.FixMAC(mac)
 	}
 	return err
@@ -250,7 +250,7 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 			bell.Ring()
 		}
 	case vhostuser.EffectAnnounce:
-		a, err := virtionet.NewAnnouncement(e.MAC())
+		a, err := guest.NewAnnouncement(e.MAC())
 		if err != nil {
 			return nil, err
 		}

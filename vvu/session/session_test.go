@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/virtio/mem"
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -49,12 +49,12 @@ func (c *fakeCarrier) MapInflight(uint64, uint64) (*InflightMemory, error) {
 	return nil, errors.New("no files here")
 }
 
-func (c *fakeCarrier) Doorbell(int) virtionet.Doorbell { return nil }
+func (c *fakeCarrier) Doorbell(int) guest.Doorbell { return nil }
 
 func (c *fakeCarrier) KickFD(ring int) int { return c.kicks[ring] }
 
 // serve plays the forwarder until the test ends.
-func serve(t *testing.T, g *virtionet.Guest) {
+func serve(t *testing.T, g *guest.Port) {
 	var over atomic.Bool
 	done := make(chan struct{})
 	go func() {
@@ -74,9 +74,9 @@ func serve(t *testing.T, g *virtionet.Guest) {
 // closed once the message is handled, and its number may soon be another file's.
 func TestKickOfARingThatCannotStart(t *testing.T) {
 	carrier := &fakeCarrier{}
-	guest := virtionet.NewGuest("guest", func(string, error) {})
-	s := New(carrier, vhostuser.BackendConfig{}, []*virtionet.Guest{guest}, zap.NewNop())
-	serve(t, guest)
+	port := guest.New("guest", func(string, error) {})
+	s := New(carrier, vhostuser.BackendConfig{}, []*guest.Port{port}, zap.NewNop())
+	serve(t, port)
 	handle := func(m vhostuser.Message) {
 		t.Helper()
 		if _, err := s.Handle(m); err != nil {
@@ -87,13 +87,13 @@ func TestKickOfARingThatCannotStart(t *testing.T) {
 	handle(vhostuser.NewRequest(vhostuser.SetVringNum, vhostuser.VringState{Num: 16}))
 	carrier.kicks[0] = 1001
 	handle(vhostuser.NewRequest(vhostuser.SetVringKick, vhostuser.VringFD{}))
-	if fds := guest.WakeFDs(); !slices.Equal(fds, []int{1001}) {
+	if fds := port.WakeFDs(); !slices.Equal(fds, []int{1001}) {
 		t.Fatalf("the forwarder waits for %v before the ring is ready, want 1001", fds)
 	}
 	handle(vhostuser.NewRequest(vhostuser.SetVringAddr, vhostuser.VringAddr{Desc: 1 << 30, Avail: 1 << 30, Used: 1 << 30})) // nowhere
 	carrier.kicks[0] = 1002
 	handle(vhostuser.NewRequest(vhostuser.SetVringKick, vhostuser.VringFD{}))
-	if fds := guest.WakeFDs(); !slices.Equal(fds, []int{1002}) {
+	if fds := port.WakeFDs(); !slices.Equal(fds, []int{1002}) {
 		t.Errorf("the forwarder waits for %v, want 1002", fds)
 	}
 }

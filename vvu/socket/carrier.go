@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
@@ -181,7 +181,7 @@ func mapFile(fd int, offset, size uint64) (whole []byte, skip uint64, err error)
 func (c *carrier) KickFD(ring int) int { return c.kicks[ring].FD() }
 
 // Doorbell returns the call eventfd of a ring, nil if there is none.
-func (c *carrier) Doorbell(ring int) virtionet.Doorbell {
+func (c *carrier) Doorbell(ring int) guest.Doorbell {
 	if c.calls[ring] == nil {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
@@ -40,7 +40,7 @@ const redial = 500 * time.Millisecond
 type Endpoint struct {
 	path     string
 	listener *net.UnixListener // nil: we are the client
-	guests   []*virtionet.Guest
+	guests   []*guest.Port
 	events   *peerfd.Set
 	bin      peerfd.Bin // for descriptors of front-ends
 	log      *zap.Logger
@@ -106,12 +106,12 @@ func newEndpoint(path string, l *net.UnixListener, maxPairs int, log *zap.Logger
 
 // Ports are the endpoint's queue pairs as a forwarder sees them. They stay the same
 // for the endpoint's life, however many of them a front-end uses.
-func (e *Endpoint) Ports() []*virtionet.Guest { return e.guests }
+func (e *Endpoint) Ports() []*guest.Port { return e.guests }
 
 // SetAddress says which address guests have, for certain; see session.Session. Call it
 // before Run.
 func (e *Endpoint) SetAddress(mac [6]byte) error {
-	if _, err := virtionet.NewAnnouncement(mac); err != nil {
+	if _, err := guest.NewAnnouncement(mac); err != nil {
 		return err
 	}
 	e.address = &mac

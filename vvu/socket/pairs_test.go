@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/netfwd"
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
@@ -197,7 +197,7 @@ func TestAnnouncements(t *testing.T) {
 		t.Error("RARP is not offered")
 	}
 	for _, mac := range [][6]byte{known, {0x52, 0x54, 0, 0, 0, 2}} {
-		want, err := virtionet.NewAnnouncement(mac)
+		want, err := guest.NewAnnouncement(mac)
 		if err != nil {
 			t.Fatal(err)
 		}

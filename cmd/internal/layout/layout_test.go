@@ -20,23 +20,28 @@ type room struct {
 	knowsNot []string // what it must not reach, not even through others
 }
 
+// devices are what a program that only uses sockets has no need of.
+var devices = []string{"vfio", "virtio/pci", "virtio/net/nic"}
+
 // rooms is the layout. A package imports packages of its own room and of lower floors (a
 // greater number), never of a higher one or of another room on its own.
 var rooms = []room{
 	{floor: 0, path: "cmd"}, // the programs; they do not import one another either
+	{floor: 0, path: "cmd/vvugen", knowsNot: devices},
 	{floor: 1, path: "cmd/internal"},
 
 	{floor: 2, path: "vvu"},
 	{floor: 3, path: "vvu/device"},
-	{floor: 3, path: "vvu/socket"},
-	{floor: 4, path: "vvu/session"},
+	{floor: 3, path: "vvu/socket", knowsNot: devices},
+	{floor: 4, path: "vvu/session", knowsNot: devices},
 	{floor: 4, path: "vvu/vfiouser"},
 	{floor: 4, path: "netfwd/nic"},
 	{floor: 4, path: "netfwd/netdev"},
 	{floor: 5, path: "vvu/vhostuser", knowsNot: []string{"vfio", "virtio/pci", "virtio/vring"}},
 
-	{floor: 6, path: "netfwd", knowsNot: []string{"vvu"}},
-	{floor: 7, path: "virtio/net"},
+	{floor: 6, path: "netfwd", knowsNot: append([]string{"vvu"}, devices...)},
+	{floor: 6, path: "virtio/net/nic", knowsNot: []string{"virtio/net/guest"}},
+	{floor: 7, path: "virtio/net", knowsNot: devices},
 	{floor: 8, path: "virtio/vring", knowsNot: []string{"vfio", "virtio/peerfd", "golang.org/x/sys/unix"}},
 	{floor: 8, path: "virtio/pci"},
 	{floor: 9, path: "virtio/mem"},
@@ -85,6 +90,9 @@ func TestViolationsAreFound(t *testing.T) {
 		{"a program in shared code", "cmd/internal/cli", "cmd/vvudemo/show", "upwards"},
 		{"a tests' helper in a program", "cmd/vvudev", "vvu/vvutest", "helper of tests"},
 		{"what it must not know", "vvu/vhostuser", "virtio/pci", "must not reach"},
+		{"a device in a program without", "cmd/vvugen/port", "vfio/dma", "must not reach"},
+		{"a NIC in what both ends share", "virtio/net/guest", "virtio/net/nic", "upwards"},
+		{"a NIC in the forwarder", "netfwd", "virtio/net/nic", "same floor"},
 		{"a package in no room", "spare", "virtio", "no room"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

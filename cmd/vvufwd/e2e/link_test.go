@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/netfwd"
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/socket"
 	"vvufwd/vvu/vvutest"
 )
@@ -33,7 +33,7 @@ func TestGuestSeesLink(t *testing.T) {
 		q, execute := l.control(m)
 		defer q.Close()
 		execute("announce-self", map[string]any{"initial": 50, "max": 50, "rounds": 2, "step": 0})
-		want, err := virtionet.NewAnnouncement([6]byte{0x52, 0x54, 0, 0, 1, 1})
+		want, err := guest.NewAnnouncement([6]byte{0x52, 0x54, 0, 0, 1, 1})
 		l.must(err)
 		for range 2 {
 			if got, err := wire.Pop(); err != nil || !bytes.Equal(got, want[:]) {

@@ -7,6 +7,7 @@ import (
 	"vvufwd/netfwd/nic"
 	"vvufwd/virtio"
 	virtionet "vvufwd/virtio/net"
+	virtionic "vvufwd/virtio/net/nic"
 )
 
 // Driver drives virtio-net devices: modern ones, and transitional ones in their modern way.
@@ -20,10 +21,10 @@ var Driver = nic.Driver{
 }
 
 // card is an open virtio-net device.
-type card struct{ nic *virtionet.PCINIC }
+type card struct{ nic *virtionic.Device }
 
 func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
-	n, err := virtionet.OpenNIC(f, cfg.Memory, cfg.QueueSize, cfg.MaxPairs, func(ring string, err error) {
+	n, err := virtionic.Open(f, cfg.Memory, cfg.QueueSize, cfg.MaxPairs, func(ring string, err error) {
 		cfg.Failed(&ringError{ring, err})
 	})
 	if err != nil {
@@ -66,7 +67,7 @@ func (c card) Watch(ctx context.Context, changed func(up bool)) error {
 }
 
 // queue is a queue pair of a virtio-net device.
-type queue struct{ *virtionet.NIC }
+type queue struct{ *virtionic.Port }
 
 // InFlight implements nic.Queue. It is not known yet.
 func (queue) InFlight() (pending int, done uint64) { return 0, 0 }

@@ -12,7 +12,7 @@ import (
 // what the ring says of it.
 func TestAnswersAreMarked(t *testing.T) {
 	for name, packed := range formats {
-		g := newGuest(t, packed)
+		g := newDriver(t, packed)
 		table, err := mem.New([]mem.Region{{GPA: base, Mem: g.bytes}})
 		if err != nil {
 			t.Fatal(err)

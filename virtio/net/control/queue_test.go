@@ -23,8 +23,8 @@ const (
 
 var formats = map[string]bool{"split": false, "packed": true}
 
-// guest is a driver with its memory, and the device that serves its control queue.
-type guest struct {
+// driver is a driver with its memory, and the device that serves its control queue.
+type driver struct {
 	t      testing.TB
 	bytes  []byte
 	driver *vring.Driver
@@ -32,8 +32,8 @@ type guest struct {
 	limit  int
 }
 
-func newGuest(t testing.TB, packed bool) *guest {
-	g := &guest{t: t, bytes: make([]byte, memory), limit: 8} // so large that it begins with a page
+func newDriver(t testing.TB, packed bool) *driver {
+	g := &driver{t: t, bytes: make([]byte, memory), limit: 8} // so large that it begins with a page
 	table, err := mem.New([]mem.Region{{GPA: base, Mem: g.bytes}})
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func newGuest(t testing.TB, packed bool) *guest {
 
 // send lays a command out in pieces that end at cuts, and room bytes for the answer, which
 // begins at the end of the memory that they take. It returns where.
-func (g *guest) send(command []byte, cuts []int, room []int) (answer []byte) {
+func (g *driver) send(command []byte, cuts []int, room []int) (answer []byte) {
 	g.t.Helper()
 	at := buffers
 	copy(g.bytes[at:], command)
@@ -86,7 +86,7 @@ func (g *guest) send(command []byte, cuts []int, room []int) (answer []byte) {
 }
 
 // returned takes back a buffer and tells how much was written into it.
-func (g *guest) returned() int {
+func (g *driver) returned() int {
 	g.t.Helper()
 	var u vring.Used
 	if g.driver.Completed() != 1 || !g.driver.Take(&u) {
@@ -110,7 +110,7 @@ func TestAnyShape(t *testing.T) {
 		shapes = append(shapes, cuts)
 	}
 	for name, packed := range formats {
-		g := newGuest(t, packed)
+		g := newDriver(t, packed)
 		for _, cuts := range shapes {
 			for _, room := range [][]int{{1}, {1, 3}, {4}} {
 				for _, ok := range []bool{true, false} {
@@ -148,7 +148,7 @@ func TestAnyShape(t *testing.T) {
 // the answer.
 func TestNoCommand(t *testing.T) {
 	for name, packed := range formats {
-		g := newGuest(t, packed)
+		g := newDriver(t, packed)
 		for _, tt := range []struct {
 			command []byte
 			room    []int
@@ -178,7 +178,7 @@ func TestNoCommand(t *testing.T) {
 // anybody sleeps.
 func TestLimit(t *testing.T) {
 	for name, packed := range formats {
-		g := newGuest(t, packed)
+		g := newDriver(t, packed)
 		done := 0
 		do := func(byte, byte, *Data) bool { done++; return true }
 		for range 10 {
@@ -197,7 +197,7 @@ func TestLimit(t *testing.T) {
 
 // A chain that breaks a rule stops the ring and nothing else.
 func TestBrokenRing(t *testing.T) {
-	g := newGuest(t, false)
+	g := newDriver(t, false)
 	g.send([]byte{0, 0, 1}, nil, []int{1})
 	binary.LittleEndian.PutUint64(g.bytes, 0xdead_0000_0000) // the first descriptor's address
 	n, more := g.queue.Serve(4, func(byte, byte, *Data) bool { t.Error("carried out"); return true })
@@ -208,7 +208,7 @@ func TestBrokenRing(t *testing.T) {
 
 // fuzzCommand puts one command through a queue and settings.
 func fuzzCommand(t *testing.T, s *Settings, command []byte, cut, packed bool) bool {
-	g := newGuest(t, packed)
+	g := newDriver(t, packed)
 	var cuts []int
 	if cut {
 		cuts = []int{1, len(command) / 3, len(command) / 2}

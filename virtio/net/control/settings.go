@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 
 	"vvufwd/virtio"
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 )
 
 // Features are those that give a guest commands which are understood here. MQ is one of
@@ -58,9 +58,9 @@ type Settings struct {
 	// By command, below rxNoBroadcast+1. Promiscuous is how a device begins whose driver
 	// may not know the commands, as QEMU's does.
 	rx        [rxNoBroadcast + 1]bool
-	addresses map[virtionet.Station]struct{}
+	addresses map[guest.Station]struct{}
 	more      [2]bool // of unicast, of multicast addresses, the guest wants more than are kept
-	vlans     virtionet.VLANSet
+	vlans     guest.VLANSet
 	allVLANs  bool // it is not known which
 }
 
@@ -87,15 +87,15 @@ func (s *Settings) Pairs() int { return s.pairs }
 
 // Filter is which frames the guest wants, nil if all. The device's own address is zero if
 // it is not known: then all unicast frames may be for it.
-func (s *Settings) Filter(own [6]byte) *virtionet.Filter {
+func (s *Settings) Filter(own [6]byte) *guest.Filter {
 	if s.rx[rxPromiscuous] {
 		return nil
 	}
-	f := &virtionet.Filter{
+	f := &guest.Filter{
 		NoUnicast: s.rx[rxNoUni], NoMulticast: s.rx[rxNoMulti], NoBroadcast: s.rx[rxNoBroadcast],
 		AllUnicast:   s.rx[rxAllUni] || s.more[0] || own == [6]byte{},
 		AllMulticast: s.rx[rxAllMulti] || s.more[1],
-		Addresses:    map[virtionet.Station]struct{}{virtionet.StationOf(own): {}},
+		Addresses:    map[guest.Station]struct{}{guest.StationOf(own): {}},
 	}
 	for a := range s.addresses {
 		f.Addresses[a] = struct{}{}
@@ -148,7 +148,7 @@ func (s *Settings) setRX(command byte, data *Data) bool {
 // setTable replaces the addresses (5.1.6.5.2): a list of unicast ones, then one of
 // multicast ones, each with its length before it.
 func (s *Settings) setTable(data *Data) bool {
-	addresses, more := map[virtionet.Station]struct{}{}, [2]bool{}
+	addresses, more := map[guest.Station]struct{}{}, [2]bool{}
 	for kind := range more {
 		n, ok := data.u32()
 		const each = 6
@@ -162,7 +162,7 @@ func (s *Settings) setTable(data *Data) bool {
 		for range n {
 			var mac [each]byte
 			data.Take(mac[:])
-			addresses[virtionet.StationOf(mac)] = struct{}{}
+			addresses[guest.StationOf(mac)] = struct{}{}
 		}
 	}
 	if data.Len() != 0 {
@@ -175,13 +175,13 @@ func (s *Settings) setTable(data *Data) bool {
 // setAddress changes the device's own address (5.1.6.5.2).
 func (s *Settings) setAddress(data *Data) bool {
 	var mac [6]byte
-	return data.only(mac[:]) && mac != [6]byte{} && !virtionet.StationOf(mac).IsGroup() && s.cfg.SetMAC(mac)
+	return data.only(mac[:]) && mac != [6]byte{} && !guest.StationOf(mac).IsGroup() && s.cfg.SetMAC(mac)
 }
 
 // setVLAN lets frames of a VLAN in, or no longer (5.1.6.5.3).
 func (s *Settings) setVLAN(command byte, data *Data) bool {
 	id, ok := data.onlyU16()
-	if !ok || id >= virtionet.MaxVLANs {
+	if !ok || id >= guest.MaxVLANs {
 		return false
 	}
 	switch command {

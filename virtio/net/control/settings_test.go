@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"vvufwd/virtio"
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/guest"
 )
 
 // tableCommand is MAC_TABLE_SET of so many unicast and multicast addresses.
@@ -146,7 +146,7 @@ func TestSettings(t *testing.T) {
 	b.do(2, 1, 6, 0)
 	f := b.Filter(b.own)
 	for _, a := range [][6]byte{ownAddress, address(0, false), address(1, false), address(0, true)} {
-		if _, ok := f.Addresses[virtionet.StationOf(a)]; !ok {
+		if _, ok := f.Addresses[guest.StationOf(a)]; !ok {
 			t.Errorf("%x is not let in", a)
 		}
 	}
@@ -162,7 +162,7 @@ func TestSettings(t *testing.T) {
 	}
 	b.do(1, 1, 2, 0, 0, 0, 0, 42)
 	f = b.Filter(b.own)
-	if _, ok := f.Addresses[virtionet.StationOf([6]byte{2, 0, 0, 0, 0, 42})]; !ok || len(f.Addresses) != 4 {
+	if _, ok := f.Addresses[guest.StationOf([6]byte{2, 0, 0, 0, 0, 42})]; !ok || len(f.Addresses) != 4 {
 		t.Errorf("after a new address: %v", f.Addresses)
 	}
 	if f = b.Filter([6]byte{}); !f.AllUnicast {
@@ -176,10 +176,10 @@ func TestSettings(t *testing.T) {
 	if f = b.Filter(b.own); f.AllUnicast || f.AllMulticast || len(f.Addresses) != 2*maxAddresses {
 		t.Errorf("as many addresses as can be: %d, all %v, %v", len(f.Addresses), f.AllUnicast, f.AllMulticast)
 	}
-	for command, got := range []func(*virtionet.Filter) bool{
-		rxAllMulti: func(f *virtionet.Filter) bool { return f.AllMulticast }, rxAllUni: func(f *virtionet.Filter) bool { return f.AllUnicast },
-		rxNoMulti: func(f *virtionet.Filter) bool { return f.NoMulticast }, rxNoUni: func(f *virtionet.Filter) bool { return f.NoUnicast },
-		rxNoBroadcast: func(f *virtionet.Filter) bool { return f.NoBroadcast },
+	for command, got := range []func(*guest.Filter) bool{
+		rxAllMulti: func(f *guest.Filter) bool { return f.AllMulticast }, rxAllUni: func(f *guest.Filter) bool { return f.AllUnicast },
+		rxNoMulti: func(f *guest.Filter) bool { return f.NoMulticast }, rxNoUni: func(f *guest.Filter) bool { return f.NoUnicast },
+		rxNoBroadcast: func(f *guest.Filter) bool { return f.NoBroadcast },
 	} {
 		if got == nil {
 			continue

@@ -1,0 +1,91 @@
+package guest
+
+import (
+	"testing"
+
+	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/nettest"
+	"vvufwd/virtio/vring"
+	"vvufwd/virtio/vring/vringtest"
+)
+
+// offerChain offers one chain, of n descriptors that are empty but for the last, at
+// every place of a ring: all that costs a guest is the ring's index.
+func offerChain(p *vringtest.Pair, n int, last vring.Desc) {
+	for i := range n - 1 {
+		vringtest.PutDesc(p.Raw.Table, i, vring.Desc{Flags: last.Flags | vring.DescNext, Next: uint16(i + 1)})
+	}
+	vringtest.PutDesc(p.Raw.Table, n-1, last)
+	for range p.Device.Size() {
+		p.Raw.Offer(0)
+	}
+}
+
+// A burst of the longest chains that a guest can send is short, so that the guest does
+// not hold up other pairs of the loop, and nothing of it is lost.
+func TestLongChainsMakeShortBursts(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: vring.MaxChain}, running)
+	addr, _ := r.tx.Alloc(100)
+	offerChain(r.tx, vring.MaxChain, vring.Desc{Addr: uint64(addr), Len: 100})
+	var frames [virtionet.MaxBurst]virtionet.Frame
+	for seen := 0; seen < vring.MaxChain; {
+		n := r.RxBurst(frames[:])
+		if n < 1 || n > 8 {
+			t.Fatalf("a burst of %d frames after %d, want few; %v", n, seen, r.failures)
+		}
+		r.Release(n)
+		seen += n
+	}
+	if r.tx.Raw.UsedIdx() != vring.MaxChain {
+		t.Errorf("%d chains came back, want all", r.tx.Raw.UsedIdx())
+	}
+}
+
+// So does a burst of the longest indirect tables, whatever is used of them.
+func TestLongTablesMakeShortBursts(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: vring.MaxChain, Indirect: true, HeapBytes: 1 << 20}, running)
+	addr, _ := r.tx.Alloc(100)
+	tableAddr, table := r.tx.Alloc(vring.TableBytes(vring.MaxChain))
+	vringtest.PutDesc(table, 0, vring.Desc{Addr: uint64(addr), Len: 100})
+	offerChain(r.tx, 1, vring.Desc{Addr: uint64(tableAddr), Len: uint32(len(table)), Flags: vring.DescIndirect})
+	var frames [virtionet.MaxBurst]virtionet.Frame
+	if n := r.RxBurst(frames[:]); n < 1 || n > 8 {
+		t.Errorf("a burst of %d frames, want few; %v", n, r.failures)
+	}
+}
+
+// Chains as long as drivers make them come in full bursts.
+func TestOrdinaryChainsMakeFullBursts(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{}, running)
+	addr, _ := r.tx.Alloc(100)
+	offerChain(r.tx, 64, vring.Desc{Addr: uint64(addr), Len: 100})
+	var frames [virtionet.MaxBurst]virtionet.Frame
+	if n := r.RxBurst(frames[:]); n != virtionet.MaxBurst {
+		t.Errorf("%d frames, want %d; %v", n, virtionet.MaxBurst, r.failures)
+	}
+}
+
+// A frame for which endless chains, or a host of tiny buffers, would have to be put
+// together is dropped, and the next one, for which few do, is sent.
+func TestNoFrameTakesEndlessWork(t *testing.T) {
+	for _, test := range []struct{ chain, each, most int }{{vring.MaxChain, 30, 8 * 30}, {1, 1, 1024}} {
+		r := newGuestRig(t, vringtest.Config{Size: vring.MaxSize}, running)
+		addr, _ := r.rx.Alloc(test.each)
+		offerChain(r.rx, test.chain, vring.Desc{Addr: uint64(addr), Len: uint32(test.each), Flags: vring.DescWrite})
+		fits := test.most/2 - virtionet.HeaderLen
+		for i, f := range []virtionet.Frame{nettest.Frame(nettest.Payload(test.most, 1)), nettest.Frame(nettest.Payload(fits, 2)), nettest.Frame(nettest.Payload(fits, 3))} {
+			for r.TxBurst([]virtionet.Frame{f}) != 1 {
+				t.Fatalf("chains of %d: frame %d is not done with", test.chain, i)
+			}
+		}
+		c, used := r.Counters(), int(r.rx.Raw.UsedIdx())
+		if c.Drops[virtionet.DropNoBuffer] != 1 || c.TxPackets != 2 || used != 2*(test.most/2)/test.each {
+			t.Errorf("chains of %d: counted %+v, %d used; %v", test.chain, c, used, r.failures)
+		}
+		// Both at once, behind one that was sent: the burst ends before the second.
+		n := r.TxBurst([]virtionet.Frame{nettest.Frame(nettest.Payload(fits, 4)), nettest.Frame(nettest.Payload(test.most, 5)), nettest.Frame(nettest.Payload(fits, 6))})
+		if n != 1 || c.TxPackets != 3 || c.Drops[virtionet.DropNoBuffer] != 1 {
+			t.Errorf("chains of %d: %d frames of a burst done, counted %+v", test.chain, n, c)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package virtionic
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"vvufwd/vfio/dma"
+	"vvufwd/virtio"
+	"vvufwd/virtio/vring"
+)
+
+// commands is a NIC's control queue (5.1.6.5). One command is on its way at a time.
+// They are rare, so their end is polled for: that saves an interrupt vector and a wait
+// for it that could be lost.
+type commands struct {
+	ring     *vring.Driver
+	memory   dma.Memory // the command, and behind it the device's answer
+	notify   Notifier
+	patience time.Duration
+}
+
+// A command is a class and a command, one byte each, and what belongs to it; the
+// answer is one byte.
+const (
+	classMQ     = 4
+	mqPairsSet  = 0 // u16
+	commandSize = 4 // with that
+
+	answerOK = 0
+	noAnswer = 0xee // as we leave it there; neither OK nor ERR
+)
+
+// commandPatience is how long a device may take for a command.
+const commandPatience = 2 * time.Second
+
+// commandEntries is more than one command takes.
+const commandEntries = 4
+
+// setUpCommands makes the control queue, which is queue q.
+func (p *Device) setUpCommands(q uint16, alloc Allocator) error {
+	size := min(commandEntries, int(p.transport.QueueMaxSize(q)))
+	if size < 2 {
+		return fmt.Errorf("%s: control queue of %d entries", p.name, size)
+	}
+	ring, memory, err := newQueue(alloc, p.Features, size, commandSize+1)
+	if err != nil {
+		return fmt.Errorf("%s: control queue: %w", p.name, err)
+	}
+	notify, err := p.setUpQueue(q, ring, virtio.NoVector)
+	if err != nil {
+		return err
+	}
+	ring.DisableInterrupts()
+	p.commands = &commands{ring: ring, memory: memory.memory, notify: notify, patience: commandPatience}
+	return nil
+}
+
+// Spread makes frames arrive at the first pairs queue pairs (5.1.6.5.5); where each
+// does the device chooses by its flow. It waits until the device has done so.
+func (p *Device) Spread(pairs int) error {
+	if p.commands == nil {
+		return nil
+	}
+	if err := p.commands.do(classMQ, mqPairsSet, uint16(pairs)); err != nil {
+		return fmt.Errorf("%s: use %d queue pairs: %w", p.name, pairs, err)
+	}
+	return nil
+}
+
+var (
+	errRefused    = errors.New("the device refuses")
+	errUnanswered = errors.New("the device does not answer")
+)
+
+// do carries a command out.
+func (c *commands) do(class, command byte, arg uint16) error {
+	if c.ring.Outstanding() > 0 {
+		return errUnanswered // the last one; its memory is the device's still
+	}
+	b := c.memory.Bytes[:commandSize+1]
+	b[0], b[1], b[2], b[3], b[4] = class, command, byte(arg), byte(arg>>8), noAnswer
+	at := uint64(c.memory.IOVA)
+	if _, err := c.ring.Add([]vring.Part{{Addr: at, Len: commandSize}}, []vring.Part{{Addr: at + commandSize, Len: 1}}); err != nil {
+		return err
+	}
+	c.ring.Publish()
+	c.notify.Notify()
+	pause := 20 * time.Microsecond
+	for deadline := time.Now().Add(c.patience); c.ring.Completed() == 0; {
+		switch {
+		case c.ring.Err() != nil:
+			return c.ring.Err()
+		case time.Now().After(deadline):
+			return errUnanswered
+		}
+		time.Sleep(pause)
+		pause = min(2*pause, 5*time.Millisecond)
+	}
+	var u vring.Used
+	if !c.ring.Take(&u) {
+		return c.ring.Err()
+	}
+	if b[commandSize] != answerOK {
+		return errRefused
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package virtionic
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"vvufwd/virtio"
+	"vvufwd/virtio/mem"
+	"vvufwd/virtio/vring"
+)
+
+// commandDevice is the device's side of a control queue.
+type commandDevice struct {
+	ring   *vring.Device
+	answer []byte // to the commands, one byte each; none is given behind the last
+	got    [][]byte
+}
+
+// Notify carries out what the driver offers.
+func (d *commandDevice) Notify() {
+	var c vring.Chain
+	for d.ring.ResetViews(); d.ring.Available() > 0 && len(d.answer) > 0 && d.ring.Pop(&c); d.ring.ResetViews() {
+		d.got = append(d.got, bytes.Join(c.Read, nil))
+		c.Write[0][0] = d.answer[0]
+		d.answer = d.answer[1:]
+		d.ring.Push(c.Head, 1)
+		d.ring.Publish()
+	}
+}
+
+func newCommandRig(t *testing.T, answers ...byte) (*Device, *commandDevice) {
+	t.Helper()
+	memory := &heapMemory{}
+	ring, buffer, err := newQueue(memory, virtio.EventIdx, commandEntries, commandSize+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := mem.New(memory.regions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc, avail, used := ring.Addresses()
+	device, err := vring.NewDevice(vring.DeviceConfig{Size: commandEntries, Mem: table, Desc: mem.GPA(desc), Avail: mem.GPA(avail), Used: mem.GPA(used), EventIdx: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &commandDevice{ring: device, answer: answers}
+	return &Device{name: "nic", commands: &commands{ring: ring, memory: buffer.memory, notify: d, patience: 20 * time.Millisecond}}, d
+}
+
+func TestSpread(t *testing.T) {
+	nic, device := newCommandRig(t, 0, 0, 0, 0, 0, 1, 0)
+	for i := range 5 { // more than the queue has entries for
+		if err := nic.Spread(i + 1); err != nil {
+			t.Fatal(err)
+		}
+		if want := []byte{4, 0, byte(i + 1), 0}; !bytes.Equal(device.got[i], want) {
+			t.Errorf("the device was told % x, want % x", device.got[i], want)
+		}
+	}
+	if err := nic.Spread(300); !errors.Is(err, errRefused) {
+		t.Errorf("a refusal is %v", err)
+	}
+	if want := []byte{4, 0, 300 & 0xff, 300 >> 8}; !bytes.Equal(device.got[5], want) {
+		t.Errorf("the device was told % x, want % x", device.got[5], want)
+	}
+	if err := nic.Spread(1); err != nil {
+		t.Errorf("after a refusal: %v", err)
+	}
+	if err := (&Device{}).Spread(1); err != nil {
+		t.Errorf("without a control queue: %v", err)
+	}
+}
+
+// A device that does not answer is waited for once, and its buffer stays its own.
+func TestSpreadWithoutAnswer(t *testing.T) {
+	nic, _ := newCommandRig(t)
+	for range 3 {
+		if err := nic.Spread(2); !errors.Is(err, errUnanswered) {
+			t.Fatalf("no answer is %v", err)
+		}
+	}
+	if nic.commands.ring.Outstanding() != 1 {
+		t.Errorf("%d commands are on their way, want 1", nic.commands.ring.Outstanding())
+	}
+	silent, _ := newCommandRig(t, noAnswer) // it says that it is done, and has written nothing
+	if err := silent.Spread(2); !errors.Is(err, errRefused) {
+		t.Errorf("an empty answer is %v", err)
+	}
+}

@@ -1,0 +1,135 @@
+package virtionic
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"vvufwd/virtio"
+	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/nettest"
+	"vvufwd/virtio/net/packet/packettest"
+	"vvufwd/virtio/vring"
+	"vvufwd/virtio/vring/vringtest"
+)
+
+// nicReceiver is a NIC with rings of n entries.
+func nicReceiver(t *testing.T, features virtio.Features, n, mtu int) nettest.Receiver {
+	r := newNICRig(t, rigFeatures|features, n, mtu)
+	take := func() (headers []virtionet.Header, frames [][]byte) {
+		r.devTx.ResetViews()
+		r.devTx.Available()
+		var c vring.Chain
+		for r.devTx.Pop(&c) {
+			b := vringtest.Join(c.Read)
+			headers, frames = append(headers, nettest.ParseHeader(b)), append(frames, b[virtionet.HeaderLen:])
+			r.devTx.Push(c.Head, 0)
+		}
+		r.devTx.Publish()
+		return headers, frames
+	}
+	return nettest.Receiver{Name: fmt.Sprintf("NIC, %v, %d entries", features, n), Port: r.Port, Take: take}
+}
+
+func TestLargeSegmentsPass(t *testing.T) {
+	for _, r := range []nettest.Receiver{
+		nicReceiver(t, virtio.NetOffloads, 64, 0),
+		nicReceiver(t, virtio.NetOffloads, 256, 9000),
+		nicReceiver(t, virtio.NetOffloads, 16, 65535),
+	} {
+		nettest.LargeSegmentsPass(t, r)
+	}
+}
+
+func TestLargeSegmentsAreCut(t *testing.T) {
+	for _, r := range []nettest.Receiver{
+		nicReceiver(t, 0, 4, 0),
+		nicReceiver(t, 0, 256, 9000),
+		nicReceiver(t, virtio.NetCsum, 16, 0),
+		nicReceiver(t, virtio.NetOffloads, 16, 0), // whose ring is too small for the longest
+	} {
+		nettest.LargeSegmentsAreCut(t, r)
+	}
+}
+
+func TestChecksumsAreCompletedOrPass(t *testing.T) {
+	nettest.ChecksumsAreCompletedOrPass(t, nicReceiver(t, 0, 4, 0))
+	nettest.ChecksumsAreCompletedOrPass(t, nicReceiver(t, virtio.NetCsum, 4, 0))
+}
+
+// A device is not told that a checksum is right.
+func TestValidDataAreNotSaidToBe(t *testing.T) {
+	nettest.ValidDataAreSaidToBe(t, nicReceiver(t, virtio.NetOffloads, 64, 0), 0)
+}
+
+func TestPiecesAboveTheMTUAreDropped(t *testing.T) {
+	nettest.PiecesAboveTheMTUAreDropped(t, nicReceiver(t, virtio.NetOffloads, 64, 0))
+	nettest.PiecesAboveTheMTUAreDropped(t, nicReceiver(t, 0, 64, 0))
+}
+
+// A NIC's device may merge segments and vouch for checksums; its lies are dropped too.
+func TestNICReadsHeaders(t *testing.T) {
+	const features = rigFeatures | virtio.NetOffloads
+	s := packettest.Shapes(t, 60000)[0]
+	r := newNICRig(t, features, 64, 0)
+	h := nettest.GSOHeader(s, 1448)
+	h.NumBuffers = uint16((virtionet.HeaderLen + len(s.Frame) + smallBuffer - 1) / smallBuffer)
+	var raw [virtionet.HeaderLen]byte
+	h.Put(&raw)
+	var pieces [][]byte
+	for rest := append(raw[:], s.Unfinished()...); len(rest) > 0; rest = rest[min(len(rest), smallBuffer):] {
+		pieces = append(pieces, rest[:min(len(rest), smallBuffer)])
+	}
+	r.arrive(t, pieces...)
+	valid := withHeader(1, nettest.Payload(60, 1))
+	valid[0] = virtionet.FlagDataValid
+	r.arrive(t, valid)
+	bad := withHeader(1, nettest.Payload(60, 2))
+	bad[1] = virtionet.GSOTCPv4
+	r.arrive(t, bad)
+	r.arrive(t, withHeader(1, nettest.Payload(60, 3)))
+	var frames [8]virtionet.Frame
+	n := r.RxBurst(frames[:])
+	if c := r.Counters(); n != 3 || c.Drops[virtionet.DropBadHeader] != 1 {
+		t.Fatalf("%d frames, drops %v", n, c.Drops)
+	}
+	h.NumBuffers = 0
+	for i, want := range []struct {
+		header virtionet.Header
+		data   []byte
+	}{{h, s.Unfinished()}, {virtionet.Header{Flags: virtionet.FlagDataValid}, nettest.Payload(60, 1)}, {virtionet.Header{}, nettest.Payload(60, 3)}} {
+		if frames[i].Header != want.header || !bytes.Equal(vringtest.Join(frames[i].Data), want.data) {
+			t.Errorf("frame %d has header %+v, want %+v, or its data differ", i, frames[i].Header, want.header)
+		}
+	}
+	r.Release(3)
+	if r.devRx.Available(); r.devRx.Pending() != 64 {
+		t.Errorf("the device holds %d receive buffers, want all 64", r.devRx.Pending())
+	}
+}
+
+func TestNICWantsOffloadsThatItCanUse(t *testing.T) {
+	const (
+		guestTSO = virtio.NetGuestTSO4 | virtio.NetGuestTSO6 | virtio.NetGuestECN
+		guestUSO = virtio.NetGuestUSO4 | virtio.NetGuestUSO6
+		all      = virtio.NetOffloads | virtio.NetMrgRxbuf | virtio.Version1
+	)
+	for i, c := range []struct {
+		offered virtio.Features
+		rxSize  int
+		want    virtio.Features
+	}{
+		{all, 256, virtio.NetOffloads},
+		{all &^ virtio.NetMrgRxbuf, 256, virtio.NetOffloads &^ (guestTSO | guestUSO)},
+		{all, 32, virtio.NetOffloads &^ (guestTSO | guestUSO)},
+		{all, 64, virtio.NetOffloads},
+		{all &^ virtio.NetGuestCsum, 256, virtio.NetOffloads &^ (virtio.NetGuestCsum | guestTSO | guestUSO)},
+		{all &^ virtio.NetCsum, 256, virtio.NetGuestCsum | guestTSO | guestUSO},
+		{virtio.NetMrgRxbuf | virtio.NetCsum | virtio.NetHostECN | virtio.NetGuestCsum | virtio.NetGuestECN, 256, virtio.NetCsum | virtio.NetGuestCsum},
+		{virtio.Version1, 256, 0},
+	} {
+		if got := wantedOffloads(c.offered, c.rxSize); got != c.want {
+			t.Errorf("case %d: %v, want %v", i, got, c.want)
+		}
+	}
+}

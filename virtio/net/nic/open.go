@@ -1,0 +1,252 @@
+package virtionic
+
+import (
+	"fmt"
+	"net"
+
+	"vvufwd/vfio/dma"
+	"vvufwd/vfio/pci"
+	"vvufwd/virtio"
+	virtionet "vvufwd/virtio/net"
+	virtiopci "vvufwd/virtio/pci"
+	"vvufwd/virtio/vring"
+)
+
+// Device configuration (5.1.4), offsets in bytes.
+const (
+	cfgMAC      = 0  // 6 bytes
+	cfgStatus   = 6  // u16, with NetStatus
+	cfgMaxPairs = 8  // u16, with NetMQ
+	cfgMTU      = 10 // u16, with NetMTU
+)
+
+// Vectors given to interrupt sources. The control queue has none, see commands.
+const (
+	vectorConfig    = 0
+	vectorFirstPair = 1 // of its receive ring, the next is of its transmit ring, and so on
+)
+
+// wanted are the features that the NIC driver can use, offloads aside. There is no CTRL_RX among
+// them, and there must not be without control of it: a device that did not negotiate
+// it filters nothing (5.1.6.5.1) and delivers frames for all the addresses behind our
+// other ports, be it one app VM or a switch of many.
+const wanted = virtio.Version1 | virtio.NetMAC | virtio.NetStatus | virtio.NetMTU | virtio.NetMrgRxbuf | virtio.EventIdx |
+	virtio.RingPacked
+
+// wantedOffloads are those that the driver can use with a device that offers these
+// features and with that many entries in its receive ring. A device may only merge
+// segments if the buffers can hold what it makes of them.
+func wantedOffloads(offered virtio.Features, rxSize int) virtio.Features {
+	want := virtio.NetOffloads
+	if !offered.Has(virtio.NetMrgRxbuf) || rxSize*smallBuffer < virtionet.HeaderLen+virtionet.MaxFrame {
+		want &^= virtio.NetGuestTSO4 | virtio.NetGuestTSO6 | virtio.NetGuestECN | virtio.NetGuestUSO4 | virtio.NetGuestUSO6
+	}
+	return withoutOrphans(offered & want)
+}
+
+// withoutOrphans takes away the features that lack one on which they rely (5.1.3.1); a
+// driver must not ask for those.
+func withoutOrphans(f virtio.Features) virtio.Features {
+	const (
+		hostTSO  = virtio.NetHostTSO4 | virtio.NetHostTSO6
+		guestTSO = virtio.NetGuestTSO4 | virtio.NetGuestTSO6
+	)
+	if !f.Has(virtio.NetCsum) {
+		f &^= hostTSO | virtio.NetHostUSO
+	}
+	if !f.Has(virtio.NetGuestCsum) {
+		f &^= guestTSO | virtio.NetGuestUSO4 | virtio.NetGuestUSO6
+	}
+	if f&hostTSO == 0 {
+		f &^= virtio.NetHostECN
+	}
+	if f&guestTSO == 0 {
+		f &^= virtio.NetGuestECN
+	}
+	return f
+}
+
+// PCIDevice is what the NIC driver needs of VFIO; *vfio.Device is one.
+type PCIDevice interface {
+	virtiopci.Device
+	EnableBusMaster() error
+	MSIXCount() int
+	EnableMSIX(n int) error
+	Vector(i int) int
+}
+
+// Device is a NIC on the PCI bus. Its methods belong to control, which is Watch and
+// Spread, each with a goroutine of its own; the queue pairs belong to forwarders.
+type Device struct {
+	name      string
+	pci       PCIDevice
+	transport *virtiopci.Transport
+	queues    []*Port
+	commands  *commands // nil with one queue pair
+
+	Features virtio.Features  // negotiated
+	MAC      net.HardwareAddr // nil if the device does not say
+	MTU      int              // 0 if the device does not say
+}
+
+// Open takes a virtio-net device from any state to running: reset, features, up to
+// maxPairs queue pairs with rings of at most queueSize entries and all receive buffers
+// posted. Frames arrive at the first queue pair until Spread says otherwise. onFail is
+// told once for each ring that breaks; it must not block.
+func Open(dev PCIDevice, alloc Allocator, queueSize, maxPairs int, onFail func(ring string, err error)) (*Device, error) {
+	transport, err := virtiopci.Open(dev, virtio.DeviceNet)
+	if err != nil {
+		return nil, err
+	}
+	if need := vectorFirstPair + 2; dev.MSIXCount() < need {
+		return nil, &pci.DeviceError{Device: dev.Address().String(),
+			Problem: fmt.Sprintf("has %d MSI-X vectors, %d are needed", dev.MSIXCount(), need), Remedy: fmt.Sprintf("start it with vectors=%d or more", need)}
+	}
+	if err = dev.EnableBusMaster(); err != nil {
+		return nil, err
+	}
+	if err = transport.Reset(); err != nil {
+		return nil, err
+	}
+	p := &Device{name: "virtio-net:" + dev.Address().String(), pci: dev, transport: transport}
+	if err = p.open(alloc, queueSize, maxPairs, onFail); err != nil {
+		transport.Fail()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Device) open(alloc Allocator, queueSize, maxPairs int, onFail func(ring string, err error)) error {
+	t := p.transport
+	offered := t.Offered()
+	most, err := p.mostPairs(offered)
+	if err != nil {
+		return err
+	}
+	pairs := min(most, maxPairs, (p.pci.MSIXCount()-vectorFirstPair)/2)
+	if err := p.pci.EnableMSIX(vectorFirstPair + 2*pairs); err != nil {
+		return err
+	}
+	want := wanted | wantedOffloads(offered, min(queueSize, int(t.QueueMaxSize(0))))
+	if pairs > 1 {
+		want |= virtio.NetMQ | virtio.NetCtrlVQ
+	}
+	if p.Features, err = t.Negotiate(want); err != nil {
+		return err
+	}
+	if err := p.readConfig(); err != nil {
+		return err
+	}
+	var starts []func()
+	for i := range pairs {
+		start, err := p.setUpPair(i, alloc, queueSize, onFail)
+		if err != nil {
+			return err
+		}
+		starts = append(starts, start)
+	}
+	if pairs > 1 {
+		if err := p.setUpCommands(uint16(2*most), alloc); err != nil {
+			return err
+		}
+	}
+	if err := t.SetConfigVector(vectorConfig); err != nil {
+		return err
+	}
+	t.DriverOK()
+	up, err := p.Link()
+	if err != nil {
+		return err
+	}
+	p.setLink(up)
+	for _, start := range starts {
+		start()
+	}
+	return nil
+}
+
+// mostPairs is how many queue pairs the device has. Its configuration can be read
+// before features are accepted (3.1.1).
+func (p *Device) mostPairs(offered virtio.Features) (int, error) {
+	if !offered.Has(virtio.NetMQ | virtio.NetCtrlVQ) {
+		return 1, nil
+	}
+	most, err := p.transport.ReadConfig16(cfgMaxPairs)
+	if err == nil && (most < 1 || most > 0x8000) { // 5.1.4.1
+		err = &pci.DeviceError{Device: p.pci.Address().String(), Problem: fmt.Sprintf("announces %d queue pairs", most), Remedy: "start it with mq=off"}
+	}
+	return int(most), err
+}
+
+// readConfig reads what the device says of itself.
+func (p *Device) readConfig() error {
+	if p.Features.Has(virtio.NetMAC) {
+		p.MAC = make(net.HardwareAddr, 6)
+		if err := p.transport.ReadConfig(cfgMAC, p.MAC); err != nil {
+			return err
+		}
+	}
+	if p.Features.Has(virtio.NetMTU) {
+		mtu, err := p.transport.ReadConfig16(cfgMTU)
+		if err != nil {
+			return err
+		}
+		if mtu < 68 { // 5.1.4.1
+			return &pci.DeviceError{Device: p.pci.Address().String(), Problem: fmt.Sprintf("announces an MTU of %d", mtu), Remedy: "give it one of at least 68"}
+		}
+		p.MTU = int(mtu)
+	}
+	return nil
+}
+
+// setUpPair sets queue pair i up. What it returns starts it, once the device runs.
+func (p *Device) setUpPair(i int, alloc Allocator, queueSize int, onFail func(ring string, err error)) (start func(), err error) {
+	t := p.transport
+	rx, tx := uint16(2*i), uint16(2*i+1)
+	cfg := config{
+		Name: p.name, Features: p.Features, MTU: p.MTU, OnFail: onFail,
+		RxSize: min(queueSize, int(t.QueueMaxSize(rx))), TxSize: min(queueSize, int(t.QueueMaxSize(tx))),
+		WakeFDs: []int{p.pci.Vector(vectorFirstPair + int(rx)), p.pci.Vector(vectorFirstPair + int(tx))},
+	}
+	if i > 0 {
+		cfg.Name = fmt.Sprintf("%s/q%d", p.name, i)
+	}
+	nic, err := newPort(cfg, alloc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.Name, err)
+	}
+	rxNotify, err := p.setUpQueue(rx, nic.rx, vectorFirstPair+rx)
+	if err != nil {
+		return nil, err
+	}
+	txNotify, err := p.setUpQueue(tx, nic.tx, vectorFirstPair+tx)
+	if err != nil {
+		return nil, err
+	}
+	p.queues = append(p.queues, nic)
+	return func() { nic.start(rxNotify, txNotify) }, nil
+}
+
+// setUpQueue tells the device where a ring is.
+func (p *Device) setUpQueue(q uint16, ring *vring.Driver, vector uint16) (*virtiopci.Notifier, error) {
+	desc, avail, used := ring.Addresses()
+	return p.transport.SetupQueue(q, virtiopci.QueueConfig{
+		Size: uint16(ring.Size()), Vector: vector, Packed: p.Features.Has(virtio.RingPacked),
+		Desc: dma.IOVA(desc), Avail: dma.IOVA(avail), Used: dma.IOVA(used),
+	})
+}
+
+// Name identifies the NIC in logs.
+func (p *Device) Name() string { return p.name }
+
+// Queues are the NIC's queue pairs.
+func (p *Device) Queues() []*Port { return p.queues }
+
+// Close resets the device: it stops reading and writing our memory. One that is gone is
+// left alone.
+func (p *Device) Close() error {
+	if p.transport.Absent() {
+		return nil
+	}
+	return p.transport.Reset()
+}

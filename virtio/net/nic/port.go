@@ -1,0 +1,273 @@
+package virtionic
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"vvufwd/vfio/dma"
+	"vvufwd/virtio"
+	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/vring"
+)
+
+// Notifier tells a device that a queue has new buffers.
+type Notifier interface{ Notify() }
+
+// Port is the driver side of one virtio-net queue pair. It owns as many DMA
+// buffers as its rings have entries, so that a frame costs one descriptor for each
+// buffer that it fills: one, but for segments that the device is to cut and, coming
+// in, for what is longer than a buffer.
+//
+// All methods but SetLink and State belong to the goroutine that forwards.
+type Port struct {
+	name     string
+	linkDown atomic.Bool
+	counters virtionet.Counters
+
+	// Another device in place of this one, see replace.
+	wake   func() // makes a sleeping forwarder look at Changed
+	wanted atomic.Pointer[rings]
+	synced chan struct{}
+	gone   chan struct{} // closed when nobody forwards any more
+
+	rings
+}
+
+// rings is what a NIC's queue pair has of its device: all of it goes when that goes.
+type rings struct {
+	onFail   func(ring string, err error)
+	reported [2]bool
+
+	rx, tx             *vring.Driver
+	rxBuffers          buffers
+	txBuffers          buffers
+	rxNotify, txNotify Notifier
+
+	headerLen int
+	mergeable bool
+	maxFrame  int
+	sends     virtionet.Offloads // what the device may leave undone in frames that arrive
+	takes     virtionet.Offloads // what may be left to it in frames that are sent
+	wakeFDs   []int
+
+	// The receive buffer that each descriptor holds. It is not simply its
+	// number: a descriptor is free again as soon as its buffer is taken, while
+	// the buffer is in our hands until it is released.
+	rxBufferOf []uint16
+
+	// What the last RxBurst took, oldest first: the buffers, and for each frame
+	// where the buffers end that go back with it.
+	taken    []uint16
+	frameEnd [virtionet.MaxBurst]int
+	held     int // frames handed out
+	released int // of these, given back
+	refilled int // of taken, given back
+
+	parser *virtionet.HeaderParser
+	gso    *virtionet.SoftwareGSO
+
+	views [][]byte
+	parts [1]vring.Part
+	// For a frame that takes several transmit buffers.
+	chainHeads []uint16
+	chainParts []vring.Part
+}
+
+// buffers is the DMA memory of a ring, cut into equal buffers.
+type buffers struct {
+	memory dma.Memory
+	size   int
+}
+
+func (b *buffers) bytes(i uint16) []byte {
+	off := int(i) * b.size
+	return b.memory.Bytes[off : off+b.size : off+b.size]
+}
+
+func (b *buffers) addr(i uint16) uint64 {
+	return uint64(b.memory.IOVA) + uint64(int(i)*b.size)
+}
+
+// count is how many buffers hold n bytes.
+func (b *buffers) count(n int) int { return (n + b.size - 1) / b.size }
+
+// smallBuffer holds a whole frame of the usual MTU with its header; a power of
+// two keeps buffers from sharing a page more than needed.
+const smallBuffer = 2048
+
+// defaultMTU is that of a device that does not say.
+const defaultMTU = 1500
+
+// bufferSize is the size of a buffer that holds header and frame.
+func bufferSize(headerLen, maxFrame int) int {
+	if need := headerLen + maxFrame; need > smallBuffer {
+		return (need + 63) &^ 63
+	}
+	return smallBuffer
+}
+
+// Allocator hands out memory that the device can reach.
+type Allocator interface {
+	Alloc(size, align int) (dma.Memory, error)
+}
+
+// config is what negotiation with the device found out.
+type config struct {
+	Name           string
+	Features       virtio.Features // negotiated
+	MTU            int             // 0: the device does not say, 1500 holds
+	RxSize, TxSize int             // ring entries
+	OnFail         func(ring string, err error)
+	WakeFDs        []int // see Port.WakeFDs
+}
+
+// newPort lays out rings and buffers. Nothing is visible to the device before
+// start.
+func newPort(cfg config, alloc Allocator) (*Port, error) {
+	mtu := cfg.MTU
+	if mtu == 0 {
+		mtu = defaultMTU
+	}
+	n := &Port{name: cfg.Name, wake: func() {}, synced: make(chan struct{}), gone: make(chan struct{})}
+	n.rings = rings{
+		onFail: cfg.OnFail, wakeFDs: cfg.WakeFDs,
+		headerLen: virtionet.HeaderSize(cfg.Features), mergeable: cfg.Features.Has(virtio.NetMrgRxbuf),
+		maxFrame: virtionet.FrameOf(mtu),
+		sends:    virtionet.OffloadsToDriver(cfg.Features), takes: virtionet.OffloadsToDevice(cfg.Features),
+		parser: &virtionet.HeaderParser{}, gso: &virtionet.SoftwareGSO{},
+		rxBufferOf: make([]uint16, cfg.RxSize),
+		taken:      make([]uint16, 0, cfg.RxSize), views: make([][]byte, 0, cfg.RxSize),
+	}
+	rxBuffer := bufferSize(n.headerLen, n.maxFrame)
+	if n.mergeable {
+		rxBuffer = smallBuffer
+	}
+	var err error
+	if n.rx, n.rxBuffers, err = newQueue(alloc, cfg.Features, cfg.RxSize, rxBuffer); err != nil {
+		return nil, fmt.Errorf("receive ring: %w", err)
+	}
+	if n.tx, n.txBuffers, err = newQueue(alloc, cfg.Features, cfg.TxSize, bufferSize(n.headerLen, n.maxFrame)); err != nil {
+		return nil, fmt.Errorf("transmit ring: %w", err)
+	}
+	chain := n.txBuffers.count(n.headerLen + virtionet.MaxFrame)
+	if chain > cfg.TxSize {
+		n.takes &^= virtionet.OffloadGSO // the longest would never fit
+	}
+	n.chainHeads, n.chainParts = make([]uint16, chain), make([]vring.Part, chain)
+	return n, nil
+}
+
+func newQueue(alloc Allocator, features virtio.Features, size, buffer int) (*vring.Driver, buffers, error) {
+	ring, err := alloc.Alloc(vring.DriverBytes(size), 4096)
+	if err != nil {
+		return nil, buffers{}, err
+	}
+	memory, err := alloc.Alloc(size*buffer, 4096)
+	if err != nil {
+		return nil, buffers{}, err
+	}
+	q, err := vring.NewDriver(vring.DriverConfig{
+		Size: size, Memory: ring.Bytes, Base: uint64(ring.IOVA),
+		Packed: features.Has(virtio.RingPacked), EventIdx: features.Has(virtio.EventIdx),
+	})
+	return q, buffers{memory, buffer}, err
+}
+
+// start offers every receive buffer to the device.
+func (n *Port) start(rx, tx Notifier) {
+	n.rxNotify, n.txNotify = rx, tx
+	for i := range n.rx.Size() {
+		n.post(uint16(i))
+	}
+	n.rx.DisableInterrupts()
+	n.tx.DisableInterrupts()
+	n.rx.Publish()
+	n.Notify()
+}
+
+// post offers receive buffer i to the device.
+func (n *Port) post(i uint16) {
+	n.parts[0] = vring.Part{Addr: n.rxBuffers.addr(i), Len: uint32(n.rxBuffers.size)}
+	head, err := n.rx.Add(nil, n.parts[:])
+	if err != nil {
+		n.report(0, err)
+		return
+	}
+	n.rxBufferOf[head] = i
+}
+
+// Notify tells the device of what was published since the last time, if it wants
+// to know.
+func (n *Port) Notify() {
+	n.kick(n.rx, n.rxNotify)
+	n.kick(n.tx, n.txNotify)
+}
+
+func (n *Port) kick(q *vring.Driver, notify Notifier) {
+	if q.Unkicked() && q.NeedKick() {
+		notify.Notify()
+		n.counters.Interrupts++
+	}
+}
+
+// Name identifies the port in logs and counters.
+func (n *Port) Name() string { return n.name }
+
+// MaxFrame is the longest frame that can be sent, without header and FCS.
+func (n *Port) MaxFrame() int { return n.maxFrame }
+
+// SetLink records whether the NIC has a link; frames to a NIC without are
+// dropped. Safe for concurrent use.
+func (n *Port) SetLink(up bool) { n.linkDown.Store(!up) }
+
+// State is StateActive: a NIC's rings run all the time.
+func (n *Port) State() virtionet.State { return virtionet.StateActive }
+
+// WakeFDs are the eventfds that become readable when the device has filled
+// receive buffers or sent frames, as far as it was asked to tell.
+func (n *Port) WakeFDs() []int { return n.wakeFDs }
+
+// Counters are the port's counters, owned by the forwarder.
+func (n *Port) Counters() *virtionet.Counters { return &n.counters }
+
+// Polled is false: a NIC interrupts.
+func (n *Port) Polled() bool { return false }
+
+// Owns is false: the NIC's rings and buffers are our memory, which cannot vanish.
+func (n *Port) Owns(uintptr) bool { return false }
+
+// Recover drops what is held when a fault elsewhere broke a burst off. Frames to
+// be sent are whole or not in the ring.
+func (n *Port) Recover() {
+	n.Abandon()
+	n.tx.Publish()
+	n.Notify()
+}
+
+// Fail does what Recover does: no fault is the NIC's own.
+func (n *Port) Fail(error) { n.Recover() }
+
+// report tells about a broken ring once.
+func (n *Port) report(ring int, err error) {
+	if !n.reported[ring] {
+		n.reported[ring] = true
+		n.onFail([]string{"receive", "transmit"}[ring], err)
+	}
+}
+
+// DisableKicks asks the device not to interrupt us while we poll.
+func (n *Port) DisableKicks() {
+	n.rx.DisableInterrupts()
+	n.tx.DisableInterrupts()
+}
+
+// EnableKicks asks the device to interrupt us when a frame arrives and, if
+// forRoom is set, when it has sent one. It reports which of the two is there
+// already, in which case nobody may sleep.
+func (n *Port) EnableKicks(forRoom bool) (frames, room bool) {
+	frames = n.rx.EnableInterrupts()
+	if forRoom {
+		room = n.tx.EnableInterrupts()
+	}
+	return frames, room
+}

@@ -1,0 +1,68 @@
+package virtionic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/virtio"
+	virtiopci "vvufwd/virtio/pci"
+)
+
+// statusLinkUp is a bit of the device's status (5.1.4).
+const statusLinkUp = 1 << 0
+
+// Link reads whether the NIC has a link: always, if it cannot tell.
+func (p *Device) Link() (up bool, err error) {
+	if !p.Features.Has(virtio.NetStatus) {
+		return true, nil
+	}
+	status, err := p.transport.ReadConfig16(cfgStatus)
+	return status&statusLinkUp != 0, err
+}
+
+// setLink tells all queue pairs.
+func (p *Device) setLink(up bool) {
+	for _, n := range p.queues {
+		n.SetLink(up)
+	}
+}
+
+// ErrNICBroken says that the device has asked for a reset, which it only does
+// when it is out of order.
+var ErrNICBroken = errors.New("the device has given up (DEVICE_NEEDS_RESET)")
+
+// Watch follows the link until ctx is done; changed is called after each change.
+// It returns early, with ErrNICBroken, when the device gives up, and with an error that wraps
+// virtiopci.ErrAbsent when it is gone.
+func (p *Device) Watch(ctx context.Context, changed func(up bool)) error {
+	last := !p.queues[0].linkDown.Load()
+	fds := []unix.PollFd{{Fd: int32(p.pci.Vector(vectorConfig)), Events: unix.POLLIN}}
+	var buf [8]byte
+	for ctx.Err() == nil {
+		// The interrupt brings news at once; the timeout brings the end of ctx, and
+		// news whose interrupt was lost.
+		if n, _ := unix.Poll(fds, int(250*time.Millisecond/time.Millisecond)); n > 0 {
+			unix.Read(int(fds[0].Fd), buf[:])
+		}
+		switch status := p.transport.Status(); {
+		case p.transport.Absent():
+			return fmt.Errorf("%s: %w", p.pci.Address(), virtiopci.ErrAbsent)
+		case status&virtio.StatusNeedsReset != 0:
+			return fmt.Errorf("%s: %w", p.name, ErrNICBroken)
+		}
+		up, err := p.Link()
+		if err != nil {
+			return err
+		}
+		if up != last {
+			last = up
+			p.setLink(up)
+			changed(up)
+		}
+	}
+	return nil
+}
