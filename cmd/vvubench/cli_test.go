@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"vvufwd/cmd/internal/clitest"
 	"vvufwd/cmd/vvubench/benchtest"
 	"vvufwd/cmd/vvubench/report"
 )
@@ -19,28 +20,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"vvubench": main})
 }
 
-// TestCLI plays command lines and checks what they print and their exit status.
-// exitcode runs a command and compares its exit status, which exec does not tell.
-func TestCLI(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
-		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exitcode": exitCode},
-	})
-}
-
-func exitCode(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exitcode CODE command…")
-	}
-	got := "0"
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		got = strings.TrimPrefix(err.Error(), "exit status ")
-	}
-	if got != args[0] {
-		ts.Fatalf("exit status %s, want %s", got, args[0])
-	}
-}
+// TestCLI plays command lines and checks what they print and their exit codes.
+func TestCLI(t *testing.T) { clitest.Play(t, "testdata", "", nil, nil) }
 
 // TestTooFewCPUs has to be refused, whatever this machine has.
 func TestTooFewCPUs(t *testing.T) {

@@ -38,31 +38,9 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"flag"
-	"fmt"
 	"os"
-	"os/signal"
-
-	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/cli"
 )
 
-func main() { os.Exit(vvubench()) }
-
-// vvubench is the program; it returns the exit status.
-func vvubench() int {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return cli.Done
-	}
-	fmt.Fprintln(os.Stderr, "vvubench:", err)
-	if cli.IsUsage(err) {
-		return cli.Misused
-	}
-	return cli.Failed
-}
+func main() { os.Exit(cli.Main("vvubench", run)) }

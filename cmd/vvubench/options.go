@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"regexp"
@@ -35,8 +33,7 @@ const againstTestpmd = "testpmd"
 // parseOptions reads the command line. Help goes to out.
 func parseOptions(args []string, out io.Writer) (*options, error) {
 	o := &options{only: regexp.MustCompile("")}
-	f := flag.NewFlagSet("vvubench", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
+	f := cli.NewFlags("vvubench")
 	f.IntVar(&o.rounds, "rounds", 11, "measure each case `N` times with either peer")
 	f.DurationVar(&o.duration, "duration", 300*time.Millisecond, "each for `TIME`")
 	f.Func("only", "measure only cases whose name matches `REGEX`, see --list; and those that these need", func(text string) (err error) {
@@ -54,18 +51,9 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.IntVar(&o.cpu, "cpu", 0, "forward on CPU `N`")
 	f.IntVar(&o.generatorCPU, "generator-cpu", 1, "generate on CPU `N`")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
-	switch err := f.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(out, "Usage: vvubench [flags]\n\nMeasure vvufwd side by side with DPDK's testpmd.\n\n")
-		f.SetOutput(out)
-		f.PrintDefaults()
+	err := cli.Parse(f, args, out, cli.Help{Usage: "vvubench [flags]", About: "vvubench measures vvufwd side by side with DPDK's testpmd."})
+	if err != nil || o.version || o.list {
 		return o, err
-	case err != nil:
-		return o, cli.Usagef("%w (see --help)", err)
-	case f.NArg() > 0:
-		return o, cli.Usagef("unexpected argument %q (see --help)", f.Arg(0))
-	case o.version || o.list:
-		return o, nil
 	}
 	return o, o.check()
 }

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"errors"
-	"flag"
-	"fmt"
 	"io"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/cmd/vvudemo/matrix"
@@ -50,8 +48,7 @@ const (
 // parseFlags reads and checks the command line. Help goes to help.
 func parseFlags(args []string, help io.Writer) (*options, error) {
 	o := &options{}
-	fs := flag.NewFlagSet("vvudemo", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are printed once, by run
+	fs := cli.NewFlags("vvudemo")
 	fs.StringVar(&o.device, "device", deviceVvudev, "who provides the virtio-vhost-user `DEVICE`: vvudev (any QEMU from 10.1), or qemu (one that has it built in; give --qemu)")
 	fs.BoolVar(&o.direct, "direct", false, "give the app VM the network without a driver VM, to compare with")
 	fs.IntVar(&o.appVMs, "app-vms", 1, "`N` app VMs, 8 at most: with more than one, vvufwd is a switch")
@@ -77,15 +74,8 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.StringVar(&o.bin, "bin", "", "`DIR` of vvufwd and vvudev; built from the source tree if not given")
 	fs.StringVar(&o.build, "build", "", "`DIR` for all that is fetched and written (default: build in the source tree)")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			printHelp(fs, help)
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w; see --help", err)
-	}
-	if fs.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q; see --help", fs.Arg(0))
+	if err := cli.Parse(fs, args, help, helpText); err != nil || o.version {
+		return o, err
 	}
 	if o.matrix != "" {
 		if _, err := o.combinations(); err != nil {
@@ -99,33 +89,33 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 func (o *options) check() error {
 	switch {
 	case o.device != deviceVvudev && o.device != deviceQEMU:
-		return fmt.Errorf("--device %q: want %s or %s", o.device, deviceVvudev, deviceQEMU)
+		return cli.Usagef("--device %q: want %s or %s", o.device, deviceVvudev, deviceQEMU)
 	case o.device == deviceQEMU && o.qemu == "":
-		return errors.New("--device qemu needs --qemu PATH: a QEMU that has virtio-vhost-user-pci built in")
+		return cli.Usagef("--device qemu needs --qemu PATH: a QEMU that has virtio-vhost-user-pci built in")
 	case o.device == deviceQEMU && o.direct:
-		return errors.New("--direct runs without a virtio-vhost-user device: drop --device or --direct")
+		return cli.Usagef("--direct runs without a virtio-vhost-user device: drop --device or --direct")
 	case o.accel != "tcg" && o.accel != "kvm":
-		return fmt.Errorf("--accel %q: want tcg or kvm", o.accel)
+		return cli.Usagef("--accel %q: want tcg or kvm", o.accel)
 	case o.smp < 1 || o.smp > 64:
-		return fmt.Errorf("--smp %d: want 1 to 64", o.smp)
+		return cli.Usagef("--smp %d: want 1 to 64", o.smp)
 	case o.appVMs < 1 || o.appVMs > machine.MaxAppVMs:
-		return fmt.Errorf("--app-vms %d: want 1 to %d", o.appVMs, machine.MaxAppVMs)
+		return cli.Usagef("--app-vms %d: want 1 to %d", o.appVMs, machine.MaxAppVMs)
 	case o.isolate && o.appVMs == 1:
-		return errors.New("--isolate keeps several app VMs from each other: give --app-vms")
+		return cli.Usagef("--isolate keeps several app VMs from each other: give --app-vms")
 	case o.appVMs > 1 && (o.direct || o.pktgen > 0 || o.restarts > 0):
-		return errors.New("--app-vms shows a switch: drop --direct, --pktgen and --restarts")
+		return cli.Usagef("--app-vms shows a switch: drop --direct, --pktgen and --restarts")
 	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.pktgen > 0 || o.restarts > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.device != deviceVvudev):
-		return errors.New("--matrix sets the machines up itself: drop --app-vms, --direct, --pktgen, --restarts, --keep, --tap, --app-net-opts and --device")
+		return cli.Usagef("--matrix sets the machines up itself: drop --app-vms, --direct, --pktgen, --restarts, --keep, --tap, --app-net-opts and --device")
 	case o.transfer < 1 || o.transfer > show.MaxTransferBytes>>20:
-		return fmt.Errorf("--transfer %d: want 1 to %d", o.transfer, show.MaxTransferBytes>>20)
+		return cli.Usagef("--transfer %d: want 1 to %d", o.transfer, show.MaxTransferBytes>>20)
 	case o.pktgen < 0:
-		return fmt.Errorf("--pktgen %d: want 0 or more", o.pktgen)
+		return cli.Usagef("--pktgen %d: want 0 or more", o.pktgen)
 	case o.restarts < 0:
-		return fmt.Errorf("--restarts %d: want 0 or more", o.restarts)
+		return cli.Usagef("--restarts %d: want 0 or more", o.restarts)
 	case o.timeout < 0:
-		return fmt.Errorf("--timeout %v: want 0 or more", o.timeout)
+		return cli.Usagef("--timeout %v: want 0 or more", o.timeout)
 	case len(o.tap) > 15:
-		return fmt.Errorf("--tap %q: a network device's name has 15 characters at most", o.tap)
+		return cli.Usagef("--tap %q: a network device's name has 15 characters at most", o.tap)
 	}
 	return nil
 }
@@ -164,11 +154,11 @@ func (o *options) combinations() ([]matrix.Combination, error) {
 	}
 	pattern, err := regexp.Compile(o.matrix)
 	if err != nil {
-		return nil, fmt.Errorf("--matrix %q: %w", o.matrix, err)
+		return nil, cli.Usagef("--matrix %q: %w", o.matrix, err)
 	}
 	found := slices.DeleteFunc(matrix.All(), func(c matrix.Combination) bool { return !pattern.MatchString(c.String()) })
 	if len(found) == 0 {
-		return nil, fmt.Errorf("--matrix %q matches no combination; the first is named %q", o.matrix, matrix.All()[0])
+		return nil, cli.Usagef("--matrix %q matches no combination; the first is named %q", o.matrix, matrix.All()[0])
 	}
 	return found, nil
 }
@@ -188,22 +178,8 @@ func (o *options) config(found *tools.Tools, out string) show.Config {
 	return cfg
 }
 
-func printHelp(fs *flag.FlagSet, w io.Writer) {
-	fmt.Fprint(w, `vvudemo boots two virtual machines and shows packets passing between them.
-
-usage: vvudemo [flags]
-
-`)
-	fs.VisitAll(func(f *flag.Flag) {
-		name, usage := flag.UnquoteUsage(f)
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  --%s %s", f.Name, name), " "))
-		fmt.Fprintf(w, "        %s", usage)
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
-			fmt.Fprintf(w, " (default %s)", f.DefValue)
-		}
-		fmt.Fprintln(w)
-	})
-	fmt.Fprint(w, `
-Exit codes: 0 everything was shown, 1 something was not, 2 usage.
-`)
+var helpText = cli.Help{
+	About: "vvudemo boots two virtual machines and shows packets passing between them.",
+	Usage: "vvudemo [flags]",
+	Notes: "Exit codes: 0 everything was shown, 1 something was not, 2 usage.",
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"vvufwd/cmd/internal/clitest"
 )
 
 func TestMain(m *testing.M) {
@@ -15,9 +17,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts checks what the command line accepts and what it says when it does not.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
-}
+func TestScripts(t *testing.T) { clitest.Play(t, "testdata/script", "", nil, nil) }
 
 func TestLimitGrowsWithTheWork(t *testing.T) {
 	plain, err := parseFlags(nil, nil)

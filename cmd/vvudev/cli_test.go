@@ -3,23 +3,18 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/cli"
-	"vvufwd/cmd/internal/statictest"
+	"vvufwd/cmd/internal/clitest"
 	"vvufwd/vvu/vfiouser/vfiousertest"
 )
 
@@ -37,123 +32,45 @@ func TestMain(m *testing.M) {
 	})
 }
 
-func TestScripts(t *testing.T) { play(t, "testdata/script", nil) }
+func TestScripts(t *testing.T) { play(t, "testdata/script", "") }
 
 // TestConfined plays scripts with vvudev as it is shipped, which gives up its
 // privileges.
 func TestConfined(t *testing.T) {
-	dir := t.TempDir()
-	if err := statictest.Build(dir, "vvudev"); err != nil {
-		t.Fatal(err)
-	}
-	confinedIn(t, dir)
-	t.Run("starts", func(t *testing.T) { testStarts(t, filepath.Join(dir, "vvudev")) })
+	dir := clitest.Static(t, "vvudev")
+	playConfined(t, dir)
+	t.Run("starts", func(t *testing.T) { clitest.Starts(t, filepath.Join(dir, "vvudev"), start) })
 }
 
 // TestConfinedWithCgo is for who builds with "go build" where there is a C compiler.
-func TestConfinedWithCgo(t *testing.T) {
-	dir := t.TempDir()
-	switch err := statictest.BuildWithCgo(dir, "vvudev"); {
-	case errors.Is(err, statictest.ErrNoCompiler):
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
-	confinedIn(t, dir)
-}
+func TestConfinedWithCgo(t *testing.T) { playConfined(t, clitest.WithCgo(t, "vvudev")) }
 
-// testStarts has vvudev started many times, by several at a time: each has to serve, and to
-// have given up all privileges by then.
-func testStarts(t *testing.T, binary string) {
-	const starts, starters = 300, 4
-	var left atomic.Int32
-	left.Store(starts)
-	for range starters {
-		t.Run("", func(t *testing.T) {
-			t.Parallel()
-			for left.Add(-1) >= 0 {
-				startOnce(t, binary)
-			}
-		})
-	}
-}
-
-func startOnce(t *testing.T, binary string) {
-	dir := t.TempDir()
+// start is a vvudev that a monitor connects to.
+func start(dir string) clitest.Start {
 	monitor := filepath.Join(dir, "m")
-	var out bytes.Buffer
-	cmd := exec.Command(binary, "--vfio-user", monitor, "--vhost-user", filepath.Join(dir, "a"), "--ram", filepath.Join(dir, "r"), "--create-ram=2M")
-	cmd.Stderr = &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	ask := func() (func(), error) {
+		c, err := vfiousertest.Dial(monitor)
+		return func() { c.Close() }, err
 	}
-	stuck := time.AfterFunc(time.Minute, func() { cmd.Process.Signal(unix.SIGABRT) }) // shows where
-	defer stuck.Stop()
-	c, err := vfiousertest.Dial(monitor)
-	for errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		time.Sleep(time.Millisecond)
-		c, err = vfiousertest.Dial(monitor)
-	}
-	if err == nil {
-		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
-		for _, want := range []string{"NoNewPrivs:\t1\n", "Seccomp:\t2\n", "CapEff:\t0000000000000000\n"} {
-			if !strings.Contains(string(status), want) {
-				t.Errorf("want %q of %s", want, status)
-			}
-		}
-		c.Close()
-	}
-	cmd.Process.Signal(unix.SIGTERM)
-	if e := cmd.Wait(); err != nil || e != nil {
-		t.Fatalf("%v, %v:\n%s", err, e, out.Bytes())
-	}
+	args := []string{"--vfio-user", monitor, "--vhost-user", filepath.Join(dir, "a"), "--ram", filepath.Join(dir, "r"), "--create-ram=2M"}
+	return clitest.Start{Args: args, Ask: ask}
 }
 
-// confinedIn plays all scripts with the vvudev in a directory.
-func confinedIn(t *testing.T, dir string) {
-	setup := func(env *testscript.Env) error {
-		env.Setenv("PATH", dir+string(filepath.ListSeparator)+env.Getenv("PATH"))
-		return nil
-	}
-	play(t, "testdata/script", setup)
-	play(t, "testdata/confined", setup)
+// playConfined plays all scripts with the programs in a directory.
+func playConfined(t *testing.T, programs string) {
+	play(t, "testdata/script", programs)
+	play(t, "testdata/confined", programs)
 }
 
-func play(t *testing.T, dir string, setup func(*testscript.Env) error) {
+func play(t *testing.T, dir, programs string) {
 	t.Helper()
-	testscript.Run(t, testscript.Params{
-		Dir:                 dir,
-		Setup:               setup,
-		RequireExplicitExec: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status":  status,
-			"await":   await,
-			"mode":    mode,
-			"size":    fileSize,
-			"json":    jsonLines,
-			"oneline": oneLine,
-			"term":    terminate,
-			"threads": threads,
-		},
-	})
-}
-
-// threads checks a field of all threads of the program that was started last: threads
-// FIELD VALUE.
-func threads(ts *testscript.TestScript, neg bool, args []string) {
-	running := ts.BackgroundCmds()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", running[len(running)-1].Process.Pid))
-	ts.Check(err)
-	if len(files) < 2 {
-		ts.Fatalf("%d threads", len(files))
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		ts.Check(err)
-		if strings.Contains(string(text), "\n"+args[0]+":\t"+args[1]+"\n") == neg {
-			ts.Fatalf("%s: want %s, got %s", args[0], args[1], text)
-		}
-	}
+	clitest.Play(t, dir, programs, map[string]func(*testscript.TestScript, bool, []string){
+		"mode":    mode,
+		"size":    fileSize,
+		"json":    jsonLines,
+		"oneline": oneLine,
+		"term":    terminate,
+	}, nil)
 }
 
 // hold listens on a socket until it is interrupted: hold PATH. With "stale" it leaves
@@ -217,36 +134,6 @@ func lend() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
-	}
-}
-
-// status runs a program and checks its exit code: status N PROGRAM ARGS….
-func status(ts *testscript.TestScript, neg bool, args []string) {
-	err := ts.Exec(args[1], args[2:]...)
-	got := "0"
-	if err != nil {
-		exit, ok := err.(interface{ ExitCode() int })
-		if !ok {
-			ts.Fatalf("%v", err)
-		}
-		got = fmt.Sprint(exit.ExitCode())
-	}
-	if neg || got != args[0] {
-		ts.Fatalf("exit status %s, want %s", got, args[0])
-	}
-}
-
-// await waits for files to appear.
-func await(ts *testscript.TestScript, neg bool, args []string) {
-	for _, path := range args {
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if _, err := os.Stat(ts.MkAbs(path)); (err != nil) == neg {
-				break
-			}
-			if time.Now().After(deadline) {
-				ts.Fatalf("%s: nothing happened within 10 s", path)
-			}
-		}
 	}
 }
 

@@ -32,8 +32,7 @@ type options struct {
 
 // parseOptions reads the command line. Help goes to out.
 func parseOptions(args []string, out io.Writer) (o options, err error) {
-	f := flag.NewFlagSet("vvudev", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
+	f := cli.NewFlags("vvudev")
 	f.StringVar(&o.vfioUser, "vfio-user", "", "listen on the socket `PATH` for the driver VM's QEMU")
 	f.StringVar(&o.vhostUser, "vhost-user", "", "listen on the socket `PATH` for the app VM's monitor")
 	f.StringVar(&o.ram, "ram", "", "the app VM's RAM `FILE`, its mem-path")
@@ -45,18 +44,10 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.StringVar(&o.logFormat, "log-format", logging.Console, "`FORM` of the log: console or json")
 	f.BoolVar(&o.noConfine, "no-confine", false, "keep all privileges after start-up, for debugging")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
-	switch err := f.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(out, "Usage: vvudev --vfio-user PATH --vhost-user PATH --ram FILE [flags]\n\n")
-		f.SetOutput(out)
-		f.PrintDefaults()
+	err = cli.Parse(f, args, out, cli.Help{Usage: "vvudev --vfio-user PATH --vhost-user PATH --ram FILE [flags]"})
+	switch {
+	case err != nil || o.version:
 		return o, err
-	case err != nil:
-		return o, cli.Usagef("%w (see --help)", err)
-	case o.version:
-		return o, nil
-	case f.NArg() > 0:
-		return o, cli.Usagef("unexpected argument %q (see --help)", f.Arg(0))
 	case o.vfioUser == "":
 		return o, cli.Usagef("--vfio-user PATH is missing: the socket for the driver VM's QEMU")
 	case o.vhostUser == "":

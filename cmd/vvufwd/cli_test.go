@@ -1,24 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"golang.org/x/sys/unix"
-
-	"vvufwd/cmd/internal/statictest"
+	"vvufwd/cmd/internal/clitest"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -35,147 +29,49 @@ func TestMain(m *testing.M) {
 }
 
 // TestCLI plays command lines and checks messages and exit codes.
-func TestCLI(t *testing.T) { play(t, "testdata", nil) }
+func TestCLI(t *testing.T) { play(t, "testdata", "") }
 
 // TestConfined plays scripts with vvufwd as it is shipped, which gives up its
 // privileges, those about sockets and those about what is left of it then.
 func TestConfined(t *testing.T) {
-	dir := t.TempDir()
-	if err := statictest.Build(dir, "vvufwd", "vvugen"); err != nil {
-		t.Fatal(err)
-	}
-	confinedIn(t, dir)
-	t.Run("starts", func(t *testing.T) { testStarts(t, filepath.Join(dir, "vvufwd")) })
+	dir := clitest.Static(t, "vvufwd", "vvugen")
+	playConfined(t, dir)
+	t.Run("starts", func(t *testing.T) { clitest.Starts(t, filepath.Join(dir, "vvufwd"), start) })
 }
 
 // TestConfinedWithCgo is for who builds with "go build" where there is a C compiler.
-func TestConfinedWithCgo(t *testing.T) {
-	dir := t.TempDir()
-	switch err := statictest.BuildWithCgo(dir, "vvufwd", "vvugen"); {
-	case errors.Is(err, statictest.ErrNoCompiler):
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
-	confinedIn(t, dir)
-}
+func TestConfinedWithCgo(t *testing.T) { playConfined(t, clitest.WithCgo(t, "vvufwd", "vvugen")) }
 
-// testStarts has vvufwd started many times, by several at a time: each has to answer a
-// front-end, and to have given up all privileges by then.
-func testStarts(t *testing.T, binary string) {
-	const starts, starters = 300, 4
-	var left atomic.Int32
-	left.Store(starts)
-	for range starters {
-		t.Run("", func(t *testing.T) {
-			t.Parallel()
-			for left.Add(-1) >= 0 {
-				startOnce(t, binary)
-			}
-		})
-	}
-}
-
-func startOnce(t *testing.T, binary string) {
-	dir := t.TempDir()
+// start is a vvufwd that a front-end asks for its features.
+func start(dir string) clitest.Start {
 	socket := filepath.Join(dir, "a")
-	var out bytes.Buffer
-	cmd := exec.Command(binary, "--vhost-user", socket, "--vhost-user", filepath.Join(dir, "b"))
-	cmd.Stderr = &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stuck := time.AfterFunc(time.Minute, func() { cmd.Process.Signal(unix.SIGABRT) }) // shows where
-	defer stuck.Stop()
-	c, err := vhostuser.Dial(socket)
-	for errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		time.Sleep(time.Millisecond)
-		c, err = vhostuser.Dial(socket)
-	}
-	if err == nil {
+	ask := func() (func(), error) {
+		c, err := vhostuser.Dial(socket)
+		if err != nil {
+			return nil, err
+		}
 		err = c.WriteMessage(vhostuser.NewRequest(vhostuser.GetFeatures, nil))
-	}
-	if err == nil {
-		_, err = c.ReadMessage()
-	}
-	if err == nil {
-		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
-		for _, want := range []string{"NoNewPrivs:\t1\n", "Seccomp:\t2\n", "CapEff:\t0000000000000000\n"} {
-			if !strings.Contains(string(status), want) {
-				t.Errorf("want %q of %s", want, status)
-			}
+		if err == nil {
+			_, err = c.ReadMessage()
 		}
-		c.Close()
+		return func() { c.Close() }, err
 	}
-	cmd.Process.Signal(unix.SIGTERM)
-	if e := cmd.Wait(); err != nil || e != nil {
-		t.Fatalf("%v, %v:\n%s", err, e, out.Bytes())
-	}
+	return clitest.Start{Args: []string{"--vhost-user", socket, "--vhost-user", filepath.Join(dir, "b")}, Ask: ask}
 }
 
-// confinedIn plays all scripts with the vvufwd in a directory.
-func confinedIn(t *testing.T, dir string) {
-	setup := func(env *testscript.Env) error {
-		env.Setenv("PATH", dir+string(filepath.ListSeparator)+env.Getenv("PATH"))
-		return nil
-	}
-	play(t, "testdata", setup)
-	play(t, "testdata/confined", setup)
+// playConfined plays all scripts with the programs in a directory.
+func playConfined(t *testing.T, programs string) {
+	play(t, "testdata", programs)
+	play(t, "testdata/confined", programs)
 }
 
-// play runs the scripts of a directory. exitcode runs a command and compares its exit
-// code, which testscript's exec does not tell.
-func play(t *testing.T, dir string, setup func(*testscript.Env) error) {
+func play(t *testing.T, dir, programs string) {
 	t.Helper()
-	testscript.Run(t, testscript.Params{
-		Dir:                 dir,
-		Setup:               setup,
-		RequireExplicitExec: true,
-		Condition: func(cond string) (bool, error) {
-			// Machines that do have VFIO fail later, with other messages.
-			_, err := os.Stat("/dev/vfio/vfio")
-			return cond == "novfio" && err != nil, nil
-		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exitcode": exitCode, "await": await, "status": status,
-		},
+	clitest.Play(t, dir, programs, nil, func(cond string) (bool, error) {
+		// Machines that do have VFIO fail later, with other messages.
+		_, err := os.Stat("/dev/vfio/vfio")
+		return cond == "novfio" && err != nil, nil
 	})
-}
-
-// await waits until a file has the words: await FILE WORDS.
-func await(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: await FILE WORDS")
-	}
-	var text []byte
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		text, _ = os.ReadFile(ts.MkAbs(args[0]))
-		if strings.Contains(string(text), args[1]) {
-			return
-		}
-	}
-	ts.Fatalf("%s has no %q within 10 s: %s", args[0], args[1], text)
-}
-
-// status checks a field of all threads of the program that was started last: status
-// FIELD VALUE.
-func status(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: status FIELD VALUE")
-	}
-	running := ts.BackgroundCmds()
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", running[len(running)-1].Process.Pid))
-	ts.Check(err)
-	if len(threads) < 2 {
-		ts.Fatalf("%d threads", len(threads))
-	}
-	for _, thread := range threads {
-		text, err := os.ReadFile(thread)
-		ts.Check(err)
-		if !strings.Contains(string(text), "\n"+args[0]+":\t"+args[1]+"\n") {
-			ts.Fatalf("%s is not %s: %s", args[0], args[1], text)
-		}
-	}
 }
 
 // peer listens at a socket, waits until somebody connects, and closes the connection:
@@ -191,21 +87,6 @@ func peer() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
-	}
-}
-
-func exitCode(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exitcode CODE command…")
-	}
-	err := ts.Exec(args[1], args[2:]...)
-	got := "0"
-	if err != nil {
-		got = err.Error() // "exit status 2"
-		got = got[len("exit status "):]
-	}
-	if got != args[0] {
-		ts.Fatalf("exit code %s, want %s", got, args[0])
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -65,20 +64,11 @@ const (
 	byPorts = math.MinInt // no number of huge pages was asked for
 )
 
-// usageError is a mistake on the command line: exit code 2.
-type usageError struct{ msg string }
-
-func (e *usageError) Error() string { return e.msg }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
-
 // parseFlags reads the command line. asInit is whether we are PID 1, where some
 // defaults differ: nobody else can bind functions or reserve huge pages.
 func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	o := &options{logLevel: zapcore.InfoLevel, hugePages: byPorts, owned: asInit}
-	fs := flag.NewFlagSet("vvufwd", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are printed once, by main
-	fs.Usage = func() {}
+	fs := cli.NewFlags("vvufwd")
 
 	port := func(parse func(string) (portSpec, error)) func(string) error {
 		return func(s string) error {
@@ -117,18 +107,8 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.StringVar(&o.logFormat, "log-format", "console", "console or json")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 
-	if err := fs.Parse(args); err != nil {
-		if err == flag.ErrHelp {
-			printHelp(fs, help)
-			return nil, err
-		}
-		return nil, usagef("%v; see --help", err)
-	}
-	if fs.NArg() > 0 {
-		return nil, usagef("unexpected argument %q; ports are named with --vvu, --nic or --port", fs.Arg(0))
-	}
-	if o.version {
-		return o, nil
+	if err := cli.Parse(fs, args, help, helpText); err != nil || o.version {
+		return o, err
 	}
 	if o.hugePages == byPorts {
 		o.hugePages = hugePagesAnyway
@@ -162,15 +142,15 @@ func (o *options) loopCPUs(lanes int) []int {
 func (o *options) check() error {
 	switch {
 	case o.logFormat != "console" && o.logFormat != "json":
-		return usagef("--log-format %q: want console or json", o.logFormat)
+		return cli.Usagef("--log-format %q: want console or json", o.logFormat)
 	case o.stats < 0:
-		return usagef("--stats %s: want a positive interval", o.stats)
+		return cli.Usagef("--stats %s: want a positive interval", o.stats)
 	case o.hugePages < 0:
-		return usagef("--hugepages %d: want 0 or more", o.hugePages)
+		return cli.Usagef("--hugepages %d: want 0 or more", o.hugePages)
 	case o.queues < 1 || o.queues > session.MaxPairs:
-		return usagef("--queues %d: want 1 to %d", o.queues, session.MaxPairs)
+		return cli.Usagef("--queues %d: want 1 to %d", o.queues, session.MaxPairs)
 	case o.queueSize < 2 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
-		return usagef("--queue-size %d: want a power of two from 2 to 32768", o.queueSize)
+		return cli.Usagef("--queue-size %d: want a power of two from 2 to 32768", o.queueSize)
 	}
 	if err := o.checkPorts(); err != nil {
 		return err
@@ -198,24 +178,12 @@ func parseCPUs(s string) ([]int, error) {
 	return cpus, nil
 }
 
-func printHelp(fs *flag.FlagSet, w io.Writer) {
-	fmt.Fprint(w, `vvufwd forwards packets between virtio-vhost-user devices and NICs through VFIO,
-and between vhost-user sockets.
-
-usage: vvufwd --vvu PCI --nic PCI [flags]
-       vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]
-
-`)
-	fs.VisitAll(func(f *flag.Flag) {
-		name, usage := flag.UnquoteUsage(f)
-		fmt.Fprintf(w, "  --%s %s\n        %s", f.Name, name, usage)
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
-			fmt.Fprintf(w, " (default %s)", f.DefValue)
-		}
-		fmt.Fprintln(w)
-	})
-	fmt.Fprint(w, `
-Ports are paired in the order given, or joined in one switch. Exit codes: 0 done, 1 run-time failure,
-2 usage, 3 a device is not usable, 4 a device is gone: start what provides it anew, and then this machine.
-`)
+var helpText = cli.Help{
+	About: `vvufwd forwards packets between virtio-vhost-user devices and NICs through VFIO,
+and between vhost-user sockets.`,
+	Usage: `vvufwd --vvu PCI --nic PCI [flags]
+vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]`,
+	Notes: `Ports are paired in the order given, or joined in one switch. ` + noConfine + ` keeps all privileges once ports are
+served, for debugging. Exit codes: 0 done, 1 run-time failure, 2 usage, 3 a device is not usable,
+4 a device is gone: start what provides it anew, and then this machine.`,
 }

@@ -65,14 +65,13 @@ func run(argv []string, stdout, stderr io.Writer) int {
 	if owned && !confine.Started() {
 		var err error
 		if args, ignored, err = appliance.Args(argv); err != nil {
-			return fail(stderr, usagef("%v", err))
+			return fail(stderr, cli.Usagef("%v", err))
 		}
 	}
 	args, privileged := cutNoConfine(args)
 	o, err := parseFlags(args, owned, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(stdout, noConfine+" keeps all privileges once ports are served, for debugging.")
 		return cli.Done
 	case err != nil:
 		return fail(stderr, err)
@@ -199,13 +198,12 @@ func flush(outputs ...io.Writer) {
 // fail prints an error on one line and returns the exit code for its kind.
 func fail(stderr io.Writer, err error) int {
 	fmt.Fprintf(stderr, "vvufwd: %v\n", err)
-	var usage *usageError
 	var device *vfio.DeviceError
 	var gone *goneError
 	switch {
 	case errors.As(err, &gone):
 		return cli.Gone
-	case errors.As(err, &usage), cli.IsUsage(err):
+	case cli.IsUsage(err):
 		return cli.Misused
 	case errors.As(err, &device), errors.Is(err, dma.ErrHugePages), errors.Is(err, appliance.ErrVFIO):
 		return cli.Unusable

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/vfio/pci"
 )
 
@@ -113,12 +114,12 @@ func (o *options) checkPorts() error {
 	for _, p := range o.ports {
 		place := p.addr.String() + p.path
 		if seen[place] {
-			return usagef("%s: named twice", p.flag)
+			return cli.Usagef("%s: named twice", p.flag)
 		}
 		seen[place] = true
 		if p.mac != nil {
 			if seen[p.mac.String()] {
-				return usagef("%s: another port has the address %v too", p.flag, p.mac)
+				return cli.Usagef("%s: another port has the address %v too", p.flag, p.mac)
 			}
 			seen[p.mac.String()] = true
 		}
@@ -128,16 +129,16 @@ func (o *options) checkPorts() error {
 	}
 	for _, p := range o.ports {
 		if p.mac != nil || p.isolated {
-			return usagef("%s: mac and isolate are for the ports of a switch: add --switch", p.flag)
+			return cli.Usagef("%s: mac and isolate are for the ports of a switch: add --switch", p.flag)
 		}
 	}
 	switch {
 	case len(o.ports) == 0:
-		return usagef("no ports: give pairs such as --vvu 0000:00:05.0 --nic 0000:00:04.0")
+		return cli.Usagef("no ports: give pairs such as --vvu 0000:00:05.0 --nic 0000:00:04.0")
 	case len(o.ports)%2 != 0:
-		return usagef("port %s has no partner: ports are paired in the order given, and there are %d; --switch joins any number", o.ports[len(o.ports)-1], len(o.ports))
+		return cli.Usagef("port %s has no partner: ports are paired in the order given, and there are %d; --switch joins any number", o.ports[len(o.ports)-1], len(o.ports))
 	case len(o.cpus) > o.queues*len(o.ports)/2:
-		return usagef("--cpus names %d CPUs for %d pairs of ports: give at most one for each pair of queue pairs, of which there are up to %d", len(o.cpus), len(o.ports)/2, o.queues*len(o.ports)/2)
+		return cli.Usagef("--cpus names %d CPUs for %d pairs of ports: give at most one for each pair of queue pairs, of which there are up to %d", len(o.cpus), len(o.ports)/2, o.queues*len(o.ports)/2)
 	}
 	return nil
 }

@@ -41,14 +41,14 @@ func (o *options) checkMemory() error {
 	n := o.sockets()
 	if n == 0 {
 		if o.maxMemory != 0 {
-			return usagef("--max-memory is for front-ends at sockets, and no port is one: with --vvu the device's BAR bounds what is shared")
+			return cli.Usagef("--max-memory is for front-ends at sockets, and no port is one: with --vvu the device's BAR bounds what is shared")
 		}
 		return nil
 	}
 	// Half of it for all else, such as the heap and huge pages that are mapped in whole.
 	most := resources.AddressSpace() / 2 / uint64(n)
 	if o.maxMemory > cli.Size(most) {
-		return usagef("--max-memory %s: each of %d front-ends can share %s at most, or this process runs out of address space", o.maxMemory.String(), n, cli.Bytes(most))
+		return cli.Usagef("--max-memory %s: each of %d front-ends can share %s at most, or this process runs out of address space", o.maxMemory.String(), n, cli.Bytes(most))
 	}
 	o.sharing = socket.Limits{Memory: uint64(o.maxMemory), Regions: vhostuser.LimitMaxRegions}
 	if o.maxMemory == 0 {

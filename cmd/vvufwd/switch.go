@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/netfwd"
 )
 
@@ -29,7 +30,7 @@ func (o *options) switchFlags(fs *flag.FlagSet) {
 func (o *options) misplaced(fs *flag.FlagSet) (err error) {
 	fs.Visit(func(f *flag.Flag) {
 		if !o.switched && (f.Name == "isolate" || f.Name == "mac-age" || f.Name == "mac-limit") {
-			err = usagef("--%s is for a switch: add --switch", f.Name)
+			err = cli.Usagef("--%s is for a switch: add --switch", f.Name)
 		}
 	})
 	return err
@@ -47,15 +48,15 @@ func (o *options) checkSwitch() error {
 	}
 	switch n := len(o.ports); {
 	case n < 2 || n > netfwd.MaxSwitchPorts:
-		return usagef("--switch: %d ports: give 2 to %d, such as --nic 0000:00:04.0 --vvu 0000:00:05.0 --vvu 0000:00:06.0", n, netfwd.MaxSwitchPorts)
+		return cli.Usagef("--switch: %d ports: give 2 to %d, such as --nic 0000:00:04.0 --vvu 0000:00:05.0 --vvu 0000:00:06.0", n, netfwd.MaxSwitchPorts)
 	case reachable == 0:
-		return usagef("isolated ports reach only ports that are not, and all %d are isolated: add a NIC, or isolate fewer", n)
+		return cli.Usagef("isolated ports reach only ports that are not, and all %d are isolated: add a NIC, or isolate fewer", n)
 	case len(o.cpus) > 1:
-		return usagef("--cpus names %d CPUs: a switch has one loop, give one", len(o.cpus))
+		return cli.Usagef("--cpus names %d CPUs: a switch has one loop, give one", len(o.cpus))
 	case o.macAge < time.Second:
-		return usagef("--mac-age %v: want 1s or more", o.macAge)
+		return cli.Usagef("--mac-age %v: want 1s or more", o.macAge)
 	case o.macLimit < 1 || o.macLimit > largestMACLimit:
-		return usagef("--mac-limit %d: want 1 to %d", o.macLimit, largestMACLimit)
+		return cli.Usagef("--mac-limit %d: want 1 to %d", o.macLimit, largestMACLimit)
 	}
 	return nil
 }

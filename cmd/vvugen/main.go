@@ -47,31 +47,9 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"flag"
-	"fmt"
 	"os"
-	"os/signal"
-
-	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/cli"
 )
 
-func main() { os.Exit(vvugen()) }
-
-// vvugen is the program; it returns the exit status.
-func vvugen() int {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return cli.Done
-	}
-	fmt.Fprintln(os.Stderr, "vvugen:", err)
-	if cli.IsUsage(err) {
-		return cli.Misused
-	}
-	return cli.Failed
-}
+func main() { os.Exit(cli.Main("vvugen", run)) }

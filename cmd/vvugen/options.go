@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"flag"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -48,8 +46,7 @@ const (
 
 // parseOptions reads the command line. Help goes to out.
 func parseOptions(args []string, out io.Writer) (o options, err error) {
-	f := flag.NewFlagSet("vvugen", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
+	f := cli.NewFlags("vvugen")
 	f.Var(&o.ports, "port", "vhost-user `SOCKET` of the back-end, \"SOCKET,server\" to listen on it; twice, paired in the order given if there are more, or once with --tx-only or --rx-only")
 	f.BoolVar(&o.both, "both", false, "send both ways at once")
 	f.BoolVar(&o.txOnly, "tx-only", false, "send into one port; what the back-end takes counts")
@@ -75,18 +72,9 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.BoolVar(&o.json, "json", false, "print one JSON object instead of a table")
 	f.BoolVar(&o.quiet, "quiet", false, "print no progress")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
-	switch err := f.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(out, "Usage: vvugen --port SOCKET --port SOCKET [flags]\n\n")
-		f.SetOutput(out)
-		f.PrintDefaults()
+	err = cli.Parse(f, args, out, cli.Help{Usage: "vvugen --port SOCKET --port SOCKET [flags]"})
+	if err != nil || o.version {
 		return o, err
-	case err != nil:
-		return o, cli.Usagef("%w (see --help)", err)
-	case o.version:
-		return o, nil
-	case f.NArg() > 0:
-		return o, cli.Usagef("unexpected argument %q (see --help)", f.Arg(0))
 	}
 	if o.duration == 0 && o.count == 0 {
 		o.duration = defaultDuration
@@ -127,7 +115,7 @@ func (o *options) check() error {
 	}
 	plan := o.plan(0)
 	if err := plan.Check(); err != nil {
-		return cli.Usagef("%w (see --help)", err)
+		return cli.Usagef("%w; see --help", err)
 	}
 	return nil
 }
