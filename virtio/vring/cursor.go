@@ -50,9 +50,9 @@ func (c cursor) wants(area uint32, moved, size uint32, eventIdx bool) bool {
 		return true
 	}
 	event := cursorAt(uint16(area))
-	behind := int(c.at) - int(event.at) // how far the cursor is past the event
+	past := int(c.at) - int(event.at) // how far the cursor is past the event
 	if event.wrap != c.wrap {
-		behind += int(size)
+		past += int(size)
 	}
-	return moved > size || behind > 0 && behind <= int(moved)
+	return moved > size || past > 0 && past <= int(moved)
 }

@@ -43,35 +43,37 @@ type DeviceConfig struct {
 // A burst is: Available, then PopBurst or Pop as often as wanted, Push for each
 // chain when its buffers are done with, Publish, and if NeedSignal says so an
 // interrupt.
-// Chains are completed in any order, those of a packed ring in the order of the ring;
-// views from Pop are valid until ResetViews.
+// Chains are completed in any order; views from Pop are valid until ResetViews.
+//
+// What both formats have in common is here, and the rest in splitDevice and packedDevice,
+// of one of which a Device is a part.
 type Device struct {
-	isPacked bool
+	format deviceFormat
+	short  opFormat
+
 	eventIdx bool
 	indirect bool
 	readOnly bool
 	size     uint16
 
-	// Both kinds of ring count chains; in a split ring the counts are its indices.
+	// Both formats count chains; in a split ring the counts are its indices.
 	nextAvail uint16 // next chain to pop
 	seenAvail uint16 // chains offered as of the last Available
 	nextUsed  uint16 // chains pushed
 	published uint16 // of these, those that the driver sees
 	lead      uint16 // nextAvail - nextUsed when nothing is in our hands
 
-	signalledUsed  uint16 // published at the last decision on an interrupt
-	signalledValid bool   // false until the first decision: then always interrupt
-	offered        bool   // see Offered
+	signalledValid bool // false until the first decision on an interrupt: then always one
+	offered        bool // see Offered
 
-	split  splitDevice
 	region mem.Region   // the one hit last
 	views  [][]byte     // backing of the chains popped since ResetViews
 	pushed []completion // chains pushed that the driver does not see, at most as many as are popped in a burst
 	work   int          // steps that it took to pop the views, see maxWork
 	fault  error
 	mem    *mem.Table
-	table  []byte // private copy of the indirect table at work
-	packed packedDevice
+	table  []byte   // private copy of the indirect table at work
+	single [1]Chain // of Pop: what a call through format takes would not be on the caller's stack
 
 	logging *Logging // nil: nobody wants to know what is written
 
@@ -79,6 +81,21 @@ type Device struct {
 	resumed bool     // see Resumed
 	intent  Intent
 	began   uint16
+}
+
+// deviceFormat is what the two formats do differently. The ring has no fault when it is
+// called, but for position and move.
+type deviceFormat interface {
+	available() int                       // Available
+	pop(chains []Chain) int               // PopBurst, of chains that were seen
+	unpop(n int)                          // after the common counts
+	publish()                             // pushed, of which there is some, and marks what it writes if the ring is logged
+	needSignal() bool                     // NeedSignal, after the fence
+	setKicks(wanted bool)                 // asks for kicks, or for none
+	position() (base uint32, used uint16) // Position, and where the next completion goes
+	placeIn(t *mem.Table, at [3]mem.GPA) (*Place, error)
+	move(p *Place)
+	record(t *Tracker) trackFormat // the record of this ring in the memory of t
 }
 
 // completion is a chain that we are done with.
@@ -97,14 +114,17 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Device{
-		size: uint16(cfg.Size), isPacked: cfg.Packed, eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
-		views: make([][]byte, 0, 256), pushed: make([]completion, 0, max(256, cfg.Size)),
+	common := Device{
+		size: uint16(cfg.Size), eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
+		views: make([][]byte, 0, 256), pushed: make([]completion, 0, max(256, cfg.Size)), mem: cfg.Mem,
 	}
-	q.Move(place)
-	if !cfg.Packed {
-		q.initSplit(cfg.NextAvail)
-	} else if err := q.initPacked(cfg.NextAvail); err != nil {
+	var q *Device
+	if cfg.Packed {
+		q, err = newPackedDevice(common, place, cfg.NextAvail)
+	} else {
+		q, err = newSplitDevice(common, place, cfg.NextAvail), nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	if cfg.Track != nil {
@@ -124,20 +144,16 @@ func (q *Device) Owns(addr uintptr) bool {
 
 // NextAvail is where the next chain to pop is, as DeviceConfig.NextAvail is.
 func (q *Device) NextAvail() uint16 {
-	if q.isPacked {
-		return q.packed.pop.word()
-	}
-	return q.nextAvail
+	base, _ := q.format.position()
+	return uint16(base)
 }
 
 // Position is what GET_VRING_BASE reports: NextAvail and, for a packed ring, in the
 // upper half where the next completion goes. Once everything popped has been pushed
 // that is the same.
 func (q *Device) Position() uint32 {
-	if q.isPacked {
-		return uint32(q.packed.pop.word()) | uint32(q.packed.used.word())<<16
-	}
-	return uint32(q.nextAvail)
+	base, _ := q.format.position()
+	return base
 }
 
 // Err is the fault that stopped the ring, or nil.
@@ -159,10 +175,7 @@ func (q *Device) Available() int {
 	if q.fault != nil {
 		return 0
 	}
-	if q.isPacked {
-		return q.availablePacked()
-	}
-	return q.availableSplit()
+	return q.format.available()
 }
 
 // Pending is the number of chains that the last Available saw and that have not
@@ -186,9 +199,7 @@ func (q *Device) Unpop(n int) {
 		q.track.give(n)
 	}
 	q.nextAvail -= uint16(n)
-	if q.isPacked {
-		q.unpopPacked(n)
-	}
+	q.format.unpop(n)
 	if q.fault != nil {
 		q.seenAvail = q.nextAvail
 	}
@@ -213,22 +224,11 @@ func (q *Device) Publish() bool {
 		return false
 	}
 	if q.track != nil {
-		q.track.prepare(q, q.pushed)
+		q.track.prepare(q.pushed)
 	}
-	if q.isPacked {
-		first := q.packed.used.at
-		q.publishPacked()
-		if q.logging != nil {
-			q.logUsedPacked(first)
-		}
-	} else {
-		q.publishSplit()
-		if q.logging != nil {
-			q.logUsedSplit(q.published, len(q.pushed))
-		}
-	}
+	q.format.publish()
 	if q.track != nil {
-		q.track.finish(q, q.pushed)
+		q.track.finish(q.pushed)
 	}
 	q.pushed = q.pushed[:0]
 	q.published = q.nextUsed
@@ -243,10 +243,7 @@ func (q *Device) NeedSignal() bool {
 		return false
 	}
 	order.Fence() // what was published must be visible before the driver's wish is read
-	if q.isPacked {
-		return q.needSignalPacked()
-	}
-	return q.needSignalSplit()
+	return q.format.needSignal()
 }
 
 // ForgetSignals makes the next decision an interrupt, whatever event the driver
@@ -259,15 +256,7 @@ func (q *Device) DisableKicks() {
 	if q.fault != nil {
 		return
 	}
-	switch {
-	case q.isPacked:
-		setEvent(q.packed.ring.device, 0, EventDisable)
-	case !q.eventIdx: // else the stale avail_event keeps it silent for most of 65536 buffers
-		order.StoreRelease16(q.split.used.flags(), usedNoNotify)
-	}
-	if q.logging != nil {
-		q.logEvent()
-	}
+	q.format.setKicks(false)
 }
 
 // EnableKicks asks the driver to notify us of the next chain beyond those that
@@ -275,22 +264,10 @@ func (q *Device) DisableKicks() {
 // may sleep on new ones; chains left pending, too small for the frame at hand,
 // give no notification: compare Pending before and after.
 func (q *Device) EnableKicks() (waiting bool) {
-	switch {
-	case q.fault != nil:
+	if q.fault != nil {
 		return false
-	case q.isPacked && q.eventIdx:
-		setEvent(q.packed.ring.device, q.packed.scan.word(), EventDesc)
-	case q.isPacked:
-		setEvent(q.packed.ring.device, 0, eventEnable)
-	case q.eventIdx:
-		// Not nextAvail: the driver has passed that already if chains are pending.
-		order.StoreRelease16(q.split.used.availEvent(), q.seenAvail)
-	default:
-		order.StoreRelease16(q.split.used.flags(), 0)
 	}
-	if q.logging != nil {
-		q.logEvent()
-	}
+	q.format.setKicks(true)
 	order.Fence() // our wish must be visible before the last look
 	return q.Available() > 0
 }

@@ -1,21 +1,40 @@
 package vring
 
-import "vvufwd/virtio/order"
+import (
+	"vvufwd/virtio/mem"
+	"vvufwd/virtio/order"
+)
 
-// splitDevice is a split ring as its device side sees it.
-type splitDevice struct{ splitPlace }
+// splitDevice is the device side of a split ring.
+type splitDevice struct {
+	Device
+	splitPlace
+	signalledUsed uint16 // published at the last decision on an interrupt
+}
 
-func (q *Device) initSplit(nextAvail uint16) {
-	s := &q.split
+func newSplitDevice(common Device, p *Place, nextAvail uint16) *Device {
+	q := &splitDevice{Device: common, splitPlace: p.split}
+	q.format, q.short = q, q
 	q.nextAvail, q.seenAvail = nextAvail, nextAvail
-	q.nextUsed = load16(s.used.idx())
+	q.nextUsed = load16(q.used.idx())
 	q.published = q.nextUsed
 	q.lead = q.nextAvail - q.nextUsed
 	q.offered = nextAvail != 0
+	return &q.Device
 }
 
-func (q *Device) availableSplit() int {
-	idx := load16(q.split.avail.idx())
+func (q *splitDevice) placeIn(t *mem.Table, at [3]mem.GPA) (*Place, error) {
+	return newPlace(int(q.size), false, t, at)
+}
+
+func (q *splitDevice) move(p *Place) { q.splitPlace = p.split }
+
+func (q *splitDevice) position() (base uint32, used uint16) { return uint32(q.nextAvail), q.published }
+
+func (q *splitDevice) record(t *Tracker) trackFormat { return &splitTrack{t, q} }
+
+func (q *splitDevice) available() int {
+	idx := load16(q.avail.idx())
 	waiting := idx - q.nextAvail
 	if waiting > q.size {
 		q.Fail(FaultAvailIndex)
@@ -25,8 +44,12 @@ func (q *Device) availableSplit() int {
 	return int(waiting)
 }
 
-func (q *Device) popSplit(chains []Chain) int {
-	avail, desc := q.split.avail, q.split.desc
+func (q *splitDevice) pop(chains []Chain) int {
+	avail, desc := q.avail, q.desc
+	if len(chains) > 1 {
+		prefetchHeads(desc.base, avail.entry(0), q.nextAvail, q.size-1, len(chains))
+		prefetchUsed(q.used.elements(), q.nextUsed, q.size-1, len(chains))
+	}
 	for i := range chains {
 		// A plain load: Available's acquire ordered it. The value is used once read.
 		head := *avail.entry(q.nextAvail)
@@ -34,7 +57,7 @@ func (q *Device) popSplit(chains []Chain) int {
 			q.Fail(FaultHead)
 			return i
 		}
-		if c := &chains[i]; !q.popSimple(c, head, desc.get(head)) && !q.popChain(c, head) {
+		if c := &chains[i]; !q.popSimple(c, head, desc.get(head)) && !q.popOther(c, head) {
 			return i
 		}
 		q.nextAvail++
@@ -42,20 +65,67 @@ func (q *Device) popSplit(chains []Chain) int {
 	return len(chains)
 }
 
-func (q *Device) publishSplit() {
-	used, at := q.split.used, q.published
+// popOther takes any chain. Descriptors are read anew, so nothing that popSimple saw is
+// relied on.
+func (q *splitDevice) popOther(c *Chain, head uint16) bool {
+	if q.popElsewhere(c, head, q.desc.get(head)) {
+		return true
+	}
+	if q.Exhausted() {
+		return false
+	}
+	w := q.walk()
+	return w.end(c, head, q.follow(&w, head))
+}
+
+func (q *splitDevice) unpop(int) {}
+
+func (q *splitDevice) publish() {
+	used, at := q.used, q.published
 	for _, c := range q.pushed {
 		used.put(at, uint32(c.head), c.written)
 		at++
 	}
 	order.StoreRelease16(used.idx(), at)
+	if q.logging != nil {
+		q.logUsed(q.published, len(q.pushed))
+	}
 }
 
-func (q *Device) needSignalSplit() bool {
+// logUsed marks what publish wrote: n elements from index at on, and the index.
+func (q *splitDevice) logUsed(at uint16, n int) {
+	const elements = 4 // offset of the first
+	l, size := q.logging, int(q.size)
+	l.Memory.Mark(l.Used, elements)
+	first := int(at) & (size - 1)
+	if rest := size - first; n > rest {
+		l.Memory.Mark(l.Used+elements, uint64(usedElem*min(n-rest, size)))
+		n = rest
+	}
+	l.Memory.Mark(l.Used+elements+mem.GPA(usedElem*first), uint64(usedElem*n))
+}
+
+func (q *splitDevice) needSignal() bool {
 	if !q.eventIdx {
-		return load16(q.split.avail.flags())&availNoInterrupt == 0
+		return load16(q.avail.flags())&availNoInterrupt == 0
 	}
 	old, valid := q.signalledUsed, q.signalledValid
 	q.signalledUsed, q.signalledValid = q.published, true
-	return !valid || crosses(load16(q.split.avail.usedEvent()), q.published, old)
+	return !valid || crosses(load16(q.avail.usedEvent()), q.published, old)
+}
+
+func (q *splitDevice) setKicks(wanted bool) {
+	switch {
+	case !wanted && !q.eventIdx: // else the stale avail_event keeps it silent for most of 65536 buffers
+		order.StoreRelease16(q.used.flags(), usedNoNotify)
+	case wanted && q.eventIdx:
+		// Not nextAvail: the driver has passed that already if chains are pending.
+		order.StoreRelease16(q.used.availEvent(), q.seenAvail)
+	case wanted:
+		order.StoreRelease16(q.used.flags(), 0)
+	}
+	if l := q.logging; l != nil {
+		l.Memory.Mark(l.Used, 2) // flags
+		l.Memory.Mark(l.Used+mem.GPA(UsedBytes(int(q.size))-2), 2)
+	}
 }

@@ -48,38 +48,3 @@ func (q *Device) LogViews() {
 		q.logging.Memory.MarkView(v)
 	}
 }
-
-// logUsedSplit marks what publishSplit wrote: n elements from index at on, and the index.
-func (q *Device) logUsedSplit(at uint16, n int) {
-	const elements = 4 // offset of the first
-	l, size := q.logging, int(q.size)
-	l.Memory.Mark(l.Used, elements)
-	first := int(at) & (size - 1)
-	if rest := size - first; n > rest {
-		l.Memory.Mark(l.Used+elements, uint64(usedElem*min(n-rest, size)))
-		n = rest
-	}
-	l.Memory.Mark(l.Used+elements+mem.GPA(usedElem*first), uint64(usedElem*n))
-}
-
-// logUsedPacked marks what publishPacked wrote: descriptors from slot first to before the
-// slot where the next completion goes.
-func (q *Device) logUsedPacked(first uint16) {
-	l, end := q.logging, q.packed.used.at
-	if end <= first {
-		l.Memory.Mark(l.Desc+mem.GPA(DescSize*int(first)), uint64(DescSize*int(q.size-first)))
-		first = 0
-	}
-	l.Memory.Mark(l.Desc+mem.GPA(DescSize*int(first)), uint64(DescSize*int(end-first)))
-}
-
-// logEvent marks what DisableKicks and EnableKicks wrote.
-func (q *Device) logEvent() {
-	l := q.logging
-	if q.isPacked {
-		l.Memory.Mark(l.Used, EventBytes)
-		return
-	}
-	l.Memory.Mark(l.Used, 2) // flags
-	l.Memory.Mark(l.Used+mem.GPA(UsedBytes(int(q.size))-2), 2)
-}

@@ -16,8 +16,9 @@
 //	driver event area  driver writes, device reads
 //	device event area  device writes, driver reads
 //
-// Id and flags of a descriptor, one word, say whose it is. What a device needs to know
-// of a chain to give it back, its id and how many slots it takes, is in private memory.
+// Id and flags of a descriptor, one word, say whose it is. Each descriptor is copied once,
+// to private memory, and so is what a device needs to know of a chain to give it back: its
+// id and how many slots it takes.
 //
 // # Memory ordering
 //
@@ -34,9 +35,9 @@
 //   - In a packed ring the state of a descriptor takes the place of the index: it is
 //     loaded with acquire before the rest, and of what a burst makes available or used,
 //     that of the first descriptor is stored last, with release. The other side looks
-//     at nothing behind a descriptor that is not its own.
+//     at nothing after a descriptor that is not its own.
 //   - Between a publish and the question "does the peer want to know?", and
-//     between arming notifications and the last look at the index, stands a full
+//     between arming notifications and the last look at the index, is a full
 //     fence; without it both sides can see old values and sleep for ever.
 //
 // The types are owned by one goroutine; nothing here locks or allocates after

@@ -43,10 +43,12 @@ var ErrFull = errors.New("ring is full")
 // Add offers buffers, Publish shows them to the device and NeedKick says whether
 // it wants to be told. Completed looks for finished buffers and Take hands them
 // out; the descriptors of a taken buffer are free again.
+//
+// What both formats have in common is here, and the rest in splitDriver and packedDriver,
+// of one of which a Driver is a part.
 type Driver struct {
-	split    splitDriver
-	packed   packedDriver
-	isPacked bool
+	format driverFormat
+
 	eventIdx bool
 	size     uint16
 	base     uint64
@@ -65,13 +67,29 @@ type Driver struct {
 	free     uint16
 	inUse    uint16 // outstanding buffers
 
-	// Both kinds of ring count buffers; in a split ring the counts are its indices.
+	// Both formats count buffers; in a split ring the counts are its indices.
 	nextAvail uint16 // buffers added
 	published uint16 // of these, those that the device sees
 	kickedAt  uint16 // published at the last decision on a kick
 	nextUsed  uint16 // next completion to take
 	seenUsed  uint16 // completions as of the last Completed
 	fault     error
+}
+
+// driverFormat is what the two formats do differently. The ring has no fault when it is
+// called.
+type driverFormat interface {
+	// add writes a buffer, of n parts, into as many free descriptors from head on. It
+	// returns how many bytes of it the device may write, and which descriptor is free next.
+	add(head uint16, read, write []Part) (writable uint32, next uint16)
+	// addTable writes a buffer into an indirect table, and offers that.
+	addTable(head uint16, table []byte, at uint64, read, write []Part) (writable uint32)
+	publish()                 // what was added, of which there is some
+	needKick(old uint16) bool // NeedKick, after the fence; old is published at the last decision
+	completed() int           // Completed
+	take() (Used, bool)       // Take, of those that were seen
+	peek(k int) (Used, bool)  // Peek, of those that were seen
+	setInterrupts(wanted bool)
 }
 
 const (
@@ -101,26 +119,20 @@ func NewDriver(cfg DriverConfig) (*Driver, error) {
 		len(cfg.IndirectMemory) < n*TableBytes(cfg.IndirectParts)) {
 		return nil, fmt.Errorf("indirect tables of %d parts do not fit %d entries", cfg.IndirectParts, n)
 	}
-	q := &Driver{
-		size: uint16(n), base: cfg.Base, isPacked: cfg.Packed, eventIdx: cfg.EventIdx,
+	common := Driver{
+		size: uint16(n), base: cfg.Base, eventIdx: cfg.EventIdx,
 		indirect: cfg.IndirectMemory, indirectBase: cfg.IndirectBase, indirectParts: cfg.IndirectParts,
 		next: make([]uint16, n), parts: make([]uint16, n), writable: make([]uint32, n), free: uint16(n),
 	}
+	for i := range common.next {
+		common.next[i] = uint16(i + 1) // the last link is never followed: free counts
+	}
 	av, us := TableBytes(n), usedOffset(n)
-	var err error
+	desc, driver, device := cfg.Memory[:av], cfg.Memory[av:us], cfg.Memory[us:]
 	if cfg.Packed {
-		err = q.initPacked(cfg.Memory[:av], cfg.Memory[av:us], cfg.Memory[us:])
-	} else {
-		s := &q.split
-		s.desc, s.avail, s.used, err = rings(n, cfg.Memory[:av], cfg.Memory[av:us], cfg.Memory[us:])
+		return newPackedDriver(common, desc, driver, device)
 	}
-	if err != nil {
-		return nil, err
-	}
-	for i := range q.next {
-		q.next[i] = uint16(i + 1) // the last link is never followed: free counts
-	}
-	return q, nil
+	return newSplitDriver(common, desc, driver, device)
 }
 
 // Addresses are the places of the three parts for the device.
@@ -172,26 +184,8 @@ func (q *Driver) Add(read, write []Part) (head uint16, err error) {
 		return 0, ErrFull
 	}
 	head = q.freeHead
-	if q.isPacked {
-		q.addPacked(head, read, write)
-		return head, nil
-	}
-	var writable uint32
-	i := head
-	for k := range n {
-		d, isWrite := part(read, write, k)
-		if isWrite {
-			writable += d.Len
-		}
-		if k < n-1 {
-			d.Flags |= DescNext
-			d.Next = q.next[i]
-		}
-		q.split.desc.set(i, d)
-		i = q.next[i]
-	}
-	*q.split.avail.entry(q.nextAvail) = head
-	q.hold(head, uint16(n), i, writable)
+	writable, next := q.format.add(head, read, write)
+	q.hold(head, uint16(n), next, writable)
 	return head, nil
 }
 
@@ -222,17 +216,8 @@ func (q *Driver) addIndirect(read, write []Part) (head uint16, err error) {
 	head = q.freeHead
 	n := len(read) + len(write)
 	off := int(head) * TableBytes(q.indirectParts)
-	memory := q.indirect[off : off+TableBytes(n)]
-	whole := Desc{Addr: q.indirectBase + uint64(off), Len: uint32(len(memory)), Flags: DescIndirect}
-	var writable uint32
-	if q.isPacked {
-		writable = fillPackedTable(packedTable(memory), read, write)
-		q.offerPacked(head, whole)
-	} else {
-		writable = fillTable(tableOf(memory), read, write)
-		q.split.desc.set(head, whole)
-		*q.split.avail.entry(q.nextAvail) = head
-	}
+	table := q.indirect[off : off+TableBytes(n)]
+	writable := q.format.addTable(head, table, q.indirectBase+uint64(off), read, write)
 	q.hold(head, 1, q.next[head], writable)
 	return head, nil
 }
@@ -243,11 +228,7 @@ func (q *Driver) Publish() bool {
 	if q.nextAvail == q.published || q.fault != nil {
 		return false
 	}
-	if q.isPacked {
-		q.publishPacked()
-	} else {
-		order.StoreRelease16(q.split.avail.idx(), q.nextAvail)
-	}
+	q.format.publish()
 	q.published = q.nextAvail
 	return true
 }
@@ -264,13 +245,7 @@ func (q *Driver) NeedKick() bool {
 	order.Fence() // what was published must be visible before the device's wish is read
 	old := q.kickedAt
 	q.kickedAt = q.published
-	if q.isPacked {
-		return q.needKickPacked()
-	}
-	if !q.eventIdx {
-		return load16(q.split.used.flags())&usedNoNotify == 0
-	}
-	return crosses(load16(q.split.used.availEvent()), q.published, old)
+	return q.format.needKick(old)
 }
 
 // Completed looks once for finished buffers (acquire) and returns how many can be
@@ -279,17 +254,7 @@ func (q *Driver) Completed() int {
 	if q.fault != nil {
 		return 0
 	}
-	if q.isPacked {
-		return q.completedPacked()
-	}
-	idx := load16(q.split.used.idx())
-	done := idx - q.nextUsed
-	if done > q.inUse {
-		q.fault = FaultUsedIndex
-		return 0
-	}
-	q.seenUsed = idx
-	return int(done)
+	return q.format.completed()
 }
 
 // Take hands out the next buffer that the last Completed saw, or false. The
@@ -298,19 +263,9 @@ func (q *Driver) Take(u *Used) bool {
 	if q.fault != nil || q.seenUsed == q.nextUsed {
 		return false
 	}
-	if q.isPacked {
-		return q.takePacked(u)
-	}
-	id, n := q.split.used.get(q.nextUsed)
-	if fault := q.check(id, &n); fault != noFault {
-		q.fault = fault
-		return false
-	}
-	q.nextUsed++
-	head := uint16(id)
-	q.release(head)
-	u.Head, u.Len = head, n
-	return true
+	var ok bool
+	*u, ok = q.format.take()
+	return ok
 }
 
 // Peek is what the k-th Take from now on would give, of those that the last Completed
@@ -319,21 +274,9 @@ func (q *Driver) Peek(k int, u *Used) bool {
 	if q.fault != nil || uint16(k) >= q.seenUsed-q.nextUsed {
 		return false
 	}
-	if q.isPacked {
-		p := &q.packed
-		if p.taken+k >= len(p.done) {
-			return false
-		}
-		d := &p.done[p.taken+k]
-		u.Head, u.Len = d.head, d.len
-		return true
-	}
-	id, n := q.split.used.get(q.nextUsed + uint16(k))
-	if q.check(id, &n) != noFault {
-		return false
-	}
-	u.Head, u.Len = uint16(id), n
-	return true
+	var ok bool
+	*u, ok = q.format.peek(k)
+	return ok
 }
 
 // check is the fault of a device that says that it has finished with the buffer id
@@ -366,30 +309,18 @@ func (q *Driver) release(head uint16) {
 
 // DisableInterrupts asks the device not to interrupt us; it is a hint.
 func (q *Driver) DisableInterrupts() {
-	switch {
-	case q.fault != nil:
-	case q.isPacked:
-		setEvent(q.packed.ring.driver, 0, EventDisable)
-	case !q.eventIdx:
-		order.StoreRelease16(q.split.avail.flags(), availNoInterrupt)
+	if q.fault == nil {
+		q.format.setInterrupts(false)
 	}
 }
 
 // EnableInterrupts asks the device to interrupt us at the next completion, and
 // reports whether one is waiting already, in which case nobody may sleep.
 func (q *Driver) EnableInterrupts() (waiting bool) {
-	switch {
-	case q.fault != nil:
+	if q.fault != nil {
 		return false
-	case q.isPacked && q.eventIdx:
-		setEvent(q.packed.ring.driver, q.packed.used.word(), EventDesc)
-	case q.isPacked:
-		setEvent(q.packed.ring.driver, 0, eventEnable)
-	case q.eventIdx:
-		order.StoreRelease16(q.split.avail.usedEvent(), q.nextUsed)
-	default:
-		order.StoreRelease16(q.split.avail.flags(), 0)
 	}
+	q.format.setInterrupts(true)
 	order.Fence() // our wish must be visible before the last look
 	return q.Completed() > 0
 }

@@ -1,7 +1,8 @@
 package vring
 
-// packedDriver is a packed ring as its driver side sees it.
+// packedDriver is the driver side of a packed ring.
 type packedDriver struct {
+	Driver
 	ring  packed
 	avail cursor // where the next descriptor goes
 	used  cursor // where to look for the next completion
@@ -15,7 +16,7 @@ type packedDriver struct {
 	// look at the next one means to know that: the device's answers are read once.
 	done   []done
 	taken  int   // of done, handed out
-	broken Fault // of the completion behind them, if any
+	broken Fault // of the completion after them, if any
 }
 
 // done is a completion that was checked.
@@ -24,19 +25,23 @@ type done struct {
 	len         uint32
 }
 
-func (q *Driver) initPacked(desc, driver, device []byte) (err error) {
-	p := &q.packed
-	p.avail, p.used = cursorAt(FirstSlot), cursorAt(FirstSlot)
-	p.done = make([]done, 0, q.size)
-	p.ring, err = packedRing(int(q.size), desc, driver, device)
-	return err
+func newPackedDriver(common Driver, desc, driver, device []byte) (*Driver, error) {
+	ring, err := packedRing(int(common.size), desc, driver, device)
+	if err != nil {
+		return nil, err
+	}
+	q := &packedDriver{
+		Driver: common, ring: ring, avail: cursorAt(FirstSlot), used: cursorAt(FirstSlot),
+		done: make([]done, 0, common.size),
+	}
+	q.format = q
+	return &q.Driver, nil
 }
 
-// addPacked writes a buffer into the next slots.
-func (q *Driver) addPacked(head uint16, read, write []Part) {
+// add writes the parts into the next slots.
+func (q *packedDriver) add(head uint16, read, write []Part) (writable uint32, next uint16) {
 	n := len(read) + len(write)
-	var writable uint32
-	next := head
+	next = head
 	for k := range n {
 		d, isWrite := part(read, write, k)
 		if isWrite {
@@ -45,36 +50,30 @@ func (q *Driver) addPacked(head uint16, read, write []Part) {
 		if k < n-1 {
 			d.Flags |= DescNext
 		}
-		if k == 0 {
-			q.offerPacked(head, d)
-		} else {
-			q.fillPacked(head, d)
-		}
+		q.offer(head, d)
 		next = q.next[next]
 	}
-	q.hold(head, uint16(n), next, writable)
+	return writable, next
 }
 
-// offerPacked writes the first descriptor of a buffer. Id and flags of the first
-// since Publish stay back: the device looks at none behind it before.
-func (q *Driver) offerPacked(head uint16, d Desc) {
-	if q.nextAvail != q.published {
-		q.fillPacked(head, d)
-		return
+func (q *packedDriver) addTable(head uint16, table []byte, at uint64, read, write []Part) (writable uint32) {
+	writable = fillPackedTable(packedTable(table), read, write)
+	q.offer(head, Desc{Addr: at, Len: uint32(len(table)), Flags: DescIndirect})
+	return writable
+}
+
+// offer writes a descriptor into the next slot. Id and flags of the first since Publish
+// stay back: the device looks at none after it before.
+func (q *packedDriver) offer(head uint16, d Desc) {
+	at, state := q.avail.at, stateOf(head, d.Flags|q.avail.availFlags())
+	if q.fresh == 0 {
+		q.ring.setBuffer(at, d.Addr, d.Len)
+		q.first, q.firstState = at, state
+	} else {
+		q.ring.set(at, d.Addr, d.Len, state)
 	}
-	p := &q.packed
-	p.ring.setBuffer(p.avail.at, d.Addr, d.Len)
-	p.first, p.firstState = p.avail.at, stateOf(head, d.Flags|p.avail.availFlags())
-	p.fresh++
-	p.avail.advance(1, q.size)
-}
-
-// fillPacked writes a whole descriptor into the next slot.
-func (q *Driver) fillPacked(head uint16, d Desc) {
-	p := &q.packed
-	p.ring.set(p.avail.at, d.Addr, d.Len, stateOf(head, d.Flags|p.avail.availFlags()))
-	p.fresh++
-	p.avail.advance(1, q.size)
+	q.fresh++
+	q.avail.advance(1, q.size)
 }
 
 // fillPackedTable writes a buffer into an indirect table (2.8.7).
@@ -89,65 +88,81 @@ func fillPackedTable(t packed, read, write []Part) (writable uint32) {
 	return writable
 }
 
-func (q *Driver) publishPacked() {
-	p := &q.packed
-	p.ring.setState(p.first, p.firstState)
-	p.moved = min(p.moved+uint32(p.fresh), uint32(q.size)+1)
-	p.fresh = 0
+func (q *packedDriver) publish() {
+	q.ring.setState(q.first, q.firstState)
+	q.moved = min(q.moved+uint32(q.fresh), uint32(q.size)+1)
+	q.fresh = 0
 }
 
-func (q *Driver) needKickPacked() bool {
-	p := &q.packed
-	at := p.avail
-	at.back(p.fresh, q.size) // as the device sees it
-	moved := p.moved
-	p.moved = 0
-	return at.wants(event(p.ring.device), moved, uint32(q.size), q.eventIdx)
+func (q *packedDriver) needKick(uint16) bool {
+	at := q.avail
+	at.back(q.fresh, q.size) // as the device sees it
+	moved := q.moved
+	q.moved = 0
+	return at.wants(event(q.ring.device), moved, uint32(q.size), q.eventIdx)
 }
 
-// completedPacked checks and notes what the device has finished with since the last
-// look. A name counts as outstanding until it is noted.
-func (q *Driver) completedPacked() int {
-	p := &q.packed
-	for p.broken == noFault {
-		state := p.ring.state(p.used.at)
-		if !p.used.isUsed(uint16(state >> 16)) {
+// completed checks and notes what the device has finished with since the last look. A
+// name counts as outstanding until it is noted.
+func (q *packedDriver) completed() int {
+	for q.broken == noFault {
+		state := q.ring.state(q.used.at)
+		if !q.used.isUsed(uint16(state >> 16)) {
 			break
 		}
-		id, n := state&0xffff, p.ring.length(p.used.at)
+		id, n := state&0xffff, q.ring.length(q.used.at)
 		q.seenUsed++
-		if p.broken = q.check(id, &n); p.broken != noFault {
+		if q.broken = q.check(id, &n); q.broken != noFault {
 			break
 		}
-		p.note(done{uint16(id), q.parts[id], n})
-		p.used.advance(q.parts[id], q.size)
+		q.note(done{uint16(id), q.parts[id], n})
+		q.used.advance(q.parts[id], q.size)
 		q.parts[id] = 0
 	}
 	return int(q.seenUsed - q.nextUsed)
 }
 
 // note appends to done, which never holds more than a ring's worth.
-func (p *packedDriver) note(d done) {
-	if p.taken > 0 && len(p.done) == cap(p.done) {
-		p.done = p.done[:copy(p.done, p.done[p.taken:])]
-		p.taken = 0
+func (q *packedDriver) note(d done) {
+	if q.taken > 0 && len(q.done) == cap(q.done) {
+		q.done = q.done[:copy(q.done, q.done[q.taken:])]
+		q.taken = 0
 	}
-	p.done = append(p.done, d)
+	q.done = append(q.done, d)
 }
 
-func (q *Driver) takePacked(u *Used) bool {
-	p := &q.packed
-	if p.taken == len(p.done) {
-		q.fault = p.broken
-		return false
+func (q *packedDriver) take() (u Used, ok bool) {
+	if q.taken == len(q.done) {
+		q.fault = q.broken
+		return Used{}, false
 	}
-	d := p.done[p.taken]
-	if p.taken++; p.taken == len(p.done) {
-		p.done, p.taken = p.done[:0], 0
+	d := q.done[q.taken]
+	if q.taken++; q.taken == len(q.done) {
+		q.done, q.taken = q.done[:0], 0
 	}
 	q.nextUsed++
 	q.parts[d.head] = d.parts
 	q.release(d.head)
 	u.Head, u.Len = d.head, d.len
-	return true
+	return u, true
+}
+
+func (q *packedDriver) peek(k int) (u Used, ok bool) {
+	if q.taken+k >= len(q.done) {
+		return Used{}, false
+	}
+	d := &q.done[q.taken+k]
+	u.Head, u.Len = d.head, d.len
+	return u, true
+}
+
+func (q *packedDriver) setInterrupts(wanted bool) {
+	switch {
+	case !wanted:
+		setEvent(q.ring.driver, 0, EventDisable)
+	case q.eventIdx:
+		setEvent(q.ring.driver, q.used.word(), EventDesc)
+	default:
+		setEvent(q.ring.driver, 0, eventEnable)
+	}
 }

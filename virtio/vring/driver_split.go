@@ -1,10 +1,49 @@
 package vring
 
-// splitDriver is a split ring as its driver side sees it.
+import "vvufwd/virtio/order"
+
+// splitDriver is the driver side of a split ring.
 type splitDriver struct {
-	desc  table
-	avail avail
-	used  used
+	Driver
+	splitPlace
+}
+
+func newSplitDriver(common Driver, desc, avail, used []byte) (*Driver, error) {
+	q := &splitDriver{Driver: common}
+	q.format = q
+	var err error
+	q.desc, q.avail, q.used, err = rings(int(q.size), desc, avail, used)
+	if err != nil {
+		return nil, err
+	}
+	return &q.Driver, nil
+}
+
+func (q *splitDriver) add(head uint16, read, write []Part) (writable uint32, next uint16) {
+	n := len(read) + len(write)
+	next = head
+	for k := range n {
+		i := next
+		next = q.next[i]
+		d, isWrite := part(read, write, k)
+		if isWrite {
+			writable += d.Len
+		}
+		if k < n-1 {
+			d.Flags |= DescNext
+			d.Next = next
+		}
+		q.desc.set(i, d)
+	}
+	*q.avail.entry(q.nextAvail) = head
+	return writable, next
+}
+
+func (q *splitDriver) addTable(head uint16, table []byte, at uint64, read, write []Part) (writable uint32) {
+	writable = fillTable(tableOf(table), read, write)
+	q.desc.set(head, Desc{Addr: at, Len: uint32(len(table)), Flags: DescIndirect})
+	*q.avail.entry(q.nextAvail) = head
+	return writable
 }
 
 // fillTable writes a buffer into an indirect table (2.7.5.3).
@@ -22,4 +61,56 @@ func fillTable(t table, read, write []Part) (writable uint32) {
 		t.set(uint16(k), d)
 	}
 	return writable
+}
+
+func (q *splitDriver) publish() { order.StoreRelease16(q.avail.idx(), q.nextAvail) }
+
+func (q *splitDriver) needKick(old uint16) bool {
+	if !q.eventIdx {
+		return load16(q.used.flags())&usedNoNotify == 0
+	}
+	return crosses(load16(q.used.availEvent()), q.published, old)
+}
+
+func (q *splitDriver) completed() int {
+	idx := load16(q.used.idx())
+	done := idx - q.nextUsed
+	if done > q.inUse {
+		q.fault = FaultUsedIndex
+		return 0
+	}
+	q.seenUsed = idx
+	return int(done)
+}
+
+func (q *splitDriver) take() (u Used, ok bool) {
+	id, n := q.used.get(q.nextUsed)
+	if fault := q.check(id, &n); fault != noFault {
+		q.fault = fault
+		return Used{}, false
+	}
+	q.nextUsed++
+	u.Head, u.Len = uint16(id), n
+	q.release(u.Head)
+	return u, true
+}
+
+func (q *splitDriver) peek(k int) (u Used, ok bool) {
+	id, n := q.used.get(q.nextUsed + uint16(k))
+	if q.check(id, &n) != noFault {
+		return Used{}, false
+	}
+	u.Head, u.Len = uint16(id), n
+	return u, true
+}
+
+func (q *splitDriver) setInterrupts(wanted bool) {
+	switch {
+	case wanted && q.eventIdx:
+		order.StoreRelease16(q.avail.usedEvent(), q.nextUsed)
+	case wanted:
+		order.StoreRelease16(q.avail.flags(), 0)
+	case !q.eventIdx:
+		order.StoreRelease16(q.avail.flags(), availNoInterrupt)
+	}
 }

@@ -91,8 +91,8 @@ func TestNeedSignalOnEveryUsedEvent(t *testing.T) {
 			new := old + n
 			for e := range 65536 {
 				event := uint16(e)
-				*driver.split.avail.usedEvent() = event
-				q.signalledUsed, q.signalledValid, q.published = old, true, new
+				*driver.format.(*splitDriver).avail.usedEvent() = event
+				q.format.(*splitDevice).signalledUsed, q.signalledValid, q.published = old, true, new
 				want := uint16(event-old) < n
 				if got := q.NeedSignal(); got != want || got != vringNeedEvent(event, new, old) {
 					t.Fatalf("used_event %d, published %d to %d: %v, want %v", event, old, new, got, want)
@@ -116,7 +116,7 @@ func TestNeedKickOnEveryAvailEvent(t *testing.T) {
 			new := old + n
 			for e := range 65536 {
 				event := uint16(e)
-				*device.split.used.availEvent() = event
+				*device.format.(*splitDevice).used.availEvent() = event
 				q.kickedAt, q.published = old, new
 				want := uint16(event-old) < n
 				if got := q.NeedKick(); got != want || got != vringNeedEvent(event, new, old) {

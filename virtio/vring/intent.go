@@ -4,21 +4,21 @@ package vring
 // published there and completed here: two stores, in the memory of two guests. A process
 // that is killed in between has sent the frame and leaves it in the transmit ring, where
 // the next one finds it and would send it again. So it says beforehand, in the tracking
-// memory of the transmit ring, what it is about to do; with that, and with where the
-// receive ring stands, the next one can tell whether it was done.
+// memory of the transmit ring, what it is about to do; with that, and with how far the
+// receive ring is, the next one can tell whether it was done.
 
 // Intent is what a process that was killed was about to do with the oldest chains of a
 // ring.
 type Intent struct {
 	Peer   uint64 // token of the ring that the frames went to; 0: there was no intent
-	Before uint16 // where that one stood before they were published
+	Before uint16 // where that one was before they were published
 	Count  int    // chains
 }
 
 // Tracked reports whether the ring is tracked.
 func (q *Device) Tracked() bool { return q.track != nil }
 
-// Untrack ends the record, for a ring that is out of order: its memory may be gone.
+// Untrack ends the record, for a ring that has failed: its memory may be gone.
 func (q *Device) Untrack() { q.track = nil }
 
 // Token names a tracked ring.
@@ -28,16 +28,14 @@ func (q *Device) Token() uint64 { return q.track.Token() }
 // was intended then.
 func (q *Device) Resumed() (Intent, bool) { return q.intent, q.resumed }
 
-// Began is where the ring stood when it was made, in terms of Stand.
+// Began is where the ring was when it was made, in terms of Stand.
 func (q *Device) Began() uint16 { return q.began }
 
 // Stand is where the next completion goes: the used index, or in a packed ring the slot with
 // its wrap counter.
 func (q *Device) Stand() uint16 {
-	if q.isPacked {
-		return q.packed.used.word()
-	}
-	return q.published
+	_, used := q.format.position()
+	return used
 }
 
 // Intend records, in a tracked ring, that frames of its oldest n chains are about to be
@@ -53,8 +51,8 @@ func (q *Device) Intend(n int, peer *Device) {
 }
 
 // conclude takes note that chains were completed. An intent that was for them is void now,
-// for the ring stands elsewhere. So it is overwritten by the next one, and only if others
-// are completed without one it has to be taken back: laps later the ring stands at the same
+// for the ring is at another place. So it is overwritten by the next one, and only if others
+// are completed without one it has to be taken back: laps later the ring is at the same
 // place again.
 func (t *Tracker) conclude() {
 	if t.recorded && !t.intended {
@@ -74,5 +72,5 @@ func (q *Device) resume(t *Tracker, resumed bool) {
 		q.intent = Intent{Peer: load64At(j, journalPeer), Before: uint16(load32At(j, journalBefore)), Count: int(count)}
 	}
 	t.recorded = true
-	t.begin(q.began)
+	t.begin(q.format.record(t), q.began)
 }

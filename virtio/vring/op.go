@@ -1,9 +1,6 @@
 package vring
 
-import (
-	"vvufwd/virtio/mem"
-	"vvufwd/virtio/order"
-)
+import "vvufwd/virtio/mem"
 
 // Op is one plain frame on its way from a buffer that its ring's driver has filled to
 // one that another ring's driver wants filled. It is small and holds no pointer: a
@@ -37,6 +34,18 @@ const MaxOps = 64
 // taken back. At whatever is not plain, broken chains included, a run ends, and Pop
 // goes on.
 
+// opFormat is what the two formats do differently with plain buffers.
+type opFormat interface {
+	readOps(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (n int, tailed uint64)
+	writeOps(ops []Op, head, most uint32) int
+	completeReads(ops []Op)
+	completeWrites(ops []Op, head uint32)
+}
+
+// bounds are what a readable buffer holds: a header of head bytes, and with it at least
+// least bytes and span more at most.
+type bounds struct{ head, least, span uint32 }
+
 // idle reports whether nothing is in our hands: each chain popped has been completed. A
 // ring whose writes are logged, or whose chains are tracked, is served by Pop alone.
 func (q *Device) idle() bool {
@@ -48,88 +57,50 @@ func (q *Device) idle() bool {
 // least to most bytes of a frame. Those in tailed, by their index, have a second piece.
 // It looks for new buffers at most once. None while chains are in the caller's hands.
 func (q *Device) ReadOps(ops *[MaxOps]Op, tails *[MaxOps]Tail, head, least, most int) (n int, tailed uint64) {
-	b := bounds{uint32(head), uint32(head + least), uint32(most - least)}
-	switch {
-	case !q.idle():
-		return 0, 0
-	case q.isPacked:
-		return q.readOpsPacked(ops, tails, b)
-	}
-	if q.Pending() == 0 && q.availableSplit() == 0 {
+	if !q.idle() {
 		return 0, 0
 	}
-	return q.readOpsSplit(ops, tails, b)
+	return q.short.readOps(ops, tails, bounds{uint32(head), uint32(head + least), uint32(most - least)})
 }
 
-// bounds are what a readable buffer holds: a header of head bytes, and with it at least
-// least bytes and span more at most.
-type bounds struct{ head, least, span uint32 }
-
 // WriteOps gives the first of ops the plain writable buffers that wait, in ring order,
-// each to one whose N bytes, at most most, it holds behind a header of head bytes, and
+// each to one whose N bytes, at most most, it holds after a header of head bytes, and
 // returns how many. It looks for new ones at most once. None while chains are in the
 // caller's hands.
 func (q *Device) WriteOps(ops []Op, head, most int) int {
-	switch {
-	case !q.idle():
-		return 0
-	case q.isPacked:
-		return q.writeOpsPacked(ops, uint32(head), uint32(most))
-	}
-	if q.Pending() < len(ops) && q.availableSplit() == 0 {
+	if !q.idle() {
 		return 0
 	}
-	return q.writeOpsSplit(ops, uint32(head), uint32(most))
+	return q.short.writeOps(ops, uint32(head), uint32(most))
 }
 
 // Waits reports whether there is something for Pop, or for whoever asks for the ring's
-// fault, when ReadOps or WriteOps has found nothing.
+// fault, when ReadOps or WriteOps has found nothing. It may look once more.
 func (q *Device) Waits() bool {
-	switch {
-	case q.fault != nil || q.Pending() > 0:
-		return true
-	case q.isPacked:
-		p := &q.packed
-		return p.room > 0 && p.scan.isAvail(uint16(p.ring.state(p.scan.at)>>16))
-	}
-	return false
+	return q.fault != nil || q.Pending() > 0 || q.Available() > 0 || q.fault != nil
 }
 
 // CompleteReads completes the buffers that the first ReadOps of ops described and makes
 // that visible to the driver. They have been read.
 func (q *Device) CompleteReads(ops []Op) {
-	if q.isPacked {
-		q.completeReadsPacked(ops)
-		return
+	if len(ops) > 0 {
+		q.short.completeReads(ops)
 	}
-	used, at := q.split.used, q.published
-	for i := range ops {
-		used.put(at, uint32(ops[i].SrcID), 0)
-		at++
-	}
-	q.completedSplit(uint16(len(ops)))
 }
 
 // CompleteWrites completes the buffers that WriteOps gave to ops, with head+N bytes
 // written to each, and makes that visible to the driver.
 func (q *Device) CompleteWrites(ops []Op, head int) {
-	if q.isPacked {
-		q.completeWritesPacked(ops, uint32(head))
-		return
+	if len(ops) > 0 {
+		q.short.completeWrites(ops, uint32(head))
 	}
-	used, at := q.split.used, q.published
-	for i := range ops {
-		used.put(at, uint32(ops[i].DstID), uint32(head)+ops[i].N)
-		at++
-	}
-	q.completedSplit(uint16(len(ops)))
 }
 
-func (q *Device) completedSplit(n uint16) {
-	q.nextAvail += n
-	q.nextUsed += n
+// completedOps counts n ops that were completed.
+func (q *Device) completedOps(n int) {
+	q.nextAvail += uint16(n)
+	q.nextUsed = q.nextAvail - q.lead
 	q.published = q.nextUsed
-	order.StoreRelease16(q.split.used.idx(), q.published)
 }
 
 // PrefetchSrc asks for the first cache lines of what ops read, PrefetchDst of what they
@@ -168,74 +139,4 @@ func (q *Device) find(addr uint64, n uint32) (place, bool) {
 		return place{}, false
 	}
 	return placeOf(&q.region), true
-}
-
-func (q *Device) readOpsSplit(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (n int, tailed uint64) {
-	n = min(MaxOps, q.Pending())
-	avail, desc, at := q.split.avail, q.split.desc, q.nextAvail
-	prefetchHeads(desc.base, avail.entry(0), at, q.size-1, n)
-	prefetchUsed(q.split.used.elements(), q.nextUsed, q.size-1, n)
-	where := placeOf(&q.region)
-	for i := range ops[:n] {
-		id := *avail.entry(at) // a plain load: Available's acquire ordered it
-		if id >= q.size {
-			return i, tailed
-		}
-		at++
-		addr, rest := desc.words(id)
-		op, length := &ops[i], uint32(rest)
-		op.SrcID = id
-		if flags := uint16(rest >> 32); flags != 0 {
-			p := pieces{q: q, bounds: b}
-			if !p.split(addr, rest) || !p.put(op, &tails[i]) {
-				return i, tailed
-			}
-			where = placeOf(&q.region)
-			tailed |= p.tailed << i
-			continue
-		}
-		if length-b.least > b.span {
-			return i, tailed
-		}
-		if !where.has(addr, length) {
-			var ok bool
-			if where, ok = q.find(addr, length); !ok {
-				return i, tailed
-			}
-		}
-		op.Dst = where.base + (addr - where.gpa)
-		op.Src = op.Dst + uint64(b.head)
-		op.N = length - b.head
-	}
-	return n, tailed
-}
-
-func (q *Device) writeOpsSplit(ops []Op, head, most uint32) int {
-	n := min(len(ops), q.Pending())
-	avail, desc, at := q.split.avail, q.split.desc, q.nextAvail
-	prefetchHeads(desc.base, avail.entry(0), at, q.size-1, n)
-	prefetchUsed(q.split.used.elements(), q.nextUsed, q.size-1, n)
-	where := placeOf(&q.region)
-	for i := range ops[:n] {
-		id := *avail.entry(at)
-		if id >= q.size {
-			return i
-		}
-		addr, rest := desc.words(id)
-		length := uint32(rest)
-		op := &ops[i]
-		if uint16(rest>>32) != DescWrite || length < head+op.N || op.N > most {
-			return i
-		}
-		if !where.has(addr, length) {
-			var ok bool
-			if where, ok = q.find(addr, length); !ok {
-				return i
-			}
-		}
-		op.Dst = where.base + (addr - where.gpa)
-		op.DstID = id
-		at++
-	}
-	return n
 }

@@ -154,6 +154,7 @@ func (m *model) checkNone(t *rapid.T, n int, plain func(*buffer) bool) {
 	if got := m.p.Device.Waits(); got != (waiting > 0) {
 		t.Fatalf("Waits says %v with %d waiting", got, waiting)
 	}
+	m.seen = waiting // Waits has looked
 	if waiting > 0 && plain(m.visible[0]) {
 		t.Fatalf("no op for a plain buffer of %d bytes to read and %d to write", len(m.visible[0].content), m.visible[0].writeLen)
 	}

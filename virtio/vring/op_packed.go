@@ -12,29 +12,27 @@ func (c cursor) plainBits(flags uint16) uint64 { return uint64(c.availFlags()|fl
 
 // lookAgain forgets chains that were seen but not popped, so that the next look is from
 // pop on. What was noted of them is worth nothing then, and is found anew.
-func (q *Device) lookAgain() bool {
-	p := &q.packed
-	if p.stuck {
-		return false // popPacked has something to say
+func (q *packedDevice) lookAgain() bool {
+	if q.stuck {
+		return false // Pop has something to say
 	}
-	p.scan, p.room, q.seenAvail = p.pop, q.size, q.nextAvail
+	q.scan, q.room, q.seenAvail = q.pops, q.size, q.nextAvail
 	return true
 }
 
-func (q *Device) readOpsPacked(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (n int, tailed uint64) {
+func (q *packedDevice) readOps(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (n int, tailed uint64) {
 	if !q.lookAgain() {
 		return 0, 0
 	}
-	p := &q.packed
 	n = min(MaxOps, int(q.size)) // never more than a lap, whatever the wrap bits say
-	at := p.pop
+	at := q.pops
 	want := at.plainBits(0)
 	where := placeOf(&q.region)
 	for i := range ops[:n] {
-		rest := p.ring.rest(at.at)
+		rest := q.ring.rest(at.at)
 		op, length := &ops[i], uint32(rest)
 		if rest&plainMask == want && length-b.least <= b.span {
-			addr := p.ring.addr(at.at)
+			addr := q.ring.addr(at.at)
 			if !where.has(addr, length) {
 				var ok bool
 				if where, ok = q.find(addr, length); !ok {
@@ -45,8 +43,8 @@ func (q *Device) readOpsPacked(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (
 			op.Src = op.Dst + uint64(b.head)
 			op.N = length - b.head
 		} else {
-			s := pieces{q: q, bounds: b}
-			if rest&plainMask != want|uint64(DescIndirect)<<48 || !s.table(p.ring.addr(at.at), length) || !s.put(op, &tails[i]) {
+			s := pieces{q: &q.Device, bounds: b}
+			if rest&plainMask != want|uint64(DescIndirect)<<48 || !q.gatherTable(&s, q.ring.addr(at.at), length) || !s.put(op, &tails[i]) {
 				return i, tailed
 			}
 			where = placeOf(&q.region)
@@ -61,23 +59,22 @@ func (q *Device) readOpsPacked(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (
 	return n, tailed
 }
 
-func (q *Device) writeOpsPacked(ops []Op, head, most uint32) int {
+func (q *packedDevice) writeOps(ops []Op, head, most uint32) int {
 	if !q.lookAgain() {
 		return 0
 	}
-	p := &q.packed
 	n := min(len(ops), int(q.size))
-	at := p.pop
+	at := q.pops
 	want := at.plainBits(DescWrite)
 	where := placeOf(&q.region)
 	for i := range ops[:n] {
-		rest := p.ring.rest(at.at)
+		rest := q.ring.rest(at.at)
 		length := uint32(rest)
 		op := &ops[i]
 		if rest&plainMask != want || length < head+op.N || op.N > most {
 			return i
 		}
-		addr := p.ring.addr(at.at)
+		addr := q.ring.addr(at.at)
 		if !where.has(addr, length) {
 			var ok bool
 			if where, ok = q.find(addr, length); !ok {
@@ -94,53 +91,56 @@ func (q *Device) writeOpsPacked(ops []Op, head, most uint32) int {
 	return n
 }
 
-func (q *Device) completeReadsPacked(ops []Op) {
-	if len(ops) == 0 {
-		return
-	}
-	p := &q.packed
-	first, at := p.used, p.used
+func (q *packedDevice) completeReads(ops []Op) {
+	first, at := q.used, q.used
 	at.advance(1, q.size)
 	flags := at.usedFlags()
 	for i := range ops[1:] {
-		p.ring.setUsed(at.at, 0, stateOf(ops[i+1].SrcID, flags))
+		q.ring.setUsed(at.at, 0, stateOf(ops[i+1].SrcID, flags))
 		if at.at++; at.at == q.size {
 			at.at, at.wrap = 0, at.wrap^1
 			flags = at.usedFlags()
 		}
 	}
-	p.ring.setLen(first.at, 0)
-	q.completedPacked(first, at, len(ops), stateOf(ops[0].SrcID, first.usedFlags()))
+	q.ring.setLen(first.at, 0)
+	q.completed(first, at, len(ops), stateOf(ops[0].SrcID, first.usedFlags()))
 }
 
-func (q *Device) completeWritesPacked(ops []Op, head uint32) {
-	if len(ops) == 0 {
-		return
-	}
-	p := &q.packed
-	first, at := p.used, p.used
+func (q *packedDevice) completeWrites(ops []Op, head uint32) {
+	first, at := q.used, q.used
 	at.advance(1, q.size)
 	flags := at.usedFlags() | DescWrite
 	for i := range ops[1:] {
 		op := &ops[i+1]
-		p.ring.setUsed(at.at, head+op.N, stateOf(op.DstID, flags))
+		q.ring.setUsed(at.at, head+op.N, stateOf(op.DstID, flags))
 		if at.at++; at.at == q.size {
 			at.at, at.wrap = 0, at.wrap^1
 			flags = at.usedFlags() | DescWrite
 		}
 	}
-	p.ring.setLen(first.at, head+ops[0].N)
-	q.completedPacked(first, at, len(ops), stateOf(ops[0].DstID, first.usedFlags()|DescWrite))
+	q.ring.setLen(first.at, head+ops[0].N)
+	q.completed(first, at, len(ops), stateOf(ops[0].DstID, first.usedFlags()|DescWrite))
 }
 
-// completedPacked shows n used descriptors to the driver, of which it looks at the
-// first first, and moves everything behind them.
-func (q *Device) completedPacked(first, behind cursor, n int, state uint32) {
-	p := &q.packed
-	p.ring.setState(first.at, state)
-	p.used, p.pop, p.scan = behind, behind, behind
-	p.moved = min(p.moved+uint32(n), uint32(q.size)+1)
-	q.nextAvail += uint16(n)
-	q.nextUsed += uint16(n)
-	q.seenAvail, q.published = q.nextAvail, q.nextUsed
+// completed shows n used descriptors to the driver, of which it looks at the first first,
+// and moves everything to next, after them.
+func (q *packedDevice) completed(first, next cursor, n int, state uint32) {
+	q.ring.setState(first.at, state)
+	q.used, q.pops, q.scan = next, next, next
+	q.moved = min(q.moved+uint32(n), uint32(q.size)+1)
+	q.completedOps(n)
+	q.seenAvail = q.nextAvail
+}
+
+// gatherTable takes what an indirect table of n bytes lists: length and order say what
+// there is (2.8.7), see followTable.
+func (q *packedDevice) gatherTable(p *pieces, addr uint64, n uint32) bool {
+	at, count := q.opTable(addr, n)
+	for i := range count {
+		addr, rest := wordsAt(at + uint64(i)*DescSize)
+		if flags := uint16(rest >> 48); flags&DescIndirect != 0 || flags&DescWrite != 0 && !q.readOnly || !p.add(addr, rest) {
+			return false
+		}
+	}
+	return count > 0
 }

@@ -26,60 +26,6 @@ func (p *pieces) add(addr, rest uint64) bool {
 	return true
 }
 
-// split follows the chain of a split ring from its first descriptor on.
-func (p *pieces) split(addr, rest uint64) bool {
-	for {
-		flags := uint16(rest >> 32)
-		switch {
-		case flags == DescIndirect && p.n == 0:
-			return p.table(addr, uint32(rest))
-		case flags&^DescNext != 0 || !p.add(addr, rest):
-			return false
-		case flags == 0:
-			return true
-		}
-		next := uint16(rest >> 48)
-		if next >= p.q.size {
-			return false
-		}
-		addr, rest = p.q.split.desc.words(next)
-	}
-}
-
-// table takes what an indirect table of n bytes lists.
-func (p *pieces) table(addr uint64, n uint32) bool {
-	q, count := p.q, n/DescSize
-	if !q.indirect || n%DescSize != 0 || count == 0 || count > min(maxPieces, uint32(q.size)) {
-		return false
-	}
-	where, ok := q.find(addr, n)
-	if !ok {
-		return false
-	}
-	at := where.base + (addr - where.gpa)
-	for i := range count {
-		addr, rest := wordsAt(at + uint64(i)*DescSize)
-		if q.isPacked {
-			// Length and order say what there is (2.8.7), see walk.packedTable.
-			if flags := uint16(rest >> 48); flags&DescIndirect != 0 || flags&DescWrite != 0 && !q.readOnly || !p.add(addr, rest) {
-				return false
-			}
-			continue
-		}
-		flags := uint16(rest >> 32)
-		if flags&^DescNext != 0 || !p.add(addr, rest) {
-			return false
-		}
-		if flags == 0 {
-			return true
-		}
-		if uint16(rest>>48) != uint16(i+1) {
-			return false
-		}
-	}
-	return q.isPacked // a chain of a split ring's table ends in the table
-}
-
 // put makes an op of the pieces.
 func (p *pieces) put(op *Op, tail *Tail) bool {
 	var total uint64
@@ -111,4 +57,18 @@ func (p *pieces) put(op *Op, tail *Tail) bool {
 		return false
 	}
 	return true
+}
+
+// opTable finds the indirect table of n bytes at addr, if it is of a length that a plain
+// buffer's can have, and returns how many descriptors it has; 0 if not.
+func (q *Device) opTable(addr uint64, n uint32) (at uint64, count uint32) {
+	count = n / DescSize
+	if !q.indirect || n%DescSize != 0 || count > min(maxPieces, uint32(q.size)) {
+		return 0, 0
+	}
+	where, ok := q.find(addr, n)
+	if !ok {
+		return 0, 0
+	}
+	return where.base + (addr - where.gpa), count
 }

@@ -57,7 +57,11 @@ func (r packed) setState(i uint16, state uint32) { order.StoreRelease32(r.tail(i
 // Next has no meaning in a packed ring.
 func (r packed) get(i uint16) (d Desc, id uint16) {
 	p := (*[2]uint64)(unsafe.Add(r.base, uintptr(i)*DescSize))
-	addr, rest := p[0], p[1]
+	return packedDesc(p[0], p[1])
+}
+
+// packedDesc decodes a descriptor of a packed ring from its two words.
+func packedDesc(addr, rest uint64) (d Desc, id uint16) {
 	return Desc{Addr: addr, Len: uint32(rest), Flags: uint16(rest >> 48)}, uint16(rest >> 32)
 }
 

@@ -9,9 +9,7 @@ import (
 // Place is where a ring and its buffers lie in our address space: a view of the guest's
 // memory, and in it the ring's three parts. It is never changed.
 type Place struct {
-	size   int
-	packed bool
-	mem    *mem.Table
+	mem *mem.Table
 
 	split splitPlace // one of them
 	ring  packed
@@ -26,18 +24,18 @@ type splitPlace struct {
 
 // newPlace finds the parts of a ring in guest memory and checks that they lie there whole
 // and aligned.
-func newPlace(size int, isPacked bool, t *mem.Table, at [3]mem.GPA) (*Place, error) {
-	p := &Place{size: size, packed: isPacked, mem: t}
+func newPlace(size int, packed bool, t *mem.Table, at [3]mem.GPA) (*Place, error) {
+	p := &Place{mem: t}
 	var parts [3][]byte
-	descBytes, availBytes, usedBytes := Areas(size, isPacked)
+	descBytes, availBytes, usedBytes := Areas(size, packed)
 	for i, n := range []int{descBytes, availBytes, usedBytes} {
 		var ok bool
 		if parts[i], ok = t.View(at[i], uint64(n)); !ok {
-			return nil, fmt.Errorf("%s of %d bytes at %#x: %w", AreaNames(isPacked)[i], n, at[i], FaultUnmapped)
+			return nil, fmt.Errorf("%s of %d bytes at %#x: %w", AreaNames(packed)[i], n, at[i], FaultUnmapped)
 		}
 	}
 	var err error
-	if isPacked {
+	if packed {
 		p.ring, err = packedRing(size, parts[0], parts[1], parts[2])
 	} else {
 		p.split.desc, p.split.avail, p.split.used, err = rings(size, parts[0], parts[1], parts[2])
@@ -52,7 +50,7 @@ func newPlace(size int, isPacked bool, t *mem.Table, at [3]mem.GPA) (*Place, err
 // have other addresses. Whoever owns the ring may be at work meanwhile: nothing of it
 // that changes is looked at.
 func (q *Device) Place(t *mem.Table, desc, avail, used mem.GPA) (*Place, error) {
-	return newPlace(int(q.size), q.isPacked, t, [3]mem.GPA{desc, avail, used})
+	return q.format.placeIn(t, [3]mem.GPA{desc, avail, used})
 }
 
 // Move makes the ring go on at p, which its Place returned: in the same state, reading
@@ -60,5 +58,5 @@ func (q *Device) Place(t *mem.Table, desc, avail, used mem.GPA) (*Place, error) 
 // its views are in the old place. When Move returns nothing touches that any more.
 func (q *Device) Move(p *Place) {
 	q.mem, q.region, q.views = p.mem, mem.Region{}, q.views[:0]
-	q.split.splitPlace, q.packed.ring = p.split, p.ring
+	q.format.move(p)
 }

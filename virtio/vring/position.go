@@ -1,17 +1,17 @@
 package vring
 
-// PackedPosition finds where the device side of a packed ring has to go on: behind the
+// PackedPosition finds where the device side of a packed ring has to go on: after the
 // last buffer that was given back. desc is the descriptor ring in shared memory, size its
 // entries, base where the driver's side says, as DeviceConfig.NextAvail has it. indirect
 // is whether INDIRECT_DESC was negotiated.
 //
 // A packed ring has no index in memory. A back-end that stops in order tells where it
-// stands. For one that was killed the driver's side can only guess: QEMU says where the
+// is. For one that was killed the driver's side can only guess: QEMU says where the
 // ring began. But the ring itself tells nearly all. The avail bits change where the driver
-// will go on, and what lies before that and is not used was not given back. Only behind a
+// will go on, and what lies before that and is not used was not given back. Only after a
 // used buffer of several slots is that not all: the device marks the first of them, and
 // the others look as they did; so it is with buffers that are given back together in order.
-// If base is behind a slot with the id in the last mark, base is right. If not, drivers with indirect tables are taken to use
+// If base is after a slot with the id in the last mark, base is right. If not, drivers with indirect tables are taken to use
 // one slot for each buffer, as Linux does; for others slots with the used buffer's id are
 // taken for the rest of it.
 //
@@ -21,7 +21,7 @@ func PackedPosition(desc []byte, size int, base uint16, indirect bool) (uint16, 
 	if err != nil {
 		return 0, err
 	}
-	s := standing{ring: ring, size: uint16(size)}
+	s := packedState{ring: ring, size: uint16(size)}
 	if s.blank() {
 		return base, nil
 	}
@@ -35,18 +35,18 @@ func PackedPosition(desc []byte, size int, base uint16, indirect bool) (uint16, 
 	return s.first.word(), nil
 }
 
-// standing is what a packed ring tells of where it stands.
-type standing struct {
+// packedState is what a packed ring tells of how far its device side has come.
+type packedState struct {
 	ring  packed
 	size  uint16
-	first cursor // behind the last slot that is marked as used
+	first cursor // after the last slot that is marked as used
 	n     uint16 // slots from there on that are available
 }
 
-func (s *standing) flags(i uint16) uint16 { return uint16(s.ring.state(i) >> 16) }
+func (s *packedState) flags(i uint16) uint16 { return uint16(s.ring.state(i) >> 16) }
 
 // blank reports whether there is nothing in the ring yet, and so nothing to go by.
-func (s *standing) blank() bool {
+func (s *packedState) blank() bool {
 	for i := range s.size {
 		if s.flags(i) != 0 {
 			return false
@@ -56,7 +56,7 @@ func (s *standing) blank() bool {
 }
 
 // find looks at every slot.
-func (s *standing) find() {
+func (s *packedState) find() {
 	wrap := s.flags(0) >> 7 & 1
 	next := cursor{0, wrap} // where the driver goes on
 	for next.at < s.size && s.flags(next.at)>>7&1 == wrap {
@@ -76,11 +76,11 @@ func (s *standing) find() {
 	}
 }
 
-// agrees reports whether the ring can stand at c: at first, or behind a slot that is not
-// marked, but was given back with the one before first, whose mark bears its id: it is
+// agrees reports whether the device side can be at c: at first, or after a slot that is not
+// marked, but was given back with the one before first, whose mark has its id: it is
 // the last of the same buffer, or of buffers given back together (IN_ORDER). In a full
 // ring the mark can be gone; then it must be the rest of one buffer.
-func (s *standing) agrees(c cursor) bool {
+func (s *packedState) agrees(c cursor) bool {
 	at, alone := s.first, true // alone: all from first on is one buffer
 	for n := uint16(0); ; n++ {
 		if at == c {
@@ -96,14 +96,14 @@ func (s *standing) agrees(c cursor) bool {
 	}
 }
 
-func (s *standing) before(c cursor) cursor {
+func (s *packedState) before(c cursor) cursor {
 	c.back(1, s.size)
 	return c
 }
 
-// marked reports whether the slot n-1 behind first is the end of a buffer that has the
+// marked reports whether the slot n-1 after first is the end of a buffer that has the
 // id in the mark before first.
-func (s *standing) marked(n uint16) bool {
+func (s *packedState) marked(n uint16) bool {
 	mark, last := s.before(s.first), s.first
 	last.advance(n-1, s.size)
 	state := s.ring.state(last.at)
@@ -112,7 +112,7 @@ func (s *standing) marked(n uint16) bool {
 
 // rest is the number of slots from first on that look like the rest of the buffer that is
 // marked before them.
-func (s *standing) rest() uint16 {
+func (s *packedState) rest() uint16 {
 	at := s.first
 	for n := uint16(1); n <= s.n; n++ {
 		if s.flags(at.at)&DescNext == 0 {

@@ -118,6 +118,3 @@ func descAt(private []byte, i int) Desc {
 
 // tableOf makes a table of private or device memory; b is 8-aligned and not empty.
 func tableOf(b []byte) table { return table{unsafe.Pointer(&b[0])} }
-
-// one is a slice of one chain, the caller's own.
-func one(c *Chain) []Chain { return unsafe.Slice(c, 1) }

@@ -11,60 +11,26 @@ type walk struct {
 	writeLen uint32
 }
 
-// chain follows the descriptors from head. Every descriptor is copied once.
-func (w *walk) chain(head uint16) Fault {
-	q := w.q
-	limit := min(int(q.size), MaxChain)
-	for i := head; ; limit-- {
-		if limit == 0 {
-			return FaultLoop
-		}
-		d := q.split.desc.get(i)
-		if d.Flags&DescIndirect != 0 {
-			return w.indirect(d)
-		}
-		if fault := w.add(d); fault != noFault {
-			return fault
-		}
-		if d.Flags&DescNext == 0 {
-			return noFault
-		}
-		if i = d.Next; i >= q.size {
-			return FaultNext
-		}
-	}
-}
+// walk begins a walk.
+func (q *Device) walk() walk { return walk{q: q, start: len(q.views), readEnd: -1} }
 
-// indirect follows an indirect table (2.7.5.3), which ends its chain. The write flag
-// of the descriptor that refers to it has no meaning (2.7.5.3.2).
-func (w *walk) indirect(d Desc) Fault {
-	if d.Flags&DescNext != 0 && w.q.indirect {
-		return FaultIndirectNext
-	}
-	private, fault := w.q.copyTable(d)
+// end makes a chain of what was gathered, or if there was a fault undoes that.
+func (w *walk) end(c *Chain, head uint16, fault Fault) bool {
+	q := w.q
 	if fault != noFault {
-		return fault
+		q.views = q.views[:w.start]
+		q.Fail(fault)
+		return false
 	}
-	n := len(private) / DescSize
-	limit := n
-	for i := 0; ; limit-- {
-		if limit == 0 {
-			return FaultLoop
-		}
-		d := descAt(private, i)
-		if d.Flags&DescIndirect != 0 {
-			return FaultIndirectNest
-		}
-		if fault := w.add(d); fault != noFault {
-			return fault
-		}
-		if d.Flags&DescNext == 0 {
-			return noFault
-		}
-		if i = int(d.Next); i >= n {
-			return FaultNext
-		}
+	end := len(q.views)
+	if w.readEnd < 0 {
+		w.readEnd = end
 	}
+	c.Head = head
+	c.Read = q.views[w.start:w.readEnd:w.readEnd]
+	c.Write = q.views[w.readEnd:end:end]
+	c.ReadLen, c.WriteLen = w.readLen, w.writeLen
+	return true
 }
 
 // copyTable copies the indirect table that d refers to into private memory, piecewise
