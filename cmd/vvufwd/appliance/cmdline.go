@@ -1,6 +1,10 @@
 package appliance
 
-import "strings"
+import (
+	"strings"
+
+	"vvufwd/cmd/internal/modules"
+)
 
 // splitCmdline cuts a kernel command line into words at white space outside double
 // quotes. The quotes stay in the words, because the kernel takes them off itself
@@ -31,7 +35,7 @@ func moduleParams(cmdline string) map[string]string {
 			continue
 		}
 		setting := strings.TrimPrefix(word, module+".")
-		module = moduleName(module)
+		module = modules.Name(module)
 		params[module] = strings.TrimSpace(params[module] + " " + setting)
 	}
 	return params

@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"vvufwd/cmd/internal/modules"
 )
 
 // loadModules loads kernel modules and what they depend on, in the order of names.
@@ -27,7 +29,7 @@ func (m *machine) loadModules(names ...string) error {
 	if err != nil {
 		return fmt.Errorf("ask for the kernel's release: %w", err)
 	}
-	index, err := readModuleIndex(m.path("lib/modules", release))
+	index, err := modules.ReadIndex(m.path("lib/modules", release))
 	if err != nil {
 		return fmt.Errorf("find kernel modules: %w", err)
 	}
@@ -56,12 +58,12 @@ func oneLine(a, b error) error {
 // hasModule reports whether a module is loaded. Something that is built in shows up
 // here too if it has parameters.
 func (m *machine) hasModule(name string) bool {
-	_, err := os.Stat(m.path("sys/module", moduleName(name)))
+	_, err := os.Stat(m.path("sys/module", modules.Name(name)))
 	return err == nil
 }
 
-func (m *machine) loadModule(index *moduleIndex, params map[string]string, name string) error {
-	order, err := index.loadOrder(name)
+func (m *machine) loadModule(index *modules.Index, params map[string]string, name string) error {
+	order, err := index.LoadOrder(name)
 	if err != nil {
 		return err
 	}
@@ -69,16 +71,16 @@ func (m *machine) loadModule(index *moduleIndex, params map[string]string, name 
 		if m.hasModule(path) {
 			continue
 		}
-		if err := m.loadFile(index, path, params[moduleName(path)]); err != nil {
-			return fmt.Errorf("load kernel module %s for %s: %w", moduleName(path), moduleName(name), err)
+		if err := m.loadFile(index, path, params[modules.Name(path)]); err != nil {
+			return fmt.Errorf("load kernel module %s for %s: %w", modules.Name(path), modules.Name(name), err)
 		}
-		m.log.Debug("loaded a kernel module", zap.String("module", moduleName(path)))
+		m.log.Debug("loaded a kernel module", zap.String("module", modules.Name(path)))
 	}
 	return nil
 }
 
-func (m *machine) loadFile(index *moduleIndex, path, params string) error {
-	file, err := index.open(path)
+func (m *machine) loadFile(index *modules.Index, path, params string) error {
+	file, err := index.Open(path)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"vvufwd/cmd/internal/modules"
 )
 
 const moduleDir = "lib/modules/" + testRelease + "/"
@@ -38,7 +40,7 @@ func newModuleMachine(t *testing.T) *testMachine {
 	m := newTestMachine(t, moduleFiles())
 	appear := func(file string, paths ...string) {
 		m.onLoad[file] = func() {
-			m.write("sys/module/"+moduleName(file)+"/initstate", "live\n")
+			m.write("sys/module/"+modules.Name(file)+"/initstate", "live\n")
 			for _, path := range paths {
 				m.write(path, "N\n")
 			}
@@ -116,7 +118,7 @@ func TestLoadModulesErrors(t *testing.T) {
 func TestMissingModules(t *testing.T) {
 	m := newModuleMachine(t)
 	err := m.loadModules("pktgen", "tun", "vfio")
-	if !errors.Is(err, errNoModule) || !strings.Contains(err.Error(), "pktgen") || !strings.Contains(err.Error(), "tun") {
+	if !errors.Is(err, modules.ErrNoModule) || !strings.Contains(err.Error(), "pktgen") || !strings.Contains(err.Error(), "tun") {
 		t.Errorf("error %v, want both missing modules named", err)
 	}
 	if strings.Contains(err.Error(), "\n") {
@@ -149,16 +151,5 @@ func TestAbsolutePathsInModulesDep(t *testing.T) {
 	}
 	if err := m.loadModules("x"); err == nil || !strings.Contains(err.Error(), "/elsewhere/x.ko") {
 		t.Errorf("a path outside: %v", err)
-	}
-}
-
-func TestModuleName(t *testing.T) {
-	for s, want := range map[string]string{
-		"vfio-pci": "vfio_pci", "vfio_pci": "vfio_pci", "kernel/drivers/vfio/pci/vfio-pci.ko": "vfio_pci",
-		"a/b.ko.xz": "b", "b.ko.zst": "b", "b.ko.gz": "b",
-	} {
-		if got := moduleName(s); got != want {
-			t.Errorf("moduleName(%q) = %q, want %q", s, got, want)
-		}
 	}
 }

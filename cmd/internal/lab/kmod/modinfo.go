@@ -4,6 +4,8 @@ import (
 	"debug/elf"
 	"fmt"
 	"strings"
+
+	"vvufwd/cmd/internal/modules"
 )
 
 // readDepends returns the names (with underscores) of the modules that the uncompressed module file says it needs
@@ -34,7 +36,7 @@ func parseDepends(info string) []string {
 			continue
 		}
 		for name := range strings.SplitSeq(value, ",") {
-			names = append(names, Canonical(name))
+			names = append(names, modules.Name(name))
 		}
 	}
 	return names

@@ -25,16 +25,6 @@ func (m Module) Compression() string {
 	return ext
 }
 
-// Canonical turns a module's file name or the name a person types into the kernel's name for it:
-// without directory and suffix, and with underscores for dashes.
-func Canonical(name string) string {
-	name = path.Base(name)
-	if i := strings.Index(name, ".ko"); i >= 0 {
-		name = name[:i]
-	}
-	return strings.ReplaceAll(name, "-", "_")
-}
-
 // isModuleFile reports whether a file name is that of a kernel module, compressed or not.
 func isModuleFile(name string) bool {
 	for _, suffix := range []string{".ko", ".ko.gz", ".ko.xz", ".ko.zst"} {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"vvufwd/cmd/internal/modules"
 )
 
 // ErrNoModule is returned for a module that the tree neither holds as a file nor lists as built in.
@@ -31,26 +33,20 @@ func Open(dir string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Dir: dir, Release: filepath.Base(dir), files: make(map[string]string), builtin: make(map[string]bool)}
+	t := &Tree{Dir: dir, Release: filepath.Base(dir), files: make(map[string]string)}
 	if err := t.readFiles(); err != nil {
 		return nil, fmt.Errorf("list kernel modules: %w", err)
 	}
 	if len(t.files) == 0 {
 		return nil, fmt.Errorf("%s holds no kernel module (*.ko): give a directory such as lib/modules/RELEASE", dir)
 	}
-	if f, err := os.Open(filepath.Join(dir, "modules.builtin")); err == nil {
-		t.builtin, err = parseList(f)
-		f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", f.Name(), err)
-		}
+	if t.builtin, err = modules.ReadBuiltin(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	if f, err := os.Open(filepath.Join(dir, "modules.dep")); err == nil {
-		t.dep, err = parseDep(f)
-		f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", f.Name(), err)
-		}
+	if t.dep, err = modules.ReadDep(dir); errors.Is(err, fs.ErrNotExist) {
+		t.dep = nil
+	} else if err != nil {
+		return nil, err
 	}
 	return t, nil
 }
@@ -97,7 +93,7 @@ func (t *Tree) readFiles() error {
 		if err != nil {
 			return err
 		}
-		t.files[Canonical(relative)] = filepath.ToSlash(relative)
+		t.files[modules.Name(relative)] = filepath.ToSlash(relative)
 		return nil
 	})
 }
@@ -107,7 +103,7 @@ func (t *Tree) readFiles() error {
 func (t *Tree) Closure(names ...string) ([]Module, error) {
 	c := closure{tree: t, state: make(map[string]visit)}
 	for _, name := range names {
-		if err := c.add(Canonical(name)); err != nil {
+		if err := c.add(modules.Name(name)); err != nil {
 			return nil, err
 		}
 	}
@@ -168,7 +164,7 @@ func (t *Tree) direct(path string) ([]string, error) {
 	deps := t.dep[path]
 	names := make([]string, len(deps))
 	for i, d := range deps {
-		names[i] = Canonical(d)
+		names[i] = modules.Name(d)
 	}
 	return names, nil
 }

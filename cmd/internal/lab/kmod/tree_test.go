@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"vvufwd/cmd/internal/modules"
 )
 
 // writeTree lays out a module directory from a map of relative path to content and returns its path.
@@ -87,15 +89,19 @@ func TestWrittenDepLoadsInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	modules, err := tree.Closure("vfio-pci")
+	chosen, err := tree.Closure("vfio-pci")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	if err := WriteDep(&text, modules); err != nil {
+	if err := WriteDep(&text, chosen); err != nil {
 		t.Fatal(err)
 	}
-	deps, err := parseDep(strings.NewReader(text.String()))
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "modules.dep"), []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	deps, err := modules.ReadDep(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
