@@ -115,17 +115,17 @@ func takeNode(node *os.File, path string) (fd int, err error) {
 func checkAPI(k kernel, fd int, path string) error {
 	version, err := k.APIVersion(fd)
 	if err != nil {
-		return &DeviceError{Device: path, Problem: "is no VFIO container", Remedy: "modprobe vfio-pci", Err: err}
+		return &pci.DeviceError{Device: path, Problem: "is no VFIO container", Remedy: "modprobe vfio-pci", Err: err}
 	}
 	if version != uapi.APIVersion {
-		return &DeviceError{
+		return &pci.DeviceError{
 			Device: path, Problem: fmt.Sprintf("VFIO of version %d, this program knows version %d", version, uapi.APIVersion),
 			Remedy: "use a Linux kernel with the VFIO group interface",
 		}
 	}
 	ok, err := k.CheckExtension(fd, uapi.Type1v2IOMMU)
 	if err != nil || !ok {
-		return &DeviceError{
+		return &pci.DeviceError{
 			Device: path, Problem: "the kernel has no type1 v2 IOMMU support for VFIO",
 			Remedy: "modprobe vfio_iommu_type1", Err: err,
 		}

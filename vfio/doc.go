@@ -13,11 +13,6 @@
 //	registers, err := device.BAR(0)
 //	ring, err := container.Arena().Alloc(4096, 4096)
 //
-// Errors that the user of the program can mend are *DeviceError: one line that
+// Errors that the user of the program can fix are *pci.DeviceError: one line that
 // names the device, what is wrong with it and what to do.
 package vfio
-
-import "vvufwd/vfio/pci"
-
-// DeviceError says why a device cannot be used and what to do about it.
-type DeviceError = pci.DeviceError

@@ -17,7 +17,7 @@ import (
 // Open opens the PCI function at addr, which must be bound to vfio-pci. Its IOMMU
 // group joins the container. Only one process, and this only once, can have it open.
 //
-// What the user can mend is reported as *DeviceError.
+// What the user can mend is reported as *pci.DeviceError.
 func (c *Container) Open(addr pci.Address) (*Device, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,7 +33,7 @@ func (c *Container) Open(addr pci.Address) (*Device, error) {
 	}
 	for d := range c.devices {
 		if d.addr == addr {
-			return nil, &DeviceError{
+			return nil, &pci.DeviceError{
 				Device: addr.String(), Problem: "is in use already by this program", Remedy: "name each device only once",
 			}
 		}
@@ -55,7 +55,7 @@ func (c *Container) Open(addr pci.Address) (*Device, error) {
 // group comes first: vfio-pci does not even bind to a device without one.
 func checkInfo(info pci.Info) error {
 	fail := func(remedy, problem string, args ...any) error {
-		return &DeviceError{Device: info.Address.String(), Problem: fmt.Sprintf(problem, args...), Remedy: remedy}
+		return &pci.DeviceError{Device: info.Address.String(), Problem: fmt.Sprintf(problem, args...), Remedy: remedy}
 	}
 	switch {
 	case !info.HasIOMMUGroup:
@@ -126,7 +126,7 @@ func (c *Container) attach(fd int, info pci.Info) error {
 
 // groupError explains why a viable group does not join.
 func groupError(info pci.Info, err error) error {
-	e := &DeviceError{
+	e := &pci.DeviceError{
 		Device: info.Address.String(), Problem: fmt.Sprintf("its IOMMU group %d cannot be used", info.IOMMUGroup), Err: err,
 		Remedy: "look into dmesg for the reason",
 	}
@@ -145,7 +145,7 @@ func groupError(info pci.Info, err error) error {
 // not vfio-pci are in the way. (Bridges are, too, only when bound to one other
 // than pcieport, which the kernel tolerates.)
 func (c *Container) notViable(info pci.Info) error {
-	e := &DeviceError{
+	e := &pci.DeviceError{
 		Device:  info.Address.String(),
 		Problem: fmt.Sprintf("its IOMMU group %d is not viable, other drivers use devices of it", info.IOMMUGroup),
 		Remedy:  "bind all devices of the group to vfio-pci",
@@ -174,7 +174,7 @@ func (c *Container) notViable(info pci.Info) error {
 
 // nodeError explains why a file in /dev/vfio does not open.
 func nodeError(path string, err error) error {
-	e := &DeviceError{Device: path, Problem: "cannot be opened", Err: err, Remedy: "look into dmesg for the reason"}
+	e := &pci.DeviceError{Device: path, Problem: "cannot be opened", Err: err, Remedy: "look into dmesg for the reason"}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 		e.Remedy = "modprobe vfio-pci"

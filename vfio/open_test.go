@@ -90,7 +90,7 @@ func TestOpenErrors(t *testing.T) {
 
 func checkDeviceError(t *testing.T, err error, says ...string) {
 	t.Helper()
-	var deviceErr *DeviceError
+	var deviceErr *pci.DeviceError
 	if !errors.As(err, &deviceErr) {
 		t.Fatalf("%v is no DeviceError", err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vvufwd/vfio"
+	"vvufwd/vfio/pci"
 	"vvufwd/virtio"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
@@ -110,7 +110,7 @@ func TestRecognise(t *testing.T) {
 		t.Run(says, func(t *testing.T) {
 			r := newForkRig(t, cfg)
 			_, err := Open("0000:00:05.0", r.pci, r.alloc, session.MaxPairs)
-			var problem *vfio.DeviceError
+			var problem *pci.DeviceError
 			if !errors.As(err, &problem) || problem.Remedy == "" || problem.Device != "0000:00:05.0" || !strings.Contains(err.Error(), says) {
 				t.Errorf("got %v, want a device error with a remedy that says %q", err, says)
 			}

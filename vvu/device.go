@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
 	"vvufwd/vfio/mmio"
+	"vvufwd/vfio/pci"
 	"vvufwd/virtio"
 	"vvufwd/virtio/net/guest"
 	virtiopci "vvufwd/virtio/pci"
@@ -82,17 +82,17 @@ type Device struct {
 // a front-end: features negotiated, vectors set, message buffers posted. name
 // is the function's PCI address, for errors. Up to maxPairs queue pairs are served, as
 // many as the device can: see Pairs.
-func Open(name string, pci PCIDevice, alloc Allocator, maxPairs int) (*Device, error) {
-	transport, err := virtiopci.Open(pci, 0)
+func Open(name string, function PCIDevice, alloc Allocator, maxPairs int) (*Device, error) {
+	transport, err := virtiopci.Open(function, 0)
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{name: name, pci: pci, transport: transport, caps: transport.Capabilities()}
+	d := &Device{name: name, pci: function, transport: transport, caps: transport.Capabilities()}
 	if err = d.recognise(); err != nil {
 		return nil, err
 	}
 	if d.config = transport.DeviceConfig(); d.config == nil || d.config.Len() < cfgUUID {
-		return nil, &vfio.DeviceError{Device: name, Problem: "has no device configuration space", Remedy: "its virtio-vhost-user implementation is not supported"}
+		return nil, &pci.DeviceError{Device: name, Problem: "has no device configuration space", Remedy: "its virtio-vhost-user implementation is not supported"}
 	}
 	if d.doorbells, err = transport.Space(d.caps.Doorbell); err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func Open(name string, pci PCIDevice, alloc Allocator, maxPairs int) (*Device, e
 	if d.vectors, err = transport.Space(d.caps.Notification); err != nil {
 		return nil, err
 	}
-	if err = pci.EnableBusMaster(); err != nil {
+	if err = function.EnableBusMaster(); err != nil {
 		return nil, err
 	}
 	if err = d.fit(maxPairs); err != nil {
@@ -126,14 +126,14 @@ func Open(name string, pci PCIDevice, alloc Allocator, maxPairs int) (*Device, e
 func (d *Device) fit(maxPairs int) error {
 	most := int(min(d.MaxQueues(), uint32(session.Rings(session.MaxPairs))))
 	if most < 2 {
-		return &vfio.DeviceError{Device: d.name, Problem: fmt.Sprintf("can connect %d vrings, 2 are needed", most), Remedy: "start it with more, such as vvudev --queues 2"}
+		return &pci.DeviceError{Device: d.name, Problem: fmt.Sprintf("can connect %d vrings, 2 are needed", most), Remedy: "start it with more, such as vvudev --queues 2"}
 	}
 	most = min(most, d.pci.MSIXCount()-vectorFirstKick)
 	for most > 2 && d.doorbellsEnd(most) > d.doorbells.Len() {
 		most--
 	}
 	if end := d.doorbellsEnd(most); end > d.doorbells.Len() {
-		return &vfio.DeviceError{Device: d.name, Problem: fmt.Sprintf("has a doorbell area of %d bytes, %d are needed", d.doorbells.Len(), end),
+		return &pci.DeviceError{Device: d.name, Problem: fmt.Sprintf("has a doorbell area of %d bytes, %d are needed", d.doorbells.Len(), end),
 			Remedy: "its virtio-vhost-user implementation is not supported"}
 	}
 	pairs := min(max(maxPairs, 1), session.MaxPairs, most/2)
@@ -175,13 +175,13 @@ func (d *Device) recognise() error {
 		{"doorbell", d.caps.Doorbell}, {"notification", d.caps.Notification}, {"shared memory", d.caps.SharedMemory},
 	} {
 		if !c.loc.Present {
-			return &vfio.DeviceError{Device: d.name,
+			return &pci.DeviceError{Device: d.name,
 				Problem: fmt.Sprintf("not a virtio-vhost-user device: it has no %s capability (virtio device id %d)", c.name, d.transport.DeviceID()),
 				Remedy:  "give --vvu the address of the virtio-vhost-user function, see lspci -nn"}
 		}
 	}
 	if need := vectorFirstKick + 2; d.pci.MSIXCount() < need {
-		return &vfio.DeviceError{Device: d.name,
+		return &pci.DeviceError{Device: d.name,
 			Problem: fmt.Sprintf("has %d MSI-X vectors, %d are needed", d.pci.MSIXCount(), need),
 			Remedy:  fmt.Sprintf("start it with vectors=%d or more", need)}
 	}
@@ -278,7 +278,7 @@ func (d *Device) setKickVectors() error {
 		d.vectors.Store16(regNotifySelect, ring)
 		d.vectors.Store16(regNotifyVector, want)
 		if got := d.vectors.Load16(regNotifyVector); got != want {
-			return &vfio.DeviceError{Device: d.name,
+			return &pci.DeviceError{Device: d.name,
 				Problem: fmt.Sprintf("refused MSI-X vector %d for kicks of vring %d", want, ring),
 				Remedy:  "start the device with more vectors"}
 		}

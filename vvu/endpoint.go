@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
-	"vvufwd/vfio"
+	"vvufwd/vfio/pci"
 	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
@@ -187,7 +187,7 @@ func (e *Endpoint) Detach() error {
 // then.
 func (e *Endpoint) Attach(device *Device) error {
 	if device.Pairs() != len(e.guests) || int(device.rings()) != e.rings {
-		return &vfio.DeviceError{Device: device.name,
+		return &pci.DeviceError{Device: device.name,
 			Problem: fmt.Sprintf("serves %d vrings, and served %d when vvufwd started", device.rings(), e.rings),
 			Remedy:  "start the device as it was, or vvufwd anew"}
 	}

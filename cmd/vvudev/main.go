@@ -59,8 +59,6 @@
 package main
 
 import (
-	"errors"
-	"flag"
 	"fmt"
 	"os"
 
@@ -71,28 +69,10 @@ import (
 func main() {
 	stdout, stderr := logging.Streams()
 	err := run(os.Args[1:], stdout, stderr)
-	code := cli.Done
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	code := cli.ExitCode(err)
+	if code != cli.Done {
 		fmt.Fprintln(stderr, "vvudev:", err)
-		code = exitCode(err)
 	}
 	logging.Flush(logging.LastWords, stdout, stderr)
 	os.Exit(code)
 }
-
-// exitCode finds the exit status for an error of run.
-func exitCode(err error) int {
-	var unusable *unusableError
-	switch {
-	case cli.IsUsage(err):
-		return cli.Misused
-	case errors.As(err, &unusable):
-		return cli.Unusable
-	}
-	return cli.Failed
-}
-
-// unusableError is the error of a file or socket that cannot be used.
-type unusableError struct{ error }
-
-func (e *unusableError) Unwrap() error { return e.error }

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/vvu/device"
 )
@@ -31,7 +32,7 @@ func open(o options, log *zap.Logger) (f *opened, err error) {
 	defer func() {
 		if err != nil {
 			f.close()
-			err = &unusableError{err}
+			err = &cli.UnusableError{Err: err}
 		}
 	}()
 	if err := checkCreateRAM(o, log); err != nil {

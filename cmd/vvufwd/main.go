@@ -42,6 +42,7 @@ import (
 	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
+	"vvufwd/vfio/pci"
 )
 
 func main() {
@@ -198,15 +199,13 @@ func flush(outputs ...io.Writer) {
 // fail prints an error on one line and returns the exit code for its kind.
 func fail(stderr io.Writer, err error) int {
 	fmt.Fprintf(stderr, "vvufwd: %v\n", err)
-	var device *vfio.DeviceError
+	var device *pci.DeviceError
 	var gone *goneError
 	switch {
 	case errors.As(err, &gone):
 		return cli.Gone
-	case cli.IsUsage(err):
-		return cli.Misused
 	case errors.As(err, &device), errors.Is(err, dma.ErrHugePages), errors.Is(err, appliance.ErrVFIO):
 		return cli.Unusable
 	}
-	return cli.Failed
+	return cli.ExitCode(err)
 }

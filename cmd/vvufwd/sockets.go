@@ -2,11 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/confine"
-	"vvufwd/vfio"
 	"vvufwd/vvu/socket"
 )
 
@@ -24,7 +25,7 @@ func listen(o *options) (listeners, error) {
 		l, err := socket.Open(p.path)
 		if err != nil {
 			all.close()
-			return nil, &vfio.DeviceError{Device: p.flag, Problem: err.Error()}
+			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
 		}
 		all[p.path] = l
 	}

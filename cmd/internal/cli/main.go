@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -19,12 +17,9 @@ func Main(program string, run func(ctx context.Context, args []string, out, prog
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return Done
+	code := ExitCode(err)
+	if code != Done {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", program, err)
 	}
-	fmt.Fprintf(os.Stderr, "%s: %v\n", program, err)
-	if IsUsage(err) {
-		return Misused
-	}
-	return Failed
+	return code
 }
