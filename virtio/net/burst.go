@@ -41,6 +41,7 @@ type Burst struct {
 // copied from here, for its sender could change it.
 type start struct {
 	header Header
+	layout packet.Layout
 	keep   int // bytes of head that stand for the frame's first
 	head   [packet.MaxHead]byte
 }
@@ -111,7 +112,7 @@ func (b *Burst) inspect(i int, word uint64, more uint16, may Offloads) bool {
 	n := int(b.Ops[i].N)
 	head := s.head[:min(n, packet.MaxHead)]
 	b.gather(i, head)
-	_, s.keep, ok = h.compare(head, n, may)
+	s.layout, s.keep, ok = h.compare(head, n, may)
 	s.header = h
 	b.undone |= 1 << i
 	return ok && h.GSOType == GSONone
@@ -122,6 +123,18 @@ func (b *Burst) inspect(i int, word uint64, more uint16, may Offloads) bool {
 func (b *Burst) SetDestination(headerLen int, numBuffers uint16, takes Offloads) {
 	b.head, b.numBuffers = headerLen, uint32(numBuffers)<<16
 	b.takesValid, b.takesCsum = takes&OffloadDataValid != 0, takes&OffloadCsum != 0
+}
+
+// SetValid says that the device vouches for the checksums of frame i.
+func (b *Burst) SetValid(i int) { b.valid |= 1 << i }
+
+// Undone are the frames with a checksum to be completed, as bits by their index.
+func (b *Burst) Undone() uint64 { return b.undone }
+
+// Unfinished is what is left to be done in frame i, one of Undone.
+func (b *Burst) Unfinished(i int) Unfinished {
+	s := &b.starts[i]
+	return Unfinished{s.header, s.layout}
 }
 
 // Skip is Copy for frames that are dropped.

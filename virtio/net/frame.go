@@ -23,6 +23,16 @@ type Frame struct {
 // change and must stay in one piece.
 func (f *Frame) Own() bool { return f.Header.Flags&FlagNeedsCsum != 0 }
 
+// Unfinished is what is left to be done in a frame, as devices need to know it that do it:
+// checked, and true of the headers that the frame will be sent with.
+type Unfinished struct {
+	Header Header
+	Layout packet.Layout
+}
+
+// Unfinished is what is left to be done in the frame. Only if it is Own.
+func (f *Frame) Unfinished() Unfinished { return Unfinished{f.Header, f.layout} }
+
 // Begun reports whether some of the frame has been sent, in pieces, and the rest not.
 func (f *Frame) Begun() bool { return f.Header.Special() && f.sent > 0 }
 

@@ -1,0 +1,234 @@
+package e1000e
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"vvufwd/netfwd/nic"
+	"vvufwd/netfwd/nic/intel"
+)
+
+const name = "e1000e"
+
+// Driver drives the chips of the package.
+var Driver = nic.Driver{
+	Name: name,
+	Chips: []nic.Chip{
+		{Vendor: 0x8086, Device: 0x10d3, Name: "82574L", Seen: true},
+		{Vendor: 0x8086, Device: 0x10f6, Name: "82574LA"},
+	},
+	Open: open,
+}
+
+// Registers of the chip (82574 10.2).
+const (
+	regBytes = 0x20000
+
+	regICR     = 0x00c0
+	regIMS     = 0x00d0
+	regIMC     = 0x00d8
+	regEIAC    = 0x00dc // causes that are forgotten when their MSI-X message is sent
+	regIVAR    = 0x00e4
+	regEXTCNF  = 0x0f00
+	regRFCTL   = 0x5008
+	regRx      = 0x2800 // of the first queue
+	regTx      = 0x3800
+	queueBytes = 0x100
+
+	// Of a queue, from its first.
+	queueLow     = 0x00
+	queueHigh    = 0x04
+	queueLen     = 0x08
+	queueHead    = 0x10
+	queueTail    = 0x18
+	queueControl = 0x28
+	queueArbiter = 0x40 // TARC
+)
+
+const (
+	// Causes of interrupts: of each queue's rings, and of all else.
+	causeRx, causeTx, causeOther = 1 << 20, 1 << 22, 1 << 24
+
+	ivarValid = 8
+
+	rfctlExtended = 1 << 15 // receive descriptors
+
+	extcnfOwner = 1 << 5 // MDIO is software's
+
+	// Descriptors are fetched when few are left, and written back one at a time, in units
+	// of descriptors; bit 22 must be set in TXDCTL (82574 10.2.6.11).
+	rxControl = 1<<24 | 1<<16 | 4<<8 | 32
+	txControl = 1<<24 | 1<<22 | 1<<16 | 1<<8 | 31
+
+	arbiterOn = 1<<10 | 3 // this queue takes part, as often as the other
+
+	rssOn    = 1 // in MRQC
+	rssShift = 7 // of a queue in RETA
+)
+
+const maxPairs = 2
+
+// card is an open 82574.
+type card struct{ intel.Card }
+
+func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
+	pairs, err := intel.Pairs(f, cfg.MaxPairs, maxPairs)
+	if err != nil {
+		return nil, err
+	}
+	bar, err := f.BAR(0)
+	if err != nil {
+		return nil, err
+	}
+	regs, err := intel.NewRegisters(bar, name+":"+f.Address().String(), regBytes)
+	if err != nil {
+		return nil, err
+	}
+	regs.ICR, regs.IMS, regs.IMC = regICR, regIMS, regIMC
+	c := &card{intel.Card{Registers: regs, Function: f, FrameMTU: intel.MTU}}
+	c.Counters, c.Check, c.Unmask = intel.Common, c.check, c.unmask
+	if err := c.start(cfg, pairs); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// start takes the chip from any state to running (82574 4.6).
+func (c *card) start(cfg nic.Config, pairs int) (err error) {
+	if err = c.Reset(); err != nil {
+		return err
+	}
+	if c.Address, err = c.MAC(); err != nil {
+		return err
+	}
+	c.Details = fmt.Sprintf("%d queue pairs, TSO", pairs)
+	if err = c.Function.EnableBusMaster(); err != nil {
+		return err
+	}
+	if err = c.Function.EnableMSIX(1 + 2*pairs); err != nil {
+		return err
+	}
+	for i := range pairs {
+		if err = c.addPair(cfg, i); err != nil {
+			return err
+		}
+	}
+	c.route(pairs)
+	c.Change(regRFCTL, rfctlExtended, 0)
+	c.RSS(rssOn)
+	c.SpreadOver(1, rssShift)
+	c.StartReceive()
+	c.StartTransmit()
+	if err = c.LinkUp(c.owningPHY); err != nil {
+		return err
+	}
+	c.Change(intel.RegCTRLExt, intel.CtrlExtDriverLoaded, 0)
+	for _, q := range c.Pairs {
+		q.Start()
+	}
+	c.unmask()
+	c.Flush()
+	return nil
+}
+
+// addPair sets queue pair i up.
+func (c *card) addPair(cfg nic.Config, i int) error {
+	rx, tx := uint64(regRx+queueBytes*i), uint64(regTx+queueBytes*i)
+	rxTail, err := c.Part(rx+queueTail, 4)
+	if err != nil {
+		return err
+	}
+	txTail, err := c.Part(tx+queueTail, 4)
+	if err != nil {
+		return err
+	}
+	interrupts, err := c.Part(regICR, 0x20)
+	if err != nil {
+		return err
+	}
+	q, err := intel.NewQueue(intel.QueueConfig{
+		Name: intel.QueueName(c.Info().Name, i), Memory: cfg.Memory, Size: cfg.QueueSize, Format: intel.Extended, MTU: c.FrameMTU,
+		RxTail: rxTail, TxTail: txTail,
+		Interrupts: intel.Interrupts{
+			Registers: interrupts, Set: regIMS - regICR, Clear: regIMC - regICR, Cause: 0,
+			Rx: causeRx << i, Tx: causeTx << i,
+		},
+		WakeFDs: []int{c.Function.Vector(intel.RxVector(i)), c.Function.Vector(intel.TxVector(i))},
+	})
+	if err != nil {
+		return err
+	}
+	rxRing, txRing, bytes := q.Layout()
+	for _, side := range []struct {
+		at, ring uint64
+		control  uint32
+	}{{rx, uint64(rxRing), rxControl}, {tx, uint64(txRing), txControl}} {
+		c.Store(side.at+queueLow, uint32(side.ring))
+		c.Store(side.at+queueHigh, uint32(side.ring>>32))
+		c.Store(side.at+queueLen, bytes)
+		c.Store(side.at+queueHead, 0)
+		c.Store(side.at+queueTail, 0)
+		c.Store(side.at+queueControl, side.control)
+	}
+	c.Change(tx+queueArbiter, arbiterOn, 0)
+	c.Pairs = append(c.Pairs, q)
+	return nil
+}
+
+// route gives each cause its vector (82574 10.2.4.9), and makes the chip forget causes whose
+// message it has sent.
+func (c *card) route(pairs int) {
+	ivar := uint32(ivarValid|intel.VectorOther) << 16
+	forget := uint32(causeOther)
+	for i := range pairs {
+		ivar |= uint32(ivarValid|intel.RxVector(i))<<(4*i) | uint32(ivarValid|intel.TxVector(i))<<(8+4*i)
+		forget |= (causeRx | causeTx) << i
+	}
+	c.Store(regIVAR, ivar)
+	c.Store(regEIAC, forget)
+}
+
+// unmask lets the chip tell of its link.
+func (c *card) unmask() {
+	c.Load(regICR) // what caused the last interrupt; there is no next one before
+	c.Store(regIMS, intel.InterruptLink|causeOther)
+}
+
+// errForgetful says that the chip was reset by somebody else.
+var errForgetful = errors.New("the chip has lost its settings: something has reset it")
+
+// check finds out whether the chip still does what it was told.
+func (c *card) check() error {
+	if c.Load(intel.RegRCTL)&intel.RctlEnable == 0 {
+		return fmt.Errorf("%s: %w", c.Info().Name, errForgetful)
+	}
+	return nil
+}
+
+// ownerLimit is how long the chip's firmware may have the PHY.
+const ownerLimit = time.Second
+
+// owningPHY calls use while MDIO is ours (82574 4.6.1 and 10.2.2.12).
+func (c *card) owningPHY(use func() error) error {
+	for deadline := time.Now().Add(ownerLimit); ; time.Sleep(time.Millisecond) {
+		c.Change(regEXTCNF, extcnfOwner, 0)
+		if c.Load(regEXTCNF)&extcnfOwner != 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: the chip's firmware does not let go of the PHY", c.Info().Name)
+		}
+	}
+	defer c.Change(regEXTCNF, 0, extcnfOwner)
+	return use()
+}
+
+// Spread is nic.Card's.
+func (c *card) Spread(pairs int) error {
+	c.SpreadOver(max(1, min(pairs, len(c.Pairs))), rssShift)
+	return nil
+}
+
+// Close is nic.Card's.
+func (c *card) Close() error { return c.Stop() }

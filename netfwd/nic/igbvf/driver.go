@@ -1,0 +1,258 @@
+package igbvf
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"vvufwd/netfwd/nic"
+	"vvufwd/netfwd/nic/intel"
+	"vvufwd/vfio/pci"
+)
+
+const name = "igbvf"
+
+// Driver drives the chips of the package.
+var Driver = nic.Driver{
+	Name: name,
+	Chips: []nic.Chip{
+		{Vendor: 0x8086, Device: 0x10ca, Name: "82576 VF", Seen: true},
+		{Vendor: 0x8086, Device: 0x1520, Name: "I350 VF"},
+	},
+	Open: open,
+}
+
+// Registers of a virtual function (82576 8.26).
+const (
+	regBytes = 0x4000
+
+	regEIMS     = 0x1524
+	regEIMC     = 0x1528
+	regEIAC     = 0x152c
+	regEIAM     = 0x1530
+	regEICR     = 0x1580
+	regIVAR     = 0x1700
+	regIVARMisc = 0x1740
+	regRx       = 0x2800
+	regTx       = 0x3800
+
+	// Of a queue, from its first.
+	queueLow     = 0x00
+	queueHigh    = 0x04
+	queueLen     = 0x08
+	queueSplit   = 0x0c // SRRCTL
+	queueHead    = 0x10
+	queueTail    = 0x18
+	queueControl = 0x28
+
+	ivarValid      = 0x80
+	srrctlAdvanced = 1 << 25 // descriptors with one buffer
+	queueEnable    = 1 << 25
+	rxControl      = 1<<16 | 8<<8 | 8
+	txControl      = 1<<16 | 1<<8 | 8
+
+	vectors = 1<<3 - 1
+)
+
+// counters go on for ever, and are this function's alone.
+var counters = []intel.Counter{
+	{Name: "rx_good_packets", Register: 0x0f10, Running: true},
+	{Name: "tx_good_packets", Register: 0x0f14, Running: true},
+	{Name: "rx_multicast_packets", Register: 0x0f3c, Running: true},
+}
+
+// How long things may take.
+const (
+	answerLimit = 2 * time.Second
+	resetLimit  = 5 * time.Second
+	enableLimit = 20 * time.Millisecond
+)
+
+// card is an open virtual function.
+type card struct {
+	intel.Card
+	box    mailbox
+	voices *intel.Voices
+	asked  asked
+}
+
+func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
+	if _, err := intel.Pairs(f, 1, 1); err != nil {
+		return nil, err
+	}
+	bar, err := f.BAR(0)
+	if err != nil {
+		return nil, err
+	}
+	regs, err := intel.NewRegisters(bar, name+":"+f.Address().String(), regBytes)
+	if err != nil {
+		return nil, err
+	}
+	c := &card{
+		Card: intel.Card{Registers: regs, Function: f, FrameMTU: intel.MTU},
+		box:  mailbox{regs: regs, limit: answerLimit}, voices: intel.NewVoices(),
+	}
+	c.Counters, c.Check, c.Unmask = counters, c.check, c.unmask
+	if err := c.start(cfg); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// reset resets the function (82576 7.8.2.11), waits until the physical one is ready,
+// and learns its address.
+func (c *card) reset() error {
+	if c.Absent() {
+		return fmt.Errorf("%s: all its registers read as ones", c.Info().Name)
+	}
+	c.Store(regEIMC, vectors)
+	c.Store(intel.RegCTRL, intel.CtrlReset)
+	time.Sleep(10 * time.Millisecond)
+	for deadline := time.Now().Add(resetLimit); c.box.look()&mbResets != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return c.problem("the physical function is being reset, and does not finish", "look after its driver (dmesg)")
+		}
+	}
+	c.box.kept = 0
+	mac, err := c.box.reset()
+	if err != nil {
+		return c.problem(err.Error(), "let the physical function be driven by igb, with its interface up")
+	}
+	c.Address = mac
+	return nil
+}
+
+func (c *card) problem(what, remedy string) error {
+	return &pci.DeviceError{Device: c.Function.Address().String(), Problem: what, Remedy: remedy}
+}
+
+// start takes the function from any state to running.
+func (c *card) start(cfg nic.Config) error {
+	if err := c.Function.EnableBusMaster(); err != nil {
+		return err
+	}
+	if err := c.reset(); err != nil {
+		return err
+	}
+	if err := c.Function.EnableMSIX(3); err != nil {
+		return err
+	}
+	if err := c.introduce(); err != nil {
+		return err
+	}
+	if err := c.addPair(cfg); err != nil {
+		return err
+	}
+	c.Store(regEIAC, vectors)
+	c.Store(regEIAM, vectors)
+	c.Store(regIVAR, uint32(ivarValid|intel.RxVector(0))|uint32(ivarValid|intel.TxVector(0))<<8)
+	c.Store(regIVARMisc, ivarValid|intel.VectorOther)
+	for _, queue := range []struct {
+		at   uint64
+		side string
+	}{{regRx, "receive"}, {regTx, "transmit"}} {
+		c.Change(queue.at+queueControl, queueEnable, 0)
+		if err := c.Await(queue.at+queueControl, queueEnable, queueEnable, enableLimit, "the start of the "+queue.side+" queue"); err != nil {
+			return err
+		}
+	}
+	c.Pairs[0].Start() // tails count only once queues are enabled (82576 4.5.9)
+	c.unmask()
+	c.Flush()
+	return nil
+}
+
+// introduce asks for what the function needs from the start.
+func (c *card) introduce() error {
+	const tagAndCRC = 4 + 4 + 14
+	if err := c.box.setLongest(c.FrameMTU + tagAndCRC); err != nil {
+		if !errors.Is(err, errRefused) {
+			return c.problem(err.Error(), "look after the driver of the physical function (dmesg)")
+		}
+		c.FrameMTU = 1500
+	}
+	if c.Address == nil {
+		mac := net.HardwareAddr(make([]byte, 6))
+		_, _ = rand.Read(mac) // never fails
+		mac[0] = mac[0]&^1 | 2
+		if err := c.box.setMAC([6]byte(mac)); err != nil {
+			return c.problem("has no hardware address, and gets none: "+err.Error(), "give it one: ip link set PF vf N mac ADDRESS, in the machine of the physical function")
+		}
+		c.Address = mac
+	}
+	c.asked.mac = [6]byte(c.Address)
+	return c.asked.groups(&c.box, nil)
+}
+
+// addPair sets the queue pair up.
+func (c *card) addPair(cfg nic.Config) error {
+	rxTail, err := c.Part(regRx+queueTail, 4)
+	if err != nil {
+		return err
+	}
+	txTail, err := c.Part(regTx+queueTail, 4)
+	if err != nil {
+		return err
+	}
+	interrupts, err := c.Part(regEIMS, regEICR+4-regEIMS)
+	if err != nil {
+		return err
+	}
+	q, err := intel.NewQueue(intel.QueueConfig{
+		Name: c.Info().Name, Memory: cfg.Memory, Size: cfg.QueueSize, Format: intel.Advanced, MTU: c.FrameMTU,
+		RxTail: rxTail, TxTail: txTail, Vocal: c.voices,
+		Interrupts: intel.Interrupts{
+			Registers: interrupts, Set: 0, Clear: regEIMC - regEIMS, Cause: regEICR - regEIMS,
+			Rx: 1 << intel.RxVector(0), Tx: 1 << intel.TxVector(0),
+		},
+		WakeFDs: []int{c.Function.Vector(intel.RxVector(0)), c.Function.Vector(intel.TxVector(0))},
+	})
+	if err != nil {
+		return err
+	}
+	rxRing, txRing, bytes := q.Layout()
+	for _, side := range []struct {
+		at, ring uint64
+		control  uint32
+	}{{regRx, uint64(rxRing), rxControl}, {regTx, uint64(txRing), txControl}} {
+		c.Store(side.at+queueControl, 0)
+		c.Store(side.at+queueLow, uint32(side.ring))
+		c.Store(side.at+queueHigh, uint32(side.ring>>32))
+		c.Store(side.at+queueLen, bytes)
+		c.Store(side.at+queueHead, 0)
+		c.Store(side.at+queueTail, 0)
+		c.Store(side.at+queueControl, side.control)
+	}
+	c.Store(regRx+queueSplit, srrctlAdvanced|intel.BufferSize>>10)
+	c.Pairs = append(c.Pairs, q)
+	return nil
+}
+
+// unmask lets the mailbox interrupt.
+func (c *card) unmask() { c.Store(regEIMS, 1<<intel.VectorOther) }
+
+// Statistics are nic.Card's, and how many requests the physical function's driver has refused:
+// frames to an address of those do not arrive.
+func (c *card) Statistics() []nic.Statistic {
+	return append(c.Card.Statistics(), nic.Statistic{Name: "requests_refused", Value: c.asked.refused.Load()})
+}
+
+// Spread is nic.Card's: there is one queue pair.
+func (c *card) Spread(int) error { return nil }
+
+// Close is nic.Card's. A reset ends all transfers.
+func (c *card) Close() error {
+	if c.Absent() {
+		return nil
+	}
+	c.Store(regEIMC, vectors)
+	for _, queue := range []uint64{regRx, regTx} {
+		c.Change(queue+queueControl, 0, queueEnable)
+	}
+	c.Store(intel.RegCTRL, intel.CtrlReset)
+	time.Sleep(10 * time.Millisecond)
+	c.Flush()
+	return nil
+}
