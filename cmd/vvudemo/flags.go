@@ -23,6 +23,7 @@ type options struct {
 	direct     bool
 	appNetOpts string
 	vvufwdArgs string
+	nic        string
 	tap        string
 	accel      string
 	smp        int
@@ -57,6 +58,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.Int64Var(&o.pktgen, "pktgen", 0, "let the app VM's kernel packet generator send `N` frames")
 	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
 	fs.StringVar(&o.tap, "tap", "", "connect the NIC to the TAP device `NAME`, made if it does not exist (needs root), in place of QEMU's user networking")
+	fs.StringVar(&o.nic, "nic", string(machine.VirtioNet), "the driver VM's `NIC`: virtio-net, e1000e or igb")
 	fs.StringVar(&o.matrix, "matrix", "", "in place of all else, try app VMs of several kernels with `COMBINATIONS` of rings, buffers, offloads and queues: all, pairs (a few that cover each pair of choices), or those of all whose name matches a regular expression")
 	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
 	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
@@ -96,6 +98,8 @@ func (o *options) check() error {
 		return cli.Usagef("--direct runs without a virtio-vhost-user device: drop --device or --direct")
 	case o.accel != "tcg" && o.accel != "kvm":
 		return cli.Usagef("--accel %q: want tcg or kvm", o.accel)
+	case !machine.NIC(o.nic).Known():
+		return cli.Usagef("--nic %q: want one of %v", o.nic, machine.NICs)
 	case o.smp < 1 || o.smp > 64:
 		return cli.Usagef("--smp %d: want 1 to 64", o.smp)
 	case o.appVMs < 1 || o.appVMs > machine.MaxAppVMs:
@@ -169,7 +173,7 @@ func (o *options) needsVfioUser() bool { return o.device == deviceVvudev && !o.d
 // config is what the flags say to show. Outputs are left to the caller.
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
-		Tools: found, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), TAP: o.tap,
+		Tools: found, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), TAP: o.tap,
 		Transfer: int64(o.transfer) << 20, Pktgen: o.pktgen, Restarts: o.restarts, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	if o.device == deviceQEMU {

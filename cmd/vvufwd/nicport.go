@@ -8,6 +8,9 @@ import (
 
 	"vvufwd/netfwd"
 	"vvufwd/netfwd/nic"
+	"vvufwd/netfwd/nic/e1000e"
+	"vvufwd/netfwd/nic/igb"
+	"vvufwd/netfwd/nic/igbvf"
 	"vvufwd/netfwd/nic/virtio"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
@@ -15,7 +18,7 @@ import (
 )
 
 // nics are the drivers of NICs that are compiled in.
-var nics = nic.Registry{virtio.Driver}
+var nics = nic.Registry{virtio.Driver, e1000e.Driver, igb.Driver, igbvf.Driver}
 
 // nicOccupant drives a NIC.
 type nicOccupant struct {

@@ -33,6 +33,10 @@ type Unfinished struct {
 // Unfinished is what is left to be done in the frame. Only if it is Own.
 func (f *Frame) Unfinished() Unfinished { return Unfinished{f.Header, f.layout} }
 
+// SetValid says that nothing is left to be done in the frame, and that its device vouches for
+// its checksums.
+func (f *Frame) SetValid() { f.Header, f.sent = Header{Flags: FlagDataValid}, 0 }
+
 // Begun reports whether some of the frame has been sent, in pieces, and the rest not.
 func (f *Frame) Begun() bool { return f.Header.Special() && f.sent > 0 }
 

@@ -20,6 +20,8 @@ type Config struct {
 	AppVMs int
 	// Isolate keeps several app VMs from each other.
 	Isolate bool
+	// NIC is what kind of NIC the driver VM has.
+	NIC machine.NIC
 	// NICOpts are more properties of the driver VM's NIC.
 	NICOpts string
 	// NICQueues is the number of the NIC's queue pairs, with a TAP device; 0 means one.

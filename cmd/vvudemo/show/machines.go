@@ -109,7 +109,7 @@ func awaitSockets(ctx context.Context, p *vm.Process, paths ...string) error {
 // startDriver boots the driver VM and waits until vvufwd forwards.
 func (d *demo) startDriver(ctx context.Context) (string, error) {
 	boot := machine.Boot{QEMU: d.Tools.QEMU, Kernel: d.Tools.Kernel, Initrd: d.driverImage(), Accel: d.Accel, SMP: d.SMP, MemoryMiB: driverMemoryMiB}
-	v := machine.Driver{Boot: boot, VVU: d.Device, Net: d.network.backend, NICOpts: d.NICOpts}
+	v := machine.Driver{Boot: boot, VVU: d.Device, Net: d.network.backend, NIC: d.NIC, NICOpts: d.NICOpts}
 	if d.network.backend.Queues <= 1 { // QEMU captures from one queue pair only
 		v.Pcap = d.pcap()
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +55,7 @@ type Card struct {
 	// again after each interrupt, which may have masked it.
 	Unmask func()
 
+	told atomic.Bool // what Link said last
 	tally
 }
 
@@ -76,6 +78,12 @@ func (c *Card) Queues() []nic.Queue {
 
 // Link is nic.Card's.
 func (c *Card) Link() (up bool, err error) {
+	up, err = c.link()
+	c.told.Store(up)
+	return up, err
+}
+
+func (c *Card) link() (up bool, err error) {
 	status := c.Load(RegSTATUS)
 	if status == allOnes {
 		return false, c.absent()
@@ -90,11 +98,7 @@ const watchInterval = 250 * time.Millisecond
 
 // Watch is nic.Card's.
 func (c *Card) Watch(ctx context.Context, changed func(up bool)) error {
-	last, err := c.Link()
-	if err != nil {
-		return err
-	}
-	changed(last) // it may have changed since Open
+	last := c.told.Load()
 	fds := []unix.PollFd{{Fd: int32(c.Function.Vector(VectorOther)), Events: unix.POLLIN}}
 	var buf [8]byte
 	for ctx.Err() == nil {
@@ -102,7 +106,7 @@ func (c *Card) Watch(ctx context.Context, changed func(up bool)) error {
 		if n, _ := unix.Poll(fds, int(watchInterval/time.Millisecond)); n > 0 {
 			_, _ = unix.Read(int(fds[0].Fd), buf[:]) // an eventfd that does not block
 		}
-		up, err := c.Link()
+		up, err := c.link()
 		if err != nil {
 			return err
 		}
@@ -237,7 +241,7 @@ func (c *Card) StartTransmit() {
 // (82574 4.6.3, 82576 4.5.7). own holds the PHY against the chip's firmware while it is called.
 func (c *Card) LinkUp(own func(use func() error) error) error {
 	c.Change(RegCTRL, CtrlSLU|CtrlASDE|CtrlFD, CtrlForceSpeed|CtrlForceDuplex|CtrlVME|CtrlMasterDisable|CtrlPHYReset)
-	if up, err := c.Link(); err != nil || up {
+	if up, err := c.link(); err != nil || up {
 		return err
 	}
 	return own(c.Renegotiate)

@@ -129,7 +129,7 @@ func (q *Queue) take(f *virtionet.Frame) bool {
 		default:
 			f.Header = virtionet.Header{}
 			if sumsRight(last) {
-				f.Header.Flags = virtionet.FlagDataValid
+				f.SetValid()
 			}
 			f.Len = total
 			f.Data = r.gather(first, n, total, last)

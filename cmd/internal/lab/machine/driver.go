@@ -38,6 +38,8 @@ type Driver struct {
 	Sockets []string
 	// Net is the back-end of the NIC.
 	Net Backend
+	// NIC is what kind of NIC it is.
+	NIC NIC
 	// NICOpts are more properties of the NIC: "packed=on".
 	NICOpts string
 	// Pcap, when not empty, is the file that receives every frame that passes the NIC.
@@ -63,8 +65,8 @@ func (d Driver) Argv() []string {
 			"-machine", "q35,kernel-irqchip=split,memory-backend=ram")
 	}
 	args = append(args, "-device", iommu)
-	nic := fmt.Sprintf("virtio-net-pci,netdev=nic,mac=%s,disable-legacy=on,iommu_platform=on,romfile=,addr=%x", NICMAC, nicSlot)
-	if d.Net.Queues > 1 {
+	nic := fmt.Sprintf("%s,romfile=,addr=%x", d.NIC.device("nic", NICMAC), nicSlot)
+	if d.Net.Queues > 1 && d.NIC.virtio() {
 		nic += multiqueue(d.Net.Queues)
 	}
 	if d.NICOpts != "" {

@@ -196,3 +196,13 @@ func TestParseVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestDriverWithIntelNIC has the other kinds of NICs, which want no property of virtio's.
+func TestDriverWithIntelNIC(t *testing.T) {
+	for _, kind := range []NIC{E1000e, IGB} {
+		argv := Driver{Boot: boot(VfioUser), Net: Backend{TAP: "tap0", Queues: 4}, NIC: kind, NICOpts: "x=y"}.Argv()
+		if want := string(kind) + ",netdev=nic,mac=52:54:00:00:00:04,romfile=,addr=4,x=y"; !slices.Contains(argv, want) {
+			t.Errorf("no %q in\n%s", want, lines(argv))
+		}
+	}
+}

@@ -1,0 +1,33 @@
+package machine
+
+import (
+	"fmt"
+	"slices"
+)
+
+// NIC is a kind of NIC that a driver VM can have.
+type NIC string
+
+// Kinds of NICs. The zero value is VirtioNet, too.
+const (
+	VirtioNet NIC = "virtio-net"
+	E1000e    NIC = "e1000e" // Intel 82574L
+	IGB       NIC = "igb"    // Intel 82576
+)
+
+// NICs are all kinds.
+var NICs = []NIC{VirtioNet, E1000e, IGB}
+
+// Known reports whether it is one of NICs.
+func (n NIC) Known() bool { return slices.Contains(NICs, n) }
+
+func (n NIC) virtio() bool { return n == "" || n == VirtioNet }
+
+// device is QEMU's name of it, with what properties it needs.
+func (n NIC) device(netdev, mac string) string {
+	place := fmt.Sprintf("netdev=%s,mac=%s", netdev, mac)
+	if n.virtio() {
+		return "virtio-net-pci," + place + ",disable-legacy=on,iommu_platform=on"
+	}
+	return string(n) + "," + place
+}
