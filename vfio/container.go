@@ -15,7 +15,7 @@ import (
 	"vvufwd/vfio/uapi"
 )
 
-// Config is how a container is opened. The zero value is what OpenContainer uses.
+// Config is how a container is opened. The zero value is a container of its own.
 type Config struct {
 	// Memory is how the container's arena gets its memory.
 	Memory dma.ArenaConfig
@@ -57,12 +57,9 @@ var (
 	_ dma.RangeReporter = (*Container)(nil)
 )
 
-// OpenContainer opens a container with the default Config.
-func OpenContainer() (*Container, error) { return OpenContainerWith(Config{}) }
-
-// OpenContainerWith opens a container. It fails when the kernel has no VFIO or no
+// OpenContainer opens a container. It fails when the kernel has no VFIO or no
 // type1 IOMMU support loaded; whether there is an IOMMU shows when a device is opened.
-func OpenContainerWith(cfg Config) (*Container, error) {
+func OpenContainer(cfg Config) (*Container, error) {
 	return openContainer(cfg, uapi.Calls{}, devVFIO)
 }
 

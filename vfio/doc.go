@@ -5,7 +5,7 @@
 // (package pci binds it) and gives a Device: its configuration space, its BARs as
 // registers or as memory, its MSI-X vectors as eventfds.
 //
-//	container, err := vfio.OpenContainer()
+//	container, err := vfio.OpenContainer(vfio.Config{})
 //	...
 //	defer container.Close()
 //	device, err := container.Open(addr)

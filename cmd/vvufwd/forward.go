@@ -210,7 +210,7 @@ func (f *forwarder) wasAway(function pci.Address) bool {
 
 // openContainer makes ready for functions on PCI.
 func (f *forwarder) openContainer(o *options) (err error) {
-	f.container, err = vfio.OpenContainerWith(vfio.Config{Node: o.vfioNode, Memory: dma.ArenaConfig{
+	f.container, err = vfio.OpenContainer(vfio.Config{Node: o.vfioNode, Memory: dma.ArenaConfig{
 		RequireHugePages: o.requireHugePages,
 		Warn:             func(err error) { f.log.Warn("DMA memory", zap.Error(err)) },
 	}})

@@ -128,7 +128,7 @@ func openVhostUser(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 	if spec.client {
 		e = socket.Connect(spec.path, o.queues, log)
 	} else {
-		e = socket.ListenAt(o.listeners.take(spec.path), o.queues, log)
+		e = socket.Listen(o.listeners.take(spec.path), o.queues, log)
 	}
 	e.Limit(o.sharing)
 	return guestPort(spec, e, confined(e.Run))

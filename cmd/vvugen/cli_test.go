@@ -9,7 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"vvufwd/cmd/internal/clitest"
-	"vvufwd/cmd/vvugen/loopback"
+	"vvufwd/cmd/vvugen/loopbacktest"
 )
 
 func TestMain(m *testing.M) {
@@ -22,16 +22,16 @@ func TestMain(m *testing.M) {
 // backendMain is a back-end for scripts: backend MODE FAULT SOCKET…, where FAULT
 // is what happens to every 1000th frame. It serves until it is interrupted.
 func backendMain() {
-	modes := map[string]loopback.Mode{"forward": loopback.Forward, "discard": loopback.Discard, "source": loopback.Source, "idle": loopback.Idle}
-	faults := map[string]loopback.Action{"none": loopback.Deliver, "drop": loopback.Drop, "corrupt": loopback.Corrupt, "duplicate": loopback.Duplicate}
+	modes := map[string]loopbacktest.Mode{"forward": loopbacktest.Forward, "discard": loopbacktest.Discard, "source": loopbacktest.Source, "idle": loopbacktest.Idle}
+	faults := map[string]loopbacktest.Action{"none": loopbacktest.Deliver, "drop": loopbacktest.Drop, "corrupt": loopbacktest.Corrupt, "duplicate": loopbacktest.Duplicate}
 	mode, fault := modes[os.Args[1]], faults[os.Args[2]]
-	b, err := loopback.Start(loopback.Config{
-		Sockets: os.Args[3:], Features: loopback.AllFeatures, Mode: mode,
-		Tamper: func(n uint64) loopback.Action {
+	b, err := loopbacktest.Start(loopbacktest.Config{
+		Sockets: os.Args[3:], Features: loopbacktest.AllFeatures, Mode: mode,
+		Tamper: func(n uint64) loopbacktest.Action {
 			if n < 1<<63 && n%1000 == 999 { // not the probes
 				return fault
 			}
-			return loopback.Deliver
+			return loopbacktest.Deliver
 		},
 	})
 	if err != nil {

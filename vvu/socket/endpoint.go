@@ -71,18 +71,9 @@ func Open(path string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// Listen makes an endpoint that waits for front-ends at a socket that Open makes. Front-ends
-// can have up to maxPairs queue pairs, session.MaxPairs at most.
-func Listen(path string, maxPairs int, log *zap.Logger) (*Endpoint, error) {
-	l, err := Open(path)
-	if err != nil {
-		return nil, err
-	}
-	return ListenAt(l, maxPairs, log), nil
-}
-
-// ListenAt is Listen at a socket that is open already.
-func ListenAt(l *net.UnixListener, maxPairs int, log *zap.Logger) *Endpoint {
+// Listen makes an endpoint that waits for front-ends at a socket, such as Open makes.
+// Front-ends can have up to maxPairs queue pairs, session.MaxPairs at most.
+func Listen(l *net.UnixListener, maxPairs int, log *zap.Logger) *Endpoint {
 	return newEndpoint(l.Addr().String(), l, maxPairs, log)
 }
 

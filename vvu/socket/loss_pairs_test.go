@@ -34,7 +34,7 @@ func dealtRigOf(t *testing.T, loops, pairs int, log *zap.Logger, onFault func([]
 	var ends []*Endpoint
 	for i := range link {
 		paths[i] = filepath.Join(dir, fmt.Sprint(i))
-		e, err := Listen(paths[i], pairs, log)
+		e, err := listen(paths[i], pairs, log)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -60,7 +60,7 @@ func (m *monitor) serve() {
 	if m.stop != nil {
 		m.stop()
 	}
-	e, err := Listen(m.path, maxPairs, zap.NewNop())
+	e, err := listen(m.path, maxPairs, zap.NewNop())
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func pairsRig(t *testing.T, maxPairs int) (path string, wires []*vvutest.Wire) {
 // runs.
 func endpointRig(t *testing.T, maxPairs int, prepare func(*Endpoint)) (e *Endpoint, wires []*vvutest.Wire) {
 	t.Helper()
-	e, err := Listen(filepath.Join(t.TempDir(), "pairs.sock"), maxPairs, zap.NewNop())
+	e, err := listen(filepath.Join(t.TempDir(), "pairs.sock"), maxPairs, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,15 @@ const (
 	frameRoom = 4096
 )
 
+// listen makes a socket and an endpoint at it.
+func listen(path string, maxPairs int, log *zap.Logger) (*Endpoint, error) {
+	l, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return Listen(l, maxPairs, log), nil
+}
+
 // app is a front-end with memory and rings, and the guest in it.
 type app struct {
 	*vhostuser.Frontend
@@ -175,7 +184,7 @@ func newRig(t *testing.T) *rig {
 	var ends [2]*Endpoint
 	for i, name := range []string{"a.sock", "b.sock"} {
 		r.paths[i] = filepath.Join(dir, name)
-		e, err := Listen(r.paths[i], session.MaxPairs, zap.New(core))
+		e, err := listen(r.paths[i], session.MaxPairs, zap.New(core))
 		if err != nil {
 			t.Fatal(err)
 		}

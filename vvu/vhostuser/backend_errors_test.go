@@ -134,7 +134,7 @@ func TestViolations(t *testing.T) {
 		"config size":     {allConfig, grow(NewRequest(GetConfig, Config{Data: []byte{1}}))},
 		"log base":        {allConfig, NewRequest(SetLogBase, Log{})},
 		"inflight":        {none, NewRequest(GetInflightFD, Inflight{Queues: 2, QueueSize: 256})},
-		"iotlb":           {allConfig, NewRequest(IOTLBMsg, IOTLB{})},
+		"iotlb":           {allConfig, grow(NewRequest(IOTLBMsg, Inflight{}))},
 		"rarp":            {none, NewRequest(SendRARP, U64(0))},
 		"mtu":             {none, NewRequest(NetSetMTU, U64(1500))},
 		"endian":          {none, state(SetVringEndian, 0, 0)},

@@ -49,11 +49,6 @@ func TestPayloadLayout(t *testing.T) {
 			new(Inflight),
 			"0100000000000000" + "0200000000000000" + "0300" + "0400" + "00000000",
 		},
-		"iotlb": {
-			IOTLB{IOVA: 1, Size: 2, UVA: 3, Perm: 3, Type: 2},
-			new(IOTLB),
-			"0100000000000000" + "0200000000000000" + "0300000000000000" + "03" + "02" + "000000000000",
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wire, err := hex.DecodeString(tc.wire)
@@ -97,10 +92,6 @@ func TestPayloadOddSizes(t *testing.T) {
 	var f Inflight
 	if err := f.Decode(Inflight{QueueSize: 7}.Append(nil)[:20]); err != nil || f.QueueSize != 7 {
 		t.Errorf("inflight without padding: %+v, %v", f, err)
-	}
-	var tlb IOTLB
-	if err := tlb.Decode(IOTLB{Type: 7}.Append(nil)[:26]); err != nil || tlb.Type != 7 {
-		t.Errorf("iotlb without padding: %+v, %v", tlb, err)
 	}
 	var v VringFD
 	if err := v.Decode(U64(0x200).Append(nil)); err == nil {

@@ -16,7 +16,7 @@ func FuzzParse(f *testing.F) {
 			f.Add(m.Append(nil))
 		}
 	}
-	for _, p := range []Payload{Config{Data: make([]byte, 20)}, Inflight{}, IOTLB{}, Log{}, MemoryTable(testRegions)} {
+	for _, p := range []Payload{Config{Data: make([]byte, 20)}, Inflight{}, Log{}, MemoryTable(testRegions)} {
 		f.Add(NewRequest(GetConfig, p).Append(nil))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -29,7 +29,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, d := range []decoder{
 			new(U64), new(VringState), new(VringAddr), new(VringFD), new(MemoryTable), new(SingleRegion), new(Log),
-			new(Inflight), new(Config), new(IOTLB),
+			new(Inflight), new(Config),
 		} {
 			if d.Decode(m.Payload) != nil {
 				continue

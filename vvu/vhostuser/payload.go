@@ -13,7 +13,6 @@ const (
 	LogSize          = 16
 	InflightSize     = 24
 	ConfigHeaderSize = 12
-	IOTLBSize        = 32
 )
 
 // checkSize is the length check that every Decode starts with.

@@ -111,34 +111,3 @@ func (c Config) Append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, c.Flags)
 	return append(dst, c.Data...)
 }
-
-// IOTLB is the payload of IOTLB_MSG (struct vhost_iotlb_msg).
-type IOTLB struct {
-	IOVA uint64
-	Size uint64
-	UVA  uint64
-	Perm uint8 // 1 read-only, 2 write-only, 3 both
-	Type uint8 // 1 miss, 2 update, 3 invalidate, 4 access fail
-}
-
-// Decode reads the payload; it must be IOTLBSize bytes, or 26 without the
-// padding that the C structure has at its end.
-func (t *IOTLB) Decode(b []byte) error {
-	const unpadded = 26
-	if len(b) != IOTLBSize && len(b) != unpadded {
-		return fmt.Errorf("iotlb payload is %d bytes, want %d or %d", len(b), unpadded, IOTLBSize)
-	}
-	t.IOVA = binary.LittleEndian.Uint64(b[0:])
-	t.Size = binary.LittleEndian.Uint64(b[8:])
-	t.UVA = binary.LittleEndian.Uint64(b[16:])
-	t.Perm, t.Type = b[24], b[25]
-	return nil
-}
-
-// Append implements Payload.
-func (t IOTLB) Append(dst []byte) []byte {
-	for _, v := range [...]uint64{t.IOVA, t.Size, t.UVA} {
-		dst = binary.LittleEndian.AppendUint64(dst, v)
-	}
-	return append(dst, t.Perm, t.Type, 0, 0, 0, 0, 0, 0)
-}

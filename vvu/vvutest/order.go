@@ -67,15 +67,6 @@ func moduleDir(t testing.TB) string {
 	}
 }
 
-// Sections are the names of all sections.
-func (o *Orders) Sections() []string {
-	var names []string
-	for name := range o.sections {
-		names = append(names, name)
-	}
-	return names
-}
-
 func parseOrders(text string) (*Orders, error) {
 	o := &Orders{sections: map[string][]step{}}
 	section := ""

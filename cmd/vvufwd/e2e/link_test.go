@@ -60,8 +60,9 @@ func TestGuestSeesLink(t *testing.T) {
 // endpoint serves a socket here, so that the test can reach it, with a wire at its other side.
 func (l *lab) endpoint(path string) (*socket.Endpoint, *vvutest.Wire) {
 	l.Helper()
-	e, err := socket.Listen(path, 1, zap.NewNop())
+	listener, err := socket.Open(path)
 	l.must(err)
+	e := socket.Listen(listener, 1, zap.NewNop())
 	wire := vvutest.NewWire(l.whole)
 	loop, err := netfwd.NewLoop([]netfwd.Port{e.Ports()[0], wire}, netfwd.Config{
 		CPU: -1, IdleAfter: time.Millisecond, OnFault: func(_ []netfwd.Port, err error) { l.whole.Errorf("fault: %v", err) },

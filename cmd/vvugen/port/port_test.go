@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"vvufwd/cmd/vvugen/loopback"
+	"vvufwd/cmd/vvugen/loopbacktest"
 	"vvufwd/cmd/vvugen/port"
 	"vvufwd/virtio"
 	"vvufwd/vvu/vhostuser"
@@ -21,9 +21,9 @@ func config(path string) port.Config {
 	}
 }
 
-func start(t *testing.T, cfg loopback.Config) *loopback.Backend {
+func start(t *testing.T, cfg loopbacktest.Config) *loopbacktest.Backend {
 	t.Helper()
-	b, err := loopback.Start(cfg)
+	b, err := loopbacktest.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func start(t *testing.T, cfg loopback.Config) *loopback.Backend {
 // frames.
 func TestReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.sock")
-	start(t, loopback.Config{Sockets: []string{path}, Features: loopback.AllFeatures, Mode: loopback.Discard})
+	start(t, loopbacktest.Config{Sockets: []string{path}, Features: loopbacktest.AllFeatures, Mode: loopbacktest.Discard})
 	for range 5 {
 		p, err := port.Open(context.Background(), config(path))
 		if err != nil {
@@ -76,8 +76,8 @@ func TestServer(t *testing.T) {
 		opened <- err
 	}()
 	for deadline := time.Now().Add(5 * time.Second); ; {
-		b, err := loopback.Start(loopback.Config{
-			Sockets: []string{path}, Dial: true, Features: loopback.AllFeatures, Mode: loopback.Idle,
+		b, err := loopbacktest.Start(loopbacktest.Config{
+			Sockets: []string{path}, Dial: true, Features: loopbacktest.AllFeatures, Mode: loopbacktest.Idle,
 		})
 		if err == nil {
 			defer b.Close()
@@ -96,7 +96,7 @@ func TestServer(t *testing.T) {
 // TestGone sees a back-end die.
 func TestGone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.sock")
-	b := start(t, loopback.Config{Sockets: []string{path}, Features: loopback.AllFeatures, Mode: loopback.Idle})
+	b := start(t, loopbacktest.Config{Sockets: []string{path}, Features: loopbacktest.AllFeatures, Mode: loopbacktest.Idle})
 	p, err := port.Open(context.Background(), config(path))
 	if err != nil {
 		t.Fatal(err)
@@ -149,13 +149,13 @@ func TestOpenErrors(t *testing.T) {
 			})
 		}, want: "got a reply to GET_QUEUE_NUM, want one to GET_FEATURES"},
 		"legacy back-end": {prepare: func(t *testing.T, path string) {
-			start(t, loopback.Config{Sockets: []string{path}, Features: virtio.NetMrgRxbuf, Mode: loopback.Idle})
+			start(t, loopbacktest.Config{Sockets: []string{path}, Features: virtio.NetMrgRxbuf, Mode: loopbacktest.Idle})
 		}, want: "does not offer VERSION_1"},
 		"frames too long without merging": {prepare: func(t *testing.T, path string) {
-			start(t, loopback.Config{Sockets: []string{path}, Features: virtio.Version1, Mode: loopback.Idle})
+			start(t, loopbacktest.Config{Sockets: []string{path}, Features: virtio.Version1, Mode: loopbacktest.Idle})
 		}, change: func(c *port.Config) { c.FrameSize = 9000 }, want: "--mergeable=false"},
 		"socket in use": {prepare: func(t *testing.T, path string) {
-			start(t, loopback.Config{Sockets: []string{path}, Mode: loopback.Idle})
+			start(t, loopbacktest.Config{Sockets: []string{path}, Mode: loopbacktest.Idle})
 		}, change: func(c *port.Config) { c.Server = true }, want: "remove it if nobody uses it"},
 		"odd queue size":  {change: func(c *port.Config) { c.QueueSize = 100 }, want: "power of two"},
 		"short frames":    {change: func(c *port.Config) { c.FrameSize = 60 }, want: "64 to 9000"},

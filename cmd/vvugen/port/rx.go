@@ -143,9 +143,6 @@ func (r *Rx) Settle() {
 	}
 }
 
-// Size is the number of buffers.
-func (r *Rx) Size() int { return int(r.ring.mask) + 1 }
-
 // Malformed counts frames whose length or vnet header was impossible.
 func (r *Rx) Malformed() uint64 { return r.malformed }
 

@@ -8,27 +8,27 @@ import (
 	"testing"
 	"time"
 
-	"vvufwd/cmd/vvugen/loopback"
+	"vvufwd/cmd/vvugen/loopbacktest"
 	"vvufwd/cmd/vvugen/port"
 	"vvufwd/virtio"
 )
 
 // bench is one or two ports on a test back-end.
 type bench struct {
-	backend *loopback.Backend
+	backend *loopbacktest.Backend
 	ports   []*port.Port
 }
 
-func newBench(t testing.TB, ports int, cfg loopback.Config, wants port.Config) *bench {
+func newBench(t testing.TB, ports int, cfg loopbacktest.Config, wants port.Config) *bench {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"a", "b"}[:ports] {
 		cfg.Sockets = append(cfg.Sockets, filepath.Join(dir, name))
 	}
 	if cfg.Features == 0 {
-		cfg.Features = loopback.AllFeatures
+		cfg.Features = loopbacktest.AllFeatures
 	}
-	backend, err := loopback.Start(cfg)
+	backend, err := loopbacktest.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestVerifyClean(t *testing.T) {
 		"out of order, no merged": {size: 1518, shuffle: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, 2, loopback.Config{Shuffle: tc.shuffle}, port.Config{FrameSize: tc.size, Features: tc.features})
+			b := newBench(t, 2, loopbacktest.Config{Shuffle: tc.shuffle}, port.Config{FrameSize: tc.size, Features: tc.features})
 			if got := b.ports[0].Features(); got != tc.features|virtio.Version1 {
 				t.Fatalf("features %v, want %v", got, tc.features|virtio.Version1)
 			}
@@ -126,27 +126,27 @@ func TestVerifyFindsFaults(t *testing.T) {
 	const every, count = 100, 5000
 	const hits = count / every
 	for name, tc := range map[string]struct {
-		action loopback.Action
+		action loopbacktest.Action
 		want   map[Kind]uint64
 		first  map[Kind]uint64
 	}{
-		"drop":       {loopback.Drop, map[Kind]uint64{Lost: hits}, map[Kind]uint64{Lost: 50}},
-		"duplicate":  {loopback.Duplicate, map[Kind]uint64{Duplicated: hits}, map[Kind]uint64{Duplicated: 50}},
-		"delay":      {loopback.Delay, map[Kind]uint64{Reordered: hits}, map[Kind]uint64{Reordered: 50}},
-		"corrupt":    {loopback.Corrupt, map[Kind]uint64{Corrupt: hits, Lost: hits}, map[Kind]uint64{Corrupt: 50, Lost: 50}},
-		"restamp":    {loopback.Restamp, map[Kind]uint64{Corrupt: hits, Lost: hits}, map[Kind]uint64{Corrupt: 50}},
-		"truncate":   {loopback.Truncate, map[Kind]uint64{WrongLength: hits}, map[Kind]uint64{WrongLength: 50}},
-		"reheader":   {loopback.Reheader, map[Kind]uint64{Foreign: hits, Lost: hits}, map[Kind]uint64{Foreign: 50}},
-		"bad header": {loopback.BadHeader, map[Kind]uint64{Malformed: hits, Lost: hits}, nil},
+		"drop":       {loopbacktest.Drop, map[Kind]uint64{Lost: hits}, map[Kind]uint64{Lost: 50}},
+		"duplicate":  {loopbacktest.Duplicate, map[Kind]uint64{Duplicated: hits}, map[Kind]uint64{Duplicated: 50}},
+		"delay":      {loopbacktest.Delay, map[Kind]uint64{Reordered: hits}, map[Kind]uint64{Reordered: 50}},
+		"corrupt":    {loopbacktest.Corrupt, map[Kind]uint64{Corrupt: hits, Lost: hits}, map[Kind]uint64{Corrupt: 50, Lost: 50}},
+		"restamp":    {loopbacktest.Restamp, map[Kind]uint64{Corrupt: hits, Lost: hits}, map[Kind]uint64{Corrupt: 50}},
+		"truncate":   {loopbacktest.Truncate, map[Kind]uint64{WrongLength: hits}, map[Kind]uint64{WrongLength: 50}},
+		"reheader":   {loopbacktest.Reheader, map[Kind]uint64{Foreign: hits, Lost: hits}, map[Kind]uint64{Foreign: 50}},
+		"bad header": {loopbacktest.BadHeader, map[Kind]uint64{Malformed: hits, Lost: hits}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tamper := func(n uint64) loopback.Action {
+			tamper := func(n uint64) loopbacktest.Action {
 				if n < probeNumber && n%every == every/2 {
 					return tc.action
 				}
-				return loopback.Deliver
+				return loopbacktest.Deliver
 			}
-			b := newBench(t, 2, loopback.Config{Tamper: tamper}, port.Config{FrameSize: 300, Features: virtio.NetMrgRxbuf})
+			b := newBench(t, 2, loopbacktest.Config{Tamper: tamper}, port.Config{FrameSize: 300, Features: virtio.NetMrgRxbuf})
 			plan := verifyPlan(b, 300, count)
 			plan.Window /= 2 // room in the receive ring for repetitions, which would cost other frames their place
 			d := run(t, plan, b.bothWays())
@@ -172,14 +172,14 @@ func TestVerifyFindsFaults(t *testing.T) {
 func TestOneEnd(t *testing.T) {
 	plan := Plan{Size: 64, Burst: 32, Duration: 100 * time.Millisecond, Drain: time.Second, Stall: 10 * time.Second}
 	t.Run("taking", func(t *testing.T) {
-		b := newBench(t, 1, loopback.Config{Mode: loopback.Discard}, port.Config{FrameSize: 64})
+		b := newBench(t, 1, loopbacktest.Config{Mode: loopbacktest.Discard}, port.Config{FrameSize: 64})
 		d := run(t, plan, []Way{{From: b.ports[0]}}).Directions[0]
 		if d.Sent == 0 || d.Received != d.Sent || d.Lost != 0 {
 			t.Errorf("sent %d, taken %d, lost %d", d.Sent, d.Received, d.Lost)
 		}
 	})
 	t.Run("sending", func(t *testing.T) {
-		b := newBench(t, 1, loopback.Config{Mode: loopback.Source}, port.Config{FrameSize: 64})
+		b := newBench(t, 1, loopbacktest.Config{Mode: loopbacktest.Source}, port.Config{FrameSize: 64})
 		d := run(t, plan, []Way{{To: b.ports[0]}}).Directions[0]
 		if d.Sent != 0 || d.Received == 0 || d.Lost != 0 || d.Bytes != 64*d.Frames {
 			t.Errorf("sent %d, received %d, %d bytes in %d frames, lost %d", d.Sent, d.Received, d.Bytes, d.Frames, d.Lost)
@@ -189,7 +189,7 @@ func TestOneEnd(t *testing.T) {
 
 // TestRate sends at a rate and not much more or less.
 func TestRate(t *testing.T) {
-	b := newBench(t, 2, loopback.Config{}, port.Config{FrameSize: 64})
+	b := newBench(t, 2, loopbacktest.Config{}, port.Config{FrameSize: 64})
 	plan := Plan{
 		Size: 64, Burst: 32, Duration: 500 * time.Millisecond, Rate: 10000, Latency: true,
 		Drain: time.Second, Stall: 10 * time.Second,
@@ -205,7 +205,7 @@ func TestRate(t *testing.T) {
 
 // TestStop ends a run early and still accounts for every frame.
 func TestStop(t *testing.T) {
-	b := newBench(t, 2, loopback.Config{}, port.Config{FrameSize: 64})
+	b := newBench(t, 2, loopbacktest.Config{}, port.Config{FrameSize: 64})
 	plan := verifyPlan(b, 64, 0)
 	plan.Duration = time.Hour
 	r, err := NewRunner(plan, b.bothWays())
@@ -230,11 +230,11 @@ func TestStop(t *testing.T) {
 
 // TestLossOfEverything has to end although a window stays shut.
 func TestLossOfEverything(t *testing.T) {
-	b := newBench(t, 2, loopback.Config{Tamper: func(n uint64) loopback.Action {
+	b := newBench(t, 2, loopbacktest.Config{Tamper: func(n uint64) loopbacktest.Action {
 		if n < probeNumber {
-			return loopback.Drop
+			return loopbacktest.Drop
 		}
-		return loopback.Deliver
+		return loopbacktest.Deliver
 	}}, port.Config{FrameSize: 64})
 	d := run(t, verifyPlan(b, 64, 600), []Way{{From: b.ports[0], To: b.ports[1]}}).Directions[0]
 	if d.Sent != 600 || d.Received != 0 || d.Lost != 600 {
@@ -245,18 +245,18 @@ func TestLossOfEverything(t *testing.T) {
 // TestDeadBackends checks that a run ends when its back-end goes away or sleeps.
 func TestDeadBackends(t *testing.T) {
 	t.Run("sleeps", func(t *testing.T) {
-		b := newBench(t, 2, loopback.Config{Mode: loopback.Idle}, port.Config{FrameSize: 64})
+		b := newBench(t, 2, loopbacktest.Config{Mode: loopbacktest.Idle}, port.Config{FrameSize: 64})
 		plan := verifyPlan(b, 64, 600)
 		plan.Stall = 200 * time.Millisecond
 		wantError(t, plan, b.bothWays(), "has taken no frame for 200ms")
 	})
 	t.Run("sends nothing", func(t *testing.T) {
-		b := newBench(t, 1, loopback.Config{Mode: loopback.Idle}, port.Config{FrameSize: 64})
+		b := newBench(t, 1, loopbacktest.Config{Mode: loopbacktest.Idle}, port.Config{FrameSize: 64})
 		plan := Plan{Size: 64, Burst: 32, Duration: time.Hour, Drain: time.Second, Stall: 200 * time.Millisecond}
 		wantError(t, plan, []Way{{To: b.ports[0]}}, "has sent no frame for 200ms")
 	})
 	t.Run("goes away", func(t *testing.T) {
-		b := newBench(t, 2, loopback.Config{}, port.Config{FrameSize: 64})
+		b := newBench(t, 2, loopbacktest.Config{}, port.Config{FrameSize: 64})
 		plan := verifyPlan(b, 64, 0)
 		plan.Duration = time.Hour
 		time.AfterFunc(200*time.Millisecond, b.backend.HangUp)
@@ -276,7 +276,7 @@ func wantError(t *testing.T, plan Plan, ways []Way, want string) {
 }
 
 func TestPin(t *testing.T) {
-	b := newBench(t, 2, loopback.Config{}, port.Config{FrameSize: 64})
+	b := newBench(t, 2, loopbacktest.Config{}, port.Config{FrameSize: 64})
 	r, err := NewRunner(verifyPlan(b, 64, 100), b.bothWays())
 	if err != nil {
 		t.Fatal(err)
@@ -299,7 +299,7 @@ func TestNoAllocation(t *testing.T) {
 		"merged": {Size: 9000, Verify: true, Checksum: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, 2, loopback.Config{}, port.Config{FrameSize: plan.Size, Features: virtio.NetMrgRxbuf})
+			b := newBench(t, 2, loopbacktest.Config{}, port.Config{FrameSize: plan.Size, Features: virtio.NetMrgRxbuf})
 			plan.Burst, plan.Duration, plan.Drain, plan.Stall = 32, time.Hour, time.Second, time.Hour
 			r, err := NewRunner(plan, b.bothWays())
 			if err != nil {

@@ -1,4 +1,4 @@
-package loopback
+package loopbacktest
 
 import "vvufwd/virtio"
 
