@@ -58,7 +58,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.Int64Var(&o.pktgen, "pktgen", 0, "let the app VM's kernel packet generator send `N` frames")
 	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
 	fs.StringVar(&o.tap, "tap", "", "connect the NIC to the TAP device `NAME`, made if it does not exist (needs root), in place of QEMU's user networking")
-	fs.StringVar(&o.nic, "nic", string(machine.VirtioNet), "the driver VM's `NIC`: virtio-net, e1000e or igb")
+	fs.StringVar(&o.nic, "nic", string(machine.VirtioNet), "the driver VM's `NIC`: virtio-net, e1000e, igb, or igbvf (a virtual function of an igb that is the kernel's)")
 	fs.StringVar(&o.matrix, "matrix", "", "in place of all else, try app VMs of several kernels with `COMBINATIONS` of rings, buffers, offloads and queues: all, pairs (a few that cover each pair of choices), or those of all whose name matches a regular expression")
 	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
 	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
@@ -169,6 +169,9 @@ func (o *options) combinations() ([]matrix.Combination, error) {
 
 // needsVfioUser reports whether the driver VM's QEMU must have vfio-user-pci.
 func (o *options) needsVfioUser() bool { return o.device == deviceVvudev && !o.direct }
+
+// needsHardware reports whether the driver VM's kernel must have drivers for hardware.
+func (o *options) needsHardware() bool { return machine.NIC(o.nic) == machine.IGBVF }
 
 // config is what the flags say to show. Outputs are left to the caller.
 func (o *options) config(found *tools.Tools, out string) show.Config {

@@ -89,7 +89,7 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 	begin := time.Now()
 	found, err := tools.Find(ctx, tools.Options{
 		QEMU: o.qemu, AppQEMU: o.appQEMU, Kernel: o.kernel, Modules: o.modules, Busybox: o.busybox, Bin: o.bin,
-		BuildDir: build, SourceDir: source, NeedVfioUser: o.needsVfioUser(), NeedPrograms: !o.direct, NeedMatrix: o.matrix != "", NeedNewest: o.needsNewest(),
+		BuildDir: build, SourceDir: source, NeedVfioUser: o.needsVfioUser(), NeedPrograms: !o.direct, NeedMatrix: o.matrix != "", NeedNewest: o.needsNewest(), NeedHardware: o.needsHardware(),
 		Progress: func(text string) {
 			fmt.Fprintf(stderr, "[%6.1f s] %-10s %s\n", time.Since(begin).Seconds(), "prepare", text)
 		},

@@ -38,10 +38,18 @@ func (d *demo) images(context.Context) (string, error) {
 		return "", err
 	}
 	sizes.Vvufwd = info.Size()
-	if sizes.DriverImage, err = (initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.Tools.Modules}).Save(d.driverImage()); err != nil {
+	if sizes.DriverImage, err = d.driverInitramfs().Save(d.driverImage()); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("driver VM %s (vvufwd alone %s), app VM %s", size(sizes.DriverImage), size(sizes.Vvufwd), size(sizes.AppImage)), nil
+}
+
+// driverInitramfs is the driver VM's image. Only the kernel's own driver of a NIC needs more than vvufwd.
+func (d *demo) driverInitramfs() initramfs.Driver {
+	if d.NIC == machine.IGBVF {
+		return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.Tools.FullModules, Busybox: d.Tools.Busybox, VF: true}
+	}
+	return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.Tools.Modules}
 }
 
 // size writes a number of bytes for a person.
@@ -109,6 +117,9 @@ func awaitSockets(ctx context.Context, p *vm.Process, paths ...string) error {
 // startDriver boots the driver VM and waits until vvufwd forwards.
 func (d *demo) startDriver(ctx context.Context) (string, error) {
 	boot := machine.Boot{QEMU: d.Tools.QEMU, Kernel: d.Tools.Kernel, Initrd: d.driverImage(), Accel: d.Accel, SMP: d.SMP, MemoryMiB: driverMemoryMiB}
+	if d.NIC == machine.IGBVF {
+		boot.Kernel = d.Tools.FullKernel
+	}
 	v := machine.Driver{Boot: boot, VVU: d.Device, Net: d.network.backend, NIC: d.NIC, NICOpts: d.NICOpts}
 	if d.network.backend.Queues <= 1 { // QEMU captures from one queue pair only
 		v.Pcap = d.pcap()
@@ -149,7 +160,7 @@ func (d *demo) initArgs() []string {
 		}
 		args = append(args, "--vvu", address)
 	}
-	args = append(args, "--nic", machine.NICAddress, "--stats", statsInterval.String(), "--stats-json")
+	args = append(args, "--nic", d.NIC.Address(), "--stats", statsInterval.String(), "--stats-json")
 	return append(args, d.ForwarderArgs...)
 }
 

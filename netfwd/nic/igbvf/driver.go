@@ -92,7 +92,7 @@ func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
 	}
 	c := &card{
 		Card: intel.Card{Registers: regs, Function: f, FrameMTU: intel.MTU},
-		box:  mailbox{regs: regs, limit: answerLimit}, voices: intel.NewVoices(),
+		box:  mailbox{regs: regs, limit: answerLimit},
 	}
 	c.Counters, c.Check, c.Unmask = counters, c.check, c.unmask
 	if err := c.start(cfg); err != nil {
@@ -139,6 +139,7 @@ func (c *card) start(cfg nic.Config) error {
 	if err := c.Function.EnableMSIX(3); err != nil {
 		return err
 	}
+	c.voices = intel.NewVoices(c.Function.Vector(intel.VectorOther))
 	if err := c.introduce(); err != nil {
 		return err
 	}
@@ -182,6 +183,7 @@ func (c *card) introduce() error {
 		}
 		c.Address = mac
 	}
+	c.Details = "a virtual function, TSO"
 	c.asked.mac = [6]byte(c.Address)
 	return c.asked.groups(&c.box, nil)
 }
@@ -233,10 +235,12 @@ func (c *card) addPair(cfg nic.Config) error {
 // unmask lets the mailbox interrupt.
 func (c *card) unmask() { c.Store(regEIMS, 1<<intel.VectorOther) }
 
-// Statistics are nic.Card's, and how many requests the physical function's driver has refused:
-// frames to an address of those do not arrive.
+// Statistics are nic.Card's, and how many requests the physical function's driver has refused
+// (frames to an address of those do not arrive), and how many frames came back.
 func (c *card) Statistics() []nic.Statistic {
-	return append(c.Card.Statistics(), nic.Statistic{Name: "requests_refused", Value: c.asked.refused.Load()})
+	return append(c.Card.Statistics(),
+		nic.Statistic{Name: "requests_refused", Value: c.asked.refused.Load()},
+		nic.Statistic{Name: "rx_own_broadcasts", Value: c.voices.Echoed()})
 }
 
 // Spread is nic.Card's: there is one queue pair.

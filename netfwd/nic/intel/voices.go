@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // Voices are the source addresses of what a queue sends. A virtual function needs them: it
@@ -16,6 +18,11 @@ type Voices struct {
 	age     atomic.Uint32
 	entries [numVoices]voice
 	vlans   [4096 / 64]atomic.Uint64 // as bits, those that frames were sent to
+	echoed  atomic.Uint64
+	// hurry is how many new addresses may still wake control, by an eventfd, before the next
+	// Age: who sends from ever new ones does not keep it busy.
+	hurry atomic.Int32
+	wake  int
 }
 
 // numVoices bounds what an app VM can make us remember.
@@ -26,10 +33,15 @@ type voice struct {
 	age  atomic.Uint32
 }
 
-// NewVoices returns an empty set.
-func NewVoices() *Voices {
-	v := &Voices{}
+// wakes is how many new addresses wake control in an age.
+const wakes = 8
+
+// NewVoices returns an empty set. wake is an eventfd at which control waits for something
+// new, or -1.
+func NewVoices(wake int) *Voices {
+	v := &Voices{wake: wake}
 	v.age.Store(2) // entries of 0 are old
+	v.hurry.Store(wakes)
 	return v
 }
 
@@ -60,7 +72,14 @@ func (v *Voices) heard(frame []byte) {
 	}
 	e.addr.Store(addr)
 	e.age.Store(age)
+	if v.hurry.Load() > 0 {
+		v.hurry.Add(-1)
+		unix.Write(v.wake, one) // a full counter is as good as a wake-up
+	}
 }
+
+// one is what an eventfd counts as one.
+var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
 // echoes reports whether a frame that has arrived is one that was sent from here: to a group,
 // with one of the addresses.
@@ -70,11 +89,21 @@ func (v *Voices) echoes(frame []byte) bool {
 	}
 	addr := source(frame)
 	e := v.place(addr)
-	return e.addr.Load() == addr && v.age.Load()-e.age.Load() <= 1
+	if e.addr.Load() != addr || v.age.Load()-e.age.Load() > 1 {
+		return false
+	}
+	v.echoed.Add(1)
+	return true
 }
 
+// Echoed is how many frames were taken out because they had been sent from here.
+func (v *Voices) Echoed() uint64 { return v.echoed.Load() }
+
 // Age makes addresses that were not sent from lately older.
-func (v *Voices) Age() { v.age.Add(1) }
+func (v *Voices) Age() {
+	v.age.Add(1)
+	v.hurry.Store(wakes)
+}
 
 // All returns the addresses that were sent from lately, and that are no group's.
 func (v *Voices) All(to [][6]byte) [][6]byte {

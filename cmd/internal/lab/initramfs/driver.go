@@ -13,6 +13,9 @@ var driverModules = []string{"vfio", "vfio_iommu_type1", "vfio_pci"}
 //go:embed driver-shell.sh
 var driverShell []byte
 
+//go:embed driver-vf.sh
+var driverVF []byte
+
 // Driver describes the driver VM's image.
 type Driver struct {
 	// Init is the path of the vvufwd binary. It must be static and built for the virtual machine's processor.
@@ -22,6 +25,8 @@ type Driver struct {
 	// Busybox, if it is not empty, is the path of a static busybox: then /init is a shell that obeys its console, and vvufwd a
 	// command, /vvufwd.
 	Busybox string
+	// VF makes the kernel's igb drive the NIC and make a virtual function of it, before vvufwd begins. It needs Busybox.
+	VF bool
 }
 
 // Save writes the image to the file at path and returns its size in bytes.
@@ -33,7 +38,11 @@ func (d Driver) Save(path string) (int64, error) {
 	if err := d.addInit(a); err != nil {
 		return 0, err
 	}
-	if err := a.addModules(d.Modules, nil, driverModules...); err != nil {
+	names := driverModules
+	if d.VF {
+		names = append([]string{"igb"}, names...)
+	}
+	if err := a.addModules(d.Modules, nil, names...); err != nil {
 		return 0, err
 	}
 	return a.save(path)
@@ -44,6 +53,10 @@ func (d Driver) addInit(a *archive) error {
 		return a.copy("init", 0o755, d.Init)
 	}
 	a.dir("bin")
-	a.file("init", 0o755, driverShell)
+	init := driverShell
+	if d.VF {
+		init = driverVF
+	}
+	a.file("init", 0o755, init)
 	return errors.Join(a.copy("vvufwd", 0o755, d.Init), a.copy("bin/busybox", 0o755, d.Busybox))
 }

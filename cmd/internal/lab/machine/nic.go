@@ -13,10 +13,11 @@ const (
 	VirtioNet NIC = "virtio-net"
 	E1000e    NIC = "e1000e" // Intel 82574L
 	IGB       NIC = "igb"    // Intel 82576
+	IGBVF     NIC = "igbvf"  // a virtual function of that; the physical one is the kernel's
 )
 
 // NICs are all kinds.
-var NICs = []NIC{VirtioNet, E1000e, IGB}
+var NICs = []NIC{VirtioNet, E1000e, IGB, IGBVF}
 
 // Known reports whether it is one of NICs.
 func (n NIC) Known() bool { return slices.Contains(NICs, n) }
@@ -29,5 +30,16 @@ func (n NIC) device(netdev, mac string) string {
 	if n.virtio() {
 		return "virtio-net-pci," + place + ",disable-legacy=on,iommu_platform=on"
 	}
+	if n == IGBVF {
+		n = IGB
+	}
 	return string(n) + "," + place
+}
+
+// Address is where vvufwd finds it. A virtual function of the 82576 comes 128 functions after its physical one.
+func (n NIC) Address() string {
+	if n == IGBVF {
+		return fmt.Sprintf("0000:00:%02x.0", nicSlot+128/8)
+	}
+	return NICAddress
 }

@@ -104,7 +104,7 @@ func (d *debian) throttled(release string) func(string) {
 // guest unpacks the cloud kernel with its modules, and the static busybox, into one directory and returns it.
 func (d *debian) guest(ctx context.Context) (string, error) {
 	return d.packages(ctx, "guest", guestRelease.suite, func(p *apt.Private) ([]string, error) {
-		kernel, err := d.cloudKernel(ctx, p, guestRelease)
+		kernel, err := d.kernel(ctx, p, cloud, guestRelease)
 		return []string{kernel, "busybox-static"}, err
 	})
 }
@@ -116,7 +116,7 @@ func (d *debian) otherKernel(ctx context.Context, r release) (string, error) {
 		name = "kernel-" + r.suite
 	}
 	return d.packages(ctx, name, r.suite, func(p *apt.Private) ([]string, error) {
-		kernel, err := d.cloudKernel(ctx, p, r)
+		kernel, err := d.kernel(ctx, p, cloud, r)
 		if err != nil {
 			return nil, err
 		}
@@ -128,6 +128,14 @@ func (d *debian) otherKernel(ctx context.Context, r release) (string, error) {
 	})
 }
 
+// fullKernel unpacks the kernel of the guests' release that has drivers for hardware.
+func (d *debian) fullKernel(ctx context.Context) (string, error) {
+	return d.packages(ctx, "kernel-full", guestRelease.suite, func(p *apt.Private) ([]string, error) {
+		kernel, err := d.kernel(ctx, p, full, guestRelease)
+		return []string{kernel}, err
+	})
+}
+
 // ethtool unpacks the program of that name with its libraries.
 func (d *debian) ethtool(ctx context.Context) (string, error) {
 	return d.packages(ctx, "ethtool", guestRelease.suite, func(*apt.Private) ([]string, error) {
@@ -135,9 +143,9 @@ func (d *debian) ethtool(ctx context.Context) (string, error) {
 	})
 }
 
-// cloudKernel finds the name of a release's kernel package.
-func (d *debian) cloudKernel(ctx context.Context, p *apt.Private, r release) (string, error) {
-	const meta = "linux-image-cloud-amd64"
+// kernel finds the name of a release's kernel package.
+func (d *debian) kernel(ctx context.Context, p *apt.Private, f flavour, r release) (string, error) {
+	meta := "linux-image-" + string(f)
 	names, err := p.Depends(ctx, meta)
 	if err != nil {
 		return "", err

@@ -23,14 +23,14 @@ func (f *finder) kernel(ctx context.Context, t *Tools) error {
 			return fmt.Errorf("--modules: %w", err)
 		}
 		return nil
-	case findKernel("/", guestRelease.series, &t.Kernel, &t.Modules):
+	case findKernel("/", cloud, guestRelease.series, &t.Kernel, &t.Modules):
 		return nil
 	}
 	root, err := f.debian.guest(ctx)
 	if err != nil {
 		return err
 	}
-	if !findKernel(root, guestRelease.series, &t.Kernel, &t.Modules) {
+	if !findKernel(root, cloud, guestRelease.series, &t.Kernel, &t.Modules) {
 		return noKernel(root)
 	}
 	return nil
@@ -59,18 +59,46 @@ func (f *finder) another(ctx context.Context, t *Tools, r release, image *string
 	if err := decompressModules(ctx, t.Busybox, root); err != nil {
 		return err
 	}
-	if !findKernel(root, r.series, image, tree) {
+	if !findKernel(root, cloud, r.series, image, tree) {
 		return noKernel(root)
 	}
 	return nil
 }
 
+// hardware finds a kernel that has drivers for hardware, if it is needed.
+func (f *finder) hardware(ctx context.Context, t *Tools) error {
+	if !f.NeedHardware {
+		return nil
+	}
+	if f.Kernel != "" { // the person's own, which may have them
+		t.FullKernel, t.FullModules = t.Kernel, t.Modules
+		return nil
+	}
+	root, err := f.debian.fullKernel(ctx)
+	if err != nil {
+		return err
+	}
+	if !findKernel(root, full, guestRelease.series, &t.FullKernel, &t.FullModules) {
+		return noKernel(root)
+	}
+	return nil
+}
+
+// flavour is what Debian's names of a kernel end with.
+type flavour string
+
+// Flavours of kernels. Cloud kernels boot faster, and have no drivers but for virtual devices.
+const (
+	cloud flavour = "cloud-amd64"
+	full  flavour = "amd64"
+)
+
 func noKernel(root string) error {
 	return fmt.Errorf("the kernel package unpacked in %s holds no kernel with modules: remove that directory and try again", root)
 }
 
-// findKernel looks under root for a cloud kernel of a series that this user may read and that has all its modules; the newest wins.
-func findKernel(root, series string, image *string, tree **kmod.Tree) bool {
+// findKernel looks under root for a kernel of a flavour and a series that this user may read and that has all its modules; the newest wins.
+func findKernel(root string, f flavour, series string, image *string, tree **kmod.Tree) bool {
 	if series == "" { // any
 		series = "*"
 	}
@@ -80,8 +108,8 @@ func findKernel(root, series string, image *string, tree **kmod.Tree) bool {
 		pattern string
 		release func(path string) string
 	}{
-		{"boot/vmlinuz-" + series + ".*-cloud-amd64", func(path string) string { return strings.TrimPrefix(filepath.Base(path), "vmlinuz-") }},
-		{"usr/lib/modules/" + series + ".*-cloud-amd64/vmlinuz", func(path string) string { return filepath.Base(filepath.Dir(path)) }}, // since 7.x
+		{"boot/vmlinuz-" + series + ".*-" + string(f), func(path string) string { return strings.TrimPrefix(filepath.Base(path), "vmlinuz-") }},
+		{"usr/lib/modules/" + series + ".*-" + string(f) + "/vmlinuz", func(path string) string { return filepath.Base(filepath.Dir(path)) }}, // since 7.x
 	} {
 		found, err := filepath.Glob(filepath.Join(root, place.pattern))
 		if err != nil {
@@ -95,7 +123,7 @@ func findKernel(root, series string, image *string, tree **kmod.Tree) bool {
 	}
 	for _, kernel := range slices.Backward(kernels) {
 		release := releases[kernel]
-		if !readable(kernel) {
+		if !readable(kernel) || f == full && strings.HasSuffix(release, string(cloud)) {
 			continue
 		}
 		for _, lib := range []string{"lib", "usr/lib"} {

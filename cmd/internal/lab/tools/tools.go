@@ -31,6 +31,8 @@ type Options struct {
 	NeedMatrix bool
 	// NeedNewest asks for a third kernel on top of that.
 	NeedNewest bool
+	// NeedHardware asks for a kernel that has drivers for hardware.
+	NeedHardware bool
 	// Progress is told what takes its time.
 	Progress func(text string)
 }
@@ -49,6 +51,9 @@ type Tools struct {
 	// NewestKernel and NewestModules are a third, the newest in Debian's backports. Only with Options.NeedNewest besides.
 	NewestKernel  string
 	NewestModules *kmod.Tree
+	// FullKernel and FullModules are those of the first kernel's series that have drivers for hardware. Only with Options.NeedHardware.
+	FullKernel  string
+	FullModules *kmod.Tree
 	// Ethtool is that program with all that it needs to run: host files by their paths in a virtual machine. Only with NeedMatrix.
 	Ethtool map[string]string
 	Vvufwd  string // only with NeedPrograms
@@ -71,7 +76,7 @@ func Find(ctx context.Context, o Options) (*Tools, error) {
 	defer unlock()
 	f := &finder{Options: o, debian: debian{dir: o.BuildDir, progress: o.Progress}}
 	t := &Tools{}
-	for _, find := range []func(context.Context, *Tools) error{f.qemu, f.kernel, f.busybox, f.newer, f.ethtool, f.programs} {
+	for _, find := range []func(context.Context, *Tools) error{f.qemu, f.kernel, f.busybox, f.newer, f.hardware, f.ethtool, f.programs} {
 		if err := find(ctx, t); err != nil {
 			return nil, err
 		}

@@ -104,13 +104,13 @@ func TestFindKernelTakesTheNewestWithModules(t *testing.T) {
 	for series, want := range map[string]string{"6.1": "6.1.0-41-cloud-amd64", "6.12": "6.12.0-1-cloud-amd64"} {
 		var kernel string
 		var modules *kmod.Tree
-		if !findKernel(root, series, &kernel, &modules) || filepath.Base(kernel) != "vmlinuz-"+want || modules.Release != want {
+		if !findKernel(root, cloud, series, &kernel, &modules) || filepath.Base(kernel) != "vmlinuz-"+want || modules.Release != want {
 			t.Errorf("kernel of series %s = %s, %+v", series, kernel, modules)
 		}
 	}
 	var kernel string
 	var modules *kmod.Tree
-	if findKernel(t.TempDir(), "6.1", &kernel, &modules) {
+	if findKernel(t.TempDir(), cloud, "6.1", &kernel, &modules) {
 		t.Error("a kernel was found in an empty directory")
 	}
 }
