@@ -84,7 +84,7 @@ func newDevice(c *Container, addr pci.Address, group, fd int) (*Device, error) {
 // Address is where the device is.
 func (d *Device) Address() pci.Address { return d.addr }
 
-// Err is the first register access that failed, for a device that has gone away for
+// Err is the first register access that failed since the last Reset, for a device that has gone away for
 // example. Reads that fail give all ones. Mapped registers do not fail this way.
 func (d *Device) Err() error {
 	if err := d.failed.Load(); err != nil {
@@ -136,6 +136,18 @@ func (d *Device) EnableBusMaster() error {
 	return d.Err()
 }
 
+// DisableBusMaster keeps the device from doing DMA and from sending interrupts, whatever it
+// is up to. Of a device that is gone nothing is left to be kept from that.
+func (d *Device) DisableBusMaster() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	d.setCommand(0, pci.CommandBusMaster)
+	return d.Err()
+}
+
 // setCommand changes bits of the command register.
 func (d *Device) setCommand(set, clear uint16) {
 	old := d.config.Load16(pci.OffsetCommand)
@@ -159,6 +171,7 @@ func (d *Device) Reset() error {
 	if err := d.container.kernel.ResetDevice(d.fd); err != nil {
 		return fmt.Errorf("%v: reset: %w", d.addr, err)
 	}
+	d.failed.Store(nil)
 	return nil
 }
 

@@ -45,6 +45,12 @@ func TestCommandRegister(t *testing.T) {
 	if c := m.command(); c != 0x0406 {
 		t.Errorf("after EnableBusMaster: 0x%04x", c)
 	}
+	if err := d.DisableBusMaster(); err != nil || m.command() != 0x0402 {
+		t.Errorf("after DisableBusMaster: 0x%04x, %v", m.command(), err)
+	}
+	if err := d.EnableBusMaster(); err != nil {
+		t.Fatal(err)
+	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -22,12 +22,11 @@ var nics = nic.Registry{virtio.Driver, e1000e.Driver, igb.Driver, igbvf.Driver}
 
 // nicOccupant drives a NIC.
 type nicOccupant struct {
+	*nic.Watcher
 	driver    nic.Driver
+	dev       *vfio.Device
 	pool      *dma.Pool
 	queueSize int
-	log       *zap.Logger
-	onLink    func(up bool)
-	slot      *nic.Slot
 }
 
 // driverFor is the driver of the NIC that spec names: the one of that name, or for what is
@@ -44,58 +43,58 @@ func driverFor(spec portSpec) (nic.Driver, error) {
 }
 
 func openNIC(driver nic.Driver, pp *pciPort, o *options) (*port, error) {
-	n := &nicOccupant{driver: driver, pool: pp.pool, queueSize: o.queueSize, log: pp.log}
-	card, err := n.open(pp.dev, o.queues)
+	n := &nicOccupant{driver: driver, dev: pp.dev, pool: pp.pool, queueSize: o.queueSize}
+	n.Watcher = &nic.Watcher{Log: pp.log}
+	slot, link, err := nic.NewSlot(n, o.queues)
 	if err != nil {
 		return nil, err
 	}
-	link, err := card.Link()
-	if err == nil {
-		n.slot, err = nic.NewSlot(card)
-	}
-	if err != nil {
-		return nil, errors.Join(err, card.Close())
-	}
-	pp.occupant = n
-	p := &port{End: netfwd.End{Queues: n.slot.Ports(), Spread: n.slot.Spread}, nic: n.slot, link: link, onLink: func(bool) {}}
-	n.onLink = func(up bool) { p.onLink(up) }
+	n.Slot, pp.occupant = slot, n
+	p := &port{End: netfwd.End{Queues: slot.Ports(), Spread: slot.Spread}, nic: slot, link: link, onLink: func(bool) {}}
+	n.OnLink = func(up bool) { p.onLink(up) }
 	return p, nil
 }
 
-// open opens the NIC.
-func (n *nicOccupant) open(dev *vfio.Device, pairs int) (nic.Card, error) {
-	card, err := n.driver.Open(dev, nic.Config{Memory: n.pool, QueueSize: n.queueSize, MaxPairs: pairs, Failed: func(why error) {
-		go n.log.Error("the NIC has failed", zap.Error(why)) // a loop has no time for logs
-	}})
+// Open is nic.Opener's.
+func (n *nicOccupant) Open(pairs int, failed func(why error)) (nic.Card, error) {
+	n.pool.Rewind()
+	card, err := n.driver.Open(n.dev, nic.Config{Memory: n.pool, QueueSize: n.queueSize, MaxPairs: pairs, Failed: failed})
 	if err == nil {
 		i := card.Info()
-		n.log.Info("NIC is running", zap.Stringer("mac", i.MAC), zap.Int("mtu", i.MTU), zap.Int("pairs", len(card.Queues())), zap.String("features", i.Details))
+		n.Log.Info("NIC is running", zap.Stringer("mac", i.MAC), zap.Int("mtu", i.MTU), zap.Int("pairs", len(card.Queues())), zap.String("features", i.Details))
 	}
 	return card, err
 }
 
+// Stop is nic.Opener's.
+func (n *nicOccupant) Stop(hard bool) error {
+	var errs []error
+	if hard {
+		if err := n.dev.Reset(); !errors.Is(err, errors.ErrUnsupported) { // then the driver's own reset has to do
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, n.dev.DisableBusMaster(), n.dev.DisableMSIX())...)
+}
+
 func (n *nicOccupant) run(ctx context.Context) error {
-	return n.slot.Card().Watch(ctx, func(up bool) {
-		n.log.Info("link changed", zap.Bool("up", up))
-		n.slot.SetLink(up)
-		n.onLink(up)
-	})
+	n.Watcher.Run(ctx)
+	return nil
 }
 
 func (n *nicOccupant) detach() error {
-	err := n.slot.Remove()
-	n.onLink(false)
+	err := n.Slot.Remove()
+	n.OnLink(false)
 	return err
 }
 
 func (n *nicOccupant) attach(dev *vfio.Device) error {
-	card, err := n.open(dev, len(n.slot.Ports()))
-	if err != nil {
-		return err
+	n.dev = dev
+	up, err := n.Slot.Open()
+	if err == nil {
+		n.OnLink(up)
 	}
-	up, err := n.slot.Insert(card)
-	n.onLink(up)
 	return err
 }
 
-func (n *nicOccupant) close() error { return n.slot.Close() }
+func (n *nicOccupant) close() error { return n.Slot.Close() }

@@ -3,23 +3,25 @@ package nic
 import (
 	"sync/atomic"
 
-	"vvufwd/netfwd"
 	virtionet "vvufwd/virtio/net"
 )
 
 // port is a netfwd.Port whose queue pair can be replaced while a forwarder serves it. What
 // it does not do itself the queue pair does; a call costs some nanoseconds a burst.
 type port struct {
-	netfwd.Port // the queue pair; its methods and the field belong to the forwarder
-	plain       plainQueue
+	Queue // the queue pair; its methods and the field belong to the forwarder
+	plain plainQueue
 
 	name     string
 	linkDown atomic.Bool
 
 	wake   func() // makes a sleeping forwarder look at Changed
-	wanted atomic.Pointer[netfwd.Port]
+	wanted atomic.Pointer[Queue]
+	asked  atomic.Bool // for told
 	synced chan struct{}
 	gone   chan struct{} // closed when nobody forwards any more
+
+	told atomic.Uint64 // progress that the forwarder told since the last look
 }
 
 // plainQueue is what the forwarder's short way for plain frames asks of a port.
@@ -30,7 +32,7 @@ type plainQueue interface {
 	FinishWrite(b *virtionet.Burst, n int)
 }
 
-func newPort(q netfwd.Port, up bool) *port {
+func newPort(q Queue, up bool) *port {
 	p := &port{name: q.Name(), wake: func() {}, synced: make(chan struct{}), gone: make(chan struct{})}
 	p.linkDown.Store(!up)
 	p.use(q)
@@ -38,8 +40,8 @@ func newPort(q netfwd.Port, up bool) *port {
 }
 
 // use makes q the queue pair.
-func (p *port) use(q netfwd.Port) {
-	p.Port = q
+func (p *port) use(q Queue) {
+	p.Queue = q
 	if p.plain, _ = q.(plainQueue); p.plain == nil {
 		p.plain = notPlain{}
 	}
@@ -47,7 +49,7 @@ func (p *port) use(q netfwd.Port) {
 
 // replace gives the port another queue pair, which nobody forwards for. It returns when the
 // forwarder uses it: from then on it touches nothing of the one before. Control calls it.
-func (p *port) replace(with netfwd.Port, up bool) {
+func (p *port) replace(with Queue, up bool) {
 	if !up {
 		p.linkDown.Store(true)
 	}
@@ -63,8 +65,30 @@ func (p *port) replace(with netfwd.Port, up bool) {
 // Name is the first queue pair's.
 func (p *port) Name() string { return p.name }
 
-// Changed reports whether another queue pair waits. It is one load, for every round.
-func (p *port) Changed() bool { return p.wanted.Load() != nil }
+// Changed reports whether another queue pair waits. It is two loads, for every round.
+func (p *port) Changed() bool {
+	if p.asked.Load() {
+		p.tell()
+	}
+	return p.wanted.Load() != nil
+}
+
+// tell tells control what the device has to do.
+//
+//go:noinline
+func (p *port) tell() {
+	p.asked.Store(false)
+	p.told.Store(uint64(progressOf(p.InFlight())))
+}
+
+// EnableKicks is the queue pair's. A forwarder that falls asleep tells first what is left
+// to do, and so is woken for it if need be.
+func (p *port) EnableKicks(forRoom bool) (frames, room bool) {
+	if pending, done := p.InFlight(); pending > 0 {
+		p.told.Store(uint64(progressOf(pending, done)))
+	}
+	return p.Queue.EnableKicks(forRoom)
+}
 
 // Sync takes over another queue pair. Frames that are held are lost with the old one's
 // memory. Frames for the NIC are not given up: the next one may take them.
@@ -82,6 +106,7 @@ func (p *port) Sync() (gone bool) {
 	p.use(*with)
 	*p.Counters() = counters // they are the port's
 	p.DisableKicks()
+	p.told.Store(0)
 	p.wanted.Store(nil) // control waits, so nothing newer can be in it
 	p.synced <- struct{}{}
 	return false
@@ -110,7 +135,7 @@ func (p *port) TxBurst(frames []virtionet.Frame) int {
 		p.Counters().Drops[virtionet.DropLinkDown] += uint64(len(frames))
 		return len(frames)
 	}
-	return p.Port.TxBurst(frames)
+	return p.Queue.TxBurst(frames)
 }
 
 // ReadPlain is the queue pair's.

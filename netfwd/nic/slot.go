@@ -16,23 +16,44 @@ import (
 type Slot struct {
 	ports []*port
 
-	mu     sync.Mutex // held while the card is commanded, or replaced
-	card   Card       // nil: none
-	spread int        // what it was told last; 0: nothing
-	last   Info
+	opener Opener
+
+	mu       sync.Mutex // held while the card is commanded, or replaced
+	card     Card       // nil: none
+	failed   chan error // what the card said of its failure
+	spread   int        // what it was told last; 0: nothing
+	last     Info
+	restarts uint64
 }
 
-// NewSlot returns a slot with a card in it, which it owns. Nobody forwards for it yet.
-func NewSlot(card Card) (*Slot, error) {
-	up, err := card.Link()
+// NewSlot opens a card with at most so many queue pairs, and returns the slot that it is in and
+// whether it has a link. Nobody forwards for it yet.
+func NewSlot(o Opener, pairs int) (s *Slot, up bool, err error) {
+	s = &Slot{opener: o}
+	card, failed, err := s.openCard(pairs)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	s := &Slot{card: card, last: card.Info()}
+	if up, err = card.Link(); err != nil {
+		return nil, false, errors.Join(err, card.Close())
+	}
+	s.card, s.failed, s.last = card, failed, card.Info()
 	for _, q := range card.Queues() {
 		s.ports = append(s.ports, newPort(q, up))
 	}
-	return s, nil
+	return s, up, nil
+}
+
+// openCard opens a card, whose first failure is what comes from failed.
+func (s *Slot) openCard(pairs int) (card Card, failed chan error, err error) {
+	failed = make(chan error, 1)
+	card, err = s.opener.Open(pairs, func(why error) {
+		select {
+		case failed <- why:
+		default:
+		}
+	})
+	return card, failed, err
 }
 
 // Ports are the slot's ports, one for each queue pair.
@@ -100,27 +121,76 @@ func (s *Slot) Remove() error {
 	return card.Close()
 }
 
-// Insert puts a card into an empty slot, with as many queue pairs as the first one had, and
-// reports whether it has a link. It owns the card, also when it fails.
-func (s *Slot) Insert(card Card) (up bool, err error) {
+// Open opens the card of an empty slot, with as many queue pairs as the first one had, and
+// reports whether it has a link.
+func (s *Slot) Open() (up bool, err error) {
+	card, failed, err := s.openCard(len(s.ports))
+	if err != nil {
+		return false, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	queues := card.Queues()
-	if len(queues) != len(s.ports) {
-		return false, errors.Join(fmt.Errorf("%s: has %d queue pairs and had %d when vvufwd started: plug it in as it was, or start vvufwd anew",
-			card.Info().Name, len(queues), len(s.ports)), card.Close())
-	}
-	if up, err = card.Link(); err != nil {
+	if up, err = s.ready(card); err != nil {
 		return false, errors.Join(err, card.Close())
 	}
-	for i, p := range s.ports {
-		p.replace(queues[i], up)
+	for i, q := range card.Queues() {
+		s.ports[i].replace(q, up)
 	}
-	s.card, s.last = card, card.Info()
+	s.card, s.failed, s.last = card, failed, card.Info()
+	return up, nil
+}
+
+// ready makes a card ready for the slot's ports. s.mu is held.
+func (s *Slot) ready(card Card) (up bool, err error) {
+	if n := len(card.Queues()); n != len(s.ports) {
+		return false, fmt.Errorf("%s: has %d queue pairs and had %d when vvufwd started: plug it in as it was, or start vvufwd anew",
+			card.Info().Name, n, len(s.ports))
+	}
 	if s.spread > 0 {
-		err = card.Spread(s.spread)
+		if err := card.Spread(s.spread); err != nil {
+			return false, err
+		}
 	}
-	return up, err
+	return card.Link()
+}
+
+// failures is where the failure of the card that is in is told.
+func (s *Slot) failures() <-chan error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// State is what statistics tell of a slot.
+type State struct {
+	Working  bool              `json:"working"`  // there is a card in it
+	Restarts uint64            `json:"restarts"` // of cards that had failed
+	Counters map[string]uint64 `json:"counters,omitempty"`
+}
+
+// State tells of the slot, with the card's own counters.
+func (s *Slot) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := State{Working: s.card != nil, Restarts: s.restarts}
+	if s.card == nil {
+		return st
+	}
+	for _, c := range s.card.Statistics() {
+		if st.Counters == nil {
+			st.Counters = map[string]uint64{}
+		}
+		st.Counters[c.Name] = c.Value
+	}
+	return st
+}
+
+// countRestart counts one, and returns how many there were.
+func (s *Slot) countRestart() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restarts++
+	return s.restarts
 }
 
 // Close takes the card out for good, after the forwarders have ended.

@@ -1,0 +1,157 @@
+package nic
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// fakeOpener opens fake cards, at most one at a time.
+type fakeOpener struct {
+	pairs int
+
+	mu      sync.Mutex              // for what follows
+	prepare func(c *fakeCard) error // may change the card that is opened, or fail
+
+	opened    []*fakeCard
+	stops     []bool // hard
+	dirtyOpen int    // opened without a stop since the last one, or before it was closed
+}
+
+func (o *fakeOpener) Open(pairs int, failed func(error)) (Card, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := len(o.opened); n > 0 && (o.last().closed == 0 || o.last().open) {
+		o.dirtyOpen++
+	}
+	c := newFakeCard(min(pairs, o.pairs))
+	c.fail = failed
+	if o.prepare != nil {
+		if err := o.prepare(c); err != nil {
+			return nil, err
+		}
+	}
+	o.opened = append(o.opened, c)
+	return c, nil
+}
+
+func (o *fakeOpener) Stop(hard bool) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stops = append(o.stops, hard)
+	if len(o.opened) > 0 {
+		o.last().open = false
+	}
+	return nil
+}
+
+// card is the last one that was opened.
+func (o *fakeOpener) card() *fakeCard {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last()
+}
+
+func (o *fakeOpener) last() *fakeCard { return o.opened[len(o.opened)-1] }
+
+// prepareWith sets prepare for the next cards.
+func (o *fakeOpener) prepareWith(f func(c *fakeCard) error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.prepare = f
+}
+
+// fakeCard is a card whose queue pairs count what is done to them.
+type fakeCard struct {
+	queues  []*fakeQueue
+	up      bool
+	linkErr error
+	spread  []int
+	closed  int
+	open    bool // not stopped
+	fail    func(error)
+	broken  chan error // ends Watch
+	links   chan bool  // Watch tells of them
+}
+
+func newFakeCard(pairs int) *fakeCard {
+	c := &fakeCard{up: true, open: true, broken: make(chan error, 1), links: make(chan bool)}
+	for range pairs {
+		c.queues = append(c.queues, &fakeQueue{absent: newAbsent()})
+	}
+	return c
+}
+
+func (c *fakeCard) Info() Info              { return Info{Name: "fake"} }
+func (c *fakeCard) Link() (bool, error)     { return c.up, c.linkErr }
+func (c *fakeCard) Statistics() []Statistic { return []Statistic{{"missed", 7}} }
+func (c *fakeCard) Close() error            { c.closed++; return nil }
+
+func (c *fakeCard) Spread(pairs int) error {
+	c.spread = append(c.spread, pairs)
+	return nil
+}
+
+func (c *fakeCard) Watch(ctx context.Context, changed func(bool)) error {
+	for {
+		select {
+		case up := <-c.links:
+			changed(up)
+		case err := <-c.broken:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (c *fakeCard) Queues() (queues []Queue) {
+	for _, q := range c.queues {
+		queues = append(queues, q)
+	}
+	return queues
+}
+
+// fakeQueue takes all frames and has always one for us.
+type fakeQueue struct {
+	absent
+	sent, received, kicksDisabled int
+	abandoned                     int
+	pending, done                 atomic.Int64
+	used                          atomic.Int64 // calls altogether
+}
+
+func (q *fakeQueue) Name() string { return "fake:0" }
+func (q *fakeQueue) TxBurst(frames []virtionet.Frame) int {
+	q.used.Add(1)
+	q.sent += len(frames)
+	q.counters.TxPackets += uint64(len(frames))
+	return len(frames)
+}
+func (q *fakeQueue) RxBurst(frames []virtionet.Frame) int {
+	q.used.Add(1)
+	q.received++
+	return 1
+}
+func (q *fakeQueue) Release(int)   { q.used.Add(1) }
+func (q *fakeQueue) Abandon()      { q.used.Add(1); q.abandoned++ }
+func (q *fakeQueue) DisableKicks() { q.used.Add(1); q.kicksDisabled++ }
+func (q *fakeQueue) InFlight() (int, uint64) {
+	q.used.Add(1)
+	return int(q.pending.Load()), uint64(q.done.Load())
+}
+func (q *fakeQueue) WakeFDs() []int { return []int{100} }
+
+func until(t *testing.T, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !cond(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come")
+		}
+	}
+}
