@@ -24,6 +24,7 @@ type PortStats struct {
 	Offloads   *OffloadStats     `json:"offloads,omitempty"`
 	Drops      map[string]uint64 `json:"drops"`            // only reasons that occurred
 	Faults     map[string]uint64 `json:"faults,omitempty"` // rings stopped, by the rule that was broken
+	Device     any               `json:"device,omitempty"` // what the device behind the port tells of itself; set by whoever knows it
 }
 
 // OffloadStats count the frames for a port that needed more than to be copied.

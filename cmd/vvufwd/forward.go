@@ -251,7 +251,19 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	for failure := range failures {
 		err = errors.Join(err, failure)
 	}
-	return errors.Join(err, f.writeStats(f.forwarding.Collect(), nil, o, out))
+	return errors.Join(err, f.writeStats(f.collect(), nil, o, out))
+}
+
+// collect collects the statistics of all ports and loops, and of the NICs behind them.
+func (f *forwarder) collect() netfwd.Stats {
+	s := f.forwarding.Collect()
+	for _, p := range f.ports {
+		i := slices.IndexFunc(s.Ports, func(of netfwd.PortStats) bool { return of.Name == p.Name() })
+		if p.nic != nil && i >= 0 {
+			s.Ports[i].Device = p.nic.State()
+		}
+	}
+	return s
 }
 
 // report prints statistics each interval until ctx is done.
@@ -262,11 +274,11 @@ func (f *forwarder) report(ctx context.Context, o *options, out io.Writer) error
 	}
 	tick := time.NewTicker(o.stats)
 	defer tick.Stop()
-	prev := f.forwarding.Collect()
+	prev := f.collect()
 	for {
 		select {
 		case <-tick.C:
-			now := f.forwarding.Collect()
+			now := f.collect()
 			if err := f.writeStats(now, &prev, o, out); err != nil {
 				return err
 			}

@@ -53,7 +53,7 @@ func (c card) Info() nic.Info {
 func (c card) Queues() []nic.Queue {
 	var queues []nic.Queue
 	for _, q := range c.nic.Queues() {
-		queues = append(queues, queue{q})
+		queues = append(queues, q)
 	}
 	return queues
 }
@@ -65,9 +65,3 @@ func (c card) Close() error                { return c.nic.Close() }
 func (c card) Watch(ctx context.Context, changed func(up bool)) error {
 	return c.nic.Watch(ctx, changed)
 }
-
-// queue is a queue pair of a virtio-net device.
-type queue struct{ *virtionic.Port }
-
-// InFlight implements nic.Queue. It is not known yet.
-func (queue) InFlight() (pending int, done uint64) { return 0, 0 }

@@ -47,7 +47,7 @@ func (n *Port) FinishRead(b *virtionet.Burst, k int) {
 
 // WritePlain is guest.Port.WritePlain: places in DMA buffers.
 func (n *Port) WritePlain(b *virtionet.Burst, k int) (m int, other bool) {
-	if n.linkDown.Load() || n.tx.Err() != nil {
+	if n.tx.Err() != nil {
 		return 0, true
 	}
 	n.reclaim()

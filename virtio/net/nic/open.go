@@ -84,6 +84,8 @@ type Device struct {
 	queues    []*Port
 	commands  *commands // nil with one queue pair
 
+	linkAtStart bool
+
 	Features virtio.Features  // negotiated
 	MAC      net.HardwareAddr // nil if the device does not say
 	MTU      int              // 0 if the device does not say
@@ -154,11 +156,9 @@ func (p *Device) open(alloc Allocator, queueSize, maxPairs int, onFail func(ring
 		return err
 	}
 	t.DriverOK()
-	up, err := p.Link()
-	if err != nil {
+	if p.linkAtStart, err = p.Link(); err != nil {
 		return err
 	}
-	p.setLink(up)
 	for _, start := range starts {
 		start()
 	}

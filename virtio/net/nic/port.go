@@ -2,7 +2,6 @@ package virtionic
 
 import (
 	"fmt"
-	"sync/atomic"
 
 	"vvufwd/vfio/dma"
 	"vvufwd/virtio"
@@ -18,29 +17,18 @@ type Notifier interface{ Notify() }
 // buffer that it fills: one, but for segments that the device is to cut and, coming
 // in, for what is longer than a buffer.
 //
-// All methods but SetLink and State belong to the goroutine that forwards.
+// All methods but State belong to the goroutine that forwards.
 type Port struct {
 	name     string
-	linkDown atomic.Bool
 	counters virtionet.Counters
 
-	// Another device in place of this one, see replace.
-	wake   func() // makes a sleeping forwarder look at Changed
-	wanted atomic.Pointer[rings]
-	synced chan struct{}
-	gone   chan struct{} // closed when nobody forwards any more
-
-	rings
-}
-
-// rings is what a NIC's queue pair has of its device: all of it goes when that goes.
-type rings struct {
 	onFail   func(ring string, err error)
 	reported [2]bool
 
 	rx, tx             *vring.Driver
 	rxBuffers          buffers
 	txBuffers          buffers
+	sent               uint64 // frames that the device is done with
 	rxNotify, txNotify Notifier
 
 	headerLen int
@@ -128,9 +116,8 @@ func newPort(cfg config, alloc Allocator) (*Port, error) {
 	if mtu == 0 {
 		mtu = defaultMTU
 	}
-	n := &Port{name: cfg.Name, wake: func() {}, synced: make(chan struct{}), gone: make(chan struct{})}
-	n.rings = rings{
-		onFail: cfg.OnFail, wakeFDs: cfg.WakeFDs,
+	n := &Port{
+		name: cfg.Name, onFail: cfg.OnFail, wakeFDs: cfg.WakeFDs,
 		headerLen: virtionet.HeaderSize(cfg.Features), mergeable: cfg.Features.Has(virtio.NetMrgRxbuf),
 		maxFrame: virtionet.FrameOf(mtu),
 		sends:    virtionet.OffloadsToDriver(cfg.Features), takes: virtionet.OffloadsToDevice(cfg.Features),
@@ -216,10 +203,6 @@ func (n *Port) Name() string { return n.name }
 // MaxFrame is the longest frame that can be sent, without header and FCS.
 func (n *Port) MaxFrame() int { return n.maxFrame }
 
-// SetLink records whether the NIC has a link; frames to a NIC without are
-// dropped. Safe for concurrent use.
-func (n *Port) SetLink(up bool) { n.linkDown.Store(!up) }
-
 // State is StateActive: a NIC's rings run all the time.
 func (n *Port) State() virtionet.State { return virtionet.StateActive }
 
@@ -229,6 +212,15 @@ func (n *Port) WakeFDs() []int { return n.wakeFDs }
 
 // Counters are the port's counters, owned by the forwarder.
 func (n *Port) Counters() *virtionet.Counters { return &n.counters }
+
+// Changed is false: the rings are the same as long as there is the port.
+func (n *Port) Changed() bool { return false }
+
+// Sync does nothing.
+func (n *Port) Sync() (gone bool) { return false }
+
+// Leave does nothing: nobody waits for whoever forwards.
+func (n *Port) Leave() {}
 
 // Polled is false: a NIC interrupts.
 func (n *Port) Polled() bool { return false }

@@ -260,9 +260,15 @@ func TestNICSends(t *testing.T) {
 		t.Error("the device was never told")
 	}
 
-	r.SetLink(false)
-	if n := r.TxBurst(burst[:1]); n != 1 || r.Counters().Drops[virtionet.DropLinkDown] != 1 {
-		t.Errorf("without link: done %d, drops %v", n, r.Counters().Drops)
+	pending, done := r.InFlight()
+	if again, same := r.InFlight(); pending == 0 || again != pending || same != done {
+		t.Errorf("%d frames in flight, %d done; then %d and %d", pending, done, again, same)
+	}
+	for range pending {
+		take()
+	}
+	if left, now := r.InFlight(); left != 0 || now != done+uint64(pending) {
+		t.Errorf("all sent: %d in flight, %d done; before %d and %d", left, now, pending, done)
 	}
 }
 

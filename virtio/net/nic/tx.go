@@ -9,13 +9,9 @@ import (
 // how many it is done with, sent or dropped. Fewer than len(frames) means that
 // the device has not sent enough earlier ones yet.
 func (n *Port) TxBurst(frames []virtionet.Frame) int {
-	if n.linkDown.Load() || n.tx.Err() != nil {
-		why := virtionet.DropLinkDown
-		if err := n.tx.Err(); err != nil {
-			why = virtionet.DropFault
-			n.report(1, err)
-		}
-		n.counters.Drops[why] += uint64(len(frames))
+	if err := n.tx.Err(); err != nil {
+		n.report(1, err)
+		n.counters.Drops[virtionet.DropFault] += uint64(len(frames))
 		return len(frames)
 	}
 	n.reclaim()
@@ -71,8 +67,16 @@ func (n *Port) reclaim() {
 	var u vring.Used
 	if n.tx.Completed() > 0 {
 		for n.tx.Take(&u) {
+			n.sent++
 		}
 	}
+}
+
+// InFlight takes back the buffers of what the device has sent, and returns how many
+// descriptors' worth of frames it still has, and how many frames it was done with so far.
+func (n *Port) InFlight() (pending int, done uint64) {
+	n.reclaim()
+	return n.tx.Outstanding(), n.sent
 }
 
 // send copies one frame, header first, into the next free descriptor's buffer.

@@ -24,22 +24,17 @@ func (p *Device) Link() (up bool, err error) {
 	return status&statusLinkUp != 0, err
 }
 
-// setLink tells all queue pairs.
-func (p *Device) setLink(up bool) {
-	for _, n := range p.queues {
-		n.SetLink(up)
-	}
-}
+// What a device is found to be when it does not work any more.
+var (
+	ErrNeedsReset = errors.New("the device has given up (DEVICE_NEEDS_RESET)")
+	ErrWasReset   = errors.New("somebody else has reset the device")
+)
 
-// ErrNICBroken says that the device has asked for a reset, which it only does
-// when it is out of order.
-var ErrNICBroken = errors.New("the device has given up (DEVICE_NEEDS_RESET)")
-
-// Watch follows the link until ctx is done; changed is called after each change.
-// It returns early, with ErrNICBroken, when the device gives up, and with an error that wraps
-// virtiopci.ErrAbsent when it is gone.
+// Watch follows the link until ctx is done; changed is called after each change since Open.
+// It returns early with ErrNeedsReset or ErrWasReset, and with an error that wraps
+// virtiopci.ErrAbsent when the device is gone.
 func (p *Device) Watch(ctx context.Context, changed func(up bool)) error {
-	last := !p.queues[0].linkDown.Load()
+	last := p.linkAtStart
 	fds := []unix.PollFd{{Fd: int32(p.pci.Vector(vectorConfig)), Events: unix.POLLIN}}
 	var buf [8]byte
 	for ctx.Err() == nil {
@@ -52,7 +47,9 @@ func (p *Device) Watch(ctx context.Context, changed func(up bool)) error {
 		case p.transport.Absent():
 			return fmt.Errorf("%s: %w", p.pci.Address(), virtiopci.ErrAbsent)
 		case status&virtio.StatusNeedsReset != 0:
-			return fmt.Errorf("%s: %w", p.name, ErrNICBroken)
+			return fmt.Errorf("%s: %w", p.name, ErrNeedsReset)
+		case status&virtio.StatusDriverOK == 0:
+			return fmt.Errorf("%s: %w", p.name, ErrWasReset)
 		}
 		up, err := p.Link()
 		if err != nil {
@@ -60,7 +57,6 @@ func (p *Device) Watch(ctx context.Context, changed func(up bool)) error {
 		}
 		if up != last {
 			last = up
-			p.setLink(up)
 			changed(up)
 		}
 	}
