@@ -34,7 +34,7 @@ const (
 	// unless the card worked for worthwhile times as long.
 	delayFirst = 100 * time.Millisecond
 	delayMost  = 10 * time.Second
-	worthwhile = 20
+	worthwhile = 5
 )
 
 // Run looks after the slot until ctx is done.

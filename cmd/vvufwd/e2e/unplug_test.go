@@ -135,6 +135,7 @@ func TestDevicesComeAndGo(t *testing.T) {
 			pings(l)
 		}
 	})
+	l.step("the NIC is reset ten times during a transfer", func(l *lab) { l.resetNIC(driver, app) })
 	sysfs := "/sys/bus/pci/devices/" + machine.VVUAddress(0)
 	l.step("the device of the app VM is removed, and found again", func(l *lab) {
 		driver.do(l, "echo 1 > "+sysfs+"/remove")
