@@ -180,7 +180,7 @@ func newBridge(cfg SwitchConfig) (*bridge, error) {
 		}
 		if p.Address != nil {
 			if port.own = macOf(p.Address); b.macs.lookup(port.own) != noPort {
-				return nil, fmt.Errorf("%s: another port has the address %v too", p.Queues[0].Name(), p.Address)
+				return nil, fmt.Errorf("%s: another port has the address %v as well", p.Queues[0].Name(), p.Address)
 			}
 			b.macs.fix(port.own, i)
 		}

@@ -69,7 +69,7 @@ func (c *Container) openFiles(info pci.Info) (Files, error) {
 	}
 	fd, err := c.kernel.GroupDeviceFD(group, info.Address.String())
 	if err != nil {
-		err = &pci.DeviceError{Device: info.Address.String(), Problem: "VFIO does not open it", Err: err, Remedy: "look into dmesg for the reason"}
+		err = &pci.DeviceError{Device: info.Address.String(), Problem: "VFIO cannot open it", Err: err, Remedy: "see dmesg for the reason"}
 		return Files{}, err
 	}
 	return Files{Group: info.IOMMUGroup, GroupFD: group, DeviceFD: fd}, nil

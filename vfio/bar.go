@@ -54,7 +54,7 @@ func (d *Device) MapBAR(i int, off, n uint64) ([]byte, error) {
 		return nil, fmt.Errorf("%v: map 0x%x bytes at 0x%x of %s: it has only 0x%x bytes", d.addr, n, off, r.name, r.size)
 	}
 	if _, ok := r.mappable(off, n); !ok {
-		return nil, fmt.Errorf("%v: map 0x%x bytes at 0x%x of %s: the kernel does not let this part be mapped", d.addr, n, off, r.name)
+		return nil, fmt.Errorf("%v: map 0x%x bytes at 0x%x of %s: the kernel does not allow mapping this part", d.addr, n, off, r.name)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

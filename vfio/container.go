@@ -112,7 +112,7 @@ func takeNode(node *os.File, path string) (fd int, err error) {
 func checkAPI(k kernel, fd int, path string) error {
 	version, err := k.APIVersion(fd)
 	if err != nil {
-		return &pci.DeviceError{Device: path, Problem: "is no VFIO container", Remedy: "modprobe vfio-pci", Err: err}
+		return &pci.DeviceError{Device: path, Problem: "is not a VFIO container", Remedy: "modprobe vfio-pci", Err: err}
 	}
 	if version != uapi.APIVersion {
 		return &pci.DeviceError{

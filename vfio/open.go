@@ -34,7 +34,7 @@ func (c *Container) Open(addr pci.Address) (*Device, error) {
 	for d := range c.devices {
 		if d.addr == addr {
 			return nil, &pci.DeviceError{
-				Device: addr.String(), Problem: "is in use already by this program", Remedy: "name each device only once",
+				Device: addr.String(), Problem: "is already in use by this program", Remedy: "name each device only once",
 			}
 		}
 	}
@@ -59,7 +59,7 @@ func checkInfo(info pci.Info) error {
 	}
 	switch {
 	case !info.HasIOMMUGroup:
-		return fail(pci.RemedyNoIOMMU, "is in no IOMMU group, there is no IOMMU to keep it in bounds")
+		return fail(pci.RemedyNoIOMMU, "is in no IOMMU group, there is no IOMMU to confine it")
 	case info.NoIOMMU:
 		return fail(pci.RemedyNoIOMMU, "is in a no-IOMMU group, which is not supported yet")
 	case info.Driver == "":
@@ -128,7 +128,7 @@ func (c *Container) attach(fd int, info pci.Info) error {
 func groupError(info pci.Info, err error) error {
 	e := &pci.DeviceError{
 		Device: info.Address.String(), Problem: fmt.Sprintf("its IOMMU group %d cannot be used", info.IOMMUGroup), Err: err,
-		Remedy: "look into dmesg for the reason",
+		Remedy: "see dmesg for the reason",
 	}
 	switch {
 	case errors.Is(err, unix.EPERM):
@@ -174,7 +174,7 @@ func (c *Container) notViable(info pci.Info) error {
 
 // nodeError explains why a file in /dev/vfio does not open.
 func nodeError(path string, err error) error {
-	e := &pci.DeviceError{Device: path, Problem: "cannot be opened", Err: err, Remedy: "look into dmesg for the reason"}
+	e := &pci.DeviceError{Device: path, Problem: "cannot be opened", Err: err, Remedy: "see dmesg for the reason"}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 		e.Remedy = "modprobe vfio-pci"

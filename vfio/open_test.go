@@ -69,7 +69,7 @@ func TestOpenErrors(t *testing.T) {
 		},
 		"device does not open": {
 			func(m *machine) { m.kernel.openDevice = unix.EINVAL }, pci.Address{Device: 4},
-			[]string{"0000:00:04.0: VFIO does not open it", "dmesg"},
+			[]string{"0000:00:04.0: VFIO cannot open it", "dmesg"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestOpenTwice(t *testing.T) {
 	m := newMachine(t)
 	c, d := m.open()
 	_, err := c.Open(d.Address())
-	checkDeviceError(t, err, "0000:00:04.0: is in use already")
+	checkDeviceError(t, err, "0000:00:04.0: is already in use")
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}

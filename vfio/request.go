@@ -13,7 +13,7 @@ import (
 
 // ErrRequested says that the kernel wants a device back: it is being unplugged, or somebody
 // unbinds or removes it in sysfs, who waits until it is released.
-var ErrRequested = errors.New("the machine asks for the device back")
+var ErrRequested = errors.New("the kernel asks for the device back")
 
 // enableRequests lets the kernel ask for the device back, if it can (Linux 4.0 and later).
 func (d *Device) enableRequests(kinds uint32) error {

@@ -189,7 +189,7 @@ func (e *Endpoint) Attach(device *Device) error {
 	if device.Pairs() != len(e.guests) || int(device.rings()) != e.rings {
 		return &pci.DeviceError{Device: device.name,
 			Problem: fmt.Sprintf("serves %d vrings, and served %d when vvufwd started", device.rings(), e.rings),
-			Remedy:  "start the device as it was, or vvufwd anew"}
+			Remedy:  "start the device as it was, or restart vvufwd"}
 	}
 	e.device, e.carrier.Device, e.shown = device, device, false // the link of a device is up
 	return nil

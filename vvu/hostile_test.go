@@ -158,7 +158,7 @@ func TestFrontendThatNeverReads(t *testing.T) {
 // of order. Neither loop nor control dies of the faults, and the next start works.
 func TestMemoryVanishes(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
-		r.expect("the guest broke the rules of a ring") // says the port, with the fault as the reason
+		r.expect("the guest violated the ring protocol") // says the port, with the fault as the reason
 		r.up()
 		app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
 		r.exchange(app, 2)
@@ -205,13 +205,13 @@ func TestMemoryVanishes(t *testing.T) {
 // restarts its device, and nothing else.
 func TestHostileRing(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
-		r.expect("the guest broke the rules of a ring")
+		r.expect("the guest violated the ring protocol")
 		r.up()
 		app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
 		r.exchange(app, 2)
 		app.CorruptAvail(1)
 		eventually(t, "notice of the broken ring", func() bool {
-			return r.logs.FilterMessageSnippet("broke the rules").Len() == 1
+			return r.logs.FilterMessageSnippet("violated the ring protocol").Len() == 1
 		})
 		r.wire.Push(frame(60, 1)) // the other ring goes on
 		got, err := app.Receive()

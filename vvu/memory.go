@@ -80,4 +80,4 @@ func (d *Device) MapInflight(uint64, uint64) (*session.InflightMemory, error) {
 	return nil, errNoInflight
 }
 
-var errNoInflight = errors.New("the device does not carry memory to track rings in")
+var errNoInflight = errors.New("the device does not carry inflight regions")

@@ -255,7 +255,7 @@ func TestTableWithoutRing(t *testing.T) {
 		if r.fork != nil {
 			// The device moves the regions before the driver can let go of the rings,
 			// which may then look broken until they are restarted (contract, section 5).
-			r.expect("the guest broke the rules of a ring")
+			r.expect("the guest violated the ring protocol")
 		}
 		share(all[2:], 1) // the receive ring is not there
 		must(t, app.Send(frame(60, 1)))

@@ -21,7 +21,7 @@ const (
 )
 
 // errBroken reports message queues on which the device broke the rules.
-var errBroken = errors.New("device broke the rules of its message queues")
+var errBroken = errors.New("device violated the protocol of its message queues")
 
 // messages are the device's two message queues. One buffer holds one message.
 // EVENT_IDX is not negotiated: there is too little traffic to save anything.

@@ -51,7 +51,7 @@ func checkCreateRAM(o options, log *zap.Logger) error {
 		return fmt.Errorf("--create-ram %s: %s has room for %s: make some, or mount it with a larger size=", o.createRAM.String(), room.dir, cli.Bytes(room.free+room.own))
 	}
 	if size > room.free+room.own-min(room.free+room.own, room.promised) {
-		log.Warn("RAM files are larger together than what there is room for; a VM that touches too much of its memory is killed",
+		log.Warn("RAM files are larger in total than the room there is; a VM that touches too much of its memory is killed",
 			zap.String("directory", room.dir), zap.String("room", cli.Bytes(room.free+room.own)), zap.String("other files may grow by", cli.Bytes(room.promised)))
 	}
 	return nil

@@ -37,7 +37,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.StringVar(&o.vhostUser, "vhost-user", "", "listen on the socket `PATH` for the app VM's monitor")
 	f.StringVar(&o.ram, "ram", "", "the app VM's RAM `FILE`, its mem-path")
 	f.Var(&o.createRAM, "create-ram", "create or resize the RAM file to `SIZE`, e.g. 256M or 4G")
-	f.Var(&o.memory, "max-memory", fmt.Sprintf("refuse a driver VM that lends more than `SIZE`, such as 64G (default %d times the machine's memory)", generosity))
+	f.Var(&o.memory, "max-memory", fmt.Sprintf("refuse a driver VM that shares more than `SIZE`, such as 64G (default %d times the machine's memory)", generosity))
 	f.IntVar(&o.queues, "queues", device.MaxQueues, "number of vrings that can be connected, `N` from 1 to 256")
 	f.Var(&o.uuid, "uuid", "identity of the device, a `UUID` (default random)")
 	f.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel, "lowest `LEVEL` to log: debug, info, warn or error")

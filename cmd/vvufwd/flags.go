@@ -82,14 +82,14 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	}
 	fs.Func("vvu", "`PCI` address of a virtio-vhost-user function; repeat for more pairs", short("vvu"))
 	fs.Func("nic", "`PCI` address of a NIC, driver chosen by its id; repeat for more pairs", short("nic"))
-	fs.Func("vhost-user", "`SOCKET` at which to wait for a front-end; with \",client\" behind it, to connect to", short("vhost-user"))
-	fs.Func("port", "`KIND:ADDRESS` of any port: "+strings.Join(kinds, ", ")+"; any port of a switch may have \",mac=AA:BB:CC:DD:EE:FF\" behind it, the only source address that it may use, and \",isolate\"", port(parseKindPort))
+	fs.Func("vhost-user", "`SOCKET` at which to wait for a front-end; \"SOCKET,client\" to connect to it", short("vhost-user"))
+	fs.Func("port", "`KIND:ADDRESS` of any port: "+strings.Join(kinds, ", ")+"; a port of a switch takes \",mac=AA:BB:CC:DD:EE:FF\", the only source address that it may use, and \",isolate\"", port(parseKindPort))
 	o.switchFlags(fs)
-	fs.Func("cpus", "`LIST` of CPUs, such as 1,2 or 1-3, each with a loop pinned to it; queue pairs are dealt out to them, a switch has one (default: not pinned, as many loops as CPUs but one)", func(s string) (err error) {
+	fs.Func("cpus", "`LIST` of CPUs, such as 1,2 or 1-3, each with a loop pinned to it; queue pairs are assigned to them, a switch has one (default: not pinned, as many loops as CPUs but one)", func(s string) (err error) {
 		o.cpus, err = parseCPUs(s)
 		return err
 	})
-	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this long; negative: poll for ever")
+	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this long; negative: always poll")
 	fs.DurationVar(&o.stats, "stats", 0, "print rates each `INTERVAL` to standard output, such as 1s; 0: only totals at the end")
 	fs.BoolVar(&o.statsJSON, "stats-json", false, "print statistics as JSON lines with totals instead of a table")
 	fs.BoolVar(&o.bind, "bind", asInit, "bind the named functions to vfio-pci, and back at the end")
@@ -99,7 +99,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	})
 	fs.BoolVar(&o.requireHugePages, "require-hugepages", false, "fail rather than fall back to pages of 4 KiB for DMA memory")
 	fs.BoolVar(&o.unsafeInterrupts, "allow-unsafe-interrupts", false, "as /init: do without interrupt remapping; a device can then inject any interrupt")
-	fs.BoolVar(&o.followLink, "follow-link", false, "take guests' links down with their NIC's, by turning their front-ends away; QEMU needs reconnect-ms at its chardev for that, and does not start a machine while the link is down")
+	fs.BoolVar(&o.followLink, "follow-link", false, "take guests' links down with their NIC's, by refusing their front-ends; QEMU needs reconnect-ms at its chardev for that, and does not start a machine while the link is down")
 	fs.Func("max-memory", fmt.Sprintf("refuse front-ends at sockets that share more than `SIZE`, such as 64G (default %d times the machine's memory); at most half of the process's address space for all together", generosity), o.maxMemory.Set)
 	fs.IntVar(&o.queues, "queues", session.MaxPairs, "serve up to `N` queue pairs of each port, at most 8; how many are used, its front-end and guest choose")
 	fs.IntVar(&o.queueSize, "queue-size", 256, "entries of a NIC's rings, at most what the device allows")
@@ -185,5 +185,5 @@ and between vhost-user sockets.`,
 vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]`,
 	Notes: `Ports are paired in the order given, or joined in one switch. ` + noConfine + ` keeps all privileges once ports are
 served, for debugging. Exit codes: 0 done, 1 run-time failure, 2 usage, 3 a device is not usable,
-4 a device is gone: start what provides it anew, and then this machine.`,
+4 a device is gone: restart what provides it, and then this machine.`,
 }

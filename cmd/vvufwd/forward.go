@@ -127,7 +127,7 @@ func (f *forwarder) openPairs(o *options) error {
 		loops = append(loops, f.loopConfig(o, cpu))
 	}
 	if len(loops) > lanes {
-		f.log.Warn("more CPUs than can be of use: what one queue pair of each port has is one CPU's work", zap.Int("cpus", len(loops)), zap.Int("of use", lanes))
+		f.log.Warn("more CPUs than are of use: one queue pair of each port is the work of one CPU", zap.Int("cpus", len(loops)), zap.Int("of use", lanes))
 	}
 	dealer, err := netfwd.NewDealer(links, loops, f.warn)
 	if err != nil {
@@ -142,7 +142,7 @@ func (f *forwarder) loopConfig(o *options, cpu int) netfwd.Config {
 }
 
 func (f *forwarder) warn(err error) {
-	f.log.Warn("frames may arrive where nobody looks for them first", zap.Error(err))
+	f.log.Warn("frames may arrive at a queue pair that no loop polls first", zap.Error(err))
 }
 
 // onFault is called by a loop, which has no time for logs: a goroutine of its own writes
@@ -156,7 +156,7 @@ func (f *forwarder) logFault(failed []netfwd.Port, err error) {
 	for i, p := range failed {
 		names[i] = p.Name()
 	}
-	f.log.Error("a fault stopped ports; their guests must restart their devices", zap.Strings("ports", names), zap.Error(err))
+	f.log.Error("a fault stopped ports until their guests reset their devices", zap.Strings("ports", names), zap.Error(err))
 }
 
 // functions are those of the command line that are on PCI.
@@ -179,7 +179,7 @@ func startKeeper(o *options, container int, log *zap.Logger) *keeper.Keeper {
 	lockMemory()
 	k, err := keeper.Start(cfg)
 	if err != nil {
-		log.Warn("a device that is taken away will not be taken again when it is back", zap.Error(err))
+		log.Warn("a device that is removed will not be used again when it returns", zap.Error(err))
 		return nil
 	}
 	return k

@@ -86,7 +86,7 @@ func run(argv []string, stdout, stderr io.Writer) int {
 		q.ReportIn(log, "statistics")
 	}
 	if len(ignored) > 0 {
-		log.Info("words of the kernel command line that are not for us", zap.Strings("ignored", ignored))
+		log.Info("words of the kernel command line that vvufwd ignores", zap.Strings("ignored", ignored))
 	}
 	switch {
 	case privileged:

@@ -44,7 +44,7 @@ type pciPort struct {
 	away      bool // the device has been taken away, if only for a while
 }
 
-// control runs the port until ctx is done. When the machine asks for the device back the port
+// control runs the port until ctx is done. When the kernel asks for the device back the port
 // gives it up, and takes it again when it is back.
 func (p *pciPort) control(ctx context.Context) error {
 	for {
@@ -64,7 +64,7 @@ func (p *pciPort) control(ctx context.Context) error {
 	}
 }
 
-// serve runs the driver until ctx is done, it fails, or the machine asks for the device back.
+// serve runs the driver until ctx is done, it fails, or the kernel asks for the device back.
 func (p *pciPort) serve(ctx context.Context) error {
 	own, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
@@ -86,10 +86,10 @@ func (p *pciPort) serve(ctx context.Context) error {
 
 // giveUp gives the device up and waits until the port has one again, or ctx is done.
 func (p *pciPort) giveUp(ctx context.Context) error {
-	p.log.Warn("the machine asks for the device back: it is given up, and the port is idle until it is there again")
+	p.log.Warn("the kernel asks for the device back: it is released, and the port is idle until it returns")
 	err := p.detach()
 	if released := p.release(); released != nil || err != nil {
-		p.log.Warn("giving the device up", zap.Error(errors.Join(err, released)))
+		p.log.Warn("releasing the device", zap.Error(errors.Join(err, released)))
 	}
 	for last := ""; ; {
 		files, err := p.keeper.Await(ctx, p.spec.addr)

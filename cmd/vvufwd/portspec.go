@@ -119,7 +119,7 @@ func (o *options) checkPorts() error {
 		seen[place] = true
 		if p.mac != nil {
 			if seen[p.mac.String()] {
-				return cli.Usagef("%s: another port has the address %v too", p.flag, p.mac)
+				return cli.Usagef("%s: another port has the address %v as well", p.flag, p.mac)
 			}
 			seen[p.mac.String()] = true
 		}

@@ -73,11 +73,11 @@ func (o *options) sayMemory(log *zap.Logger) {
 	// access it is, until the file is gone: guests' receive buffers are often first
 	// touched by us.
 	if limit, ok := resources.CgroupMemory(); ok && limit < uint64(n)*o.sharing.Memory {
-		log.Warn("memory of guests that is first used by vvufwd counts for its own control group, which has less than they may share: "+
-			"guests can have vvufwd killed; run it in the group of its VMs, allow it more (MemoryMax=), or lower --max-memory", zap.String("limit", cli.Bytes(limit)))
+		log.Warn("guest memory that vvufwd touches first is charged to its own control group, which allows less than guests may share: "+
+			"guests can get vvufwd killed; run it in the group of its VMs, allow it more (MemoryMax=), or lower --max-memory", zap.String("limit", cli.Bytes(limit)))
 	}
 	need := uint64(n*(filesEachPort+filesEachMessage+filesEachRing*(2*o.queues+1)) + filesBesides)
 	if have := resources.Files(); have < need {
-		log.Warn("front-ends can be refused for want of open files: allow more (ulimit -n, LimitNOFILE=)", zap.Uint64("may be needed", need), zap.Uint64("allowed", have))
+		log.Warn("front-ends may be refused because the limit of open files is too low: raise it (ulimit -n, LimitNOFILE=)", zap.Uint64("may be needed", need), zap.Uint64("allowed", have))
 	}
 }

@@ -21,7 +21,7 @@ const (
 // switchFlags defines the flags of a switch.
 func (o *options) switchFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&o.switched, "switch", false, "join all ports, 2 to 64, in one switch that learns addresses, rather than in pairs")
-	fs.BoolVar(&o.isolate, "isolate", false, "with --switch: no way between app VMs, only to NICs; or of single ports, with \",isolate\" behind them")
+	fs.BoolVar(&o.isolate, "isolate", false, "with --switch: no way between app VMs, only to NICs; for single ports add \",isolate\" to each")
 	fs.DurationVar(&o.macAge, "mac-age", defaultMACAge, "with --switch: forget an address of which no frame came for this `TIME`")
 	fs.IntVar(&o.macLimit, "mac-limit", defaultMACLimit, "with --switch: learn up to `N` addresses from each app VM, 16 times as many from a NIC")
 }
@@ -83,7 +83,7 @@ func (f *forwarder) openSwitch(o *options) error {
 }
 
 func (f *forwarder) warnOfConflict(address net.HardwareAddr, ports [2]string) {
-	f.log.Warn("frames with one station's address come from two ports, and those for it reach only one of them: give each guest an address of its own (with QEMU, mac= of its network device)",
+	f.log.Warn("frames with the same source address come from two ports, and frames to it reach only one of them: give each guest an address of its own (with QEMU, mac= of its network device)",
 		zap.Stringer("address", address), zap.Strings("ports", ports[:]))
 }
 

@@ -55,7 +55,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.StringVar(&o.payload, "payload", "headers", "`WHAT` to write of each frame: headers (one cache line) or full")
 	f.IntVar(&o.burst, "burst", 32, "send up to `N` frames at once")
 	f.IntVar(&o.queueSize, "queue-size", 256, "`ENTRIES` of each ring, a power of two")
-	f.IntVar(&o.window, "window", windowOfRing, "at most `N` frames under way, 0 for no limit (default: as many as the receive ring holds)")
+	f.IntVar(&o.window, "window", windowOfRing, "at most `N` frames in flight, 0 for no limit (default: as many as the receive ring holds)")
 	f.DurationVar(&o.duration, "duration", 0, "send for `TIME` (default 2s unless --count)")
 	f.Uint64Var(&o.count, "count", 0, "send `N` frames per direction")
 	f.Float64Var(&o.rate, "rate", 0, "send `PPS` frames per second and direction (default: as many as possible)")

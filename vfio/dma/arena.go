@@ -106,7 +106,7 @@ func (a *Arena) Close() error {
 	for i := len(a.chunks) - 1; i >= 0; i-- {
 		c := a.chunks[i]
 		if err := a.mapper.UnmapDMA(c.mem.IOVA, uint64(len(c.mem.Bytes))); err != nil {
-			errs = append(errs, fmt.Errorf("take memory at %v from the devices: %w", c.mem.IOVA, err))
+			errs = append(errs, fmt.Errorf("unmap memory at %v from the devices: %w", c.mem.IOVA, err))
 			continue
 		}
 		if err := a.pages.release(c.mem.Bytes); err != nil {
@@ -124,7 +124,7 @@ func (a *Arena) Remap() error {
 	defer a.mu.Unlock()
 	for _, c := range a.chunks {
 		if err := a.mapper.MapDMA(c.mem.Bytes, c.mem.IOVA); err != nil {
-			return fmt.Errorf("open memory at %v to the devices again: %w", c.mem.IOVA, err)
+			return fmt.Errorf("map memory at %v for the devices again: %w", c.mem.IOVA, err)
 		}
 	}
 	return nil
@@ -146,7 +146,7 @@ func (a *Arena) grow(n int) (*chunk, error) {
 	}
 	if err := a.mapper.MapDMA(bytes, iova); err != nil {
 		a.iovas.release(iova)
-		return nil, errors.Join(fmt.Errorf("open %d bytes of memory to the devices: %w", n, err), a.pages.release(bytes))
+		return nil, errors.Join(fmt.Errorf("map %d bytes of memory for the devices: %w", n, err), a.pages.release(bytes))
 	}
 	c := &chunk{mem: Memory{Bytes: bytes, IOVA: iova}}
 	a.chunks = append(a.chunks, c)

@@ -51,5 +51,5 @@ func (a Address) String() string {
 }
 
 func addressError(s string) error {
-	return fmt.Errorf("%q is no PCI address; write domain:bus:device.function in hexadecimal, like 0000:00:05.0", s)
+	return fmt.Errorf("%q is not a PCI address: want domain:bus:device.function in hexadecimal, such as 0000:00:05.0", s)
 }

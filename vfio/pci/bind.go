@@ -47,14 +47,14 @@ func (s Sysfs) Bind(addr Address, driver string) (restore func() error, err erro
 	}
 	restore = func() error {
 		if err := s.rebind(addr, override, info.Driver); err != nil {
-			return fmt.Errorf("give %v back to its driver: %w", addr, err)
+			return fmt.Errorf("return %v to its driver: %w", addr, err)
 		}
 		return nil
 	}
 	if err := s.rebind(addr, driver, driver); err != nil {
 		failure := &DeviceError{
 			Device: addr.String(), Problem: fmt.Sprintf("does not bind to %s", driver), Err: err,
-			Remedy: "look into dmesg for the reason",
+			Remedy: "see dmesg for the reason",
 		}
 		if !info.HasIOMMUGroup && driver == vfioDriver {
 			failure.Problem += ", it is in no IOMMU group"

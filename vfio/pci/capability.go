@@ -53,7 +53,7 @@ type Capability struct {
 // Capabilities walks the capability list of a configuration space, of which at
 // least 64 bytes must be given; whatever lies beyond byte 256 is ignored. It
 // returns the capabilities in list order. The bytes are not trusted: a list that
-// runs in a circle, leaves the space or overlaps the header is an error, and what
+// loops, leaves the space or overlaps the header is an error, and what
 // was found before the fault is returned with it.
 func Capabilities(config []byte) ([]Capability, error) {
 	if len(config) < headerSize {
@@ -75,7 +75,7 @@ func Capabilities(config []byte) ([]Capability, error) {
 		case at < headerSize || at+2 > len(config):
 			return list, fmt.Errorf("pci: capability list points to 0x%x, outside 0x%x..0x%x", at, headerSize, len(config))
 		case seen[at/4]:
-			return list, fmt.Errorf("pci: capability list runs in a circle at 0x%x", at)
+			return list, fmt.Errorf("pci: capability list loops at 0x%x", at)
 		}
 		seen[at/4] = true
 		bytes, err := capabilityBytes(config[at:])

@@ -91,7 +91,7 @@ func (s Sysfs) Device(addr Address) (Info, error) {
 	}
 	if group := linkName(s.devicePath(addr, "iommu_group")); group != "" {
 		if info.IOMMUGroup, err = strconv.Atoi(group); err != nil {
-			return Info{}, fmt.Errorf("look up PCI device %v: IOMMU group %q is no number", addr, group)
+			return Info{}, fmt.Errorf("look up PCI device %v: IOMMU group %q is not a number", addr, group)
 		}
 		info.HasIOMMUGroup = true
 		name, _ := readAttribute(s.path("kernel/iommu_groups", group, "name")) // absent on most groups

@@ -32,7 +32,7 @@ func identify(config []byte) (uint16, error) {
 	device := binary.LittleEndian.Uint16(config[pci.OffsetDevice:])
 	switch {
 	case vendor != virtio.PCIVendor || device < firstID || device > lastID:
-		return 0, fmt.Errorf("is no virtio device (id %04x:%04x)", vendor, device)
+		return 0, fmt.Errorf("is not a virtio device (id %04x:%04x)", vendor, device)
 	case device < firstModernID:
 		return binary.LittleEndian.Uint16(config[pci.OffsetSubDevice:]), nil
 	default:

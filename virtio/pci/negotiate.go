@@ -57,7 +57,7 @@ func (t *Transport) Negotiate(want virtio.Features) (virtio.Features, error) {
 
 	t.addStatus(virtio.StatusFeaturesOK)
 	if status := t.Status(); status&virtio.StatusFeaturesOK == 0 || status == absent {
-		return 0, t.failWith(t.unusable("look into the log of the program that provides the device",
+		return 0, t.failWith(t.unusable("see the log of the program that provides the device",
 			"does not accept the features %v (status 0x%02x)", accepted, status))
 	}
 	return accepted, nil

@@ -153,7 +153,7 @@ func (t *Transport) Reset() error {
 		case status == 0:
 			return nil
 		case status == absent:
-			return &pci.DeviceError{Device: t.addr.String(), Problem: "cannot be reset", Err: ErrAbsent, Remedy: "restart the program that provides the device, and plug it in anew"}
+			return &pci.DeviceError{Device: t.addr.String(), Problem: "cannot be reset", Err: ErrAbsent, Remedy: "restart the program that provides the device, and plug it in again"}
 		case !time.Now().Before(deadline):
 			return t.unusable("restart the program that provides the device", "does not finish its reset within %v (status 0x%02x)", t.patience, status)
 		}

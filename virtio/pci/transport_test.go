@@ -68,13 +68,13 @@ func TestOpenRefuses(t *testing.T) {
 		config []byte
 		says   string
 	}{
-		"vendor":                   {foreign, "is no virtio device (id 8086:1041)"},
-		"device below":             {configSpace(0x0fff, 0, standardCaps()...), "is no virtio device"},
-		"device above":             {configSpace(0x1080, 0, standardCaps()...), "is no virtio device"},
+		"vendor":                   {foreign, "is not a virtio device (id 8086:1041)"},
+		"device below":             {configSpace(0x0fff, 0, standardCaps()...), "is not a virtio device"},
+		"device above":             {configSpace(0x1080, 0, standardCaps()...), "is not a virtio device"},
 		"legacy only":              {configSpace(0x1000, 1), "disable-legacy=on"},
 		"no notify":                {configSpace(0x1041, 0, standardCaps()[:3]...), "no queue notification structure"},
 		"short space":              {make([]byte, 128), "configuration space of only 128 bytes"},
-		"broken list":              {configSpace(0x1041, 0, capOf(typeCommon, 4, 0, 0x38), func(byte) []byte { return []byte{9, 0x40, 16, 99} }), "circle"},
+		"broken list":              {configSpace(0x1041, 0, capOf(typeCommon, 4, 0, 0x38), func(byte) []byte { return []byte{9, 0x40, 16, 99} }), "loops"},
 		"common short":             {replace(common, capOf(typeCommon, 4, 0, 0x37)), "common configuration structure has 55 bytes"},
 		"common misaligned":        {replace(common, capOf(typeCommon, 4, 2, 0x38)), "misaligned"},
 		"common outside":           {replace(common, capOf(typeCommon, 4, 0x4000, 0x38)), "does not fit in BAR 4"},

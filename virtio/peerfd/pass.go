@@ -48,7 +48,7 @@ func (r *Receiver) Receive(b []byte) (n int, fds []int, err error) {
 		err = io.EOF
 	case err != nil:
 	case flags&unix.MSG_CTRUNC != 0, len(fds) > r.limit:
-		err = fmt.Errorf("message brings more file descriptors than the limit of %d, or than this process may open", r.limit)
+		err = fmt.Errorf("message carries more file descriptors than the limit of %d, or than this process may open", r.limit)
 	default:
 		err = malformed
 	}
@@ -73,7 +73,7 @@ func (r *Receiver) Header(b []byte, begun func()) (fds []int, err error) {
 		case err != nil:
 			return fds, err
 		case len(fds) > r.limit:
-			return fds, fmt.Errorf("message brings %d file descriptors, the limit is %d", len(fds), r.limit)
+			return fds, fmt.Errorf("message carries %d file descriptors, the limit is %d", len(fds), r.limit)
 		}
 		if done += n; done < len(b) && begun != nil {
 			begun()

@@ -104,7 +104,7 @@ func TestHeaderErrors(t *testing.T) {
 		{"closed before", nil, 0, io.EOF.Error(), 0},
 		{"closed within", []string{"he"}, 1, io.ErrUnexpectedEOF.Error(), 1},
 		{"too many at once", []string{"head"}, 3, "more file descriptors", 2}, // the kernel drops the third
-		{"too many in pieces", []string{"he", "ad"}, 2, "brings 4 file descriptors, the limit is 2", 4},
+		{"too many in pieces", []string{"he", "ad"}, 2, "carries 4 file descriptors, the limit is 2", 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, b := pair(t)

@@ -132,7 +132,7 @@ func (d *Device) arrive(s *session) bool {
 		d.connect()
 		return true
 	}
-	d.log.Info("front-end is there, waiting for the driver")
+	d.log.Info("front-end connected, waiting for the driver")
 	return true
 }
 

@@ -80,7 +80,7 @@ const offered = virtio.Version1 | virtio.AccessPlatform | virtio.IndirectDesc | 
 // New builds a device that no driver VM has yet.
 func New(cfg Config) (*Device, error) {
 	if cfg.Queues < 1 || cfg.Queues > MaxQueues {
-		return nil, fmt.Errorf("%d vrings, possible are 1 to %d", cfg.Queues, MaxQueues)
+		return nil, fmt.Errorf("%d vrings, want 1 to %d", cfg.Queues, MaxQueues)
 	}
 	l := newLayout(cfg.Queues, cfg.RAM.size)
 	pci, err := newConfigSpace(l, cfg.RAM.size)
@@ -96,7 +96,7 @@ func New(cfg Config) (*Device, error) {
 		return nil, err
 	}
 	if d.events, err = peerfd.NewSet(); err != nil {
-		d.log.Warn("without asynchronous I/O interrupts of the app VM are slower", zap.Error(err))
+		d.log.Warn("without asynchronous I/O, interrupts of the app VM are slower", zap.Error(err))
 	}
 	d.resetAll(nil) // there is no session to end
 	return d, nil
@@ -204,7 +204,7 @@ func (d *Device) needsReset(reason error) {
 	if d.broken() {
 		return
 	}
-	d.log.Error("the driver broke the rules, the device works no more until it is reset", zap.Error(reason))
+	d.log.Error("the driver violated the protocol, the device is stopped until it is reset", zap.Error(reason))
 	d.status |= virtio.StatusNeedsReset
 	if d.connected() {
 		d.end(d.session, errors.New("the device needs a reset"), false)

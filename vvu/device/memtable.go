@@ -18,10 +18,10 @@ const maxRegions = 8
 // the descriptors that came with the table, one per region.
 func (r *RAMFile) place(table vhostuser.MemoryTable, files []int) (vhostuser.MemoryTable, error) {
 	if len(table) == 0 || len(table) > maxRegions {
-		return nil, fmt.Errorf("memory table has %d regions, possible are 1 to %d", len(table), maxRegions)
+		return nil, fmt.Errorf("memory table has %d regions, want 1 to %d", len(table), maxRegions)
 	}
 	if len(files) != len(table) {
-		return nil, fmt.Errorf("memory table has %d regions but brings %d files", len(table), len(files))
+		return nil, fmt.Errorf("memory table has %d regions but carries %d file descriptors", len(table), len(files))
 	}
 	for i, region := range table {
 		same, err := r.is(files[i])
@@ -43,7 +43,7 @@ func (r *RAMFile) place(table vhostuser.MemoryTable, files []int) (vhostuser.Mem
 	for i := range sorted {
 		at := sorted[i].Offset
 		if at < end {
-			return nil, fmt.Errorf("memory regions overlap at offset %#x of the file %s, which this device cannot show", at, r.path)
+			return nil, fmt.Errorf("memory regions overlap at offset %#x of the file %s, which this device cannot expose", at, r.path)
 		}
 		sorted[i].Offset = at - end
 		end = at + sorted[i].Size

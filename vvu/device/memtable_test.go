@@ -84,7 +84,7 @@ func TestPlaceRefuses(t *testing.T) {
 	}{
 		"empty":        {nil, nil, "0 regions"},
 		"too many":     {nine, []int{own, own, own, own, own, own, own, own, own}, "9 regions"},
-		"file missing": {vhostuser.MemoryTable{region(0, pageSize), region(pageSize, pageSize)}, []int{own}, "brings 1 files"},
+		"file missing": {vhostuser.MemoryTable{region(0, pageSize), region(pageSize, pageSize)}, []int{own}, "carries 1 file descriptors"},
 		"other file":   {vhostuser.MemoryTable{region(0, pageSize)}, []int{foreign}, "--ram"},
 		"closed file":  {vhostuser.MemoryTable{region(0, pageSize)}, []int{-1}, "bad file descriptor"},
 		"too large":    {vhostuser.MemoryTable{region(0, 17*pageSize)}, []int{own}, "--ram"},

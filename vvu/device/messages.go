@@ -128,7 +128,7 @@ func (d *Device) takeReply() (m vhostuser.Message, result outcome) {
 	var bad error
 	result = d.pop(txq, &c, func() (uint32, bool) {
 		if c.ReadLen < vhostuser.HeaderSize || c.ReadLen > vhostuser.MaxMessage {
-			bad = fmt.Errorf("message of %d bytes in txq, possible are %d to %d", c.ReadLen, vhostuser.HeaderSize, vhostuser.MaxMessage)
+			bad = fmt.Errorf("message of %d bytes in txq, want %d to %d", c.ReadLen, vhostuser.HeaderSize, vhostuser.MaxMessage)
 			return 0, false
 		}
 		wire := make([]byte, 0, c.ReadLen)

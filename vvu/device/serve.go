@@ -47,9 +47,9 @@ func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error 
 func (d *Device) saidAtDoor(event peerfd.DoorEvent, err error) {
 	switch event {
 	case peerfd.PeerWaits:
-		d.log.Warn("another front-end has come, and waits for the one that is connected to leave", zap.Duration("patience", patience))
+		d.log.Warn("another front-end is waiting for the connected one to disconnect", zap.Duration("patience", patience))
 	case peerfd.PeerRefused:
-		d.log.Warn("refused a front-end, for another is connected: a device serves one app VM, give each a vvudev of its own")
+		d.log.Warn("refused a front-end, because another one is connected: a device serves one app VM, give each a vvudev of its own")
 	case peerfd.AcceptFailed:
 		d.log.Warn("cannot accept a front-end now, trying again", zap.Error(err))
 	}

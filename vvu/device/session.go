@@ -63,7 +63,7 @@ func (s *session) await() error {
 	})
 	switch {
 	case err == nil:
-		return fmt.Errorf("front-end left before the driver came: %w", net.ErrClosed)
+		return fmt.Errorf("front-end disconnected before the driver was ready: %w", net.ErrClosed)
 	case errors.Is(err, os.ErrDeadlineExceeded): // see hear
 		return s.sock.SetReadDeadline(time.Time{})
 	default:
@@ -82,7 +82,7 @@ func (s *session) relay() error {
 		err = s.admit(&m)
 		s.conn.Discard(&m)
 		if err == nil && s.d.bin.Full() {
-			err = errors.New("front-end sends files that take too long to close")
+			err = errors.New("front-end sends file descriptors that take too long to close")
 		}
 		if err != nil {
 			return err
@@ -145,7 +145,7 @@ func (s *session) notifier(m *vhostuser.Message) error {
 		want = 0
 	}
 	if len(m.FDs) != want {
-		return fmt.Errorf("%v for ring %d brings %d descriptors, want %d", m.Request, v.Index, len(m.FDs), want)
+		return fmt.Errorf("%v for ring %d carries %d descriptors, want %d", m.Request, v.Index, len(m.FDs), want)
 	}
 	ring := int(v.Index)
 	if ring >= len(s.d.rings) {

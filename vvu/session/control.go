@@ -121,7 +121,7 @@ func (c *controlQueue) serve(s *Session) (served int, more bool) {
 		}
 		if err := q.Ring.Err(); err != nil && !c.failed {
 			c.failed = true
-			s.log.Error("the guest broke the rules of its control queue; it is stopped until the guest restarts its device", zap.Error(err))
+			s.log.Error("the guest violated the protocol of its control queue, which is stopped until the guest resets its device", zap.Error(err))
 		}
 	}()
 	served, more = q.Serve(batch, func(class, command byte, data *control.Data) bool { return c.do(s, class, command, data) })

@@ -28,7 +28,7 @@ func NewGuests(name string, pairs int, log *zap.Logger) []*guest.Port {
 // a ring at most.
 func reportFailure(log *zap.Logger, pair int) func(ring string, err error) {
 	return func(ring string, err error) {
-		go log.Error("the guest broke the rules of a ring, which has stopped until the guest resets it",
+		go log.Error("the guest violated the ring protocol, the ring is stopped until the guest resets it",
 			zap.Int("pair", pair), zap.String("ring", ring), zap.Error(err))
 	}
 }

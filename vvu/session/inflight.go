@@ -30,7 +30,7 @@ func (s *Session) newInflight() (*vhostuser.Message, error) {
 	size := inflightBytes(int(v.Queues), int(v.QueueSize), s.backend.Features().Has(virtio.RingPacked))
 	fd, err := s.carrier.NewInflight(uint64(size))
 	if err != nil {
-		return nil, fmt.Errorf("memory to track rings in: %w", err)
+		return nil, fmt.Errorf("inflight region: %w", err)
 	}
 	m := s.backend.InflightReply(uint64(size), fd)
 	return &m, nil
@@ -60,17 +60,17 @@ func (s *Session) setInflight() error {
 	v := s.backend.Inflight()
 	need := uint64(inflightBytes(int(v.Queues), int(v.QueueSize), s.backend.Features().Has(virtio.RingPacked)))
 	if v.Size < need {
-		return fmt.Errorf("memory to track rings in has %d bytes, and %d are needed", v.Size, need)
+		return fmt.Errorf("inflight region has %d bytes, and %d are needed", v.Size, need)
 	}
 	if v.Offset%8 != 0 {
-		return fmt.Errorf("memory to track rings in begins at %#x, which is not 8-aligned", v.Offset)
+		return fmt.Errorf("inflight region begins at %#x, which is not 8-aligned", v.Offset)
 	}
 	m, err := s.carrier.MapInflight(v.Offset, need)
 	if err != nil {
-		return fmt.Errorf("memory to track rings in: %w", err)
+		return fmt.Errorf("inflight region: %w", err)
 	}
 	s.flight = &inflight{InflightMemory: m, rings: int(v.Queues), entries: int(v.QueueSize)}
-	s.log.Info("rings are tracked for a back-end that comes after us", zap.Int("rings", s.flight.rings))
+	s.log.Info("rings are tracked for the next back-end", zap.Int("rings", s.flight.rings))
 	return nil
 }
 

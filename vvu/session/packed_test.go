@@ -39,7 +39,7 @@ func TestPackedRingPositions(t *testing.T) {
 		if state.Num != tt.want {
 			t.Errorf("base %#x: stopped at %#x, want %#x", tt.base, state.Num, tt.want)
 		}
-		said := b.logs.FilterMessageSnippet("does not stand where the front-end says").Len()
+		said := b.logs.FilterMessageSnippet("is not at the index that the front-end says").Len()
 		if want := map[bool]int{true: 1}[tt.base>>16 != 0 && tt.base>>16 != tt.base&0xffff]; said != want {
 			t.Errorf("base %#x: said %d times that it goes on elsewhere", tt.base, said)
 		}

@@ -79,7 +79,7 @@ func (s *Session) splitPosition(i int, base uint16, cfg vring.DeviceConfig) (uin
 	const idx = 2 // offset of used.idx (virtio 2.7.8)
 	at := binary.LittleEndian.Uint16(used[idx:])
 	if at != base {
-		s.log.Warn("a ring does not stand where the front-end says; going on behind the last used buffer",
+		s.log.Warn("a ring is not at the index that the front-end says; going on after the last used buffer",
 			zap.Int("ring", i), zap.Uint16("base", base), zap.Uint16("used", at))
 	}
 	return at, nil
@@ -109,7 +109,7 @@ func (s *Session) packedPosition(i int, base uint32, cfg vring.DeviceConfig) (ui
 		return 0, fmt.Errorf("ring %d: %w", i, err)
 	}
 	if at != uint16(base) {
-		s.log.Warn("a ring does not stand where the front-end says; going on behind the last used buffer",
+		s.log.Warn("a ring is not at the index that the front-end says; going on after the last used buffer",
 			zap.Int("ring", i), zap.Uint32("base", base), zap.Uint16("used", at))
 	}
 	return at, nil

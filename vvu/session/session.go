@@ -200,7 +200,7 @@ func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
 	}
 	var refusal *vhostuser.Refusal
 	if errors.As(err, &refusal) {
-		s.log.Warn("refused a message of the front-end", zap.Error(err))
+		s.log.Warn("refused a message from the front-end", zap.Error(err))
 		err = nil
 	}
 	return reply, err

@@ -86,7 +86,7 @@ func Connect(path string, maxPairs int, log *zap.Logger) *Endpoint {
 func newEndpoint(path string, l *net.UnixListener, maxPairs int, log *zap.Logger) *Endpoint {
 	events, err := peerfd.NewSet()
 	if err != nil {
-		log.Warn("without asynchronous I/O interrupts of guests are slower", zap.Error(err))
+		log.Warn("without asynchronous I/O, interrupts of guests are slower", zap.Error(err))
 	}
 	flight, err := newInflightFile(session.MaxInflight(maxPairs))
 	if err != nil {
@@ -203,7 +203,7 @@ func (e *Endpoint) Run(ctx context.Context) error {
 		e.log.Info("front-end connected")
 		err = e.serve(ctx, conn)
 		if e.end() {
-			e.log.Info("front-end disconnected, for the link went down")
+			e.log.Info("disconnected the front-end, because the link went down")
 			continue
 		}
 		gone := ctx.Err() != nil || vhostuser.PeerClosed(err)
@@ -301,7 +301,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 		}
 		if e.bin.Full() {
 			conn.Discard(&m)
-			return errors.New("front-end sends files that take too long to close")
+			return errors.New("front-end sends file descriptors that take too long to close")
 		}
 		if err := c.take(&m); err != nil {
 			return err

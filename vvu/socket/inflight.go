@@ -14,7 +14,7 @@ import (
 // not used of it does not exist. Front-ends have it as well, and cannot take the memory away.
 func newInflightFile(size int64) (fd int, err error) {
 	if fd, err = unix.MemfdCreate("inflight", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING); err != nil {
-		return -1, fmt.Errorf("memory to track rings in: %w", err)
+		return -1, fmt.Errorf("inflight region: %w", err)
 	}
 	err = unix.Ftruncate(fd, size)
 	if err == nil {
@@ -22,7 +22,7 @@ func newInflightFile(size int64) (fd int, err error) {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return -1, fmt.Errorf("memory to track rings in: %w", err)
+		return -1, fmt.Errorf("inflight region: %w", err)
 	}
 	return fd, nil
 }
@@ -54,7 +54,7 @@ func (c *carrier) NewInflight(size uint64) (fd int, err error) {
 // one of another back-end's making, or a front-end's own.
 func (c *carrier) MapInflight(offset, size uint64) (*session.InflightMemory, error) {
 	if c.flight < 0 {
-		return nil, errors.New("it came without its file")
+		return nil, errors.New("it came without its file descriptor")
 	}
 	return mapInflight(c.flight, offset, size)
 }

@@ -33,7 +33,7 @@ func TestInflightMemory(t *testing.T) {
 		a := startTracked(t, r.paths[0])
 		v, fd, kept := a.Inflight()
 		if !kept || v.Queues != 2 || v.QueueSize != ringSize || v.Size != uint64(2*vring.TrackBytes(ringSize, false)) {
-			t.Fatalf("memory to track rings in: %+v %v", v, kept)
+			t.Fatalf("inflight region: %+v %v", v, kept)
 		}
 		if seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0); err != nil || seals&unix.F_SEAL_SHRINK == 0 {
 			t.Errorf("seals %#x, %v", seals, err)

@@ -21,7 +21,7 @@ func (c *carrier) takeLog(fd int) {
 // memory regions, and has to be one that lies in memory, too.
 func (c *carrier) MapLog(l vhostuser.Log, need uint64) (*session.LogMemory, error) {
 	if c.log < 0 {
-		return nil, errors.New("it came without its file")
+		return nil, errors.New("it came without its file descriptor")
 	}
 	whole, skip, err := mapFile(c.log, l.Offset, need)
 	if err != nil {

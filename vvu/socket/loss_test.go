@@ -76,7 +76,7 @@ func TestNothingIsLostBetweenTwoRings(t *testing.T) {
 					if err := a.Sent(); err != nil {
 						t.Fatal(err)
 					}
-					if said := r.logs.FilterMessageSnippet("does not stand where"); said.Len() > 0 {
+					if said := r.logs.FilterMessageSnippet("is not at the index"); said.Len() > 0 {
 						t.Errorf("a ring was said to stand elsewhere than it does: %v", said.All())
 					}
 				})

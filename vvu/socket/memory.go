@@ -168,7 +168,7 @@ func (m *memory) region(r vhostuser.MemoryRegion) (*mapping, error) {
 	}
 	fd, ok := m.arrived[r]
 	if !ok {
-		return nil, errors.New("it came without its file")
+		return nil, errors.New("it came without its file descriptor")
 	}
 	view, whole, err := mapRegion(fd, r)
 	if err != nil {

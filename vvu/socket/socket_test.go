@@ -381,7 +381,7 @@ func TestFrontendReconnectsWithItsRingsInUse(t *testing.T) {
 	if got := a.receive(t, 0); !bytes.Equal(got, want) {
 		t.Errorf("frame differs (%d bytes)", len(got))
 	}
-	if n := r.logs.FilterMessageSnippet("does not stand where").Len(); n != 2 {
+	if n := r.logs.FilterMessageSnippet("is not at the index").Len(); n != 2 {
 		t.Errorf("%d rings are said to stand elsewhere, want 2", n)
 	}
 }

@@ -128,7 +128,7 @@ type MSIX struct {
 // AddMSIX appends an MSI-X capability.
 func (c *Config) AddMSIX(m MSIX) error {
 	if m.Vectors < 1 || m.Vectors > 2048 {
-		return fmt.Errorf("%d MSI-X vectors, possible are 1 to 2048", m.Vectors)
+		return fmt.Errorf("%d MSI-X vectors, want 1 to 2048", m.Vectors)
 	}
 	body, mask := make([]byte, 10), make([]byte, 10)
 	le := binary.LittleEndian

@@ -56,7 +56,7 @@ func (f *framer) read() (req *request, err error) {
 	req.header = parseHeader(&head)
 	if req.Size < headerSize || req.Size > maxMessage {
 		f.discard(req)
-		return nil, fmt.Errorf("%v: message of %d bytes, allowed are %d to %d", req.Command, req.Size, headerSize, maxMessage)
+		return nil, fmt.Errorf("%v: message of %d bytes, want %d to %d", req.Command, req.Size, headerSize, maxMessage)
 	}
 	n := int(req.Size - headerSize)
 	if n > len(f.buf) {

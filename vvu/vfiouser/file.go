@@ -77,7 +77,7 @@ func (m *memory) checkTotal(id fileID, size uint64) error {
 		total = m.totalWith(id, size)
 	}
 	if total > m.limit {
-		return fmt.Errorf("the driver VM lends files of %d MiB together, more than the %d MiB that it may: %w (%w)", total>>20, m.limit>>20, errMuchMemory, unix.ENOSPC)
+		return fmt.Errorf("the driver VM shares files of %d MiB in total, more than the %d MiB that it may: %w (%w)", total>>20, m.limit>>20, errMuchMemory, unix.ENOSPC)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func NewServer(dev Device, log *zap.Logger) *Server {
 	s := &Server{dev: dev, log: log}
 	var err error
 	if s.events, err = peerfd.NewSet(); err != nil {
-		log.Warn("without asynchronous I/O interrupts of the driver VM are slower", zap.Error(err))
+		log.Warn("without asynchronous I/O, interrupts of the driver VM are slower", zap.Error(err))
 	}
 	return s
 }
@@ -71,7 +71,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 		case err != nil:
 			s.log.Warn("dropped the driver VM's monitor, waiting for the next", zap.Error(err))
 		default:
-			s.log.Info("driver VM's monitor is gone, waiting for the next")
+			s.log.Info("driver VM's monitor disconnected, waiting for the next")
 		}
 	}
 }
@@ -79,9 +79,9 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 func (s *Server) saidAtDoor(event peerfd.DoorEvent, err error) {
 	switch event {
 	case peerfd.PeerWaits:
-		s.log.Warn("another driver VM's monitor has come, and waits for the one that is connected to leave", zap.Duration("patience", patience))
+		s.log.Warn("another driver VM's monitor is waiting for the connected one to disconnect", zap.Duration("patience", patience))
 	case peerfd.PeerRefused:
-		s.log.Warn("refused a driver VM's monitor, for another is connected: a device is one driver VM's, give each a vvudev of its own")
+		s.log.Warn("refused a driver VM's monitor, because another one is connected: a device serves one driver VM, give each a vvudev of its own")
 	case peerfd.AcceptFailed:
 		s.log.Warn("cannot accept a client now, trying again", zap.Error(err))
 	}

@@ -66,7 +66,7 @@ func (s *session) serve() error {
 		err = s.answer(req)
 		s.io.discard(req)
 		if err == nil && s.io.bin.Full() {
-			err = errors.New("client sends files that take too long to close")
+			err = errors.New("client sends file descriptors that take too long to close")
 		}
 		if err != nil {
 			return err

@@ -262,7 +262,7 @@ func (b *Backend) dispatch(m Message, out *outcome) error {
 	case h.size != anySize && len(m.Payload) != h.size:
 		return violate(m, "payload is %d bytes, want %d", len(m.Payload), h.size)
 	case b.cfg.PassesFDs && !h.fds && len(m.FDs) != 0:
-		return violate(m, "brings %d file descriptors, want none", len(m.FDs))
+		return violate(m, "carries %d file descriptors, want none", len(m.FDs))
 	}
 	return h.do(b, m, out)
 }

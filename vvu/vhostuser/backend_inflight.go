@@ -35,7 +35,7 @@ func (b *Backend) inflight(m Message, files int) (v Inflight, err error) {
 	}
 	switch {
 	case b.cfg.PassesFDs && len(m.FDs) != files:
-		return v, violate(m, "brings %d file descriptors, want %d", len(m.FDs), files)
+		return v, violate(m, "carries %d file descriptors, want %d", len(m.FDs), files)
 	case v.Queues == 0 || v.QueueSize == 0:
 		return v, refuse(m, "%d rings of %d entries", v.Queues, v.QueueSize)
 	case int(v.Queues) > b.cfg.Rings || int(v.QueueSize) > b.cfg.MaxQueueSize:

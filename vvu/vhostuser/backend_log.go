@@ -16,7 +16,7 @@ func (b *Backend) setLogBase(m Message, out *outcome) error {
 	}
 	switch {
 	case b.cfg.PassesFDs && len(m.FDs) != 1:
-		return violate(m, "brings %d file descriptors, want 1", len(m.FDs))
+		return violate(m, "carries %d file descriptors, want 1", len(m.FDs))
 	case l.Size == 0 || l.Offset+l.Size < l.Size:
 		return violate(m, "a log of %d bytes at offset %#x", l.Size, l.Offset)
 	}
@@ -34,7 +34,7 @@ func (b *Backend) setLogBase(m Message, out *outcome) error {
 // look at the log when they need it, and the protocol leaves it to us: it is not signalled.
 func (b *Backend) setLogFD(m Message, _ *outcome) error {
 	if b.cfg.PassesFDs && len(m.FDs) != 1 {
-		return violate(m, "brings %d file descriptors, want 1", len(m.FDs))
+		return violate(m, "carries %d file descriptors, want 1", len(m.FDs))
 	}
 	return nil
 }

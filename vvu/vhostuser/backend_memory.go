@@ -14,7 +14,7 @@ func (b *Backend) setMemTable(m Message, out *outcome) error {
 		return violate(m, "%v", err)
 	}
 	if b.cfg.PassesFDs && len(m.FDs) != len(table) {
-		return violate(m, "brings %d file descriptors for %d regions", len(m.FDs), len(table))
+		return violate(m, "carries %d file descriptors for %d regions", len(m.FDs), len(table))
 	}
 	out.add(EffectMemory, 0)
 	b.regions = nil
@@ -45,7 +45,7 @@ func (b *Backend) addMemReg(m Message, out *outcome) error {
 		return violate(m, "%v", err)
 	}
 	if b.cfg.PassesFDs && len(m.FDs) != 1 {
-		return violate(m, "brings %d file descriptors, want 1", len(m.FDs))
+		return violate(m, "carries %d file descriptors, want 1", len(m.FDs))
 	}
 	if err := b.checkRegion(b.regions, MemoryRegion(r)); err != nil {
 		return refuse(m, "%v", err)

@@ -121,7 +121,7 @@ func (b *Backend) vringFD(m Message) (VringFD, *ring, error) {
 		return v, nil, violate(m, "%v", err)
 	}
 	if want := fdCount(v); b.cfg.PassesFDs && len(m.FDs) != want {
-		return v, nil, violate(m, "ring %d: brings %d file descriptors, want %d", v.Index, len(m.FDs), want)
+		return v, nil, violate(m, "ring %d: carries %d file descriptors, want %d", v.Index, len(m.FDs), want)
 	}
 	return v, &b.rings[v.Index], nil
 }

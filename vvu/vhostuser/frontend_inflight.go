@@ -14,7 +14,7 @@ type flight struct {
 	kept bool
 }
 
-// track gives the back-end memory to track rings in: new memory, which it makes, if rings
+// track gives the back-end inflight region: new memory, which it makes, if rings
 // begin anew, and else what the one before had.
 func (f *Frontend) track() {
 	if !f.protocol.Has(ProtoInflightShmFD) || f.err != nil {
@@ -29,7 +29,7 @@ func (f *Frontend) track() {
 		}
 		if err := f.flight.Decode(m.Payload); err != nil || len(m.FDs) != 1 || f.flight.Size == 0 {
 			m.CloseFDs()
-			f.fail(fmt.Errorf("the back-end makes no memory to track rings in: %v, %v", m, err))
+			f.fail(fmt.Errorf("the back-end makes no inflight region: %v, %v", m, err))
 			return
 		}
 		f.flight.fd, f.flight.kept = m.FDs[0], true

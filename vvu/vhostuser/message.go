@@ -105,7 +105,7 @@ func Parse(b []byte) (Message, error) {
 		return Message{}, err
 	}
 	if len(b) != HeaderSize+int(h.Size) {
-		return Message{}, fmt.Errorf("%v announces a payload of %d bytes but brings %d", h.Request, h.Size, len(b)-HeaderSize)
+		return Message{}, fmt.Errorf("%v announces a payload of %d bytes but carries %d", h.Request, h.Size, len(b)-HeaderSize)
 	}
 	return Message{Request: h.Request, Flags: h.Flags, Payload: b[HeaderSize:len(b):len(b)]}, nil
 }

@@ -82,7 +82,7 @@ func (c *Config) Decode(b []byte) error {
 	case err != nil:
 		return err
 	case uint64(len(b)) != ConfigHeaderSize+uint64(size):
-		return fmt.Errorf("config payload announces %d bytes but brings %d", size, len(b)-ConfigHeaderSize)
+		return fmt.Errorf("config payload announces %d bytes but carries %d", size, len(b)-ConfigHeaderSize)
 	}
 	*c = Config{Offset: offset, Flags: configFlags(b), Data: b[ConfigHeaderSize:len(b):len(b)]}
 	return nil
@@ -96,7 +96,7 @@ func decodeConfigQuestion(b []byte) (offset, size uint32, err error) {
 	}
 	offset, size = binary.LittleEndian.Uint32(b[0:]), binary.LittleEndian.Uint32(b[4:])
 	if n := len(b) - ConfigHeaderSize; n != 0 && uint64(n) != uint64(size) {
-		return 0, 0, fmt.Errorf("config payload announces %d bytes but brings %d", size, n)
+		return 0, 0, fmt.Errorf("config payload announces %d bytes but carries %d", size, n)
 	}
 	return offset, size, nil
 }

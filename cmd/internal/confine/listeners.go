@@ -30,7 +30,7 @@ func InheritedListener(name string) (*net.UnixListener, error) {
 	u, ok := l.(*net.UnixListener)
 	if !ok {
 		l.Close()
-		return nil, fmt.Errorf("take %s over: it is no UNIX socket", name)
+		return nil, fmt.Errorf("take %s over: it is not a UNIX socket", name)
 	}
 	u.SetUnlinkOnClose(true)
 	return u, nil

@@ -58,7 +58,7 @@ func (p Policy) Finish(log *zap.Logger) error {
 }
 
 func failure(err error) error {
-	return fmt.Errorf("give up privileges: %w; or keep them with --no-confine", err)
+	return fmt.Errorf("give up privileges: %w; to keep them, use with --no-confine", err)
 }
 
 // finish is Finish; it returns the ABI version of Landlock.

@@ -41,7 +41,7 @@ func (p Policy) Start(argv []string, files map[string]*os.File, stop Stop) error
 	if errors.Is(err, ErrStopped) {
 		return err
 	}
-	return failure(fmt.Errorf("start anew: %w", err))
+	return failure(fmt.Errorf("execute itself again: %w", err))
 }
 
 func (p Policy) start(argv []string, files map[string]*os.File, stop Stop) error {

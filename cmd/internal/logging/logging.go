@@ -84,7 +84,7 @@ func lostEntries(encoder zapcore.Encoder, out io.Writer) func(lost uint64, err e
 			return false
 		}
 		line, err := encoder.Clone().EncodeEntry(zapcore.Entry{
-			Level: zapcore.WarnLevel, Time: time.Now(), Message: "lines of this log were dropped here, because nobody read it",
+			Level: zapcore.WarnLevel, Time: time.Now(), Message: "lines of this log were dropped here, because no one read it",
 		}, []zapcore.Field{zap.Uint64("lines", lost)})
 		if err != nil {
 			return false

@@ -29,7 +29,7 @@ func (q *Queue) ReportIn(log *zap.Logger, what string) {
 	q.ReportLost(func(lost uint64, err error) bool {
 		switch {
 		case err == nil:
-			log.Warn("data was dropped, because nobody read the standard output", zap.Uint64("records", lost))
+			log.Warn("data was dropped, because no one read the standard output", zap.Uint64("records", lost))
 		case !failing:
 			log.Warn("data cannot be written to the standard output", zap.Error(err))
 		}

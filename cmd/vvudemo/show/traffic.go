@@ -31,7 +31,7 @@ func (d *demo) getLease(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if _, _, err := net.ParseCIDR(lease.Address); err != nil {
-		return "", fmt.Errorf("the lease is no address: %w", err)
+		return "", fmt.Errorf("the lease is not an address: %w", err)
 	}
 	d.apps[0].lease, d.report.Lease = lease, &lease
 	return fmt.Sprintf("udhcpc got %s, router %s, in %.2f s", lease.Address, lease.Router, lease.Took.Seconds()), nil

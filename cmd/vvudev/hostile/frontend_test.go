@@ -144,5 +144,5 @@ func TestBusy(t *testing.T) {
 	must(t, app.Start())
 	app.Halt()
 	s.exchange()
-	d.logs("another front-end has come", "refused a front-end")
+	d.logs("another front-end is waiting", "refused a front-end")
 }

@@ -174,5 +174,5 @@ func TestBusyMonitor(t *testing.T) {
 	must(t, c.Reset())
 	c.Close()
 	d.served()
-	d.logs("another driver VM's monitor has come", "refused a driver VM's monitor")
+	d.logs("another driver VM's monitor is waiting", "refused a driver VM's monitor")
 }

@@ -54,5 +54,5 @@ func isFlag(word string) bool {
 }
 
 func misplaced(word string) error {
-	return fmt.Errorf("%q stands among the kernel's own words of the kernel command line: put a word \"--\" between those and the flags of vvufwd", word)
+	return fmt.Errorf("%q is among the kernel's own parameters on the command line: put a word \"--\" between those and the flags of vvufwd", word)
 }

@@ -52,13 +52,13 @@ func TestSplitArgs(t *testing.T) {
 		name:    "no two dashes, values apart",
 		argv:    []string{"/init", "--vvu", "--nic"},
 		cmdline: "console=ttyS0 --vvu 0000:00:05.0 --nic 0000:00:04.0\n",
-		wrong:   `"--vvu" stands among`,
+		wrong:   `"--vvu" is among`,
 	}, {
 		name:    "no two dashes, values attached",
 		argv:    []string{"/init"},
 		environ: []string{"HOME=/", "--vvu=0000:00:05.0"},
 		cmdline: "console=ttyS0 --vvu=0000:00:05.0\n",
-		wrong:   `"--vvu=0000:00:05.0" stands among`,
+		wrong:   `"--vvu=0000:00:05.0" is among`,
 	}, {
 		// A boot loader that adds arguments by other means than the command line.
 		name:    "flags that are not on the command line",

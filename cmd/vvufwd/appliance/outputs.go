@@ -33,7 +33,7 @@ func newOutput(file *os.File) *logging.Queue {
 	q := logging.NewQueue(file, logging.CrashRoom)
 	q.ReportLost(func(lost uint64, err error) bool {
 		if err == nil {
-			_, err = fmt.Fprintf(file, "vvufwd: %d lines were dropped here, because nobody read them\n", lost)
+			_, err = fmt.Fprintf(file, "vvufwd: %d lines were dropped here, because no one read them\n", lost)
 		}
 		return err == nil
 	})

@@ -64,7 +64,7 @@ func (m *machine) waitFor(path string, hope bool) error {
 		case !hope:
 			return err
 		case waited >= deviceTimeout:
-			return fmt.Errorf("%w after %v, look into dmesg for the reason", err, deviceTimeout)
+			return fmt.Errorf("%w after %v, see dmesg for the reason", err, deviceTimeout)
 		}
 		m.sleep(devicePoll)
 	}

@@ -142,7 +142,7 @@ func isFrame(want []byte) func([]byte) bool {
 // unbroken makes sure that no ring of the guest has stopped.
 func unbroken(t *testing.T, f *forwarder, g *guest) {
 	t.Helper()
-	if told := f.log.find(0, says(g.path, "broke the rules")); len(told) > 0 {
+	if told := f.log.find(0, says(g.path, "violated the ring protocol")); len(told) > 0 {
 		t.Errorf("a ring was stopped: %+v", told)
 	}
 }

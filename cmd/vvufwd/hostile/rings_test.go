@@ -101,7 +101,7 @@ func stillBroken(t *testing.T, f *forwarder, g, partner *guest, i int, a ringAtt
 	if used != 0 {
 		t.Errorf("%d buffers of a ring were used that held only the attack", used)
 	}
-	told := f.log.find(mark, says(g.path, "broke the rules"))
+	told := f.log.find(mark, says(g.path, "violated the ring protocol"))
 	if len(told) != 1 || told[0].Ring != ringNames[i] || told[0].Level != "error" {
 		t.Errorf("the log tells of it %d times, want once, as of ring %q: %+v", len(told), ringNames[i], told)
 	}

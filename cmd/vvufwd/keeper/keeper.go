@@ -55,7 +55,7 @@ func Start(cfg Config) (k *Keeper, err error) {
 	defer func() {
 		if err != nil {
 			_ = k.Close()
-			k, err = nil, fmt.Errorf("start the keeper of devices: %w", err)
+			k, err = nil, fmt.Errorf("start the device keeper: %w", err)
 		}
 	}()
 	container, err := unix.FcntlInt(uintptr(cfg.Container), unix.F_DUPFD_CLOEXEC, 0)
@@ -92,7 +92,7 @@ func (k *Keeper) Hand(files map[string]*os.File) error {
 	for function, l := range k.lines {
 		f, err := l.conn.File()
 		if err != nil {
-			return fmt.Errorf("hand the keeper of devices over: %w", err)
+			return fmt.Errorf("hand over the device keeper: %w", err)
 		}
 		files[lineName(function)] = f
 	}
@@ -110,7 +110,7 @@ func Inherit(functions []pci.Address) (*Keeper, error) {
 		conn, err := net.FileConn(f)
 		f.Close()
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("take the keeper of devices over: %w", err), k.Close())
+			return nil, errors.Join(fmt.Errorf("take over the device keeper: %w", err), k.Close())
 		}
 		k.lines[function] = &line{conn: conn.(*net.UnixConn)}
 	}
@@ -138,7 +138,7 @@ func newLine() (ours *net.UnixConn, theirs *os.File, err error) {
 }
 
 // ErrNoKeeper says that nobody can get a device back.
-var ErrNoKeeper = errors.New("nobody is there who could open the device again: start vvufwd anew")
+var ErrNoKeeper = errors.New("no process is left that could open the device again: restart vvufwd")
 
 // Await waits until a function that was released is back, however long that takes, and
 // returns its files. An error other than that of ctx says why a function that is there

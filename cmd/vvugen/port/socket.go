@@ -52,7 +52,7 @@ func join(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
 func accept(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: cfg.Socket, Net: "unix"})
 	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, fmt.Errorf("the socket file exists already; remove it if nobody uses it: %w", err)
+		return nil, fmt.Errorf("the socket file exists already; remove it if no process uses it: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)

@@ -38,7 +38,7 @@ func (w *watcher) run() {
 	switch {
 	case err == nil:
 		m.CloseFDs()
-		err = fmt.Errorf("the back-end sent %v, which nobody asked for", m.Request)
+		err = fmt.Errorf("the back-end sent %v, which was not requested", m.Request)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return // stop
 	case vhostuser.PeerClosed(err):

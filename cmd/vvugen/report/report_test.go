@@ -35,7 +35,7 @@ func TestTable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"1518-byte frames, payload full, bursts of 32, rings of 256, 4 KiB pages, CPU 1, 2s\n",
-		"features MRG_RXBUF|VERSION_1, idle in 25 % of rounds, kept from the CPU 12.5 % of the time\n",
+		"features MRG_RXBUF|VERSION_1, idle in 25 % of rounds, preempted 12.5 % of the time\n",
 		"2.000  24.288  4000010   4000000    10      3  a -> b\n",
 		"2.48", "2.00", "50.00", "100  a -> b\n",
 		"10        77  lost (sent, never received), a -> b\n",

@@ -26,7 +26,7 @@ func Table(out io.Writer, r Run) error {
 		r.Plan.Size, r.payload(), r.Plan.Burst, r.QueueSize, pages, cpu, result.Elapsed.Round(time.Millisecond))
 	fmt.Fprintf(w, "features %v, idle in %.0f %% of rounds", r.Features, 100*result.Idle)
 	if result.Delayed >= 0 {
-		fmt.Fprintf(w, ", kept from the CPU %.1f %% of the time", 100*result.Delayed)
+		fmt.Fprintf(w, ", preempted %.1f %% of the time", 100*result.Delayed)
 	}
 	fmt.Fprint(w, "\n\n")
 

@@ -33,7 +33,7 @@ func parseAnswer(line string) (a answer, ok bool) {
 }
 
 // errAnswer is wrapped by the errors for answers that lack what they should have.
-var errAnswer = errors.New("unexpected answer of the app VM")
+var errAnswer = errors.New("unexpected answer from the app VM")
 
 // reader takes the fields of an answer one by one. The first that is missing or wrong is kept as err.
 type reader struct {
@@ -61,7 +61,7 @@ func (r *reader) number() int64 {
 	}
 	n, err := strconv.ParseInt(field, 10, 64)
 	if err != nil || n < 0 {
-		r.err = fmt.Errorf("%w: %s: %q is no count", errAnswer, r.name, field)
+		r.err = fmt.Errorf("%w: %s: %q is not a count", errAnswer, r.name, field)
 	}
 	return n
 }

@@ -126,7 +126,7 @@ func (p *App) Features(ctx context.Context, limit time.Duration) (virtio.Feature
 		case bit == '1' && i < 64:
 			f |= 1 << i
 		case bit != '0':
-			return 0, fmt.Errorf("%w: %s: %q are no feature bits", errAnswer, r.name, text)
+			return 0, fmt.Errorf("%w: %s: %q are not feature bits", errAnswer, r.name, text)
 		}
 	}
 	return f, nil

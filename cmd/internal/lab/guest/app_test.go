@@ -177,8 +177,8 @@ off) exit 5 ;;`)
 	}{
 		"lease":    {func() error { _, err := app.Lease(ctx, limit); return err }, "lease failed: no lease, forking"},
 		"ping":     {func() error { _, err := app.Ping(ctx, limit, "h", 20); return err }, "too few fields"},
-		"fetch":    {func() error { _, err := app.Fetch(ctx, limit, "u"); return err }, `"many" is no count`},
-		"offloads": {func() error { _, err := app.Offloads(ctx, limit); return err }, `"tx-checksumming" is no NAME=on|off`},
+		"fetch":    {func() error { _, err := app.Fetch(ctx, limit, "u"); return err }, `"many" is not a count`},
+		"offloads": {func() error { _, err := app.Offloads(ctx, limit); return err }, `"tx-checksumming" is not NAME=on|off`},
 		"channels": {func() error { _, err := app.SetChannels(ctx, limit, 9); return err }, "channels failed: netlink error: Invalid argument"},
 		"blob":     {func() error { _, err := app.Blob(ctx, 50*time.Millisecond, 1); return err }, `no end of "blob 1" within 50ms`},
 	} {

@@ -23,7 +23,7 @@ func (p *App) Offloads(ctx context.Context, limit time.Duration) (map[string]boo
 	for _, field := range r.fields {
 		name, value, found := strings.Cut(field, "=")
 		if !found || value != "on" && value != "off" {
-			return nil, fmt.Errorf("%w: %s: %q is no NAME=on|off", errAnswer, r.name, field)
+			return nil, fmt.Errorf("%w: %s: %q is not NAME=on|off", errAnswer, r.name, field)
 		}
 		offloads[name] = value == "on"
 	}

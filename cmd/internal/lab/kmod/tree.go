@@ -73,7 +73,7 @@ func findRelease(dir string) (string, error) {
 			return "", fmt.Errorf("%s holds the modules of %d kernels: give the directory of one release", candidate, len(releases))
 		}
 	}
-	return "", fmt.Errorf("%s is no kernel module directory: it has neither kernel/ nor RELEASE/kernel/ in it", dir)
+	return "", fmt.Errorf("%s is not a kernel module directory: it has neither kernel/ nor RELEASE/kernel/ in it", dir)
 }
 
 func isDir(path string) bool {

@@ -49,7 +49,7 @@ func (c *Client) greet(ctx context.Context) error {
 		return err
 	}
 	if m.Greeting == nil {
-		return errors.New("who answers at QEMU's socket does not greet as QEMU does")
+		return errors.New("the peer at QEMU's socket does not send QMP's greeting")
 	}
 	_, err = c.Execute(ctx, "qmp_capabilities", nil)
 	return err
