@@ -1,0 +1,10 @@
+package igbvf
+
+import (
+	"testing"
+
+	"vvufwd/netfwd/nic/intel/inteltest"
+	"vvufwd/netfwd/nic/intel/inteltest/suite"
+)
+
+func TestDriver(t *testing.T) { suite.Run(t, inteltest.I82576VF, Driver) }
