@@ -1,0 +1,235 @@
+package igbvf
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"vvufwd/netfwd/nic"
+	"vvufwd/netfwd/nic/intel/inteltest"
+	"vvufwd/netfwd/nic/intel/inteltest/suite"
+	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/nettest"
+)
+
+// fastest makes a card that does not wait long for answers.
+func fastest(t *testing.T, f *inteltest.Function) *card {
+	t.Helper()
+	r := suite.OpenFunction(t, f, Driver)
+	c := r.Card.(*card)
+	c.box.limit = 50 * time.Millisecond
+	return c
+}
+
+// TestOpen looks at what was asked for, and told.
+func TestOpen(t *testing.T) {
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	c := fastest(t, f)
+	if c.Info().MAC.String() != "52:54:00:00:00:05" || c.Info().MTU != 9000 || len(c.Queues()) != 1 {
+		t.Errorf("%+v", c.Info())
+	}
+	if want := []uint32{1, 5, 6 | 2<<16}; !slices.Equal(f.PF.Log, want) {
+		t.Errorf("asked for %#x, want %#x", f.PF.Log, want)
+	}
+	if f.Peek(0x1700) != 0x8281 || f.Peek(0x1740) != 0x80 || f.Peek(0x2828)&(1<<25) == 0 || f.Peek(0x3828)&(1<<25) == 0 || f.Peek(0x280c) != 1<<25|2 {
+		t.Error("queue or vectors are not set up")
+	}
+}
+
+// TestNoAddress gets one of its own, unless that is refused.
+func TestNoAddress(t *testing.T) {
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	f.PF.MAC = nil
+	c := fastest(t, f)
+	if mac := c.Info().MAC; len(f.PF.MACs) != 1 || !bytes.Equal(f.PF.MACs[0][:], mac) || mac[0]&3 != 2 {
+		t.Errorf("%v, asked for %v", mac, f.PF.MACs)
+	}
+	f = inteltest.NewFunction(t, inteltest.I82576VF)
+	f.PF.MAC, f.PF.Refuse = nil, []uint32{2}
+	if _, err := Driver.Open(f, suite.Config(f)); err == nil || !strings.Contains(err.Error(), "ip link set") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestRefusals make do with less.
+func TestRefusals(t *testing.T) {
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	f.PF.Refuse = []uint32{5, 6}
+	c := fastest(t, f)
+	if c.Info().MTU != 1500 {
+		t.Errorf("MTU %d", c.Info().MTU)
+	}
+	// All groups are refused: the usual ones, six of them, by their hashes.
+	last := f.PF.Last
+	if last[0] != 3|6<<16 || last[1] != 0x010<<16|0x010 && last[1]&0xffff != 0x010 {
+		t.Errorf("groups %#x", last[:4])
+	}
+}
+
+// TestPFIsDown says so, in one line.
+func TestPFIsDown(t *testing.T) {
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	f.PF.Down = true
+	began := time.Now()
+	_, err := Driver.Open(f, suite.Config(f))
+	if err == nil || !strings.Contains(err.Error(), "is its interface up?") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("error %v", err)
+	}
+	if d := time.Since(began); d < answerLimit {
+		t.Errorf("it waited %v", d)
+	}
+}
+
+// TestPFIsReset ends Watch, whether the message came or not.
+func TestPFIsReset(t *testing.T) {
+	for name, reset := range map[string]func(f *inteltest.Function){
+		"seen":      func(f *inteltest.Function) { f.ResetByPF() },
+		"under way": func(f *inteltest.Function) { f.Poke(regMailbox, mbResets) },
+		"said":      func(f *inteltest.Function) { f.Say(msgControl) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := inteltest.NewFunction(t, inteltest.I82576VF)
+			c := fastest(t, f)
+			done := make(chan error)
+			go func() { done <- c.Watch(context.Background(), func(bool) {}) }()
+			reset(f)
+			if err := <-done; !errors.Is(err, errReset) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	c := fastest(t, f)
+	f.Say(msgControl | msgClear) // its link has changed, or it says hello
+	if err := c.check(); err != nil {
+		t.Errorf("a greeting: %v", err)
+	}
+}
+
+// frame is one of station n, to a group or not.
+func frame(n int, group bool, tag ...byte) []byte {
+	b := []byte{0x52, 0x54, 0, 0, 9, 9, 0x52, 0x54, 0, 0, 7, byte(n)}
+	if group {
+		copy(b, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	}
+	b = append(append(b, tag...), 8, 6)
+	return append(b, make([]byte, 60)...)
+}
+
+func station(n int) [6]byte { return [6]byte(frame(n, false)[6:]) }
+
+// voice has a station send.
+func voice(c nic.Card, n int, tag ...byte) {
+	c.Queues()[0].TxBurst([]virtionet.Frame{nettest.Frame(frame(n, false, tag...))})
+}
+
+// TestAddressesAreAskedFor of those who send.
+func TestAddressesAreAskedFor(t *testing.T) {
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	c := fastest(t, f)
+	ask := func() {
+		t.Helper()
+		if err := c.check(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	voice(c, 1)
+	ask()
+	ask()
+	if len(f.PF.MACs) != 1 || f.PF.MACs[0] != station(1) {
+		t.Fatalf("asked for %v", f.PF.MACs)
+	}
+	voice(c, 2, 0x81, 0, 0x20, 5)
+	ask()
+	if len(f.PF.MACs) != 2 || f.PF.MACs[1] != station(2) || !slices.Contains(f.PF.Log, 2|2<<16) {
+		t.Errorf("for a second station asked for %v: %#x", f.PF.MACs, f.PF.Log)
+	}
+	if !slices.Equal(f.PF.VLANs, []uint32{5}) {
+		t.Errorf("VLANs %v", f.PF.VLANs)
+	}
+	before := len(f.PF.Log)
+	for n := range 200 { // somebody wants to keep us busy
+		voice(c, n)
+		f.Transmit(0, 100)
+		c.Queues()[0].InFlight()
+	}
+	for range 10 {
+		ask()
+	}
+	if n := len(f.PF.Log) - before; n > maxMACs+2 {
+		t.Errorf("%d messages for what one app VM sends", n)
+	}
+	f.PF.Refuse = []uint32{2}
+	for range 2 * ticksPerAge { // all are old
+		ask()
+	}
+	voice(c, 99)
+	for range 3 {
+		ask()
+	}
+	stats := c.Statistics()
+	if i := slices.IndexFunc(stats, func(s nic.Statistic) bool { return s.Name == "requests_refused" }); stats[i].Value > 1 {
+		t.Errorf("asked %d times for what is refused", stats[i].Value)
+	}
+}
+
+// TestOwnBroadcasts do not go back to where they came from; others' do.
+func TestOwnBroadcasts(t *testing.T) {
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	c := fastest(t, f)
+	voice(c, 1)
+	q := c.Queues()[0]
+	var frames [8]virtionet.Frame
+	arrives := func(b []byte) bool {
+		f.Receive(0, b, inteltest.Arrival{})
+		n := q.RxBurst(frames[:])
+		q.Release(n)
+		q.Notify()
+		return n == 1
+	}
+	for range 200 {
+		if arrives(frame(1, true)) {
+			t.Fatal("its own broadcast arrives")
+		}
+	}
+	if !arrives(frame(2, true)) || !arrives(frame(1, false)) {
+		t.Error("somebody else's broadcast, or a frame to one station, does not arrive")
+	}
+	if q.Counters().Dropped() != 0 || c.voices.Echoed() != 200 {
+		t.Errorf("counted %+v, and %d echoes", q.Counters().Drops, c.voices.Echoed())
+	}
+	c.voices.Age()
+	c.voices.Age()
+	if !arrives(frame(1, true)) {
+		t.Error("a station that has moved elsewhere is not heard")
+	}
+}
+
+// TestNewVoicesWakeControl, but not for ever.
+func TestNewVoicesWakeControl(t *testing.T) {
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	c := fastest(t, f)
+	woken := 0
+	for n := range 100 {
+		voice(c, n)
+		f.Transmit(0, 100)
+		c.Queues()[0].InFlight()
+		if f.Fired(0) {
+			woken++
+		}
+	}
+	if woken == 0 || woken > 20 {
+		t.Errorf("woken %d times", woken)
+	}
+}
+
+func TestHash(t *testing.T) {
+	// The example of 82576 8.10.17: bits 47 to 36 of 12:34:56:78:9a:bc.
+	if got := hash([6]byte{0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc}); got != 0xbc9 {
+		t.Errorf("%#x, want 0xbc9", got)
+	}
+}
