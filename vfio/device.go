@@ -168,7 +168,11 @@ func (d *Device) Reset() error {
 	if !d.canReset {
 		return fmt.Errorf("%v: reset: %w", d.addr, errors.ErrUnsupported)
 	}
-	if err := d.container.kernel.ResetDevice(d.fd); err != nil {
+	switch err := d.container.kernel.ResetDevice(d.fd); {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTTY):
+		// The kernel has promised more than it has found a way for.
+		return fmt.Errorf("%v: reset: %w (%w)", d.addr, errors.ErrUnsupported, err)
+	case err != nil:
 		return fmt.Errorf("%v: reset: %w", d.addr, err)
 	}
 	d.failed.Store(nil)

@@ -250,4 +250,10 @@ func TestReset(t *testing.T) {
 	if err := d.Reset(); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("error: %v", err)
 	}
+	m = newMachine(t)
+	m.kernel.resetErr = unix.EINVAL // seen with e1000: VFIO says that there is a way
+	_, d = m.open()
+	if err := d.Reset(); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("error: %v", err)
+	}
 }

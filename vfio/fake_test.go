@@ -29,6 +29,7 @@ type fakeKernel struct {
 	openDevice   error
 	setIRQs      int
 	setIRQsErr   error
+	resetErr     error
 	noReset      bool
 	noRequests   bool
 	lostIOMMU    bool // as long as no group is in the container
@@ -236,7 +237,7 @@ func (k *fakeKernel) DisableIRQs(_ int, index uint32) error {
 
 func (k *fakeKernel) ResetDevice(int) error {
 	k.note("reset")
-	return nil
+	return k.resetErr
 }
 
 // machine is a fake /dev/vfio and /sys with three functions: 04.0 bound to vfio-pci,

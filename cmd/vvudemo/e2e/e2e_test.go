@@ -41,7 +41,10 @@ func run(t *testing.T, cfg show.Config) *show.Report {
 	ctx, cancel := context.WithTimeout(t.Context(), 14*time.Minute)
 	defer cancel()
 	cfg.Tools = findTools(t)
-	cfg.Accel, cfg.SMP, cfg.OutDir, cfg.Progress = "tcg", 2, outDir(), t.Output()
+	cfg.Accel, cfg.SMP, cfg.Progress = "tcg", 2, t.Output()
+	if cfg.OutDir == "" {
+		cfg.OutDir = outDir()
+	}
 	report, err := show.Run(ctx, cfg)
 	if err != nil {
 		logTail(t, filepath.Join(cfg.OutDir, "driver.log"))
@@ -58,7 +61,7 @@ func findTools(t *testing.T) *tools.Tools {
 		t.Fatal("the test does not run in the source tree")
 	}
 	found, err := tools.Find(t.Context(), tools.Options{
-		BuildDir: filepath.Join(source, "build"), SourceDir: source, NeedVfioUser: true, NeedPrograms: true, NeedMatrix: true,
+		BuildDir: filepath.Join(source, "build"), SourceDir: source, NeedVfioUser: true, NeedPrograms: true, NeedMatrix: true, NeedHardware: true,
 		Progress: func(text string) { t.Log(text) },
 	})
 	if err != nil {

@@ -1,0 +1,42 @@
+package e2e
+
+import (
+	"path/filepath"
+	"testing"
+
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/vvudemo/capture"
+	"vvufwd/cmd/vvudemo/show"
+)
+
+// TestIntelNICs boots both machines with each of Intel's NICs that vvufwd drives. Large segments of TCP leave the app VM uncut, and
+// the NIC cuts them: there are more frames on the wire than vvufwd has sent. Checksums are left to the NIC in both directions.
+func TestIntelNICs(t *testing.T) {
+	for _, kind := range []machine.NIC{machine.E1000e, machine.IGB, machine.IGBVF} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			r := run(t, show.Config{NIC: kind, OutDir: filepath.Join(outDir(), string(kind))})
+			for _, name := range []string{"lease", "ping", "download", "upload", "counters", "power off", "capture"} {
+				if step := r.Step(name); step == nil || !step.OK {
+					t.Errorf("step %q: %+v", name, step)
+				}
+			}
+			vvu, nic := r.Ports[0], r.Ports[1]
+			for _, p := range r.Ports[1:] {
+				if o := p.Offloads; o.Checksummed+o.Segmented+o.Pieces != 0 || p.Dropped() != 0 {
+					t.Errorf("%s: dropped %d, offloads done by vvufwd: %v", p.Name, p.Dropped(), o)
+				}
+			}
+			if vvu.Dropped() != 0 || vvu.Offloads.Checksummed+vvu.Offloads.Segmented != 0 {
+				t.Errorf("%s: dropped %d, offloads done by vvufwd: %v", vvu.Name, vvu.Dropped(), vvu.Offloads)
+			}
+			const longest = 1514
+			if nic.Offloads.Passed == 0 || nic.TxBytes < 2*longest*nic.TxPackets {
+				t.Errorf("%d bytes went to the NIC in %d frames, %d with offloads: no large segments", nic.TxBytes, nic.TxPackets, nic.Offloads.Passed)
+			}
+			if wire := uint64(r.Capture.Kind(capture.TCP).FromApp.Frames); wire < 2*nic.TxPackets {
+				t.Errorf("%d frames of TCP are on the wire, of %d that were sent: the NIC has not cut", wire, nic.TxPackets)
+			}
+		})
+	}
+}
