@@ -57,10 +57,18 @@ type driver struct {
 	stopEndpoint func() // ends Run alone
 }
 
-// onBoth runs a test with the fork's device and with vvudev's.
+// onBoth runs a test with the fork's device and with vvudev's, both at once: most of what
+// they do is wait.
 func onBoth(t *testing.T, test func(*testing.T, *rig)) {
-	t.Run("fork", func(t *testing.T) { test(t, newForkRig(t, vvutest.ForkConfig{})) })
-	t.Run("vvudev", func(t *testing.T) { test(t, newVvudevRig(t)) })
+	onEach(t, func(t *testing.T) { t.Parallel() }, test)
+}
+
+// inTurn is onBoth for a test that looks at the whole process: one device after the other.
+func inTurn(t *testing.T, test func(*testing.T, *rig)) { onEach(t, func(*testing.T) {}, test) }
+
+func onEach(t *testing.T, begin func(*testing.T), test func(*testing.T, *rig)) {
+	t.Run("fork", func(t *testing.T) { begin(t); test(t, newForkRig(t, vvutest.ForkConfig{})) })
+	t.Run("vvudev", func(t *testing.T) { begin(t); test(t, newVvudevRig(t)) })
 }
 
 func newRig(t *testing.T) *rig {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func TestEventFDs(t *testing.T) {
 		}
 		for _, fd := range fds { // one after the other: more would leave vvudev no CPU
 			stop := goRun(func(ctx context.Context) { sabotage(ctx, fd, s.answers.Load) })
-			time.Sleep(time.Second) // of accesses that have to be answered
+			time.Sleep(300 * time.Millisecond) // of accesses that have to be answered
 			before := s.answers.Load()
 			d.eventually("register accesses are answered under attack", func() bool { return s.answers.Load() > before+1 })
 			stop()
@@ -126,21 +127,26 @@ func TestGarbage(t *testing.T) {
 // TestBusy: a front-end that comes while another is connected is told, by the end of its
 // connection, and the log says why.
 func TestBusy(t *testing.T) {
+	t.Parallel() // it only waits
 	d := startDevice(t)
 	s := d.drive()
 	app, err := vvutest.Boot(d.ram, d.app, vvutest.AppConfig{Style: vhostuser.QEMU})
 	must(t, err)
 	must(t, app.Connect())
-	for i := range 3 {
+	var others sync.WaitGroup
+	for i := range 3 { // all have to wait for as long as vvudev lets them
 		c, err := vhostuser.Dial(d.app)
 		must(t, err)
-		c.SetReadDeadline(time.Now().Add(patience))
+		defer c.Close()
 		must(t, c.WriteMessage(vhostuser.NewRequest(vhostuser.GetFeatures, nil)))
-		if m, err := c.ReadMessage(); err == nil || !vhostuser.PeerClosed(err) {
-			t.Errorf("front-end %d gets %v, %v", i, m, err)
-		}
-		c.Close()
+		others.Go(func() {
+			c.SetReadDeadline(time.Now().Add(patience))
+			if m, err := c.ReadMessage(); err == nil || !vhostuser.PeerClosed(err) {
+				t.Errorf("front-end %d gets %v, %v", i, m, err)
+			}
+		})
 	}
+	others.Wait()
 	must(t, app.Start())
 	app.Halt()
 	s.exchange()

@@ -162,6 +162,7 @@ func TestMonitorsGarbage(t *testing.T) {
 
 // TestBusyMonitor: a second driver VM is told, too.
 func TestBusyMonitor(t *testing.T) {
+	t.Parallel() // it only waits
 	d := startDevice(t)
 	c := d.plug()
 	second, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: d.monitor, Net: "unix"})
