@@ -23,6 +23,7 @@ const (
 // TestTwoMachines boots a driver VM with vvufwd as its /init and an app VM behind it, and sends traffic both ways. It then loads the
 // path with the kernel's packet generator and kills the app VM twice under load.
 func TestTwoMachines(t *testing.T) {
+	t.Parallel()
 	report := run(t, show.Config{Pktgen: pktgenFrames, Restarts: restarts})
 	for _, name := range []string{"images", "vvudev", "driver VM", "app VM", "offloads", "lease", "ping", "download", "upload", "pktgen", "restarts", "counters", "power off", "capture"} {
 		if step := report.Step(name); step == nil || !step.OK {
@@ -43,7 +44,7 @@ func run(t *testing.T, cfg show.Config) *show.Report {
 	cfg.Tools = findTools(t)
 	cfg.Accel, cfg.SMP, cfg.Progress = "tcg", 2, t.Output()
 	if cfg.OutDir == "" {
-		cfg.OutDir = outDir()
+		cfg.OutDir = outDir(t)
 	}
 	report, err := show.Run(ctx, cfg)
 	if err != nil {
@@ -70,8 +71,10 @@ func findTools(t *testing.T) *tools.Tools {
 	return found
 }
 
-// outDir is where images and logs are left.
-func outDir() string { return filepath.Join(tools.SourceDir(), "build", "e2e") }
+// outDir is where a test's images and logs are left.
+func outDir(t *testing.T) string {
+	return filepath.Join(tools.SourceDir(), "build", "e2e", filepath.FromSlash(t.Name()))
+}
 
 func checkTraffic(t *testing.T, r *show.Report) {
 	if r.Lease == nil || r.Lease.Address != "10.0.2.15/24" || r.Lease.Router != "10.0.2.2" {

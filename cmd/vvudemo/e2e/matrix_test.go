@@ -14,12 +14,13 @@ import (
 // TestMatrix boots app VMs of two kernels with all kinds of rings, buffers, offloads and numbers of queues, such that each pair of
 // choices occurs: "make matrix" tries all of them. One driver VM with one kind of NIC serves half of them, another one the others.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	if !inside(t) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 13*time.Minute)
 	defer cancel()
-	cfg := show.Config{Tools: findTools(t), Accel: "tcg", SMP: 2, OutDir: filepath.Join(outDir(), "matrix"), Progress: t.Output()}
+	cfg := show.Config{Tools: findTools(t), Accel: "tcg", SMP: 2, OutDir: outDir(t), Progress: t.Output()}
 	wanted := matrix.Pairs()
 	report, err := show.RunMatrix(ctx, cfg, wanted)
 	if err := report.WriteTable(t.Output()); err != nil {
@@ -59,6 +60,7 @@ func index(second bool) int {
 // TestSwitch boots two app VMs behind one NIC, which transfer at the same time. They reach each other, with and without a VLAN tag,
 // unless they are isolated.
 func TestSwitch(t *testing.T) {
+	t.Parallel()
 	for name, isolate := range map[string]bool{"open": false, "isolated": true} {
 		t.Run(name, func(t *testing.T) {
 			cfg := show.Config{AppVMs: 2, Isolate: isolate}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"path/filepath"
 	"testing"
 
 	"vvufwd/cmd/internal/lab/machine"
@@ -12,10 +11,11 @@ import (
 // TestIntelNICs boots both machines with each of Intel's NICs that vvufwd drives. Large segments of TCP leave the app VM uncut, and
 // the NIC cuts them: there are more frames on the wire than vvufwd has sent. Checksums are left to the NIC in both directions.
 func TestIntelNICs(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []machine.NIC{machine.E1000e, machine.IGB, machine.IGBVF} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			r := run(t, show.Config{NIC: kind, OutDir: filepath.Join(outDir(), string(kind))})
+			r := run(t, show.Config{NIC: kind})
 			for _, name := range []string{"lease", "ping", "download", "upload", "counters", "power off", "capture"} {
 				if step := r.Step(name); step == nil || !step.OK {
 					t.Errorf("step %q: %+v", name, step)

@@ -11,6 +11,7 @@ import (
 // large segments pass as they are, both ways, and nothing is left for vvufwd to do. It needs a TAP device, so it calls itself in
 // namespaces of its own, where it may make one whoever runs it.
 func TestLargeSegmentsPass(t *testing.T) {
+	t.Parallel()
 	if !inside(t) {
 		return
 	}

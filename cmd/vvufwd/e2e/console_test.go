@@ -44,7 +44,7 @@ func TestNobodyReadsTheDriverVMsConsole(t *testing.T) {
 		Boot:    machine.Boot{QEMU: l.tools.QEMU, Kernel: l.tools.Kernel, Initrd: driverImage, Accel: "tcg", SMP: 2, MemoryMiB: 256},
 		Sockets: []string{l.socket("vvu")},
 		InitArgs: []string{
-			"--vvu", machine.VVUAddress(0), "--nic", machine.NICAddress, "--log-level", "debug", "--stats", "5ms", "--stats-json",
+			"--vvu", machine.VVUAddress(0), "--nic", machine.NICAddress, "--log-level", "debug", "--stats", "2ms", "--stats-json",
 		},
 	}
 	argv := driver.Argv()
@@ -79,8 +79,8 @@ func TestNobodyReadsTheDriverVMsConsole(t *testing.T) {
 		}
 	})
 	l.step("more is said than anybody keeps", func(l *lab) {
-		// vvufwd keeps 256 KiB for the console, PID 1 as much, and statistics come every few milliseconds.
-		for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+		// vvufwd keeps 256 KiB for the console, PID 1 as much, and statistics, a KiB or two, come every few milliseconds.
+		for end := time.Now().Add(12 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
 			l.awake(app, 2*time.Second)
 		}
 	})
@@ -186,7 +186,7 @@ func (l *lab) stuck(s *serialLine) {
 		if n := waiting(); n != last {
 			last, since = n, time.Now()
 		}
-		if last == 0 || time.Since(since) < 2*time.Second { // at 5 ms for each record
+		if last == 0 || time.Since(since) < 2*time.Second { // at 2 ms for each record
 			return errors.New("the console is read by somebody else")
 		}
 		return nil

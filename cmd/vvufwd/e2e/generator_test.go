@@ -11,7 +11,7 @@ import (
 const framesEachWay = 20000
 
 // verify sends frames of size bytes from v1 to v2 and back at the same time, through all that is between them. Each must arrive as
-// it was, once and in order. Fewer are under way than any ring holds, so that none may be lost.
+// it was, once and in order. Fewer are in flight than any ring holds, so that none may be lost.
 func (l *lab) verify(size int) {
 	l.Helper()
 	cmd := exec.CommandContext(l.ctx, l.tools.Vvugen, "--port", l.socket("v1"), "--port", l.socket("v2"), "--both", "--verify",
@@ -20,7 +20,7 @@ func (l *lab) verify(size int) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		l.Fatalf("vvugen: %v: %s", err, stderr.String())
+		l.Fatalf("vvugen: %v: %s\n%s", err, stderr.String(), out)
 	}
 	var run struct {
 		Verified   bool

@@ -30,8 +30,11 @@ type lab struct {
 	run        string // directory of sockets, whose paths must be short
 }
 
+// newLab makes the lab of a test, which runs beside another one, as many as there are
+// processors: a machine that boots keeps one of them busy.
 func newLab(t *testing.T) *lab {
 	t.Helper()
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	t.Cleanup(cancel)
 	source := tools.SourceDir()

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // programs finds the project's own programs: in the directory that --bin names, built from the source tree, or beside this program.
@@ -49,12 +50,32 @@ func (f *finder) buildPrograms(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if _, done := built.Load(dir); done {
+		return dir, nil // by another test of this process; the lock is held
+	}
 	f.Progress("building vvufwd, vvudev and vvugen")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+string(filepath.Separator), "./cmd/vvufwd", "./cmd/vvudev", "./cmd/vvugen")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	fresh, err := os.MkdirTemp(dir, ".new-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(fresh)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w -buildid=", "-o", fresh+string(filepath.Separator), "./cmd/vvufwd", "./cmd/vvudev", "./cmd/vvugen")
 	cmd.Dir = f.SourceDir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build vvufwd and vvudev: %w\n%s", err, strings.TrimSpace(string(out)))
 	}
+	for _, name := range []string{"vvufwd", "vvudev", "vvugen"} { // in place, for those who are about to start one
+		if err := os.Rename(filepath.Join(fresh, name), filepath.Join(dir, name)); err != nil {
+			return "", err
+		}
+	}
+	built.Store(dir, true)
 	return dir, nil
 }
+
+// built has the directories into which this process has built the programs.
+var built sync.Map
