@@ -25,6 +25,9 @@ PACKAGES := ./...
 export CGO_ENABLED := 0
 export GOFLAGS := -trimpath
 
+# Many tests wait, for a peer or a grace period: more packages at a time than there are processors.
+AT_ONCE  ?= $(shell echo $$((2 * $$(nproc))))
+
 E2E      := ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e ./cmd/vvubench/e2e
 
 GOBUILD := $(GO) build -ldflags="-s -w -buildid="
@@ -55,17 +58,18 @@ quick:
 	$(GO) test $$($(GO) list $(PACKAGES) | grep -v /e2e)
 
 unit:
-	$(GO) test -count=1 $$($(GO) list $(PACKAGES) | grep -v /e2e)
+	$(GO) test -p $(AT_ONCE) -count=1 $$($(GO) list $(PACKAGES) | grep -v /e2e)
 
 # The packages in which something happens at the same time as something else. Hostile
-# tests attack a vvufwd that is a program of its own, without the detector. Nor do those
+# tests attack a vvufwd that is a program of its own, without the detector; those about what
+# a program gives up start one, too. Nor do those
 # take part in which memory vanishes under a loop: the detector makes atomic accesses on a
 # stack of its own, where no Go program can catch a fault. And one that races a device's
 # thread on purpose, which the detector makes too slow.
-RACESKIP := Vanish|Storm|NotThere|NoGood|FaultHitsOnly|RecoverTakesBack|WaitingFrontend
+RACESKIP := Vanish|Storm|NotThere|NoGood|FaultHitsOnly|RecoverTakesBack|WaitingFrontend|Confined|ReadsTheLog
 race:
-	CGO_ENABLED=1 $(GO) test -race -count=1 -skip '$(RACESKIP)' $$(grep -rlE '^\s*go (func|[a-zA-Z.]+\()|"sync(/atomic)?"' --include='*.go' cmd netfwd vfio virtio vvu | \
-	  xargs -n1 dirname | sort -u | grep -v -e /e2e -e /hostile -e /soak | sed 's,^,./,')
+	CGO_ENABLED=1 $(GO) test -race -p $(AT_ONCE) -count=1 -skip '$(RACESKIP)' $$(grep -rlE '^\s*go (func|[a-zA-Z.]+\()|"sync(/atomic)?"' --include='*.go' cmd netfwd vfio virtio vvu | \
+	  xargs -n1 dirname | sort -u | grep -v -e /e2e -e /hostile -e /soak -e /confine | sed 's,^,./,')
 
 lint:
 	@test -z "$$(gofmt -l cmd netfwd vfio virtio vvu)" || { gofmt -l cmd netfwd vfio virtio vvu; echo "run gofmt on these files"; exit 1; }

@@ -60,7 +60,7 @@ func (d *drowsiness) poll(work func() bool) {
 func TestSleepersAlwaysWake(t *testing.T) { bothFormats(t, testSleepersAlwaysWake) }
 
 func testSleepersAlwaysWake(t *testing.T, packed bool) {
-	items := uint64(60_000)
+	items := uint64(20_000)
 	if vring.RaceEnabled {
 		items = 5000
 	}
@@ -73,7 +73,7 @@ func testSleepersAlwaysWake(t *testing.T, packed bool) {
 				t.Run(fmt.Sprintf("size=%d/eventidx=%v/offheap=%v", size, eventIdx, offHeap), func(t *testing.T) {
 					n := items
 					if size == 2 {
-						n /= 5
+						n /= 2
 					}
 					cfg := vringtest.Config{Packed: packed, Size: size, EventIdx: eventIdx, OffHeap: offHeap, Start: 65000}
 					for range tries {
