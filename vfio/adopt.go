@@ -2,7 +2,6 @@ package vfio
 
 import (
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -11,29 +10,67 @@ import (
 )
 
 // To open a device takes files that a confined process cannot open any more. So another one
-// can do that part: it has a container of the same file (ShareContainer, OpenFiles), and
+// can do that part: it has a container of the same files (ShareContainer, OpenFiles), and
 // passes on what it got (Adopt).
 
-// Files are what opening a device takes: its group, which has joined the container, and the
-// device. Whoever has them closes them.
+// Files are what opening a device takes. Whoever has them closes them.
 type Files struct {
+	Mode     Mode
 	Group    int // number of the IOMMU group
-	GroupFD  int
+	GroupFD  int // the group, which has joined the container; -1 with IOMMUFD
 	DeviceFD int
 }
 
 // Close closes the files.
 func (f Files) Close() error {
-	return errors.Join(closeFile(f.DeviceFD, "VFIO device"), closeFile(f.GroupFD, "IOMMU group"))
+	err := closeFile(f.DeviceFD, "VFIO device")
+	if f.GroupFD >= 0 {
+		err = errors.Join(err, closeFile(f.GroupFD, "IOMMU group"))
+	}
+	return err
 }
 
-// FD is the container's file, for another process. The container owns it.
-func (c *Container) FD() int { return c.fd }
+// Shared are address spaces, for another process. Their owner is the container.
+type Shared struct {
+	Container int  // of groups behind an IOMMU; -1: there is none
+	Bare      int  // of groups without one; -1: there is none
+	IOMMUFD   bool // devices with files of their own are opened by these
+}
 
-// ShareContainer is a container in the process that opens files for another: fd is that
-// one's container, and stays the caller's. It serves for OpenFiles only.
-func ShareContainer(fd int, sysfs pci.Sysfs) *Container {
-	return &Container{kernel: uapi.Calls{}, sysfs: sysfs, dir: devVFIO, fd: fd, groups: map[int]int{}, devices: map[*Device]struct{}{}}
+// Shared is what another process needs to open files for this one.
+func (c *Container) Shared() Shared {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fd := func(m Mode) int {
+		if g, ok := c.spaces[m].(*groups); ok {
+			return g.fd
+		}
+		return -1
+	}
+	return Shared{Container: fd(Type1), Bare: fd(NoIOMMU), IOMMUFD: c.spaces[IOMMUFD] != nil}
+}
+
+// ShareContainer is a container in the process that opens files for another one, whose
+// address spaces stay its own. It serves for OpenFiles only.
+func ShareContainer(s Shared, sysfs pci.Sysfs) *Container {
+	return shareContainer(s, sysfs, uapi.Calls{}, devVFIO)
+}
+
+func shareContainer(s Shared, sysfs pci.Sysfs, k kernel, dir string) *Container {
+	c := newContainer(k, sysfs, dir)
+	share := func(fd, model int) {
+		if fd >= 0 {
+			g := newGroups(k, sysfs, dir, fd, model)
+			g.shared = true
+			c.spaces[g.mode()] = g
+		}
+	}
+	share(s.Container, uapi.Type1v2IOMMU)
+	share(s.Bare, uapi.NoIOMMU)
+	if s.IOMMUFD {
+		c.spaces[IOMMUFD] = newIOAS(k, dir, -1) // to bind a device is for its user
+	}
+	return c
 }
 
 // OpenFiles opens the function at addr, which must be bound to vfio-pci, as Container.Open
@@ -45,54 +82,38 @@ func (c *Container) OpenFiles(addr pci.Address) (Files, error) {
 	if err != nil {
 		return Files{}, err
 	}
-	// The other process's container has an IOMMU model if any of its groups is open.
-	_, _, err = c.kernel.IOMMUInfo(c.fd)
-	c.iommu = err == nil
-	files, err := c.openFiles(info)
-	group, joined := c.groups[info.IOMMUGroup]
-	delete(c.groups, info.IOMMUGroup) // it is the caller's
-	if err != nil && joined {
-		err = errors.Join(err, closeFile(group, "IOMMU group"))
-	}
-	return files, err
-}
-
-// openFiles opens a device's files; its group may be the container's already. The caller
-// holds c.mu.
-func (c *Container) openFiles(info pci.Info) (Files, error) {
 	if err := checkInfo(info); err != nil {
 		return Files{}, err
 	}
-	group, err := c.join(info)
+	s, err := c.spaceFor(info)
 	if err != nil {
 		return Files{}, err
 	}
-	fd, err := c.kernel.GroupDeviceFD(group, info.Address.String())
-	if err != nil {
-		err = &pci.DeviceError{Device: info.Address.String(), Problem: "VFIO cannot open it", Err: err, Remedy: "see dmesg for the reason"}
-		return Files{}, err
-	}
-	return Files{Group: info.IOMMUGroup, GroupFD: group, DeviceFD: fd}, nil
+	return s.lend(info)
 }
 
 // Adopt makes a device of files that another process has opened for this container. It
 // takes them over, also when it fails. If the container had no group any more all DMA memory
 // is mapped again; the process must be allowed to lock that much memory.
 func (c *Container) Adopt(addr pci.Address, files Files) (*Device, error) {
-	remap, err := c.takeGroup(files)
+	s, err := c.spaceOf(files)
+	if err != nil {
+		return nil, errors.Join(err, files.Close())
+	}
+	remap, err := s.adopt(files)
 	if err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
 	if remap {
-		err = c.arena.Remap()
+		err = s.memory().Remap()
 	}
 	var d *Device
 	if err == nil {
-		d, err = newDevice(c, addr, files.Group, files.DeviceFD)
+		d, err = newDevice(c, addr, s, files)
 	}
 	if err != nil {
 		_ = unix.Close(files.DeviceFD)
-		return nil, errors.Join(err, c.leave(files.Group))
+		return nil, errors.Join(err, c.leave(s, files))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,18 +121,27 @@ func (c *Container) Adopt(addr pci.Address, files Files) (*Device, error) {
 	return d, nil
 }
 
-// takeGroup makes a group the container's, and reports whether its mappings are lost.
-func (c *Container) takeGroup(files Files) (remap bool, err error) {
+// spaceOf is the address space that files are for.
+func (c *Container) spaceOf(files Files) (space, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return false, ErrClosed
+		return nil, ErrClosed
 	}
-	if _, ok := c.groups[files.Group]; ok {
-		return false, fmt.Errorf("IOMMU group %d is open already", files.Group)
+	if s := c.spaces[files.Mode]; s != nil {
+		return s, nil
 	}
-	c.groups[files.Group] = files.GroupFD
-	remap = c.lost
-	c.iommu, c.lost = true, false
-	return remap, nil
+	return nil, errors.New("vfio: there is no address space of the kind " + files.Mode.String())
+}
+
+// leave lets go of the group of a device, if it was the last one of it.
+func (c *Container) leave(s space, files Files) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for d := range c.devices {
+		if d.space == s && d.files.Group == files.Group {
+			return nil
+		}
+	}
+	return s.leave(files)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -17,89 +16,85 @@ import (
 
 // Config is how a container is opened. The zero value is a container of its own.
 type Config struct {
-	// Memory is how the container's arena gets its memory.
+	// Memory is how devices behind an IOMMU get their memory.
 	Memory dma.ArenaConfig
 	// Sysfs is where devices are looked up.
 	Sysfs pci.Sysfs
-	// Node is a file of OpenNode, which the container takes over; nil: it opens one.
-	Node *os.File
+	// Nodes are files of OpenNodes, which the container takes over; those that are missing it
+	// opens.
+	Nodes Nodes
+	// Bare are devices that no IOMMU confines, with memory for them, which the
+	// container takes over. Nil: it opens none.
+	Bare *Bare
 }
 
 // ErrClosed is returned by a Container or a Device that has been closed.
 var ErrClosed = errors.New("vfio: closed")
 
-// Container is a DMA address space and the IOMMU groups that share it. Open one
-// per process. It is a dma.Mapper; memory mapped through it is visible to all its
-// devices.
-//
-// A group joins with its first device and stays until Close, or until all its devices are
-// released, see Device.Release: the kernel forgets all mappings when the last group
-// leaves. Until then no device of a joined group can be given back to an ordinary driver.
+// Container opens devices. Open one per process: its devices share an address space for DMA,
+// as far as they can. Those that the kernel confines in different ways (see Mode)
+// have different ones, see Device.Arena.
 //
 // Safe for concurrent use.
 type Container struct {
 	kernel kernel
 	sysfs  pci.Sysfs
 	dir    string // "/dev/vfio"
-	fd     int
-	arena  *dma.Arena
 
 	mu      sync.Mutex
-	groups  map[int]int // IOMMU group number to file descriptor
-	iommu   bool        // the IOMMU model has been set
-	lost    bool        // all groups have left, and taken the mappings with them
+	spaces  map[Mode]space
+	opened  map[pci.Address]Files // by another process, and not used yet
+	pages   *dma.Physical         // of devices without an IOMMU
 	devices map[*Device]struct{}
 	closed  bool
 }
 
-var (
-	_ dma.Mapper        = (*Container)(nil)
-	_ dma.RangeReporter = (*Container)(nil)
-)
-
-// OpenContainer opens a container. It fails when the kernel has no VFIO or no
-// type1 IOMMU support loaded; whether there is an IOMMU shows when a device is opened.
+// OpenContainer opens a container. It fails when the kernel has no VFIO loaded; whether
+// there is an IOMMU shows when a device is opened.
 func OpenContainer(cfg Config) (*Container, error) {
-	return openContainer(cfg, uapi.Calls{}, devVFIO)
+	return openContainer(cfg, uapi.Calls{}, devVFIO, devIOMMU)
 }
 
-// devVFIO is where VFIO's files are.
-const devVFIO = "/dev/vfio"
-
-func openContainer(cfg Config, k kernel, dir string) (*Container, error) {
+func openContainer(cfg Config, k kernel, dir, iommu string) (*Container, error) {
+	c := newContainer(k, cfg.Sysfs, dir)
+	fd, err := takeNode(cfg.Nodes.IOMMUFD, iommu)
+	if err == nil {
+		s := newIOAS(k, dir, fd)
+		s.arena = dma.NewArena(s, cfg.Memory)
+		c.spaces[IOMMUFD] = s
+	}
 	path := filepath.Join(dir, "vfio")
-	fd, err := takeNode(cfg.Node, path)
+	fd, err = takeNode(cfg.Nodes.Container, path)
+	if err == nil {
+		if err = checkAPI(k, fd, path); err != nil {
+			_ = unix.Close(fd)
+		} else {
+			g := newGroups(k, cfg.Sysfs, dir, fd, uapi.Type1v2IOMMU)
+			g.arena = dma.NewArena(g, cfg.Memory)
+			c.spaces[Type1] = g
+		}
+	}
+	if err != nil && c.spaces[IOMMUFD] != nil {
+		err = nil // a kernel without groups
+	}
+	if err == nil {
+		err = cfg.Bare.moveInto(c)
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, c.Close())
 	}
-	if err := checkAPI(k, fd, path); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
-	}
-	c := &Container{
-		kernel: k, sysfs: cfg.Sysfs, dir: dir, fd: fd,
-		groups: make(map[int]int), devices: make(map[*Device]struct{}),
-	}
-	c.arena = dma.NewArena(c, cfg.Memory)
 	return c, nil
 }
 
-// OpenNode opens the file of a container, for who has to give up the privileges to open it
-// before the container is needed.
-func OpenNode() (*os.File, error) {
-	path := filepath.Join(devVFIO, "vfio")
-	fd, err := takeNode(nil, path)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), path), nil
+func newContainer(k kernel, sysfs pci.Sysfs, dir string) *Container {
+	return &Container{kernel: k, sysfs: sysfs, dir: dir, spaces: map[Mode]space{}, devices: map[*Device]struct{}{}}
 }
 
 // takeNode is the descriptor of a node, or that of path if there is none yet.
 func takeNode(node *os.File, path string) (fd int, err error) {
 	if node != nil {
 		defer node.Close()
-		fd, err = unix.FcntlInt(node.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		fd, err = dup(node)
 	} else {
 		fd, err = openFile(path)
 	}
@@ -120,106 +115,10 @@ func checkAPI(k kernel, fd int, path string) error {
 			Remedy: "use a Linux kernel with the VFIO group interface",
 		}
 	}
-	ok, err := k.CheckExtension(fd, uapi.Type1v2IOMMU)
-	if err != nil || !ok {
-		return &pci.DeviceError{
-			Device: path, Problem: "the kernel has no type1 v2 IOMMU support for VFIO",
-			Remedy: "modprobe vfio_iommu_type1", Err: err,
-		}
-	}
 	return nil
 }
 
-// Arena returns the memory that all devices of the container share.
-func (c *Container) Arena() *dma.Arena { return c.arena }
-
-// MapDMA lets all devices of the container read and write mem at iova. At least
-// one device must be open.
-func (c *Container) MapDMA(mem []byte, iova dma.IOVA) error {
-	if len(mem) == 0 {
-		return errors.New("vfio: map no memory for DMA")
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.usable(); err != nil {
-		return err
-	}
-	err := c.kernel.MapDMA(c.fd, mem, uint64(iova))
-	switch {
-	case errors.Is(err, unix.ENOMEM):
-		return fmt.Errorf("map %d bytes for DMA at %v: not enough memory may be locked; raise it (ulimit -l unlimited) "+
-			"or run as root: %w", len(mem), iova, err)
-	case err != nil:
-		return fmt.Errorf("map %d bytes for DMA at %v: %w", len(mem), iova, err)
-	}
-	return nil
-}
-
-// UnmapDMA undoes a MapDMA of the same address and size.
-func (c *Container) UnmapDMA(iova dma.IOVA, size uint64) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.lost && !c.closed {
-		return nil // it went with the last group
-	}
-	if err := c.usable(); err != nil {
-		return err
-	}
-	unmapped, err := c.kernel.UnmapDMA(c.fd, uint64(iova), size)
-	if err != nil {
-		return fmt.Errorf("unmap %d bytes of DMA at %v: %w", size, iova, err)
-	}
-	if unmapped != size {
-		return fmt.Errorf("unmap %d bytes of DMA at %v: the kernel unmapped %d", size, iova, unmapped)
-	}
-	return nil
-}
-
-// IOVARanges lists the addresses that the IOMMU translates for all groups joined
-// so far. Kernels before 5.4 do not tell; then it gives what every IOMMU does.
-func (c *Container) IOVARanges() ([]dma.Range, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.usable(); err != nil {
-		return nil, err
-	}
-	info, raw, err := c.kernel.IOMMUInfo(c.fd)
-	if err != nil {
-		return nil, err
-	}
-	if info.Flags&uapi.IOMMUInfoCapabilities == 0 {
-		return dma.DefaultRanges(), nil
-	}
-	capability, err := uapi.FindCapability(raw, info.CapOffset, uapi.IOMMUCapIOVARange)
-	if err != nil {
-		return nil, err
-	}
-	if capability == nil {
-		return dma.DefaultRanges(), nil
-	}
-	ranges, err := uapi.IOVARanges(capability)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]dma.Range, len(ranges))
-	for i, r := range ranges {
-		list[i] = dma.Range{First: dma.IOVA(r.Start), Last: dma.IOVA(r.End)}
-	}
-	return list, nil
-}
-
-// usable tells whether the container translates. The caller holds c.mu.
-func (c *Container) usable() error {
-	switch {
-	case c.closed:
-		return ErrClosed
-	case !c.iommu:
-		return errors.New("vfio: no device has been opened, so there is no IOMMU to map memory in yet")
-	}
-	return nil
-}
-
-// Close closes all devices, takes the arena's memory from them and lets the groups
+// Close closes all devices, takes their memory from them and lets the groups
 // go. Nothing that came from the container may be used afterwards. Closing twice
 // is harmless.
 func (c *Container) Close() error {
@@ -227,19 +126,19 @@ func (c *Container) Close() error {
 	for _, d := range c.openDevices() {
 		errs = append(errs, d.Close())
 	}
-	errs = append(errs, c.arena.Close())
-
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return errors.Join(errs...)
 	}
 	c.closed = true
-	for number, fd := range c.groups {
-		errs = append(errs, closeFile(fd, "IOMMU group "+strconv.Itoa(number)))
+	for _, files := range c.opened {
+		errs = append(errs, closeFile(files.DeviceFD, "VFIO device")) // the group is its space's
 	}
-	errs = append(errs, closeFile(c.fd, "VFIO container"))
-	return errors.Join(errs...)
+	for _, s := range c.spaces {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(append(errs, c.pages.Close())...)
 }
 
 func (c *Container) openDevices() []*Device {

@@ -13,8 +13,8 @@ import (
 func TestArenaUsesTheIOMMUsRanges(t *testing.T) {
 	m := newMachine(t)
 	m.kernel.ranges = [][2]uint64{{0x8000_0000, 0x8fff_ffff}}
-	c, _ := m.open()
-	mem, err := c.Arena().Alloc(4096, 4096)
+	c, d := m.open()
+	mem, err := d.Arena().Alloc(4096, 4096)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,8 +32,8 @@ func TestArenaUsesTheIOMMUsRanges(t *testing.T) {
 func TestIOVARangesOfOldKernels(t *testing.T) {
 	m := newMachine(t)
 	m.kernel.ranges = nil
-	c, _ := m.open()
-	ranges, err := c.IOVARanges()
+	_, d := m.open()
+	ranges, err := d.space.(dma.RangeReporter).IOVARanges()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestMapNeedsADevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Arena().Alloc(1, 1); err == nil {
+	if _, err := c.spaces[Type1].memory().Alloc(1, 1); err == nil {
 		t.Error("memory for no device")
 	}
 	if err := c.Close(); err != nil {
@@ -64,11 +64,12 @@ func TestMapNeedsADevice(t *testing.T) {
 
 func TestUnmapWhatIsNotMapped(t *testing.T) {
 	m := newMachine(t)
-	c, _ := m.open()
-	if err := c.UnmapDMA(0x1000, 4096); err == nil {
+	_, d := m.open()
+	space := d.space.(dma.Mapper)
+	if err := space.UnmapDMA(0x1000, 4096); err == nil {
 		t.Error("the kernel unmapped nothing, and that passes")
 	}
-	if err := c.MapDMA(nil, 0x1000); err == nil {
+	if err := space.MapDMA(nil, 0x1000); err == nil {
 		t.Error("nothing is mapped, and that passes")
 	}
 }

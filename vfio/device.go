@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/vfio/dma"
 	"vvufwd/vfio/mmio"
 	"vvufwd/vfio/pci"
 	"vvufwd/vfio/uapi"
@@ -19,13 +20,14 @@ import (
 // Safe for concurrent use, except that nothing may be used during and after Close.
 type Device struct {
 	container *Container
+	space     space // its address space
 	addr      pci.Address
-	fd        int
+	files     Files
+	fd        int // of files
 	canReset  bool
 	bars      [uapi.PCIBAR5Region + 1]region
 	config    fileSpace
 	msixCount int
-	group     int                   // its IOMMU group
 	request   int                   // see RequestFD
 	failed    atomic.Pointer[error] // first failed register access
 
@@ -36,10 +38,10 @@ type Device struct {
 	closed   bool
 }
 
-// newDevice takes over fd if it succeeds.
-func newDevice(c *Container, addr pci.Address, group, fd int) (*Device, error) {
-	k := c.kernel
-	d := &Device{container: c, addr: addr, group: group, fd: fd, request: -1}
+// newDevice takes over the device's file if it succeeds.
+func newDevice(c *Container, addr pci.Address, s space, files Files) (*Device, error) {
+	k, fd := c.kernel, files.DeviceFD
+	d := &Device{container: c, space: s, addr: addr, files: files, fd: fd, request: -1}
 	info, err := k.DeviceInfo(fd)
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", addr, err)
@@ -83,6 +85,16 @@ func newDevice(c *Container, addr pci.Address, group, fd int) (*Device, error) {
 
 // Address is where the device is.
 func (d *Device) Address() pci.Address { return d.addr }
+
+// Mode is how the kernel confines the device.
+func (d *Device) Mode() Mode { return d.files.Mode }
+
+// Untranslated reports whether no IOMMU is between the device and memory: it is told where
+// memory lies in this machine.
+func (d *Device) Untranslated() bool { return d.files.Mode == NoIOMMU }
+
+// Arena returns the memory that the device can reach, with all devices of its mode.
+func (d *Device) Arena() *dma.Arena { return d.space.memory() }
 
 // Err is the first register access that failed since the last Reset, for a device that has gone away for
 // example. Reads that fail give all ones. Mapped registers do not fail this way.

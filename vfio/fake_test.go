@@ -23,6 +23,8 @@ type fakeKernel struct {
 
 	apiVersion   int
 	noType1      bool
+	noNoIOMMU    bool
+	setAlready   bool // the IOMMU model
 	setIOMMU     error
 	setContainer error
 	notViable    bool
@@ -37,6 +39,11 @@ type fakeKernel struct {
 	regions map[uint32]fakeRegion
 	msix    uint32
 	ranges  [][2]uint64
+
+	bind      error // to iommufd
+	attach    error
+	alignment uint64
+	spaces    uint32 // of iommufd that were made
 
 	device  int   // the memfd as the test holds it
 	vectors []int // as given to the kernel
@@ -109,11 +116,14 @@ func (k *fakeKernel) note(format string, args ...any) {
 func (k *fakeKernel) APIVersion(int) (int, error) { return k.apiVersion, nil }
 
 func (k *fakeKernel) CheckExtension(_, model int) (bool, error) {
-	return model == uapi.Type1v2IOMMU && !k.noType1, nil
+	return model == uapi.Type1v2IOMMU && !k.noType1 || model == uapi.NoIOMMU && !k.noNoIOMMU, nil
 }
 
 func (k *fakeKernel) SetIOMMU(_, model int) error {
 	k.note("set IOMMU %d", model)
+	if k.setAlready {
+		return unix.EINVAL
+	}
 	return k.setIOMMU
 }
 
@@ -161,6 +171,39 @@ func (k *fakeKernel) UnmapDMA(_ int, iova, size uint64) (uint64, error) {
 	}
 	delete(k.mapped, iova)
 	return size, nil
+}
+
+func (k *fakeKernel) BindIOMMUFD(int, int) error {
+	k.note("bind to iommufd")
+	return k.bind
+}
+
+func (k *fakeKernel) AttachIOAS(_ int, ioas uint32) error {
+	k.note("attach to %d", ioas)
+	return k.attach
+}
+
+func (k *fakeKernel) AllocIOAS(int) (uint32, error) {
+	k.spaces++
+	return k.spaces, nil
+}
+
+func (k *fakeKernel) IOASRanges(int, uint32) (list []uapi.IOVARange, alignment uint64, err error) {
+	for _, r := range k.ranges {
+		list = append(list, uapi.IOVARange{Start: r[0], End: r[1]})
+	}
+	return list, max(k.alignment, 1), nil
+}
+
+func (k *fakeKernel) MapIOAS(fd int, ioas uint32, mem []byte, iova uint64) error {
+	if ioas == 0 || ioas > k.spaces {
+		return unix.ENOENT
+	}
+	return k.MapDMA(fd, mem, iova)
+}
+
+func (k *fakeKernel) UnmapIOAS(fd int, _ uint32, iova, size uint64) (uint64, error) {
+	return k.UnmapDMA(fd, iova, size)
 }
 
 func (k *fakeKernel) GroupStatus(int) (uint32, error) {
@@ -293,8 +336,26 @@ func (m *machine) function(addr, driver, group string) {
 	}
 }
 
-func (m *machine) container() (*Container, error) {
-	return openContainer(Config{Sysfs: pci.Sysfs{Root: m.sys}}, m.kernel, m.dev)
+func (m *machine) sysfs() pci.Sysfs { return pci.Sysfs{Root: m.sys} }
+
+func (m *machine) container() (*Container, error) { return m.containerWith(nil) }
+
+func (m *machine) containerWith(bare *Bare) (*Container, error) {
+	return openContainer(Config{Sysfs: m.sysfs(), Bare: bare}, m.kernel, m.dev, filepath.Join(m.dev, "iommu"))
+}
+
+// cdev gives a function a file of its own, and the machine iommufd.
+func (m *machine) cdev(addr, name string) {
+	m.t.Helper()
+	m.check(os.MkdirAll(filepath.Join(m.sys, "bus/pci/devices", addr, "vfio-dev", name), 0o755))
+	m.check(os.MkdirAll(filepath.Join(m.dev, "devices"), 0o755))
+	m.check(os.Symlink(fmt.Sprintf("/proc/self/fd/%d", m.kernel.device), filepath.Join(m.dev, "devices", name)))
+	m.write(m.dev, "iommu", "")
+}
+
+// opener is a container in another process that opens files for c.
+func (m *machine) opener(c *Container) *Container {
+	return shareContainer(c.Shared(), m.sysfs(), m.kernel, m.dev)
 }
 
 // open opens function 04.0 and closes everything at the end of the test.

@@ -12,6 +12,13 @@ type kernel interface {
 	MapDMA(container int, mem []byte, iova uint64) error
 	UnmapDMA(container int, iova, size uint64) (uint64, error)
 
+	BindIOMMUFD(device, iommufd int) error
+	AttachIOAS(device int, ioas uint32) error
+	AllocIOAS(iommufd int) (uint32, error)
+	IOASRanges(iommufd int, ioas uint32) ([]uapi.IOVARange, uint64, error)
+	MapIOAS(iommufd int, ioas uint32, mem []byte, iova uint64) error
+	UnmapIOAS(iommufd int, ioas uint32, iova, size uint64) (uint64, error)
+
 	GroupStatus(group int) (uint32, error)
 	GroupSetContainer(group, container int) error
 	GroupDeviceFD(group int, name string) (int, error)

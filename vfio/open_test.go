@@ -49,7 +49,7 @@ func TestOpenErrors(t *testing.T) {
 		},
 		"no-IOMMU group": {
 			func(m *machine) { m.write(m.sys, "kernel/iommu_groups/8/name", "vfio-noiommu\n") }, pci.Address{Device: 6},
-			[]string{"0000:00:06.0: is in a no-IOMMU group", "not supported yet"},
+			[]string{"0000:00:06.0: is in a no-IOMMU group", "--noiommu", "-device intel-iommu,intremap=on"},
 		},
 		"group not viable": {
 			func(m *machine) { m.kernel.notViable = true }, pci.Address{Device: 4},
@@ -58,6 +58,9 @@ func TestOpenErrors(t *testing.T) {
 		"no interrupt remapping": {
 			func(m *machine) { m.kernel.setIOMMU = fmt.Errorf("VFIO_SET_IOMMU: %w", unix.EPERM) }, pci.Address{Device: 4},
 			[]string{"0000:00:04.0: the IOMMU does not remap interrupts", "intremap=on", "allow_unsafe_interrupts"},
+		},
+		"no type 1": {
+			func(m *machine) { m.kernel.noType1 = true }, pci.Address{Device: 4}, []string{"modprobe vfio_iommu_type1"},
 		},
 		"group in use": {
 			func(m *machine) { m.kernel.setContainer = unix.EBUSY }, pci.Address{Device: 4},
@@ -109,9 +112,8 @@ func TestOpenContainerErrors(t *testing.T) {
 		arrange func(m *machine)
 		says    []string
 	}{
-		"no node":   {func(m *machine) { m.check(os.Remove(filepath.Join(m.dev, "vfio"))) }, []string{"/vfio: cannot be opened", "modprobe vfio-pci"}},
-		"version":   {func(m *machine) { m.kernel.apiVersion = 7 }, []string{"version 7"}},
-		"no type 1": {func(m *machine) { m.kernel.noType1 = true }, []string{"modprobe vfio_iommu_type1"}},
+		"no node": {func(m *machine) { m.check(os.Remove(filepath.Join(m.dev, "vfio"))) }, []string{"/vfio: cannot be opened", "modprobe vfio-pci"}},
+		"version": {func(m *machine) { m.kernel.apiVersion = 7 }, []string{"version 7"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)

@@ -56,29 +56,9 @@ func (d *Device) AwaitRequest(ctx context.Context) error {
 }
 
 // Release closes the device, and lets its group go if no other device of it is open: both
-// have to be closed for the kernel to take a device away. With the container's last group go
-// all its mappings; Adopt makes them again. Nothing may reach the device's DMA memory any
+// have to be closed for the kernel to take a device away. With type1, the last group takes
+// all mappings with it; Adopt makes them again. Nothing may reach the device's DMA memory any
 // more, nor use what came from the device.
 func (d *Device) Release() error {
-	return errors.Join(d.Close(), d.container.leave(d.group))
-}
-
-// leave lets go of a group of which no device is open.
-func (c *Container) leave(group int) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for d := range c.devices {
-		if d.group == group {
-			return nil
-		}
-	}
-	fd, ok := c.groups[group]
-	if !ok || c.closed {
-		return nil
-	}
-	delete(c.groups, group)
-	if len(c.groups) == 0 {
-		c.iommu, c.lost = false, true
-	}
-	return closeFile(fd, fmt.Sprintf("IOMMU group %d", group))
+	return errors.Join(d.Close(), d.container.leave(d.space, d.files))
 }

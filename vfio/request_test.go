@@ -67,15 +67,14 @@ func TestRelease(t *testing.T) {
 	c, first := m.open()
 	second, err := c.Open(pci.Address{Device: 6}) // in another group
 	m.check(err)
-	_, err = c.Arena().Alloc(4096, 4096)
+	_, err = first.Arena().Alloc(4096, 4096)
 	m.check(err)
 	mappings := len(m.kernel.mapped)
 	if mappings == 0 {
 		t.Fatal("nothing is mapped")
 	}
 
-	opener := ShareContainer(c.FD(), c.sysfs)
-	opener.kernel, opener.dir = m.kernel, m.dev
+	opener := m.opener(c)
 	open := countFiles()
 	m.check(first.Release())
 	if n := countFiles(); n != open-3 {
@@ -122,8 +121,7 @@ func TestAdoptFails(t *testing.T) {
 	c, d := m.open()
 	m.check(d.Release())
 	open := countFiles()
-	opener := ShareContainer(c.FD(), c.sysfs)
-	opener.kernel, opener.dir = m.kernel, m.dev
+	opener := m.opener(c)
 	files, err := opener.OpenFiles(pci.Address{Device: 4})
 	m.check(err)
 	delete(m.kernel.regions, 7) // no configuration space

@@ -20,6 +20,7 @@ type options struct {
 	bin, build                              string
 
 	device     string
+	iommu      machine.IOMMU
 	direct     bool
 	appNetOpts string
 	vvufwdArgs string
@@ -51,6 +52,10 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	o := &options{}
 	fs := cli.NewFlags("vvudemo")
 	fs.StringVar(&o.device, "device", deviceVvudev, "who provides the virtio-vhost-user `DEVICE`: vvudev (any QEMU from 10.1), or qemu (one that has it built in; give --qemu)")
+	fs.Func("iommu", "`KIND` of the driver VM's IOMMU: none (as in the demo of 2021), intel or virtio (default intel)", func(s string) (err error) {
+		o.iommu, err = machine.ParseIOMMU(s)
+		return err
+	})
 	fs.BoolVar(&o.direct, "direct", false, "give the app VM the network without a driver VM, to compare with")
 	fs.IntVar(&o.appVMs, "app-vms", 1, "`N` app VMs, 8 at most: with more than one, vvufwd is a switch")
 	fs.BoolVar(&o.isolate, "isolate", false, "isolate several app VMs from each other")
@@ -96,6 +101,8 @@ func (o *options) check() error {
 		return cli.Usagef("--device qemu needs --qemu PATH: a QEMU that has virtio-vhost-user-pci built in")
 	case o.device == deviceQEMU && o.direct:
 		return cli.Usagef("--direct runs without a virtio-vhost-user device: drop --device or --direct")
+	case o.iommu != machine.Intel && o.direct:
+		return cli.Usagef("--direct runs without a driver VM: drop --iommu or --direct")
 	case o.accel != "tcg" && o.accel != "kvm":
 		return cli.Usagef("--accel %q: want tcg or kvm", o.accel)
 	case !machine.NIC(o.nic).Known():
@@ -108,8 +115,8 @@ func (o *options) check() error {
 		return cli.Usagef("--isolate keeps several app VMs from each other: give --app-vms")
 	case o.appVMs > 1 && (o.direct || o.pktgen > 0 || o.restarts > 0):
 		return cli.Usagef("--app-vms shows a switch: drop --direct, --pktgen and --restarts")
-	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.pktgen > 0 || o.restarts > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.device != deviceVvudev):
-		return cli.Usagef("--matrix sets the machines up itself: drop --app-vms, --direct, --pktgen, --restarts, --keep, --tap, --app-net-opts and --device")
+	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.pktgen > 0 || o.restarts > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.iommu != machine.Intel || o.device != deviceVvudev):
+		return cli.Usagef("--matrix sets the machines up itself: drop --app-vms, --direct, --pktgen, --restarts, --keep, --tap, --app-net-opts, --iommu and --device")
 	case o.transfer < 1 || o.transfer > show.MaxTransferBytes>>20:
 		return cli.Usagef("--transfer %d: want 1 to %d", o.transfer, show.MaxTransferBytes>>20)
 	case o.pktgen < 0:
@@ -176,7 +183,7 @@ func (o *options) needsHardware() bool { return machine.NIC(o.nic) == machine.IG
 // config is what the flags say to show. Outputs are left to the caller.
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
-		Tools: found, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), TAP: o.tap,
+		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), TAP: o.tap,
 		Transfer: int64(o.transfer) << 20, Pktgen: o.pktgen, Restarts: o.restarts, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	if o.device == deviceQEMU {

@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/internal/lab/namespace"
 	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/cmd/vvudemo/show"
@@ -90,6 +91,7 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 	found, err := tools.Find(ctx, tools.Options{
 		QEMU: o.qemu, AppQEMU: o.appQEMU, Kernel: o.kernel, Modules: o.modules, Busybox: o.busybox, Bin: o.bin,
 		BuildDir: build, SourceDir: source, NeedVfioUser: o.needsVfioUser(), NeedPrograms: !o.direct, NeedMatrix: o.matrix != "", NeedNewest: o.needsNewest(), NeedHardware: o.needsHardware(),
+		NeedNewer: o.iommu == machine.Virtio, NeedBare: o.iommu == machine.None,
 		Progress: func(text string) {
 			fmt.Fprintf(stderr, "[%6.1f s] %-10s %s\n", time.Since(begin).Seconds(), "prepare", text)
 		},

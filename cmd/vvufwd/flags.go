@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/vvufwd/keeper"
+	"vvufwd/vfio"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/socket"
 )
@@ -22,7 +22,8 @@ import (
 type options struct {
 	ports     []portSpec
 	listeners listeners      // of those at sockets
-	vfioNode  *os.File       // for those on PCI, nil: not open yet
+	nodes     vfio.Nodes     // for those on PCI, if they are open already
+	bare      *vfio.Bare     // those on PCI that no IOMMU confines
 	keeper    *keeper.Keeper // of those on PCI, nil: there is none, or not yet
 
 	switched bool // all ports are joined in a switch
@@ -39,6 +40,7 @@ type options struct {
 	hugePages        int
 	requireHugePages bool
 	unsafeInterrupts bool
+	noIOMMU          bool
 
 	followLink bool
 
@@ -99,6 +101,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	})
 	fs.BoolVar(&o.requireHugePages, "require-hugepages", false, "fail rather than fall back to pages of 4 KiB for DMA memory")
 	fs.BoolVar(&o.unsafeInterrupts, "allow-unsafe-interrupts", false, "as /init: do without interrupt remapping; a device can then inject any interrupt")
+	fs.BoolVar(&o.noIOMMU, "noiommu", false, "use functions that no IOMMU confines, in huge pages: a device that is fooled can then write anywhere in this machine's memory; as /init, turns the kernel's mode for that on")
 	fs.BoolVar(&o.followLink, "follow-link", false, "take guests' links down with their NIC's, by refusing their front-ends; QEMU needs reconnect-ms at its chardev for that, and does not start a machine while the link is down")
 	fs.Func("max-memory", fmt.Sprintf("refuse front-ends at sockets that share more than `SIZE`, such as 64G (default %d times the machine's memory); at most half of the process's address space for all together", generosity), o.maxMemory.Set)
 	fs.IntVar(&o.queues, "queues", session.MaxPairs, "serve up to `N` queue pairs of each port, at most 8; how many are used, its front-end and guest choose")
@@ -111,17 +114,23 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 		return o, err
 	}
 	if o.hugePages == byPorts {
-		o.hugePages = hugePagesAnyway
-		for _, p := range o.ports {
-			if p.uplink() {
-				o.hugePages += hugePagesEachNIC
-			}
-		}
+		o.hugePages = hugePagesFor(o.ports)
 	}
 	if err := o.misplaced(fs); err != nil {
 		return nil, err
 	}
 	return o, o.check()
+}
+
+// hugePagesFor is how many huge pages ports take.
+func hugePagesFor(ports []portSpec) int {
+	n := hugePagesAnyway
+	for _, p := range ports {
+		if p.uplink() {
+			n += hugePagesEachNIC
+		}
+	}
+	return n
 }
 
 // loopCPUs is the CPU of each loop, -1 if it is not pinned, for ports that make

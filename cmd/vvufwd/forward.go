@@ -28,13 +28,7 @@ type forwarder struct {
 	ports      []*port
 	forwarding forwarding
 	keeper     *keeper.Keeper
-	restore    []binding // undo driver bindings
-}
-
-// binding is a function that was bound to vfio-pci.
-type binding struct {
-	function pci.Address
-	undo     func() error
+	bindings   []pci.Binding // to undo
 }
 
 // forwarding is what moves frames among ports: a netfwd.Dealer or a netfwd.Switch.
@@ -51,6 +45,9 @@ type forwarding interface {
 // takes everything down. Totals, and rates on the way, go to out.
 func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (err error) {
 	f := &forwarder{log: log}
+	if o.bare != nil {
+		f.bindings = o.bare.Bindings
+	}
 	defer func() { err = errors.Join(err, f.close()) }()
 	if o.bind {
 		if err := f.bind(o.ports); err != nil {
@@ -70,11 +67,11 @@ func (f *forwarder) bind(ports []portSpec) error {
 		if !p.onPCI() {
 			continue
 		}
-		restore, err := sysfs.Bind(p.addr, "vfio-pci")
+		before, err := sysfs.Bind(p.addr, "vfio-pci")
 		if err != nil {
 			return err
 		}
-		f.restore = append(f.restore, binding{p.addr, restore})
+		f.bindings = append(f.bindings, before)
 	}
 	return nil
 }
@@ -171,8 +168,8 @@ func (o *options) functions() (list []pci.Address) {
 
 // startKeeper starts the process that gets devices back, while it can be started. It is nil
 // without devices, or if it does not start.
-func startKeeper(o *options, container int, log *zap.Logger) *keeper.Keeper {
-	cfg := keeper.Config{Functions: o.functions(), Container: container, Bind: o.bind, Confine: !o.privileged}
+func startKeeper(o *options, shared vfio.Shared, log *zap.Logger) *keeper.Keeper {
+	cfg := keeper.Config{Functions: o.functions(), Shared: shared, Bind: o.bind, Confine: !o.privileged}
 	if len(cfg.Functions) == 0 {
 		return nil
 	}
@@ -188,7 +185,7 @@ func startKeeper(o *options, container int, log *zap.Logger) *keeper.Keeper {
 // giveKeeper tells ports who gets their devices back.
 func (f *forwarder) giveKeeper(o *options) {
 	if f.keeper = o.keeper; f.keeper == nil && f.container != nil && o.privileged {
-		f.keeper = startKeeper(o, f.container.FD(), f.log)
+		f.keeper = startKeeper(o, f.container.Shared(), f.log)
 	}
 	for _, p := range f.ports {
 		if p.pci != nil {
@@ -210,7 +207,7 @@ func (f *forwarder) wasAway(function pci.Address) bool {
 
 // openContainer makes ready for functions on PCI.
 func (f *forwarder) openContainer(o *options) (err error) {
-	f.container, err = vfio.OpenContainer(vfio.Config{Node: o.vfioNode, Memory: dma.ArenaConfig{
+	f.container, err = vfio.OpenContainer(vfio.Config{Nodes: o.nodes, Bare: o.bare, Memory: dma.ArenaConfig{
 		RequireHugePages: o.requireHugePages,
 		Warn:             func(err error) { f.log.Warn("DMA memory", zap.Error(err)) },
 	}})
@@ -314,9 +311,9 @@ func (f *forwarder) close() error {
 	if f.container != nil {
 		errs = append(errs, f.container.Close())
 	}
-	for i := len(f.restore) - 1; i >= 0; i-- {
-		if b := f.restore[i]; !f.wasAway(b.function) {
-			errs = append(errs, b.undo())
+	for i := len(f.bindings) - 1; i >= 0; i-- {
+		if b := f.bindings[i]; !f.wasAway(b.Function) {
+			errs = append(errs, pci.Sysfs{}.Undo(b))
 		}
 	}
 	errs = append(errs, f.keeper.Close()) // which gives back what it has bound

@@ -124,9 +124,6 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 	return forward(ctx, o, log, out)
 }
 
-// vfioFile is the name of the container's file, when it is handed over.
-const vfioFile = "/dev/vfio/vfio"
-
 // startConfined does what takes privileges, and has the rest done by this process made
 // anew without them. It returns only if it fails. No signal is caught here, because it
 // would be lost.
@@ -140,14 +137,19 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) err
 	if err := o.listeners.hand(files); err != nil {
 		return err
 	}
-	// If there is no node the error comes later, after one about the functions themselves.
-	if node, err := vfio.OpenNode(); err == nil && len(o.functions()) > 0 {
-		files[vfioFile] = node
-		if k := startKeeper(o, int(node.Fd()), log); k != nil {
+	if len(o.functions()) > 0 {
+		// What is missing is told of later, after what is wrong with the functions themselves.
+		nodes := vfio.OpenNodes()
+		defer nodes.Close()
+		nodes.Hand(files)
+		if k := startKeeper(o, nodes.Shared(o.bare), log); k != nil {
 			defer k.Close()
 			if err := k.Hand(files); err != nil {
 				return err
 			}
+		}
+		if err := o.bare.Hand(files); err != nil {
+			return err
 		}
 	}
 	flush()
@@ -166,20 +168,26 @@ func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
 		return err
 	}
 	defer o.listeners.close()
-	o.vfioNode = confine.Inherited(vfioFile)
+	o.nodes = vfio.InheritNodes(confine.Inherited)
+	if o.bare, err = vfio.InheritBare(confine.Inherited); err != nil {
+		return err
+	}
 	if o.keeper, err = keeper.Inherit(o.functions()); err != nil {
 		return err
 	}
 	return forward(withConfinement(ctx, o, log), o, log, out)
 }
 
-// prepare makes the machine ready, if it is ours, and opens sockets.
+// prepare makes the machine ready, if it is ours, and opens what takes privileges to open.
 func prepare(o *options, log *zap.Logger) (err error) {
 	if o.owned {
-		err = appliance.Setup(appliance.Config{HugePages: o.hugePages, VFIO: true, AllowUnsafeInterrupts: o.unsafeInterrupts}, log)
+		err = appliance.Setup(appliance.Config{HugePages: o.hugePages, VFIO: true, AllowUnsafeInterrupts: o.unsafeInterrupts, NoIOMMU: o.noIOMMU}, log)
 		if err != nil {
 			return err
 		}
+	}
+	if err := o.openBare(log); err != nil {
+		return err
 	}
 	o.listeners, err = listen(o)
 	return err
@@ -204,7 +212,7 @@ func fail(stderr io.Writer, err error) int {
 	switch {
 	case errors.As(err, &gone):
 		return cli.Gone
-	case errors.As(err, &device), errors.Is(err, dma.ErrHugePages), errors.Is(err, appliance.ErrVFIO):
+	case errors.As(err, &device), errors.Is(err, dma.ErrHugePages), errors.Is(err, dma.ErrNoLocation), errors.Is(err, appliance.ErrVFIO):
 		return cli.Unusable
 	}
 	return cli.ExitCode(err)

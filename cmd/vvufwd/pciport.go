@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
+	"vvufwd/vfio/pci"
 	virtiopci "vvufwd/virtio/pci"
 	"vvufwd/vvu"
 )
@@ -41,6 +43,7 @@ type pciPort struct {
 	keeper    *keeper.Keeper
 	log       *zap.Logger
 	owned     bool
+	mode      vfio.Mode
 	away      bool // the device has been taken away, if only for a while
 }
 
@@ -124,6 +127,12 @@ func (p *pciPort) release() error {
 // take starts the device that is back.
 func (p *pciPort) take(files vfio.Files) (err error) {
 	p.pool.Rewind()
+	if files.Mode != p.mode { // another would not reach the port's memory
+		return errors.Join(&pci.DeviceError{
+			Device: p.spec.addr.String(), Problem: fmt.Sprintf("is back as %v, and was %v", files.Mode, p.mode),
+			Remedy: "plug it in as it was, or start vvufwd anew",
+		}, files.Close())
+	}
 	if p.dev, err = p.container.Adopt(p.spec.addr, files); err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 		return nil, err
 	}
 	log = logging.ForPeer(log).With(zap.Stringer("port", spec))
-	pp := &pciPort{spec: spec, dev: dev, container: c, pool: dma.NewPool(c.Arena()), log: log, owned: o.owned}
+	pp := &pciPort{spec: spec, dev: dev, mode: dev.Mode(), container: c, pool: dma.NewPool(dev.Arena()), log: log, owned: o.owned}
 	var p *port
 	if spec.kind == "vvu" {
 		p, err = openVVU(spec, pp, o)

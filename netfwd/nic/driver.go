@@ -37,6 +37,7 @@ type Function interface {
 	ConfigBytes() ([]byte, error)
 	BARSize(i int) uint64
 	BAR(i int) (mmio.Space, error)
+	Untranslated() bool // no IOMMU is between it and memory
 	EnableBusMaster() error
 	Reset() error // wraps errors.ErrUnsupported where there is no way
 	MSIXCount() int

@@ -14,6 +14,9 @@ var ErrClosed = errors.New("device memory arena is closed")
 var ErrHugePages = errors.New("no 2 MiB huge pages left; reserve some: echo 64 > /proc/sys/vm/nr_hugepages, " +
 	"or boot the kernel with hugepages=64")
 
+// Alignment is what addresses and sizes of all that an Arena maps are multiples of, in bytes.
+const Alignment = hugePageSize
+
 // maxAlloc bounds one allocation: no ring or buffer pool comes near it, so a
 // larger request is a mistake.
 const maxAlloc = 1 << 30
@@ -36,9 +39,10 @@ type ArenaConfig struct {
 //
 // Safe for concurrent use.
 type Arena struct {
-	mapper Mapper
-	cfg    ArenaConfig
-	pages  pageSource
+	mapper   Mapper
+	cfg      ArenaConfig
+	pages    pageSource
+	physical *Physical // in place of a mapper and a source
 
 	mu     sync.Mutex
 	iovas  iovaSpace
@@ -58,6 +62,12 @@ type chunk struct {
 func NewArena(m Mapper, cfg ArenaConfig) *Arena {
 	cfg.ChunkSize = roundUp(max(cfg.ChunkSize, hugePageSize), hugePageSize)
 	return &Arena{mapper: m, cfg: cfg, pages: kernelPages{}}
+}
+
+// NewPhysicalArena returns an empty arena for devices that see memory where it lies. Its
+// memory is that of p, which stays the caller's: to be closed after the arena.
+func NewPhysicalArena(p *Physical) *Arena {
+	return &Arena{physical: p, cfg: ArenaConfig{ChunkSize: hugePageSize}}
 }
 
 // Alloc returns size bytes of zeroed memory, mapped for the devices. Both its
@@ -105,6 +115,10 @@ func (a *Arena) Close() error {
 	var errs []error
 	for i := len(a.chunks) - 1; i >= 0; i-- {
 		c := a.chunks[i]
+		if a.physical != nil {
+			errs = append(errs, a.physical.release(c.mem))
+			continue
+		}
 		if err := a.mapper.UnmapDMA(c.mem.IOVA, uint64(len(c.mem.Bytes))); err != nil {
 			errs = append(errs, fmt.Errorf("unmap memory at %v from the devices: %w", c.mem.IOVA, err))
 			continue
@@ -122,6 +136,9 @@ func (a *Arena) Close() error {
 func (a *Arena) Remap() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.physical != nil {
+		return nil // nothing stands between them
+	}
 	for _, c := range a.chunks {
 		if err := a.mapper.MapDMA(c.mem.Bytes, c.mem.IOVA); err != nil {
 			return fmt.Errorf("map memory at %v for the devices again: %w", c.mem.IOVA, err)
@@ -132,25 +149,37 @@ func (a *Arena) Remap() error {
 
 // grow adds a chunk of n bytes, a multiple of 2 MiB.
 func (a *Arena) grow(n int) (*chunk, error) {
-	allowed, err := a.ranges()
+	mem, err := a.more(n)
 	if err != nil {
 		return nil, err
+	}
+	c := &chunk{mem: mem}
+	a.chunks = append(a.chunks, c)
+	return c, nil
+}
+
+// more is n bytes that devices can reach.
+func (a *Arena) more(n int) (Memory, error) {
+	if a.physical != nil {
+		return a.physical.take(n)
+	}
+	allowed, err := a.ranges()
+	if err != nil {
+		return Memory{}, err
 	}
 	bytes, err := a.take(n)
 	if err != nil {
-		return nil, err
+		return Memory{}, err
 	}
 	iova, err := a.iovas.take(allowed, uint64(n), hugePageSize)
 	if err != nil {
-		return nil, errors.Join(err, a.pages.release(bytes))
+		return Memory{}, errors.Join(err, a.pages.release(bytes))
 	}
 	if err := a.mapper.MapDMA(bytes, iova); err != nil {
 		a.iovas.release(iova)
-		return nil, errors.Join(fmt.Errorf("map %d bytes of memory for the devices: %w", n, err), a.pages.release(bytes))
+		return Memory{}, errors.Join(fmt.Errorf("map %d bytes of memory for the devices: %w", n, err), a.pages.release(bytes))
 	}
-	c := &chunk{mem: Memory{Bytes: bytes, IOVA: iova}}
-	a.chunks = append(a.chunks, c)
-	return c, nil
+	return Memory{Bytes: bytes, IOVA: iova}, nil
 }
 
 // take gets pages for a chunk, huge ones if possible.

@@ -11,7 +11,8 @@ func (a IOVA) String() string { return fmt.Sprintf("0x%x", uint64(a)) }
 
 // Mapper opens memory of this process to devices and closes it again. It is the
 // seam between what uses DMA memory and how the machine translates addresses:
-// a type1 IOMMU container is one, iommufd and no-IOMMU mode can be others.
+// a type1 container is one, an address space of iommufd another. Where nothing translates
+// there is nothing to map, see Physical.
 //
 // Implementations are safe for concurrent use.
 type Mapper interface {

@@ -14,43 +14,57 @@ const bindTimeout = time.Second
 // noOverride is how sysfs shows that driver_override is not set.
 const noOverride = "(null)"
 
+// Binding is what Bind has changed about a function, for Undo, which may be another
+// process's. The zero value is that nothing was.
+type Binding struct {
+	Function Address
+	Changed  bool
+	Driver   string // that it had before, "" without
+	Override string // its driver_override before, "" without
+}
+
+// Undo gives a function back to the driver that it had before Bind.
+func (s Sysfs) Undo(b Binding) error {
+	if !b.Changed {
+		return nil
+	}
+	if err := s.rebind(b.Function, b.Override, b.Driver); err != nil {
+		return fmt.Errorf("return %v to its driver: %w", b.Function, err)
+	}
+	return nil
+}
+
 // Bind binds the function at addr to a driver ("vfio-pci"), whatever the
 // driver's own id table says: it sets driver_override, unbinds the present driver
-// and asks for a new probe. restore undoes that: the old override, the old driver.
-// A function that is bound to the driver already is left alone, and restore does
-// nothing.
+// and asks for a new probe. Undo undoes that: the old override, the old driver.
+// A function that is bound to the driver already is left alone.
 //
 // A device in use, a network interface that is up for example, is taken away from
 // its user without asking.
 //
 // Errors about the device are *DeviceError. When Bind fails it has put things back.
-func (s Sysfs) Bind(addr Address, driver string) (restore func() error, err error) {
+func (s Sysfs) Bind(addr Address, driver string) (Binding, error) {
 	info, err := s.Device(addr)
 	if err != nil {
-		return nil, err
+		return Binding{}, err
 	}
 	if info.Driver == driver {
-		return func() error { return nil }, nil
+		return Binding{Function: addr}, nil
 	}
 	if _, err := os.Stat(s.path("bus/pci/drivers", driver)); err != nil {
-		return nil, &DeviceError{
+		return Binding{}, &DeviceError{
 			Device: addr.String(), Problem: fmt.Sprintf("cannot be bound, the kernel has no driver %s", driver),
 			Remedy: "modprobe " + driver, Err: err,
 		}
 	}
 	override, err := readAttribute(s.devicePath(addr, "driver_override"))
 	if err != nil {
-		return nil, fmt.Errorf("bind %v to %s: %w", addr, driver, err)
+		return Binding{}, fmt.Errorf("bind %v to %s: %w", addr, driver, err)
 	}
 	if override == noOverride {
 		override = ""
 	}
-	restore = func() error {
-		if err := s.rebind(addr, override, info.Driver); err != nil {
-			return fmt.Errorf("return %v to its driver: %w", addr, err)
-		}
-		return nil
-	}
+	before := Binding{Function: addr, Changed: true, Driver: info.Driver, Override: override}
 	if err := s.rebind(addr, driver, driver); err != nil {
 		failure := &DeviceError{
 			Device: addr.String(), Problem: fmt.Sprintf("does not bind to %s", driver), Err: err,
@@ -58,19 +72,15 @@ func (s Sysfs) Bind(addr Address, driver string) (restore func() error, err erro
 		}
 		if !info.HasIOMMUGroup && driver == vfioDriver {
 			failure.Problem += ", it is in no IOMMU group"
-			failure.Remedy = RemedyNoIOMMU
+			failure.Remedy = RemedyNoIOMMU + ", or accept that nothing confines it: --noiommu"
 		}
-		if err := restore(); err != nil {
-			return nil, fmt.Errorf("%w; and then: %w", failure, err)
+		if err := s.Undo(before); err != nil {
+			return Binding{}, fmt.Errorf("%w; and then: %w", failure, err)
 		}
-		return nil, failure
+		return Binding{}, failure
 	}
-	return restore, nil
+	return before, nil
 }
-
-// RemedyNoIOMMU is the advice for a device without an IOMMU group.
-const RemedyNoIOMMU = "give the machine an IOMMU (QEMU: -machine q35,kernel-irqchip=split " +
-	"-device intel-iommu,intremap=on,caching-mode=on) and boot its kernel with intel_iommu=on"
 
 // rebind sets the override, unbinds and probes, and waits until the function is
 // bound to want ("" : to anything or nothing).

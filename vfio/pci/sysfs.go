@@ -31,6 +31,9 @@ type Info struct {
 	// NoIOMMU says that the group is a stand-in: VFIO made it in its unsafe
 	// no-IOMMU mode, and nothing translates or checks what the device does.
 	NoIOMMU bool
+	// VFIODevice is the name of its character device of VFIO, "vfio0" for one; "" while it has
+	// none. Kernels before 6.6, and those without VFIO_DEVICE_CDEV, have no file of that name.
+	VFIODevice string
 }
 
 // noIOMMUGroupName is what VFIO calls the groups it makes in no-IOMMU mode.
@@ -96,6 +99,9 @@ func (s Sysfs) Device(addr Address) (Info, error) {
 		info.HasIOMMUGroup = true
 		name, _ := readAttribute(s.path("kernel/iommu_groups", group, "name")) // absent on most groups
 		info.NoIOMMU = name == noIOMMUGroupName
+	}
+	if entries, err := os.ReadDir(s.devicePath(addr, "vfio-dev")); err == nil && len(entries) == 1 {
+		info.VFIODevice = entries[0].Name()
 	}
 	return info, nil
 }

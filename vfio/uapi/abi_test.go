@@ -36,6 +36,27 @@ func TestStructures(t *testing.T) {
 		"sizeof IRQSet":               {unsafe.Sizeof(IRQSet{}), 20},
 		"offsetof IRQSet.Index":       {unsafe.Offsetof(IRQSet{}.Index), 8},
 		"offsetof IRQSet.Count":       {unsafe.Offsetof(IRQSet{}.Count), 16},
+
+		"sizeof DeviceBind":                 {unsafe.Sizeof(DeviceBind{}), 16},
+		"offsetof DeviceBind.IOMMUFD":       {unsafe.Offsetof(DeviceBind{}.IOMMUFD), 8},
+		"offsetof DeviceBind.DevID":         {unsafe.Offsetof(DeviceBind{}.DevID), 12},
+		"sizeof DeviceAttach":               {unsafe.Sizeof(DeviceAttach{}), 12},
+		"offsetof DeviceAttach.PTID":        {unsafe.Offsetof(DeviceAttach{}.PTID), 8},
+		"sizeof IOASAlloc":                  {unsafe.Sizeof(IOASAlloc{}), 12},
+		"offsetof IOASAlloc.ID":             {unsafe.Offsetof(IOASAlloc{}.ID), 8},
+		"sizeof IOASIOVARanges":             {unsafe.Sizeof(IOASIOVARanges{}), 32},
+		"offsetof IOASIOVARanges.Count":     {unsafe.Offsetof(IOASIOVARanges{}.Count), 8},
+		"offsetof IOASIOVARanges.Ranges":    {unsafe.Offsetof(IOASIOVARanges{}.Ranges), 16},
+		"offsetof IOASIOVARanges.Alignment": {unsafe.Offsetof(IOASIOVARanges{}.Alignment), 24},
+		"sizeof IOASMap":                    {unsafe.Sizeof(IOASMap{}), 40},
+		"offsetof IOASMap.ID":               {unsafe.Offsetof(IOASMap{}.ID), 8},
+		"offsetof IOASMap.Vaddr":            {unsafe.Offsetof(IOASMap{}.Vaddr), 16},
+		"offsetof IOASMap.Length":           {unsafe.Offsetof(IOASMap{}.Length), 24},
+		"offsetof IOASMap.IOVA":             {unsafe.Offsetof(IOASMap{}.IOVA), 32},
+		"sizeof IOASUnmap":                  {unsafe.Sizeof(IOASUnmap{}), 24},
+		"offsetof IOASUnmap.ID":             {unsafe.Offsetof(IOASUnmap{}.ID), 4},
+		"offsetof IOASUnmap.IOVA":           {unsafe.Offsetof(IOASUnmap{}.IOVA), 8},
+		"offsetof IOASUnmap.Length":         {unsafe.Offsetof(IOASUnmap{}.Length), 16},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is %d, want %d", name, c.got, c.want)
@@ -59,6 +80,13 @@ func TestRequestNumbers(t *testing.T) {
 		"VFIO_IOMMU_GET_INFO":         {iommuGetInfo, 0x3b70},
 		"VFIO_IOMMU_MAP_DMA":          {iommuMapDMA, 0x3b71},
 		"VFIO_IOMMU_UNMAP_DMA":        {iommuUnmapDMA, 0x3b72},
+
+		"VFIO_DEVICE_BIND_IOMMUFD":      {deviceBindIOMMUFD, 0x3b76},
+		"VFIO_DEVICE_ATTACH_IOMMUFD_PT": {deviceAttachPT, 0x3b77},
+		"IOMMU_IOAS_ALLOC":              {ioasAlloc, 0x3b81},
+		"IOMMU_IOAS_IOVA_RANGES":        {ioasIOVARanges, 0x3b84},
+		"IOMMU_IOAS_MAP":                {ioasMap, 0x3b85},
+		"IOMMU_IOAS_UNMAP":              {ioasUnmap, 0x3b86},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is 0x%x, want 0x%x", name, c.got, c.want)

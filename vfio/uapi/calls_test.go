@@ -21,6 +21,7 @@ func TestErrorsNameTheRequest(t *testing.T) {
 	one := func(_ any, err error) error { return err }
 	_, _, iommu := c.IOMMUInfo(fd)
 	_, _, region := c.RegionInfo(fd, 0)
+	_, _, ranges := c.IOASRanges(fd, 1)
 	for name, err := range map[string]error{
 		"VFIO_GET_API_VERSION":        one(c.APIVersion(fd)),
 		"VFIO_CHECK_EXTENSION":        one(c.CheckExtension(fd, Type1v2IOMMU)),
@@ -36,6 +37,13 @@ func TestErrorsNameTheRequest(t *testing.T) {
 		"VFIO_DEVICE_GET_IRQ_INFO":    one(c.IRQInfo(fd, PCIMSIXIRQ)),
 		"VFIO_DEVICE_SET_IRQS":        one(c.SetIRQEventfds(fd, PCIMSIXIRQ, []int{0})),
 		"VFIO_DEVICE_RESET":           c.ResetDevice(fd),
+
+		"VFIO_DEVICE_BIND_IOMMUFD":      c.BindIOMMUFD(fd, fd),
+		"VFIO_DEVICE_ATTACH_IOMMUFD_PT": c.AttachIOAS(fd, 1),
+		"IOMMU_IOAS_ALLOC":              one(c.AllocIOAS(fd)),
+		"IOMMU_IOAS_IOVA_RANGES":        ranges,
+		"IOMMU_IOAS_MAP":                c.MapIOAS(fd, 1, []byte{0}, 0),
+		"IOMMU_IOAS_UNMAP":              one(c.UnmapIOAS(fd, 1, 0, 4096)),
 	} {
 		if !errors.Is(err, unix.ENOTTY) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)

@@ -9,6 +9,7 @@ const APIVersion = 0
 const (
 	Type1IOMMU   = 1 // VFIO_TYPE1_IOMMU
 	Type1v2IOMMU = 3 // VFIO_TYPE1v2_IOMMU
+	NoIOMMU      = 8 // VFIO_NOIOMMU_IOMMU: nothing is translated, nor checked
 )
 
 // Requests to a container: _IO(';', 100+n) throughout, so no size is encoded.

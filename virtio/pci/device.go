@@ -17,6 +17,9 @@ type Device interface {
 	// BARSize is the size of a BAR in bytes, 0 when it does not exist.
 	BARSize(i int) uint64
 	BAR(i int) (mmio.Space, error)
+	// Untranslated is whether the device is told guest-physical addresses, because no IOMMU is
+	// between it and memory.
+	Untranslated() bool
 }
 
 // Virtio's PCI device ids (4.1.2.1).

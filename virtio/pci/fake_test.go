@@ -31,6 +31,8 @@ type fakeDevice struct {
 	resetReads int  // how many reads of the status a reset takes
 	vectors    uint16
 
+	untranslated bool
+
 	// inside the device
 	accepted virtio.Features
 	queues   [2]fakeQueue
@@ -113,6 +115,7 @@ func newFakeDevice() *fakeDevice {
 	return d
 }
 
+func (d *fakeDevice) Untranslated() bool           { return d.untranslated }
 func (d *fakeDevice) Address() pci.Address         { return pci.Address{Device: 5} }
 func (d *fakeDevice) ConfigBytes() ([]byte, error) { return d.config, nil }
 func (d *fakeDevice) BARSize(i int) uint64         { return d.barSize[i] }

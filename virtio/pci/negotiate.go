@@ -6,20 +6,6 @@ import (
 	"vvufwd/virtio"
 )
 
-// Addressing is what a device may take the addresses in its queues for.
-type Addressing int
-
-const (
-	// Translated: addresses are IOVAs, which an IOMMU translates. A device that does
-	// not offer ACCESS_PLATFORM would bypass the IOMMU, so it is refused.
-	Translated Addressing = iota
-	// Physical: addresses are guest-physical, there is no IOMMU in between.
-	Physical
-)
-
-// SetAddressing chooses what Negotiate requires. Without it, Translated.
-func (t *Transport) SetAddressing(a Addressing) { t.physical = a == Physical }
-
 // Offered reads the features that the device offers.
 func (t *Transport) Offered() virtio.Features {
 	t.common.Store32(commonDeviceFeatureSelect, 0)
@@ -32,7 +18,7 @@ func (t *Transport) Offered() virtio.Features {
 // Negotiate takes a freshly reset device through feature negotiation (3.1.1, steps
 // 2 to 6). It accepts those of want that the device offers, VERSION_1, which must be
 // offered, and ACCESS_PLATFORM, which must be offered too where addresses are
-// translated; it returns what was accepted. On an error the device is FAILED.
+// translated: without it a device would bypass the IOMMU. It returns what was accepted. On an error the device is FAILED.
 func (t *Transport) Negotiate(want virtio.Features) (virtio.Features, error) {
 	if t.status != 0 {
 		return 0, fmt.Errorf("%v: %w", t.addr, errNotReset)
@@ -45,7 +31,7 @@ func (t *Transport) Negotiate(want virtio.Features) (virtio.Features, error) {
 		return 0, t.failWith(t.unusable("start it with disable-legacy=on and without disable-modern=on",
 			"does not offer VERSION_1, only %v", offered))
 	}
-	if !t.physical && !offered.Has(virtio.AccessPlatform) {
+	if !t.device.Untranslated() && !offered.Has(virtio.AccessPlatform) {
 		return 0, t.failWith(t.unusable("start it with disable-legacy=on,iommu_platform=on",
 			"does not offer ACCESS_PLATFORM, so it would bypass the IOMMU and use guest-physical addresses"))
 	}

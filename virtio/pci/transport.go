@@ -20,7 +20,6 @@ type Transport struct {
 	addr     pci.Address
 	deviceID uint16
 	caps     Capabilities
-	physical bool          // the device may use guest-physical addresses
 	patience time.Duration // with a reset
 
 	common mmio.Space

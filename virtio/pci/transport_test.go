@@ -222,11 +222,11 @@ func TestNegotiateNeedsReset(t *testing.T) {
 	}
 }
 
-func TestPhysicalAddressing(t *testing.T) {
+func TestUntranslated(t *testing.T) {
 	d := newFakeDevice()
 	d.features &^= virtio.AccessPlatform
+	d.untranslated = true
 	tr := mustOpen(t, d, 0)
-	tr.SetAddressing(Physical)
 	if err := tr.Reset(); err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,11 @@ import (
 	"vvufwd/virtio/mem"
 )
 
-// Address, ConfigBytes, BARSize, BAR, MapBAR, Unmap, EnableBusMaster, MSIXCount,
+// Untranslated, Address, ConfigBytes, BARSize, BAR, MapBAR, Unmap, EnableBusMaster, MSIXCount,
 // EnableMSIX and Vector are those of a function opened through VFIO.
+func (f *Fork) Untranslated() bool { return false }
+
+// Address is where it is.
 func (f *Fork) Address() pci.Address { return pci.Address{Device: 5} }
 
 // ConfigBytes returns the configuration space.

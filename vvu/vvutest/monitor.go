@@ -134,6 +134,9 @@ func (m *Monitor) ConfigBytes() ([]byte, error) {
 	return b, m.client.Read(vfiouser.RegionConfig, 0, b)
 }
 
+// Untranslated is whether no IOMMU translates for the device.
+func (m *Monitor) Untranslated() bool { return false }
+
 // BARSize returns the size of a BAR in bytes.
 func (m *Monitor) BARSize(i int) uint64 { return m.regions[i].size }
 

@@ -44,10 +44,17 @@ var acts = map[string]func(path string) error{
 		_, _, errno := unix.Syscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), 8, 0) // too small: EINVAL
 		return ignore(errno, unix.EINVAL)
 	},
-	"make a namespace":   func(string) error { return unix.Unshare(unix.CLONE_NEWNS) },
-	"trace nobody":       func(string) error { return unix.PtraceAttach(1 << 30) },
-	"mount":              func(path string) error { return unix.Mount("none", path, "tmpfs", 0, "") },
-	"use a capability":   func(string) error { return unix.Sethostname([]byte("changed")) },
+	"make a namespace": func(string) error { return unix.Unshare(unix.CLONE_NEWNS) },
+	"trace nobody":     func(string) error { return unix.PtraceAttach(1 << 30) },
+	"mount":            func(path string) error { return unix.Mount("none", path, "tmpfs", 0, "") },
+	"use a capability": func(string) error { return unix.Sethostname([]byte("changed")) },
+	"tell its capabilities": func(string) error {
+		left, err := capabilities()
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%x", left)
+	},
 	"open an IP socket":  func(string) error { return socket(unix.AF_INET) },
 	"open a UNIX socket": func(string) error { return socket(unix.AF_UNIX) },
 	"open a raw socket":  func(string) error { return socket(unix.AF_NETLINK) },

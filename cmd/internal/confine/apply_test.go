@@ -102,6 +102,18 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
+// TestRawIOIsKept: of all capabilities one, in a process made for it, and not more.
+func TestRawIOIsKept(t *testing.T) {
+	for rawIO, want := range map[bool]string{false: "0", true: "20000"} {
+		r := role{Policy: Policy{RawIO: rawIO}, Steps: []string{"start"}, Act: "tell its capabilities"}
+		cmd := command(t, r)
+		asRoot(t, cmd)
+		if got := outcome(t, cmd); got != want {
+			t.Errorf("RawIO %v: capabilities %s, want %s", rawIO, got, want)
+		}
+	}
+}
+
 // asRoot makes a process root of its own user namespace, with all capabilities in it. A
 // machine whose kernel allows no such namespaces cannot run the test.
 func asRoot(t *testing.T, cmd *exec.Cmd) {

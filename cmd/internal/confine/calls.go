@@ -38,7 +38,10 @@ const (
 // that another process has opened: VFIO_DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO,
 // SET_IRQS and RESET, VFIO_IOMMU_GET_INFO, MAP_DMA and UNMAP_DMA. (GET_INFO of the IOMMU has
 // the number of another request, to a device, which exists for hot resets.)
-var useVFIO = []uint32{vfioBase + 7, vfioBase + 8, vfioBase + 9, vfioBase + 10, vfioBase + 11, vfioBase + 12, vfioBase + 13, vfioBase + 14}
+// And those that take a device that has a file of its own: VFIO_DEVICE_BIND_IOMMUFD and
+// ATTACH_IOMMUFD_PT, IOMMU_IOAS_ALLOC, IOVA_RANGES, MAP and UNMAP.
+var useVFIO = []uint32{vfioBase + 7, vfioBase + 8, vfioBase + 9, vfioBase + 10, vfioBase + 11, vfioBase + 12, vfioBase + 13, vfioBase + 14,
+	vfioBase + 18, vfioBase + 19, iommufdBase + 1, iommufdBase + 4, iommufdBase + 5, iommufdBase + 6}
 
 // Requests that opening a device takes: VFIO_CHECK_EXTENSION, SET_IOMMU,
 // VFIO_GROUP_GET_STATUS, SET_CONTAINER and GET_DEVICE_FD, VFIO_IOMMU_GET_INFO.
@@ -46,6 +49,7 @@ var openVFIO = []uint32{vfioBase + 1, vfioBase + 2, vfioBase + 3, vfioBase + 4, 
 
 const (
 	vfioBase       = ';'<<8 + 100
+	iommufdBase    = ';'<<8 + 0x80
 	argIoctl       = 1
 	argProtection  = 2
 	argOpenFlags   = 2

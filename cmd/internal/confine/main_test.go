@@ -118,7 +118,7 @@ func (r role) play() {
 		panic("nobody can " + r.Act)
 	}
 	if Started() {
-		r.Steps = r.Steps[slices.Index(r.Steps, "policy"):]
+		r.Steps = r.Steps[slices.IndexFunc(r.Steps, func(step string) bool { return step == "policy" || step == "start" }):]
 	}
 	for _, step := range r.Steps {
 		if err := r.confine(step); err != nil {
@@ -142,12 +142,16 @@ func (r role) confine(step string) (err error) {
 		}
 		runtime.UnlockOSThread() // all threads are alike
 		err = r.Policy.Finish(zap.NewNop())
+	case "start":
+		if !Started() {
+			return r.Policy.Start(os.Args, nil, nil)
+		}
 	case "no_new_privs":
 		err = forbidPrivileges()
 	case "files":
 		err = r.Policy.restrictFiles()
 	case "capabilities":
-		err = dropCapabilities()
+		err = dropCapabilities(0)
 	case "filter":
 		err = install(assemble(r.Policy.calls()))
 	}

@@ -38,6 +38,9 @@ type Policy struct {
 	OpenVFIO []string
 	// AsyncIO is whether it sets up asynchronous I/O before Finish, and uses it from then on.
 	AsyncIO bool
+	// RawIO is whether it opens devices that no IOMMU confines, which takes
+	// CAP_SYS_RAWIO. It keeps that capability, if it has it, for good.
+	RawIO bool
 }
 
 // Finish takes what was left for opening ports, from all threads of the process, present
@@ -64,7 +67,7 @@ func failure(err error) error {
 // finish is Finish; it returns the ABI version of Landlock.
 func (p Policy) finish() (landlock int, err error) {
 	_, _ = time.Now().Zone() // logs have local times: read the time zone while files can be opened
-	if err := checkStarted(); err != nil {
+	if err := checkStarted(p.capabilities()); err != nil {
 		return 0, err
 	}
 	landlock, err = landlockABI()
@@ -77,8 +80,17 @@ func (p Policy) finish() (landlock int, err error) {
 	return landlock, install(assemble(p.calls()))
 }
 
+// capabilities are those that are kept.
+func (p Policy) capabilities() uint64 {
+	if p.RawIO {
+		return 1 << unix.CAP_SYS_RAWIO
+	}
+	return 0
+}
+
 // checkStarted makes sure that it was Start that made this process.
-func checkStarted() error {
+// kept are capabilities that may be left.
+func checkStarted(kept uint64) error {
 	if !Started() {
 		return errors.New("not started for it")
 	}
@@ -87,7 +99,7 @@ func checkStarted() error {
 		return fmt.Errorf("new privileges are possible (%d, %w)", set, err)
 	}
 	left, err := capabilities()
-	if err == nil && left != 0 {
+	if left &^= kept; err == nil && left != 0 {
 		err = fmt.Errorf("capabilities %#x are left", left)
 	}
 	return err

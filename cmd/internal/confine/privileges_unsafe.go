@@ -17,11 +17,15 @@ func forbidPrivileges() error {
 	return nil
 }
 
-// dropCapabilities empties all five sets of the calling thread. The bounding set matters
+// dropCapabilities empties all five sets of the calling thread, but for those of kept that it
+// has, which a program that it executes has too. The bounding set matters
 // only to programs that are executed; who may not shrink it does not get more than
 // there is in the others, because of no_new_privs.
-func dropCapabilities() error {
+func dropCapabilities(kept uint64) error {
 	for capability := uintptr(0); ; capability++ {
+		if kept&(1<<capability) != 0 {
+			continue
+		}
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0)
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM) {
 			break // the kernel has no more, or we have no right to
@@ -34,9 +38,27 @@ func dropCapabilities() error {
 		return fmt.Errorf("drop ambient capabilities: %w", err)
 	}
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3} // Pid 0: the calling thread
-	var none [2]unix.CapUserData
-	if err := unix.Capset(&head, &none[0]); err != nil {
+	has, err := capabilities()
+	if err != nil {
+		return err
+	}
+	kept &= has
+	var sets [2]unix.CapUserData
+	for i := range sets {
+		word := uint32(kept >> (32 * i))
+		sets[i] = unix.CapUserData{Effective: word, Permitted: word, Inheritable: word}
+	}
+	if err := unix.Capset(&head, &sets[0]); err != nil {
 		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	for capability := uintptr(0); capability < 64; capability++ {
+		if kept&(1<<capability) == 0 {
+			continue
+		}
+		// Who is not root executes nothing with a capability that is not in this set.
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, capability, 0, 0); err != nil {
+			return fmt.Errorf("keep capability %d: %w", capability, err)
+		}
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func (p Policy) restrict() error {
 	if err := p.restrictFiles(); err != nil {
 		return fmt.Errorf("confine file access with Landlock: %w", err)
 	}
-	return dropCapabilities()
+	return dropCapabilities(p.capabilities())
 }
 
 // inheritable is a descriptor of f's file that survives an exec.

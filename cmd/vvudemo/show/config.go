@@ -28,6 +28,8 @@ type Config struct {
 	NICQueues int
 	// MTU, in bytes, is that of a TAP device that is made. 0 means 1500.
 	MTU int
+	// IOMMU is what confines the driver VM's devices.
+	IOMMU machine.IOMMU
 	// AppNetOpts are more properties of the app VM's virtio-net device.
 	AppNetOpts string
 	// ForwarderArgs are more arguments of vvufwd.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/kmod"
 	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/internal/lab/vm"
 )
@@ -49,7 +50,7 @@ func (d *demo) driverInitramfs() initramfs.Driver {
 	if d.NIC == machine.IGBVF {
 		return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.Tools.FullModules, Busybox: d.Tools.Busybox, VF: true}
 	}
-	return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.Tools.Modules}
+	return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.driverModules()}
 }
 
 // size writes a number of bytes for a person.
@@ -116,11 +117,8 @@ func awaitSockets(ctx context.Context, p *vm.Process, paths ...string) error {
 
 // startDriver boots the driver VM and waits until vvufwd forwards.
 func (d *demo) startDriver(ctx context.Context) (string, error) {
-	boot := machine.Boot{QEMU: d.Tools.QEMU, Kernel: d.Tools.Kernel, Initrd: d.driverImage(), Accel: d.Accel, SMP: d.SMP, MemoryMiB: driverMemoryMiB}
-	if d.NIC == machine.IGBVF {
-		boot.Kernel = d.Tools.FullKernel
-	}
-	v := machine.Driver{Boot: boot, VVU: d.Device, Net: d.network.backend, NIC: d.NIC, NICOpts: d.NICOpts}
+	boot := machine.Boot{QEMU: d.Tools.QEMU, Kernel: d.driverKernel(), Initrd: d.driverImage(), Accel: d.Accel, SMP: d.SMP, MemoryMiB: driverMemoryMiB}
+	v := machine.Driver{Boot: boot, VVU: d.Device, IOMMU: d.IOMMU, Net: d.network.backend, NIC: d.NIC, NICOpts: d.NICOpts}
 	if d.network.backend.Queues <= 1 { // QEMU captures from one queue pair only
 		v.Pcap = d.pcap()
 	}
@@ -144,6 +142,28 @@ func (d *demo) startDriver(ctx context.Context) (string, error) {
 	return fmt.Sprintf("vvufwd forwards, %.1f s after QEMU's start", time.Since(begin).Seconds()), nil
 }
 
+// driverKernel is the driver VM's: a virtio IOMMU takes the second one, for the first has no driver of it.
+func (d *demo) driverKernel() string {
+	if d.NIC == machine.IGBVF {
+		return d.Tools.FullKernel
+	}
+	if d.IOMMU == machine.Virtio && d.Tools.NewerKernel != "" {
+		return d.Tools.NewerKernel
+	}
+	return d.Tools.Kernel
+}
+
+// driverModules are its modules.
+func (d *demo) driverModules() *kmod.Tree {
+	switch {
+	case d.IOMMU == machine.Virtio && d.Tools.NewerModules != nil:
+		return d.Tools.NewerModules
+	case d.IOMMU == machine.None && d.Tools.BareModules != nil:
+		return d.Tools.BareModules
+	}
+	return d.Tools.Modules
+}
+
 // initArgs are vvufwd's arguments: a pair, or a switch in which each app VM may only use its own hardware address.
 func (d *demo) initArgs() []string {
 	var args []string
@@ -161,6 +181,7 @@ func (d *demo) initArgs() []string {
 		args = append(args, "--vvu", address)
 	}
 	args = append(args, "--nic", d.NIC.Address(), "--stats", statsInterval.String(), "--stats-json")
+	args = append(args, d.IOMMU.InitArgs()...)
 	return append(args, d.ForwarderArgs...)
 }
 

@@ -48,7 +48,7 @@ func newModuleMachine(t *testing.T) *testMachine {
 	}
 	appear("irqbypass.ko.xz")
 	appear("vfio.ko", vfioContainer)
-	appear("vfio_iommu_type1.ko", unsafeInterrupts)
+	appear("vfio_iommu_type1.ko", unsafeInterrupts[0])
 	appear("vfio-pci-core.ko")
 	appear("vfio-pci.ko", vfioPCI+"/bind")
 	return m

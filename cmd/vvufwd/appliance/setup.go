@@ -7,11 +7,15 @@ type Config struct {
 	// HugePages is how many huge pages of 2 MiB to reserve; 0 leaves the kernel's
 	// pool as it is.
 	HugePages int
-	// VFIO asks for the modules vfio, vfio_iommu_type1 and vfio-pci.
+	// VFIO asks for the modules vfio, vfio_iommu_type1 and vfio-pci, and for virtio_iommu,
+	// which is the driver of an IOMMU, if there is one.
 	VFIO bool
 	// AllowUnsafeInterrupts switches the protection by interrupt remapping off, for
 	// machines whose IOMMU has none. A device can then inject any interrupt.
 	AllowUnsafeInterrupts bool
+	// NoIOMMU turns the kernel's mode for functions without an IOMMU on. Such a device can
+	// write anywhere in the machine's memory.
+	NoIOMMU bool
 }
 
 // Setup makes a bare machine usable: it mounts /proc, /sys, /dev and
@@ -39,5 +43,5 @@ func (m *machine) setup(cfg Config) error {
 	if !cfg.VFIO {
 		return nil
 	}
-	return m.setupVFIO(cfg.AllowUnsafeInterrupts)
+	return m.setupVFIO(cfg)
 }

@@ -29,7 +29,7 @@ func TestSetup(t *testing.T) {
 	if got := m.read(hugePageCounter); got != "16\n" {
 		t.Errorf("%q huge pages, want 16", got)
 	}
-	if got := m.read(unsafeInterrupts); got != "N\n" {
+	if got := m.read(unsafeInterrupts[0]); got != "N\n" {
 		t.Errorf("unsafe interrupts are %q without having been asked for", got)
 	}
 	if w := m.warnings(); w != "" {
@@ -49,10 +49,10 @@ func TestSetupWithoutVFIO(t *testing.T) {
 
 func TestAllowUnsafeInterrupts(t *testing.T) {
 	m := newModuleMachine(t)
-	if err := m.setupVFIO(true); err != nil {
+	if err := m.setupVFIO(Config{AllowUnsafeInterrupts: true}); err != nil {
 		t.Fatal(err)
 	}
-	if got := m.read(unsafeInterrupts); got != "Y\n" {
+	if got := m.read(unsafeInterrupts[0]); got != "Y\n" {
 		t.Errorf("the switch is %q, want Y", got)
 	}
 	if w := m.warnings(); !strings.Contains(w, "unsafe interrupts") {
@@ -60,20 +60,66 @@ func TestAllowUnsafeInterrupts(t *testing.T) {
 	}
 	m = newModuleMachine(t)
 	m.onLoad["vfio_iommu_type1.ko"] = nil
-	if err := m.setupVFIO(true); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "vfio_iommu_type1") {
+	if err := m.setupVFIO(Config{AllowUnsafeInterrupts: true}); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "vfio_iommu_type1") {
 		t.Errorf("without the switch: %v", err)
 	}
-	if _, err := os.Stat(m.path(unsafeInterrupts)); err == nil {
+	if _, err := os.Stat(m.path(unsafeInterrupts[0])); err == nil {
 		t.Error("the switch was made rather than found")
+	}
+}
+
+func TestUnsafeInterruptsOfIOMMUFD(t *testing.T) {
+	m := newModuleMachine(t)
+	m.onLoad["vfio_iommu_type1.ko"] = nil
+	m.write(unsafeInterrupts[1], "N\n")
+	if err := m.setupVFIO(Config{AllowUnsafeInterrupts: true}); err != nil || m.read(unsafeInterrupts[1]) != "Y\n" {
+		t.Errorf("the switch is %q, %v", m.read(unsafeInterrupts[1]), err)
+	}
+}
+
+// TestNoIOMMU turns the kernel's mode on only if told to, and says what to do where it has none.
+func TestNoIOMMU(t *testing.T) {
+	for _, want := range []bool{false, true} {
+		m := newModuleMachine(t)
+		load := m.onLoad["vfio.ko"]
+		m.onLoad["vfio.ko"] = func() {
+			load()
+			m.write(noIOMMUSwitch, "N\n")
+		}
+		if err := m.setup(Config{VFIO: true, NoIOMMU: want}); err != nil {
+			t.Error(err)
+		}
+		if got := m.read(noIOMMUSwitch); (got == "Y\n") != want {
+			t.Errorf("told %v, the switch is %q", want, got)
+		}
+	}
+	m := newModuleMachine(t)
+	err := m.setup(Config{VFIO: true, NoIOMMU: true})
+	if !errors.Is(err, ErrVFIO) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a kernel without the mode: %v", err)
+	}
+	for _, says := range []string{"--noiommu: ", "the kernel has no no-IOMMU mode", "CONFIG_VFIO_NOIOMMU=y", "-device intel-iommu"} {
+		if !strings.Contains(err.Error(), says) {
+			t.Errorf("%q does not say %q", err, says)
+		}
+	}
+}
+
+// TestKernelWithContainersOfIOMMUFDOnly has no /dev/vfio/vfio.
+func TestKernelWithContainersOfIOMMUFDOnly(t *testing.T) {
+	m := newModuleMachine(t)
+	m.onLoad["vfio.ko"] = func() { m.write(iommufd, "") }
+	if err := m.setupVFIO(Config{}); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestBuiltInVFIO(t *testing.T) {
 	m := newTestMachine(t, map[string]string{
-		vfioContainer: "", vfioPCI + "/bind": "", unsafeInterrupts: "N\n", "sys/module/vfio_pci/parameters/ids": "",
+		vfioContainer: "", vfioPCI + "/bind": "", unsafeInterrupts[0]: "N\n", "sys/module/vfio_pci/parameters/ids": "",
 	})
 	// There is no sign of a module vfio, and no /lib/modules at all.
-	if err := m.setupVFIO(false); err != nil {
+	if err := m.setupVFIO(Config{}); err != nil {
 		t.Error(err)
 	}
 	if w := m.warnings(); w != "" {
@@ -84,7 +130,7 @@ func TestBuiltInVFIO(t *testing.T) {
 func TestIncompleteVFIO(t *testing.T) {
 	t.Run("nothing", func(t *testing.T) {
 		m := newTestMachine(t, nil)
-		err := m.setupVFIO(false)
+		err := m.setupVFIO(Config{})
 		if !errors.Is(err, ErrVFIO) || !strings.Contains(err.Error(), "no /dev/vfio/vfio") || !strings.Contains(err.Error(), "modules.dep") {
 			t.Errorf("error %v does not say what is missing and why", err)
 		}
@@ -95,7 +141,7 @@ func TestIncompleteVFIO(t *testing.T) {
 	t.Run("no device node", func(t *testing.T) {
 		m := newModuleMachine(t)
 		m.onLoad["vfio.ko"] = nil
-		err := m.setupVFIO(false)
+		err := m.setupVFIO(Config{})
 		if !errors.Is(err, ErrVFIO) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "dmesg") {
 			t.Errorf("error %v does not say what is missing and where to look", err)
 		}
@@ -107,7 +153,7 @@ func TestIncompleteVFIO(t *testing.T) {
 		m := newModuleMachine(t)
 		m.loadErr["vfio-pci.ko"] = os.ErrPermission
 		m.onLoad["vfio-pci.ko"] = nil
-		err := m.setupVFIO(false)
+		err := m.setupVFIO(Config{})
 		if !errors.Is(err, ErrVFIO) || !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "vfio-pci") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("error %v does not say in one line what is missing and why", err)
 		}
@@ -116,7 +162,7 @@ func TestIncompleteVFIO(t *testing.T) {
 		m := newModuleMachine(t)
 		m.loadErr["vfio_iommu_type1.ko"] = os.ErrPermission
 		m.onLoad["vfio_iommu_type1.ko"] = nil
-		if err := m.setupVFIO(false); err != nil {
+		if err := m.setupVFIO(Config{}); err != nil {
 			t.Error(err)
 		}
 		if w := m.warnings(); !strings.Contains(w, "vfio_iommu_type1") {
@@ -131,7 +177,7 @@ func TestIncompleteVFIO(t *testing.T) {
 			sleep(d)
 			m.write(vfioContainer, "")
 		}
-		if err := m.setupVFIO(false); err != nil {
+		if err := m.setupVFIO(Config{}); err != nil {
 			t.Error(err)
 		}
 		if m.slept != devicePoll {

@@ -10,8 +10,9 @@ import (
 	"vvufwd/vfio"
 )
 
-// What passes on a line. A request is one byte. An answer is answerFiles with the number of
-// the group, four bytes, and the descriptors of group and device; or answerError and a text.
+// What passes on a line. A request is one byte. An answer is answerFiles with the mode, a
+// byte, and the number of the group, four bytes, and the descriptors of the device and, if it
+// came with one, of its group; or answerError and a text.
 const (
 	requestAwait = 'a'
 
@@ -27,15 +28,23 @@ func answer(files vfio.Files, err error) (text []byte, fds []int) {
 		text = append([]byte{answerError}, err.Error()...)
 		return text[:min(len(text), maxAnswer)], nil
 	}
-	text = binary.LittleEndian.AppendUint32([]byte{answerFiles}, uint32(files.Group))
-	return text, []int{files.GroupFD, files.DeviceFD}
+	text = binary.LittleEndian.AppendUint32([]byte{answerFiles, byte(files.Mode)}, uint32(files.Group))
+	fds = []int{files.DeviceFD}
+	if files.GroupFD >= 0 {
+		fds = append(fds, files.GroupFD)
+	}
+	return text, fds
 }
 
 // parseAnswer is the other side of answer. The descriptors are the caller's.
 func parseAnswer(text []byte, fds []int) (files vfio.Files, err error) {
 	switch {
-	case text[0] == answerFiles && len(text) == 5 && len(fds) == 2:
-		return vfio.Files{Group: int(binary.LittleEndian.Uint32(text[1:])), GroupFD: fds[0], DeviceFD: fds[1]}, nil
+	case text[0] == answerFiles && len(text) == 6 && (len(fds) == 2 || len(fds) == 1 && vfio.Mode(text[1]) == vfio.IOMMUFD):
+		files = vfio.Files{Mode: vfio.Mode(text[1]), Group: int(binary.LittleEndian.Uint32(text[2:])), GroupFD: -1, DeviceFD: fds[0]}
+		if len(fds) == 2 {
+			files.GroupFD = fds[1]
+		}
+		return files, nil
 	case text[0] == answerError && len(fds) == 0:
 		err = errors.New(string(text[1:]))
 	default:

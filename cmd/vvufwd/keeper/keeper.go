@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,9 +23,11 @@ import (
 // Config is what a keeper is for.
 type Config struct {
 	Functions []pci.Address
-	Container int  // the container's file, see vfio.Container.FD
-	Bind      bool // functions that are new are bound to vfio-pci
-	Confine   bool // the keeper gives up what it does not need
+	Shared    vfio.Shared // address spaces that the functions join
+	Bind      bool        // functions that are new are bound to vfio-pci
+	Confine   bool        // the keeper gives up what it does not need
+
+	firstLine int // descriptor of the first line, in the keeper
 }
 
 // Keeper is the side of the process that is confined. Safe for concurrent use.
@@ -43,10 +46,7 @@ type line struct {
 const environment = "VVUFWD_KEEPER"
 
 // Descriptors that a keeper is started with, after its standard streams.
-const (
-	containerFD = 3
-	firstLineFD = 4
-)
+const firstSharedFD = 3
 
 // Start starts the keeper: this program, once more. Its Main must call Run if IsKeeper says
 // so.
@@ -58,16 +58,24 @@ func Start(cfg Config) (k *Keeper, err error) {
 			k, err = nil, fmt.Errorf("start the device keeper: %w", err)
 		}
 	}()
-	container, err := unix.FcntlInt(uintptr(cfg.Container), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return k, fmt.Errorf("container: %w", err)
-	}
-	files := []*os.File{nil, os.Stdout, os.Stderr, os.NewFile(uintptr(container), "container")}
+	files := []*os.File{nil, os.Stdout, os.Stderr}
 	defer func() {
-		for _, f := range files[containerFD:] {
+		for _, f := range files[firstSharedFD:] {
 			f.Close()
 		}
 	}()
+	for _, shared := range []*int{&cfg.Shared.Container, &cfg.Shared.Bare} {
+		if *shared < 0 {
+			continue
+		}
+		fd, err := unix.FcntlInt(uintptr(*shared), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return k, fmt.Errorf("container: %w", err)
+		}
+		*shared = len(files) // what it is called in the keeper
+		files = append(files, os.NewFile(uintptr(fd), "container"))
+	}
+	cfg.firstLine = len(files)
 	for _, function := range cfg.Functions {
 		ours, theirs, err := newLine()
 		if err != nil {
@@ -198,7 +206,10 @@ func (k *Keeper) Close() error {
 
 // encode writes what a keeper has to know into its environment.
 func (c Config) encode() string {
-	words := []string{fmt.Sprintf("bind=%t", c.Bind), fmt.Sprintf("confine=%t", c.Confine)}
+	words := []string{
+		fmt.Sprintf("bind=%t", c.Bind), fmt.Sprintf("confine=%t", c.Confine), fmt.Sprintf("iommufd=%t", c.Shared.IOMMUFD),
+		fmt.Sprintf("container=%d", c.Shared.Container), fmt.Sprintf("bare=%d", c.Shared.Bare), fmt.Sprintf("lines=%d", c.firstLine),
+	}
 	for _, f := range c.Functions {
 		words = append(words, f.String())
 	}
@@ -207,20 +218,34 @@ func (c Config) encode() string {
 
 func decode(text string) (c Config, err error) {
 	for _, word := range strings.Fields(text) {
-		switch word {
-		case "bind=true":
-			c.Bind = true
-		case "confine=true":
-			c.Confine = true
-		case "bind=false", "confine=false":
-		default:
+		name, value, isSetting := strings.Cut(word, "=")
+		if !isSetting {
 			f, err := pci.ParseAddress(word)
 			if err != nil {
 				return c, err
 			}
 			c.Functions = append(c.Functions, f)
+			continue
+		}
+		switch name {
+		case "bind":
+			c.Bind, err = strconv.ParseBool(value)
+		case "confine":
+			c.Confine, err = strconv.ParseBool(value)
+		case "iommufd":
+			c.Shared.IOMMUFD, err = strconv.ParseBool(value)
+		case "container":
+			c.Shared.Container, err = strconv.Atoi(value)
+		case "bare":
+			c.Shared.Bare, err = strconv.Atoi(value)
+		case "lines":
+			c.firstLine, err = strconv.Atoi(value)
+		default:
+			err = fmt.Errorf("keeper: unknown setting %q", word)
+		}
+		if err != nil {
+			return c, err
 		}
 	}
-	c.Container = containerFD
 	return c, nil
 }

@@ -44,7 +44,7 @@ func TestKeeperWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k, err := Start(Config{Functions: []pci.Address{function}, Container: int(container.Fd()), Confine: confined})
+		k, err := Start(Config{Functions: []pci.Address{function}, Shared: vfio.Shared{Container: int(container.Fd()), Bare: -1}, Confine: confined})
 		container.Close()
 		if err != nil {
 			t.Fatal(err)
@@ -80,7 +80,7 @@ func TestKeeperDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := Start(Config{Functions: []pci.Address{function}, Container: int(container.Fd())})
+	k, err := Start(Config{Functions: []pci.Address{function}, Shared: vfio.Shared{Container: int(container.Fd()), Bare: -1}})
 	container.Close()
 	if err != nil {
 		t.Fatal(err)
@@ -99,13 +99,16 @@ func TestKeeperDies(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	want := Config{Functions: []pci.Address{{Device: 5}, {Bus: 1, Device: 4, Function: 1}}, Bind: true, Container: containerFD}
+	want := Config{Functions: []pci.Address{{Device: 5}, {Bus: 1, Device: 4, Function: 1}}, Bind: true, Shared: vfio.Shared{Container: -1, Bare: 3, IOMMUFD: true}, firstLine: 4}
 	got, err := decode(want.encode())
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 	if _, err := decode("bind=true 1:2:3:4"); err == nil {
 		t.Error("a function that is none was accepted")
+	}
+	if _, err := decode("container=x"); err == nil {
+		t.Error("a descriptor that is none was accepted")
 	}
 }
 

@@ -26,16 +26,16 @@ func Run(log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	policy := confine.Policy{OpenVFIO: []string{"/sys", "/dev/vfio"}}
+	policy := confine.Policy{OpenVFIO: []string{"/sys", "/dev/vfio"}, RawIO: cfg.Shared.Bare >= 0}
 	// Signals to all of a terminal's processes are for vvufwd, which we end with.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	if cfg.Confine && !confine.Started() {
 		return policy.Start(os.Args, nil, nil) // descriptors and signals stay as they are
 	}
-	container := vfio.ShareContainer(cfg.Container, pci.Sysfs{})
+	container := vfio.ShareContainer(cfg.Shared, pci.Sysfs{})
 	var lines []*net.UnixConn
 	for i := range cfg.Functions {
-		file := os.NewFile(uintptr(firstLineFD+i), "vvufwd")
+		file := os.NewFile(uintptr(cfg.firstLine+i), "vvufwd")
 		conn, err := net.FileConn(file)
 		file.Close()
 		if err != nil {

@@ -25,7 +25,7 @@ type watcher struct {
 	known uint64 // which of the functions that were there vvufwd has or had: see pci.Sysfs.Identity
 	left  bool   // it has left vfio-pci since
 
-	restore func() error // gives the function back to the driver that it had when it came; nil: nothing to do
+	before pci.Binding // what was done to the function when it came
 }
 
 const (
@@ -45,10 +45,10 @@ func newWatcher(function pci.Address, opener opener, bind bool) *watcher {
 // giveBack undoes what was done to the function, at the end.
 func (w *watcher) giveBack() error {
 	identity, err := w.sysfs.Identity(w.function)
-	if w.restore == nil || err != nil || identity != w.known {
+	if err != nil || identity != w.known {
 		return nil
 	}
-	return w.restore()
+	return w.sysfs.Undo(w.before)
 }
 
 // errEnded says that nobody waits any more.
@@ -82,8 +82,7 @@ func (w *watcher) await(ended func() bool) (vfio.Files, error) {
 		}
 		var files vfio.Files
 		if !bound {
-			w.restore = nil
-			w.restore, err = w.sysfs.Bind(w.function, "vfio-pci")
+			w.before, err = w.sysfs.Bind(w.function, "vfio-pci")
 		}
 		if err == nil {
 			files, err = w.opener.OpenFiles(w.function)

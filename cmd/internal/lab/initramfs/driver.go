@@ -3,12 +3,16 @@ package initramfs
 import (
 	_ "embed"
 	"errors"
+	"slices"
 
 	"vvufwd/cmd/internal/lab/kmod"
 )
 
 // driverModules are what vvufwd loads when it is PID 1. The NIC's own driver is left out on purpose: vvufwd is the driver.
 var driverModules = []string{"vfio", "vfio_iommu_type1", "vfio_pci"}
+
+// optionalModules are loaded too where the kernel has them: drivers of IOMMUs.
+var optionalModules = []string{"virtio_iommu"}
 
 //go:embed driver-shell.sh
 var driverShell []byte
@@ -38,9 +42,14 @@ func (d Driver) Save(path string) (int64, error) {
 	if err := d.addInit(a); err != nil {
 		return 0, err
 	}
-	names := driverModules
+	names := slices.Clone(driverModules)
 	if d.VF {
 		names = append([]string{"igb"}, names...)
+	}
+	for _, name := range optionalModules {
+		if d.Modules.Has(name) {
+			names = append(names, name)
+		}
 	}
 	if err := a.addModules(d.Modules, nil, names...); err != nil {
 		return 0, err

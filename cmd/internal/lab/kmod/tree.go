@@ -98,6 +98,12 @@ func (t *Tree) readFiles() error {
 	})
 }
 
+// Has reports whether the tree holds a module as a file.
+func (t *Tree) Has(name string) bool {
+	_, found := t.files[modules.Name(name)]
+	return found
+}
+
 // Closure returns the named modules and everything they need, each module after those it depends on.
 // What is built into the kernel needs no file and is left out. The order is the same for the same input.
 func (t *Tree) Closure(names ...string) ([]Module, error) {

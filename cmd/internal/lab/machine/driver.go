@@ -33,7 +33,8 @@ const (
 // Driver is the driver VM, whose /init is vvufwd.
 type Driver struct {
 	Boot
-	VVU VVU
+	VVU   VVU
+	IOMMU IOMMU
 	// Sockets are, for each app VM, the vfio-user socket of vvudev, or the vhost-user socket that a built-in device listens on.
 	Sockets []string
 	// Net is the back-end of the NIC.
@@ -52,11 +53,9 @@ type Driver struct {
 func (d Driver) Argv() []string {
 	// no_timer_check: on a loaded machine an emulated timer can be too late for the
 	// kernel's probe, which panics then if interrupts are remapped.
-	args := d.argv(append([]string{"intel_iommu=on", "no_timer_check", "--"}, d.InitArgs...)...)
-	iommu := "intel-iommu,caching-mode=on,intremap=on"
+	args := d.argv(append(append(d.IOMMU.kernelArgs(), "no_timer_check", "--"), d.InitArgs...)...)
 	if d.VVU == BuiltIn {
-		// The fork's base is too old for "-machine memory-backend", and its extended interrupt mode needs KVM.
-		iommu += ",eim=off"
+		// The fork's base is too old for "-machine memory-backend".
 		args = append(args, "-machine", "q35,kernel-irqchip=split")
 	} else {
 		// Shared RAM: the device's server reads the virtqueues in it.
@@ -64,8 +63,10 @@ func (d Driver) Argv() []string {
 			"-object", fmt.Sprintf("memory-backend-memfd,id=ram,size=%dM,share=on", d.MemoryMiB),
 			"-machine", "q35,kernel-irqchip=split,memory-backend=ram")
 	}
-	args = append(args, "-device", iommu)
-	nic := fmt.Sprintf("%s,romfile=,addr=%x", d.NIC.device("nic", NICMAC), nicSlot)
+	if iommu := d.IOMMU.device(d.VVU); iommu != "" {
+		args = append(args, "-device", iommu)
+	}
+	nic := fmt.Sprintf("%s,romfile=,addr=%x", d.NIC.device("nic", NICMAC, d.IOMMU), nicSlot)
 	if d.Net.Queues > 1 && d.NIC.virtio() {
 		nic += multiqueue(d.Net.Queues)
 	}
@@ -84,7 +85,7 @@ func (d Driver) Argv() []string {
 		}
 		args = append(args,
 			"-chardev", fmt.Sprintf("socket,id=vvu%d,path=%s,%s", i, quote(socket), d.QEMU.Version.listening()),
-			"-device", fmt.Sprintf("virtio-vhost-user-pci,chardev=vvu%d,disable-legacy=on,iommu_platform=on,addr=%s", i, slot))
+			"-device", fmt.Sprintf("virtio-vhost-user-pci,chardev=vvu%d,disable-legacy=on%s,addr=%s", i, d.IOMMU.virtio(), slot))
 	}
 	return args
 }

@@ -77,6 +77,40 @@ func TestDriverWithBuiltInDevice(t *testing.T) {
 	}
 }
 
+// TestDriverIOMMUs: what a virtio IOMMU and none change.
+func TestDriverIOMMUs(t *testing.T) {
+	for _, c := range []struct {
+		iommu     IOMMU
+		vvu       VVU
+		want, not []string
+	}{
+		{None, VfioUserServer, []string{"virtio-net-pci,netdev=nic,mac=52:54:00:00:00:04,disable-legacy=on,romfile=,addr=4"}, []string{"iommu"}},
+		{None, BuiltIn, []string{"virtio-vhost-user-pci,chardev=vvu0,disable-legacy=on,addr=5"}, []string{"iommu"}},
+		{Virtio, VfioUserServer, []string{
+			"virtio-iommu-pci,addr=3", "virtio-net-pci,netdev=nic,mac=52:54:00:00:00:04,disable-legacy=on,iommu_platform=on,romfile=,addr=4",
+		}, []string{"intel"}},
+		{Virtio, BuiltIn, []string{"virtio-vhost-user-pci,chardev=vvu0,disable-legacy=on,iommu_platform=on,addr=5"}, []string{"intel"}},
+	} {
+		argv := Driver{Boot: boot(VfioUser), VVU: c.vvu, IOMMU: c.iommu, Sockets: []string{"/tmp/vvu"}}.Argv()
+		for _, want := range c.want {
+			if !slices.Contains(argv, want) {
+				t.Errorf("%v: no %q in\n%s", c.iommu, want, lines(argv))
+			}
+		}
+		for _, not := range c.not {
+			if strings.Contains(lines(argv), not) {
+				t.Errorf("%v: %q in\n%s", c.iommu, not, lines(argv))
+			}
+		}
+		if again, err := ParseIOMMU(c.iommu.String()); err != nil || again != c.iommu {
+			t.Errorf("%v is read as %v, %v", c.iommu, again, err)
+		}
+	}
+	if _, err := ParseIOMMU("amd"); err == nil {
+		t.Error("an unknown IOMMU was accepted")
+	}
+}
+
 // TestDriverOfSeveral has two app VMs and a NIC with four queue pairs.
 func TestDriverOfSeveral(t *testing.T) {
 	d := Driver{

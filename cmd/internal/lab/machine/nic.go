@@ -25,10 +25,10 @@ func (n NIC) Known() bool { return slices.Contains(NICs, n) }
 func (n NIC) virtio() bool { return n == "" || n == VirtioNet }
 
 // device is QEMU's name of it, with what properties it needs.
-func (n NIC) device(netdev, mac string) string {
+func (n NIC) device(netdev, mac string, iommu IOMMU) string {
 	place := fmt.Sprintf("netdev=%s,mac=%s", netdev, mac)
 	if n.virtio() {
-		return "virtio-net-pci," + place + ",disable-legacy=on,iommu_platform=on"
+		return "virtio-net-pci," + place + ",disable-legacy=on" + iommu.virtio()
 	}
 	if n == IGBVF {
 		n = IGB

@@ -38,7 +38,7 @@ func (f *finder) kernel(ctx context.Context, t *Tools) error {
 
 // newer finds the second kernel, of another series, if it is needed and the first was not chosen by flag, and the third.
 func (f *finder) newer(ctx context.Context, t *Tools) error {
-	if !f.NeedMatrix || f.Kernel != "" {
+	if !f.NeedMatrix && !f.NeedNewer || f.Kernel != "" {
 		return nil
 	}
 	if err := f.another(ctx, t, newerRelease, &t.NewerKernel, &t.NewerModules); err != nil {

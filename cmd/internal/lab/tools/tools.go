@@ -33,6 +33,10 @@ type Options struct {
 	NeedNewest bool
 	// NeedHardware asks for a kernel that has drivers for hardware.
 	NeedHardware bool
+	// NeedNewer asks for the second kernel without the rest of what the matrix needs.
+	NeedNewer bool
+	// NeedBare asks for modules of VFIO with the mode for devices without an IOMMU, unless Kernel is given.
+	NeedBare bool
 	// Progress is told what takes its time.
 	Progress func(text string)
 }
@@ -48,6 +52,9 @@ type Tools struct {
 	// was chosen by flag.
 	NewerKernel  string
 	NewerModules *kmod.Tree
+	// BareModules are those of Kernel, but VFIO's are built with the mode for devices without an IOMMU. Only with Options.NeedBare. Of
+	// a kernel that was chosen by flag they are Modules.
+	BareModules *kmod.Tree
 	// NewestKernel and NewestModules are a third, the newest in Debian's backports. Only with Options.NeedNewest besides.
 	NewestKernel  string
 	NewestModules *kmod.Tree
@@ -76,7 +83,7 @@ func Find(ctx context.Context, o Options) (*Tools, error) {
 	defer unlock()
 	f := &finder{Options: o, debian: debian{dir: o.BuildDir, progress: o.Progress}}
 	t := &Tools{}
-	for _, find := range []func(context.Context, *Tools) error{f.qemu, f.kernel, f.busybox, f.newer, f.hardware, f.ethtool, f.programs} {
+	for _, find := range []func(context.Context, *Tools) error{f.qemu, f.kernel, f.busybox, f.bareModules, f.newer, f.hardware, f.ethtool, f.programs} {
 		if err := find(ctx, t); err != nil {
 			return nil, err
 		}

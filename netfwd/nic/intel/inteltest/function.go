@@ -50,6 +50,9 @@ func (f *Function) Config() mmio.Space { return f.config }
 // ConfigBytes is a copy of that.
 func (f *Function) ConfigBytes() ([]byte, error) { return make([]byte, 256), nil }
 
+// Untranslated is whether no IOMMU is between it and memory.
+func (f *Function) Untranslated() bool { return false }
+
 // BARSize is the size of BAR i.
 func (f *Function) BARSize(i int) uint64 {
 	if i == 0 {
