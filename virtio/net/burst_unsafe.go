@@ -1,9 +1,11 @@
 package virtionet
 
 import (
+	"math/bits"
 	"unsafe"
 
 	"vvufwd/virtio/net/packet"
+	"vvufwd/virtio/vring"
 )
 
 // Copy writes the first n frames, each after a new header, where WritePlain has found
@@ -11,21 +13,16 @@ import (
 // plain frames. If some of that has vanished it panics (debug.SetPanicOnFault), and as
 // far as the rings are concerned nothing has happened.
 func (b *Burst) Copy(n int) {
+	special := (b.tailed | b.undone | b.valid) << (vring.MaxOps - n) >> (vring.MaxOps - n)
 	var total uint64
-	head, second := uintptr(b.head), b.numBuffers
-	special := b.tailed | b.undone | b.valid
-	for i := range b.Ops[:n] {
-		op := &b.Ops[i]
-		total += uint64(op.N)
-		to := pointer(op.Dst)
-		if special>>i&1 != 0 {
-			b.copySpecial(i, to)
-			continue
+	for i := 0; i < n; {
+		run := min(n, i+bits.TrailingZeros64(special>>i)) // up to the next special one
+		total += vring.CopyOps(b.Ops[i:run], b.head, b.numBuffers)
+		if i = run; i < n {
+			total += uint64(b.Ops[i].N)
+			b.copySpecial(i, pointer(b.Ops[i].Dst))
+			i++
 		}
-		// A legacy header is shorter, and the frame overwrites what it has not.
-		*(*uint64)(to) = 0
-		*(*uint32)(unsafe.Add(to, 8)) = second
-		copy(view(op.Dst+uint64(head), op.N), view(op.Src, op.N))
 	}
 	b.bytes = total
 	if b.renamed != 0 {

@@ -103,18 +103,11 @@ func (q *Device) completedOps(n int) {
 	q.published = q.nextUsed
 }
 
-// PrefetchSrc asks for the first cache lines of what ops read, PrefetchDst of what they
-// write: a burst's lines, asked for together, arrive almost together.
+// PrefetchSrc asks for the first cache lines of what ops read, for who looks at them before
+// CopyOps: a burst's lines, asked for together, arrive almost together.
 func PrefetchSrc(ops []Op) {
 	if len(ops) > 0 {
 		prefetchSrc(&ops[0], len(ops))
-	}
-}
-
-// PrefetchDst is PrefetchSrc for buffers that are about to be written.
-func PrefetchDst(ops []Op) {
-	if len(ops) > 0 {
-		prefetchDst(&ops[0], len(ops))
 	}
 }
 
@@ -126,10 +119,15 @@ type place struct {
 
 func placeOf(r *mem.Region) place { return place{uint64(r.GPA), uint64(len(r.Mem)), r.Address()} }
 
-// has reports whether all n bytes at addr lie there.
-func (p *place) has(addr uint64, n uint32) bool {
-	off := addr - p.gpa // wraps to a huge number below the region
-	return off < p.size && uint64(n) <= p.size-off
+// give gives op the writable buffer of n bytes at addr, wherever it lies, if it is long
+// enough.
+func (q *Device) give(op *Op, addr uint64, n uint32, id uint16, head, most uint32) bool {
+	if n < head+op.N || op.N > most {
+		return false
+	}
+	where, ok := q.find(addr, n)
+	op.Dst, op.DstID = where.base+(addr-where.gpa), id
+	return ok
 }
 
 // find looks for the n bytes at addr in other regions, and makes theirs the one hit

@@ -11,7 +11,7 @@ const (
 func (c cursor) plainBits(flags uint16) uint64 { return uint64(c.availFlags()|flags) << 48 }
 
 // lookAgain forgets chains that were seen but not popped, so that the next look is from
-// pop on. What was noted of them is worth nothing then, and is found anew.
+// pops on. What was noted of them is worth nothing then, and is found anew.
 func (q *packedDevice) lookAgain() bool {
 	if q.stuck {
 		return false // Pop has something to say
@@ -26,37 +26,40 @@ func (q *packedDevice) readOps(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (
 	}
 	n = min(MaxOps, int(q.size)) // never more than a lap, whatever the wrap bits say
 	at := q.pops
-	want := at.plainBits(0)
-	where := placeOf(&q.region)
-	for i := range ops[:n] {
-		rest := q.ring.rest(at.at)
-		op, length := &ops[i], uint32(rest)
-		if rest&plainMask == want && length-b.least <= b.span {
-			addr := q.ring.addr(at.at)
-			if !where.has(addr, length) {
-				var ok bool
-				if where, ok = q.find(addr, length); !ok {
-					return i, tailed
-				}
-			}
-			op.Dst = where.base + (addr - where.gpa)
-			op.Src = op.Dst + uint64(b.head)
-			op.N = length - b.head
-		} else {
-			s := pieces{q: &q.Device, bounds: b}
-			if rest&plainMask != want|uint64(DescIndirect)<<48 || !q.gatherTable(&s, q.ring.addr(at.at), length) || !s.put(op, &tails[i]) {
+	for i := 0; i < n; {
+		run := min(n, i+int(q.size-at.at))
+		k, rest := q.ring.readSlots(ops[i:run], at.at, at.plainBits(0), placeOf(&q.region), b)
+		at.advance(uint16(k), q.size)
+		if i += k; i < run {
+			tail, ok := q.readOther(&ops[i], &tails[i], at, rest, b)
+			if !ok {
 				return i, tailed
 			}
-			where = placeOf(&q.region)
-			tailed |= s.tailed << i
-		}
-		op.SrcID = uint16(rest >> idShift)
-		if at.at++; at.at == q.size {
-			at.at, at.wrap = 0, at.wrap^1
-			want = at.plainBits(0)
+			tailed |= tail << i
+			at.advance(1, q.size)
+			i++
 		}
 	}
 	return n, tailed
+}
+
+// readOther makes an op of what may be in another region than the one hit last, or in
+// an indirect table. rest is what was read of the descriptor.
+func (q *packedDevice) readOther(op *Op, tail *Tail, at cursor, rest uint64, b bounds) (tailed uint64, ok bool) {
+	p := pieces{q: &q.Device, bounds: b}
+	switch rest & plainMask {
+	case at.plainBits(0):
+		p.add(q.ring.addr(at.at), rest)
+	case at.plainBits(DescIndirect):
+		if !q.gatherTable(&p, q.ring.addr(at.at), uint32(rest)) {
+			return 0, false
+		}
+	default:
+		return 0, false
+	}
+	ok = p.put(op, tail)
+	op.SrcID = uint16(rest >> idShift)
+	return p.tailed, ok
 }
 
 func (q *packedDevice) writeOps(ops []Op, head, most uint32) int {
@@ -65,42 +68,32 @@ func (q *packedDevice) writeOps(ops []Op, head, most uint32) int {
 	}
 	n := min(len(ops), int(q.size))
 	at := q.pops
-	want := at.plainBits(DescWrite)
-	where := placeOf(&q.region)
-	for i := range ops[:n] {
-		rest := q.ring.rest(at.at)
-		length := uint32(rest)
-		op := &ops[i]
-		if rest&plainMask != want || length < head+op.N || op.N > most {
-			return i
-		}
-		addr := q.ring.addr(at.at)
-		if !where.has(addr, length) {
-			var ok bool
-			if where, ok = q.find(addr, length); !ok {
+	for i := 0; i < n; {
+		run := min(n, i+int(q.size-at.at))
+		k, rest := q.ring.writeSlots(ops[i:run], at.at, at.plainBits(DescWrite), placeOf(&q.region), head, most)
+		at.advance(uint16(k), q.size)
+		if i += k; i < run {
+			if rest&plainMask != at.plainBits(DescWrite) || !q.give(&ops[i], q.ring.addr(at.at), uint32(rest), uint16(rest>>idShift), head, most) {
 				return i
 			}
-		}
-		op.Dst = where.base + (addr - where.gpa)
-		op.DstID = uint16(rest >> idShift)
-		if at.at++; at.at == q.size {
-			at.at, at.wrap = 0, at.wrap^1
-			want = at.plainBits(DescWrite)
+			at.advance(1, q.size)
+			i++
 		}
 	}
 	return n
 }
 
+// The first used descriptor is what the driver looks at first: its id and flags are
+// written last.
+
 func (q *packedDevice) completeReads(ops []Op) {
 	first, at := q.used, q.used
 	at.advance(1, q.size)
-	flags := at.usedFlags()
-	for i := range ops[1:] {
-		q.ring.setUsed(at.at, 0, stateOf(ops[i+1].SrcID, flags))
-		if at.at++; at.at == q.size {
-			at.at, at.wrap = 0, at.wrap^1
-			flags = at.usedFlags()
-		}
+	for left := ops[1:]; len(left) > 0; {
+		run := min(len(left), int(q.size-at.at))
+		q.ring.usedReads(left[:run], at.at, at.usedFlags())
+		at.advance(uint16(run), q.size)
+		left = left[run:]
 	}
 	q.ring.setLen(first.at, 0)
 	q.completed(first, at, len(ops), stateOf(ops[0].SrcID, first.usedFlags()))
@@ -109,14 +102,11 @@ func (q *packedDevice) completeReads(ops []Op) {
 func (q *packedDevice) completeWrites(ops []Op, head uint32) {
 	first, at := q.used, q.used
 	at.advance(1, q.size)
-	flags := at.usedFlags() | DescWrite
-	for i := range ops[1:] {
-		op := &ops[i+1]
-		q.ring.setUsed(at.at, head+op.N, stateOf(op.DstID, flags))
-		if at.at++; at.at == q.size {
-			at.at, at.wrap = 0, at.wrap^1
-			flags = at.usedFlags() | DescWrite
-		}
+	for left := ops[1:]; len(left) > 0; {
+		run := min(len(left), int(q.size-at.at))
+		q.ring.usedWrites(left[:run], at.at, at.usedFlags()|DescWrite, head)
+		at.advance(uint16(run), q.size)
+		left = left[run:]
 	}
 	q.ring.setLen(first.at, head+ops[0].N)
 	q.completed(first, at, len(ops), stateOf(ops[0].DstID, first.usedFlags()|DescWrite))

@@ -7,42 +7,37 @@ func (q *splitDevice) readOps(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (n
 		return 0, 0
 	}
 	n = min(MaxOps, q.Pending())
-	avail, desc, at := q.avail, q.desc, q.nextAvail
-	prefetchHeads(desc.base, avail.entry(0), at, q.size-1, n)
 	prefetchUsed(q.used.elements(), q.nextUsed, q.size-1, n)
-	where := placeOf(&q.region)
-	for i := range ops[:n] {
-		id := *avail.entry(at) // a plain load: Available's acquire ordered it
-		if id >= q.size {
-			return i, tailed
-		}
-		at++
-		addr, rest := desc.words(id)
-		op, length := &ops[i], uint32(rest)
-		op.SrcID = id
-		if flags := uint16(rest >> 32); flags != 0 {
-			p := pieces{q: &q.Device, bounds: b}
-			if !q.gather(&p, addr, rest) || !p.put(op, &tails[i]) {
+	for i := 0; i < n; {
+		at := q.nextAvail + uint16(i)
+		run := min(n, i+q.untilEnd(at))
+		if i += q.readEntries(ops[i:run], at, q.size, placeOf(&q.region), b); i < run {
+			tail, ok := q.readOther(&ops[i], &tails[i], q.nextAvail+uint16(i), b)
+			if !ok {
 				return i, tailed
 			}
-			where = placeOf(&q.region)
-			tailed |= p.tailed << i
-			continue
+			tailed |= tail << i
+			i++
 		}
-		if length-b.least > b.span {
-			return i, tailed
-		}
-		if !where.has(addr, length) {
-			var ok bool
-			if where, ok = q.find(addr, length); !ok {
-				return i, tailed
-			}
-		}
-		op.Dst = where.base + (addr - where.gpa)
-		op.Src = op.Dst + uint64(b.head)
-		op.N = length - b.head
 	}
 	return n, tailed
+}
+
+// untilEnd is how many entries there are from at on until the end of the ring.
+func (q *splitDevice) untilEnd(at uint16) int { return int(q.size - at&(q.size-1)) }
+
+// readOther makes an op of what may be in another region than the one hit last, or in
+// several pieces.
+func (q *splitDevice) readOther(op *Op, tail *Tail, at uint16, b bounds) (tailed uint64, ok bool) {
+	id := *q.avail.entry(at) // a plain load: Available's acquire ordered it
+	if id >= q.size {
+		return 0, false
+	}
+	p := pieces{q: &q.Device, bounds: b}
+	addr, rest := q.desc.words(id)
+	ok = q.gather(&p, addr, rest) && p.put(op, tail)
+	op.SrcID = id
+	return p.tailed, ok
 }
 
 func (q *splitDevice) writeOps(ops []Op, head, most uint32) int {
@@ -50,52 +45,48 @@ func (q *splitDevice) writeOps(ops []Op, head, most uint32) int {
 		return 0
 	}
 	n := min(len(ops), q.Pending())
-	avail, desc, at := q.avail, q.desc, q.nextAvail
-	prefetchHeads(desc.base, avail.entry(0), at, q.size-1, n)
 	prefetchUsed(q.used.elements(), q.nextUsed, q.size-1, n)
-	where := placeOf(&q.region)
-	for i := range ops[:n] {
-		id := *avail.entry(at)
-		if id >= q.size {
-			return i
-		}
-		addr, rest := desc.words(id)
-		length := uint32(rest)
-		op := &ops[i]
-		if uint16(rest>>32) != DescWrite || length < head+op.N || op.N > most {
-			return i
-		}
-		if !where.has(addr, length) {
-			var ok bool
-			if where, ok = q.find(addr, length); !ok {
+	for i := 0; i < n; {
+		at := q.nextAvail + uint16(i)
+		run := min(n, i+q.untilEnd(at))
+		if i += q.writeEntries(ops[i:run], at, q.size, placeOf(&q.region), head, most); i < run {
+			if !q.writeOther(&ops[i], q.nextAvail+uint16(i), head, most) {
 				return i
 			}
+			i++
 		}
-		op.Dst = where.base + (addr - where.gpa)
-		op.DstID = id
-		at++
 	}
 	return n
 }
 
-func (q *splitDevice) completeReads(ops []Op) {
-	used, at := q.used, q.published
-	for i := range ops {
-		used.put(at, uint32(ops[i].SrcID), 0)
-		at++
+// writeOther gives an op what may be a buffer in another region than the one hit last.
+func (q *splitDevice) writeOther(op *Op, at uint16, head, most uint32) bool {
+	id := *q.avail.entry(at)
+	if id >= q.size {
+		return false
 	}
-	q.completedOps(len(ops))
-	order.StoreRelease16(used.idx(), at)
+	addr, rest := q.desc.words(id)
+	return uint16(rest>>32) == DescWrite && q.give(op, addr, uint32(rest), id, head, most)
+}
+
+func (q *splitDevice) completeReads(ops []Op) {
+	at, first := q.published, min(len(ops), q.untilEnd(q.published))
+	q.used.usedReads(ops[:first], at)
+	q.used.usedReads(ops[first:], at+uint16(first))
+	q.completed(len(ops))
 }
 
 func (q *splitDevice) completeWrites(ops []Op, head uint32) {
-	used, at := q.used, q.published
-	for i := range ops {
-		used.put(at, uint32(ops[i].DstID), head+ops[i].N)
-		at++
-	}
-	q.completedOps(len(ops))
-	order.StoreRelease16(used.idx(), at)
+	at, first := q.published, min(len(ops), q.untilEnd(q.published))
+	q.used.usedWrites(ops[:first], at, head)
+	q.used.usedWrites(ops[first:], at+uint16(first), head)
+	q.completed(len(ops))
+}
+
+// completed shows n used elements to the driver.
+func (q *splitDevice) completed(n int) {
+	q.completedOps(n)
+	order.StoreRelease16(q.used.idx(), q.published)
 }
 
 // gather follows a chain from its first descriptor on.

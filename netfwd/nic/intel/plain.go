@@ -73,7 +73,6 @@ func (q *Queue) WritePlain(b *virtionet.Burst, n int) (m int, other bool) {
 		op.Dst, op.DstID = t.buffers.address(at), uint16(at&t.ring.mask)
 		at, room, m = at+1, room-1, m+1
 	}
-	vring.PrefetchDst(b.Ops[:m])
 	return m, m == 0 && room > 1
 }
 

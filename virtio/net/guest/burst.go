@@ -18,8 +18,8 @@ func (g *Port) ReadPlain(b *virtionet.Burst) (n int, other bool) {
 		return 0, q.Waits()
 	}
 	b.Fill(tailed)
-	vring.PrefetchSrc(b.Ops[:n])
 	if may := g.cur.Sends; may != 0 {
+		vring.PrefetchSrc(b.Ops[:n])
 		for i := range b.Ops[:n] {
 			if !b.Inspect(i, b.Ops[i].Dst, may) {
 				return i, i == 0
@@ -49,7 +49,6 @@ func (g *Port) WritePlain(b *virtionet.Burst, n int) (m int, other bool) {
 	if m == 0 {
 		return 0, q.Waits()
 	}
-	vring.PrefetchDst(b.Ops[:m])
 	return m, false
 }
 
