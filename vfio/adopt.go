@@ -134,7 +134,7 @@ func (c *Container) spaceOf(files Files) (space, error) {
 	return nil, errors.New("vfio: there is no address space of the kind " + files.Mode.String())
 }
 
-// leave lets go of the group of a device, if it was the last one of it.
+// leave releases the group of a device, if it was the last one of it.
 func (c *Container) leave(s space, files Files) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

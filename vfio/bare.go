@@ -43,7 +43,7 @@ type BareConfig struct {
 }
 
 // OpenBare opens those of functions that no IOMMU has in a group. It is nil if there are none.
-// What the user can mend is reported as *pci.DeviceError, or wraps dma.ErrHugePages or
+// What the user can fix is reported as *pci.DeviceError, or wraps dma.ErrHugePages or
 // dma.ErrNoLocation.
 func OpenBare(functions []pci.Address, cfg BareConfig) (*Bare, error) {
 	return openBare(functions, cfg, uapi.Calls{}, devVFIO, dma.TakePhysical)
@@ -116,7 +116,7 @@ func (b *Bare) open(g *groups, info pci.Info, cfg BareConfig) error {
 	}
 	files, err := g.open(info)
 	if err != nil {
-		// Its group may have opened, and be nobody else's.
+		// Its group may have opened, and be no one else's.
 		if fd, ok := g.joined[info.IOMMUGroup]; ok && !b.hasGroup(fd) {
 			err = errors.Join(err, closeFile(fd, "IOMMU group"))
 		}

@@ -73,7 +73,7 @@ func TestBare(t *testing.T) {
 	other, err := InheritBare(take)
 	m.check(err)
 	if len(handed) > 0 {
-		t.Errorf("nobody has taken %v", handed)
+		t.Errorf("no one has taken %v", handed)
 	}
 	c, err := m.containerWith(other)
 	m.check(err)
@@ -137,7 +137,7 @@ func TestBareComesBack(t *testing.T) {
 	}
 }
 
-// TestBareUnused: functions that nobody opens are closed with the container.
+// TestBareUnused: functions that no one opens are closed with the container.
 func TestBareUnused(t *testing.T) {
 	m := bareMachine(t)
 	open := countFiles()

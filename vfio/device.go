@@ -210,7 +210,7 @@ func (d *Device) Close() error {
 	}
 	d.mappings = nil
 	errs = append(errs, closeFile(d.fd, "VFIO device"))
-	if d.request >= 0 { // the kernel has let go of it with the device
+	if d.request >= 0 { // the kernel has released it with the device
 		errs = append(errs, closeFile(d.request, "eventfd"))
 	}
 	d.container.forget(d)

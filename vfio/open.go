@@ -13,7 +13,7 @@ import (
 // Open opens the PCI function at addr, which must be bound to vfio-pci. It joins the address
 // space of its kind. Only one process, and this only once, can have it open.
 //
-// What the user can mend is reported as *pci.DeviceError.
+// What the user can fix is reported as *pci.DeviceError.
 func (c *Container) Open(addr pci.Address) (*Device, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

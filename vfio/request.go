@@ -11,7 +11,7 @@ import (
 	"vvufwd/vfio/uapi"
 )
 
-// ErrRequested says that the kernel wants a device back: it is being unplugged, or somebody
+// ErrRequested says that the kernel wants a device back: it is being unplugged, or someone
 // unbinds or removes it in sysfs, who waits until it is released.
 var ErrRequested = errors.New("the kernel asks for the device back")
 

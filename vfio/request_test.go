@@ -12,7 +12,7 @@ import (
 	"vvufwd/vfio/pci"
 )
 
-// ask is what the kernel does when somebody wants the device back.
+// ask is what the kernel does when someone wants the device back.
 func (k *fakeKernel) ask(t *testing.T) {
 	t.Helper()
 	k.mu.Lock()

@@ -43,7 +43,7 @@ type space interface {
 	// adopt makes a device whose files were lent one of the space's, and reports whether all
 	// mappings have to be made again. If it fails the files stay the caller's.
 	adopt(files Files) (remap bool, err error)
-	// leave lets go of the group that a device came with, when it was the last one of it.
+	// leave releases the group that a device came with, when it was the last one of it.
 	leave(files Files) error
 	memory() *dma.Arena
 	// close takes the memory from the devices, which are all closed, and ends the space.

@@ -33,7 +33,7 @@ func TestBouncesWhileConnecting(t *testing.T) {
 }
 
 // TestBounceWhileRunning takes the kicks, calls and vectors of running rings away.
-// When the guest starts its device anew all is well, and positions were kept.
+// When the guest starts its device again all is well, and positions were kept.
 func TestBounceWhileRunning(t *testing.T) {
 	r := newForkRig(t, vvutest.ForkConfig{})
 	r.up()

@@ -165,7 +165,7 @@ func awaitVector(t *testing.T, r *rig, name string, vector int) {
 // TestClose leaves a device that does nothing any more and holds no vectors.
 func TestClose(t *testing.T) {
 	r := newForkRig(t, vvutest.ForkConfig{})
-	for _, with := range []string{"nobody", "a front-end"} {
+	for _, with := range []string{"no one", "a front-end"} {
 		r.up()
 		if with == "a front-end" {
 			r.exchange(r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld}), 2)

@@ -47,7 +47,7 @@ func TestBrokenDevice(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
 		r.expect("restarting the device")
 		r.up()
-		r.restarts(r.breakDevice) // while nobody is there
+		r.restarts(r.breakDevice) // while no one is there
 		app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
 		r.exchange(app, 3)
 		for range 3 {

@@ -228,7 +228,7 @@ func (d *Device) start() (err error) {
 // reset resets the device, unless it is in reset, in the one way in which QEMU's device
 // does not forget a front-end. Its state machine has no memory of a socket that is open
 // while we are not up: a reset then makes it believe that no front-end is there, the
-// socket stays open, nobody reads from it, and a monitor that waits for an answer hangs
+// socket stays open, no one reads from it, and a monitor that waits for an answer hangs
 // until it is killed. So a device that is in reset is not reset again, a device that is up
 // is reset as it is (it looks at the socket then), and one that is not up is made up for
 // the moment before. What the device delivers in that moment is the question that the

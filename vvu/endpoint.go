@@ -120,7 +120,7 @@ func (e *Endpoint) interrupt() {
 }
 
 // SetLink takes the guest's link down, or up again, as soon as Run gets to it; it is up
-// to begin with. Down ends the session, and front-ends are turned away; QEMU shows its
+// to begin with. Down ends the session, and front-ends are refused; QEMU shows its
 // guest a link that is down until it may connect again, which it tries with the option
 // reconnect-ms of its chardev. Of the known devices vvudev's can do that. QEMU's own lets
 // no front-end notice, so there nothing is done. Safe for concurrent use.
@@ -238,10 +238,10 @@ func (e *Endpoint) turn(ctx context.Context) (err error) {
 }
 
 // serve handles the messages that wait: at most a queue of them, so that a
-// front-end that sends without end keeps nobody from ending Run. After the end of
+// front-end that sends without end keeps no one from ending Run. After the end of
 // a session these are all, because a device that is down delivers nothing; then
-// nobody waits for replies any more: the next front-end would get them. The error
-// of a message that ends the session is returned when those behind it have got
+// no one waits for replies any more: the next front-end would get them. The error
+// of a message that ends the session is returned when those after it have got
 // their answers, for a front-end whose socket stays open waits for them.
 func (e *Endpoint) serve(answer bool) error {
 	var over error

@@ -13,7 +13,7 @@ import (
 
 // TestDeviceThatIsGone: the program that provides the device ends, before a front-end
 // comes, while one is idle, or under load. The endpoint says so and ends; it restarts
-// nothing, blames nobody and leaves the device alone, for each access to it is an error
+// nothing, blames no one and leaves the device alone, for each access to it is an error
 // that the driver VM's monitor writes to its log.
 func TestDeviceThatIsGone(t *testing.T) {
 	for _, when := range []string{"without a front-end", "idle", "under load", "broken"} {

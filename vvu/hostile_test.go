@@ -136,7 +136,7 @@ func TestFlood(t *testing.T) {
 }
 
 // TestFrontendThatNeverReads asks without end and takes no answer. That costs it its
-// session, and nobody else anything.
+// session, and no one else anything.
 func TestFrontendThatNeverReads(t *testing.T) {
 	r := newVvudevRig(t)
 	r.expect("restarting the device")

@@ -190,7 +190,7 @@ func TestRegionOrder(t *testing.T) {
 	})
 }
 
-// TestTableReplaced gives the memory anew while rings run, at rest and under load.
+// TestTableReplaced gives the memory again while rings run, at rest and under load.
 func TestTableReplaced(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
 		r.up()
@@ -253,7 +253,7 @@ func TestTableWithoutRing(t *testing.T) {
 		}
 		r.expect("cannot serve the front-end")
 		if r.fork != nil {
-			// The device moves the regions before the driver can let go of the rings,
+			// The device moves the regions before the driver can release the rings,
 			// which may then look broken until they are restarted (contract, section 5).
 			r.expect("the guest violated the ring protocol")
 		}
@@ -304,7 +304,7 @@ func TestBARTooSmall(t *testing.T) {
 		said = said || strings.Contains(fmt.Sprint(e.ContextMap()["error"]), "larger BAR or the front-end's VM less memory")
 	}
 	if !said {
-		t.Error("nobody says what to do about it")
+		t.Error("no one says what to do about it")
 	}
 	must(t, app.Halt())
 

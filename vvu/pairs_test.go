@@ -129,7 +129,7 @@ func (s *scarce) EnableMSIX(n int) error {
 	return s.PCIDevice.EnableMSIX(n)
 }
 
-// TestSurplusPairs: what a front-end has beyond the pairs that are served stands still,
+// TestSurplusPairs: what a front-end has beyond the pairs that are served stays stopped,
 // which is said once, and hurts nothing else.
 func TestSurplusPairs(t *testing.T) {
 	r := newVvudevRig(t)

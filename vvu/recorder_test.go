@@ -113,7 +113,7 @@ func (r *recorder) checkRules(t *testing.T, d *Device) {
 }
 
 // forbid makes every access to the guest's memory a fault until the device or the
-// driver maps it anew.
+// driver maps it again.
 func (r *recorder) forbid(t *testing.T) {
 	t.Helper()
 	r.mu.Lock()

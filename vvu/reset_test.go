@@ -8,7 +8,7 @@ import (
 )
 
 // TestRingReset: a guest resets one of its rings (VIRTIO_F_RING_RESET), with buffers in it
-// that nobody has used, and starts it anew with another size. The other rings do not notice.
+// that no one has used, and starts it again with another size. The other rings do not notice.
 func TestRingReset(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
 		r.up()

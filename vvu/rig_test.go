@@ -204,7 +204,7 @@ func (r *rig) up() *driver {
 	})
 	d.run()
 	d.stop = func() {
-		d.stopEndpoint() // first: it waits for the loop to let go of rings
+		d.stopEndpoint() // first: it waits for the loop to release rings
 		stopLoop()
 		loop.Close()
 	}
@@ -224,7 +224,7 @@ func goRun(f func(context.Context)) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// open brings the device up without anybody who serves it. The record of accesses
+// open brings the device up without anyone who serves it. The record of accesses
 // begins here.
 func (r *rig) open() *driver {
 	r.t.Helper()

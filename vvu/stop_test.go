@@ -40,8 +40,8 @@ func gatedForwarder(ports []*guest.Port, shut *atomic.Bool) func(context.Context
 	}
 }
 
-// TestStopWaitsForForwarder: GET_VRING_BASE promises that nobody touches the ring
-// any more, so it is answered when the forwarder has let go, not before.
+// TestStopWaitsForForwarder: GET_VRING_BASE promises that no one touches the ring
+// any more, so it is answered when the forwarder has released it, not before.
 func TestStopWaitsForForwarder(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
 		_, shut := r.upGated()
@@ -85,7 +85,7 @@ func TestNoAccessAfterStop(t *testing.T) {
 			if n := r.pci.doorbells(d.device, 0) + r.pci.doorbells(d.device, 1) - bells; n != 0 {
 				t.Errorf("%d doorbells for stopped rings", n)
 			}
-			must(t, app.Start()) // the new table is mapped anew
+			must(t, app.Start()) // the new table is mapped again
 		}
 		r.exchange(app, 3)
 	})

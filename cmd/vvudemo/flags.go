@@ -68,7 +68,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
 	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
 	fs.IntVar(&o.smp, "smp", 2, "`N` processors for the driver VM")
-	fs.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`; 0: ten minutes and more for --pktgen and --restarts, without end with --keep")
+	fs.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`; 0: ten minutes and more for --pktgen and --restarts, without limit with --keep")
 	fs.BoolVar(&o.json, "json", false, "write the report as JSON instead of a table")
 	fs.BoolVar(&o.verbose, "verbose", false, "copy all consoles to standard error")
 	fs.StringVar(&o.qemu, "qemu", "", "`PATH` of the driver VM's QEMU, and of the app VM's unless --app-qemu is given")

@@ -37,7 +37,7 @@
 //	--vhost-user PATH   socket to listen on for the app VM's monitor
 //	--ram FILE          the app VM's RAM file, its mem-path
 //	--create-ram SIZE   create or resize the RAM file, e.g. 256M or 4G
-//	--max-memory SIZE   what the driver VM may lend (default four times the machine's)
+//	--max-memory SIZE   what the driver VM may share (default four times the machine's)
 //	--queues N          vrings that can be connected, 1 to 256 (default 256)
 //	--uuid UUID         identity of the device (default: a random one)
 //	--log-level LEVEL   debug, info, warn or error (default info)
@@ -45,13 +45,13 @@
 //	--no-confine        keep all privileges after start-up, for debugging
 //	--version           print the version and exit
 //
-// Sockets are created with mode 0600. A socket file that nobody listens on any
-// more is replaced. Logs go to standard error; what nobody reads there in time is
+// Sockets are created with mode 0600. A socket file that no one listens on any
+// more is replaced. Logs go to standard error; what no one reads there in time is
 // dropped and counted, for nothing waits for it.
 //
 // Once everything is open, vvudev gives up what it does not need any more: all
 // capabilities, all files but the removal of its sockets, and most system calls
-// (package confine). For that it executes itself anew, in the same process, which
+// (package confine). For that it executes itself again, in the same process, which
 // takes /proc. A system call that is refused shows in the kernel's log.
 //
 // Exit status: 0 after a signal, 1 for a failure while running, 2 for wrong usage,

@@ -14,11 +14,11 @@ import (
 	"vvufwd/cmd/internal/resources"
 )
 
-// generosity is how many times the machine's memory the driver VM may lend by default:
+// generosity is how many times the machine's memory the driver VM may share by default:
 // what could be plugged into it later counts, though there is nothing behind it.
 const generosity = 4
 
-// maxMemory is how much the driver VM's monitor may lend.
+// maxMemory is how much the driver VM's monitor may share.
 func (o *options) maxMemory() uint64 {
 	if o.memory != 0 {
 		return uint64(o.memory)
@@ -61,7 +61,7 @@ func checkCreateRAM(o options, log *zap.Logger) error {
 type room struct {
 	dir      string
 	bounded  bool
-	free     uint64 // bytes that nobody has
+	free     uint64 // bytes that no one has
 	own      uint64 // of the file, if it exists
 	promised uint64 // that other files beside it have the size for, but not yet
 }

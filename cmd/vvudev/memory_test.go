@@ -15,7 +15,7 @@ import (
 )
 
 // A file system of 8 MiB has room for a RAM file of that size, be it there already or not,
-// and for no larger one. Files that are larger together are allowed, with a warning: nobody
+// and for no larger one. Files that are larger together are allowed, with a warning: no one
 // may ever touch all of their memory.
 func TestRoomForRAM(t *testing.T) {
 	const size = 8 << 20

@@ -74,7 +74,7 @@ func inherit(o options, _ *zap.Logger) (f *opened, err error) {
 	return f, err
 }
 
-// confined starts vvudev anew with these files and without its privileges. It returns only
+// confined starts vvudev again with these files and without its privileges. It returns only
 // if it fails, or if a signal stops it.
 func (f *opened) confined(policy confine.Policy, stop confine.Stop) error {
 	files := map[string]*os.File{}

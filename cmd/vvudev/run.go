@@ -31,12 +31,12 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	log := logging.New(stderr, o.logFormat, o.logLevel)
 	policy := confine.Policy{Listen: []string{o.vfioUser, o.vhostUser}, AsyncIO: true}
-	anew := !o.noConfine && !confine.Started()
+	execute := !o.noConfine && !confine.Started()
 	acquire, stopped := open, confine.Stop(nil)
 	switch {
 	case confine.Started():
 		acquire = inherit
-	case anew:
+	case execute:
 		stopped = confine.CatchStop()
 	}
 	files, err := acquire(o, log)
@@ -44,7 +44,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer files.close()
-	if anew {
+	if execute {
 		if q, ok := stderr.(*logging.Queue); ok {
 			logging.Flush(logging.LastWords, q)
 		}

@@ -17,10 +17,10 @@ import (
 	"vvufwd/vvu/vfiouser/vfiousertest"
 )
 
-// Nobody reads what vvudev has to say, and its standard error is full. Front-ends that
+// No one reads what vvudev has to say, and its standard error is full. Front-ends that
 // come and go give it a lot to say, under the lock that each register access takes: the
-// driver VM's monitor must not notice. When somebody reads again, he is told what he has
-// missed; and though nobody does, vvudev ends in good time.
+// driver VM's monitor must not notice. When someone reads again, he is told what he has
+// missed; and though no one does, vvudev ends in good time.
 func TestNobodyReadsTheLog(t *testing.T) {
 	const patience = 20 * time.Second
 	dir := t.TempDir()
@@ -121,7 +121,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 			t.Errorf("vvudev ended with %v", err)
 		}
 	case <-time.After(patience):
-		t.Fatal("vvudev does not end while nobody reads its log")
+		t.Fatal("vvudev does not end while no one reads its log")
 	}
 }
 

@@ -74,7 +74,7 @@ func play(t *testing.T, dir, programs string) {
 	})
 }
 
-// peer listens at a socket, waits until somebody connects, and closes the connection:
+// peer listens at a socket, waits until someone connects, and closes the connection:
 // peer SOCKET.
 func peer() {
 	l, err := net.Listen("unix", os.Args[1])

@@ -56,7 +56,7 @@ func confined(control func(context.Context) error) func(context.Context) error {
 }
 
 // policy is what forwarding between the ports of a command line needs, and taking them
-// down at the end. It holds for the driver VM as for a host: there, too, nobody else
+// down at the end. It holds for the driver VM as for a host: there, too, no one else
 // has to be able to do more, and the machine is powered off by another process.
 //
 // DMA memory needs no privilege any more: all of it is mapped and pinned when the

@@ -67,7 +67,7 @@ const (
 )
 
 // parseFlags reads the command line. asInit is whether we are PID 1, where some
-// defaults differ: nobody else can bind functions or reserve huge pages.
+// defaults differ: no one else can bind functions or reserve huge pages.
 func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	o := &options{logLevel: zapcore.InfoLevel, hugePages: byPorts, owned: asInit}
 	fs := cli.NewFlags("vvufwd")
@@ -135,7 +135,7 @@ func hugePagesFor(ports []portSpec) int {
 
 // loopCPUs is the CPU of each loop, -1 if it is not pinned, for ports that make
 // sense of up to lanes loops. By default there are as many, but one CPU is left to
-// everybody else.
+// everyone else.
 func (o *options) loopCPUs(lanes int) []int {
 	if len(o.cpus) > 0 {
 		return o.cpus

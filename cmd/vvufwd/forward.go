@@ -108,7 +108,7 @@ func (f *forwarder) open(o *options) error {
 	return nil
 }
 
-// openPairs joins the ports in pairs, in order, and deals their queue pairs out to
+// openPairs joins the ports in pairs, in order, and assigns their queue pairs to
 // loops. Each loop has a thread, and a CPU of its own if it is told one.
 func (f *forwarder) openPairs(o *options) error {
 	var links []netfwd.Link
@@ -215,7 +215,7 @@ func (f *forwarder) openContainer(o *options) (err error) {
 }
 
 // run forwards until ctx is done or a loop cannot start. Sessions end before the
-// loops do, because they wait for the loops to let go of their rings.
+// loops do, because they wait for the loops to release their rings.
 func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	// A loop occupies a P as long as it polls; control needs one besides.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), len(f.forwarding.Loops())+1))

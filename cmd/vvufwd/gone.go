@@ -44,7 +44,7 @@ func (f *forwarder) parties(o *options) (all []*party, least int) {
 
 // runControls runs the controls of all ports until ctx is done, and reports their failures.
 // A device that is gone ends its pair, or its port of a switch, and is a failure when no
-// others are left, or when the machine is ours: then it is for the host to start both anew.
+// others are left, or when the machine is ours: then it is for the host to start both again.
 func (f *forwarder) runControls(ctx context.Context, o *options, controls *sync.WaitGroup, failed func(error)) {
 	all, least := f.parties(o)
 	var mu sync.Mutex

@@ -15,7 +15,7 @@
 //
 // vvufwd gives up what it does not need any more: all capabilities and most files
 // before it opens devices, most system calls once all ports are open (package confine).
-// For the former it executes itself anew, in the same process, which takes /proc.
+// For the former it executes itself again, in the same process, which takes /proc.
 // --no-confine switches all that off. A system call that is refused shows in the kernel's log.
 // Devices that a machine takes away and gives back
 // are opened by another process (package keeper).
@@ -125,7 +125,7 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 }
 
 // startConfined does what takes privileges, and has the rest done by this process made
-// anew without them. It returns only if it fails. No signal is caught here, because it
+// again without them. It returns only if it fails. No signal is caught here, because it
 // would be lost.
 func startConfined(o *options, args []string, log *zap.Logger, flush func()) error {
 	stop := confine.CatchStop()

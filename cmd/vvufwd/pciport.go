@@ -130,7 +130,7 @@ func (p *pciPort) take(files vfio.Files) (err error) {
 	if files.Mode != p.mode { // another would not reach the port's memory
 		return errors.Join(&pci.DeviceError{
 			Device: p.spec.addr.String(), Problem: fmt.Sprintf("is back as %v, and was %v", files.Mode, p.mode),
-			Remedy: "plug it in as it was, or start vvufwd anew",
+			Remedy: "plug it in as it was, or start vvufwd again",
 		}, files.Close())
 	}
 	if p.dev, err = p.container.Adopt(p.spec.addr, files); err != nil {

@@ -35,7 +35,7 @@ func (o *options) sockets() (n int) {
 }
 
 // checkMemory finds out what a front-end at a socket may share. Each port has the same part
-// of this process's address space and mappings, whether somebody uses it or not: then
+// of this process's address space and mappings, whether someone uses it or not: then
 // nothing that one front-end does is at another's expense.
 func (o *options) checkMemory() error {
 	n := o.sockets()

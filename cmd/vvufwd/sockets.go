@@ -72,7 +72,7 @@ func (all listeners) take(path string) *net.UnixListener {
 	return l
 }
 
-// close closes what nobody has taken, and removes the sockets.
+// close closes what no one has taken, and removes the sockets.
 func (all listeners) close() {
 	for _, l := range all {
 		l.Close()

@@ -20,7 +20,7 @@
 //
 // It is the client of a socket unless ",server" follows its name.
 //
-// Frame sizes count what lies in a ring behind the 12-byte vnet header: no FCS,
+// Frame sizes count what lies in a ring after the 12-byte vnet header: no FCS,
 // no preamble. Rates count frames that came out of the back-end while sending
 // lasted, bit rates the bits in those frames.
 //

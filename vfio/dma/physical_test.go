@@ -136,8 +136,8 @@ func TestLocate(t *testing.T) {
 		"with other bits":               {present | 1<<55 | 1<<61 | 0x1234<<9, ""},
 		"not in memory":                 {0x1234 << 9, "not in memory"},
 		"swapped out":                   {1<<62 | 0x1234<<9, "not in memory"},
-		"nobody may know":               {present, "CAP_SYS_ADMIN: run as root"},
-		"nobody may know, and more is ": {present | 1<<55, "CAP_SYS_ADMIN"},
+		"no one may know":               {present, "CAP_SYS_ADMIN: run as root"},
+		"no one may know, and more is ": {present | 1<<55, "CAP_SYS_ADMIN"},
 	} {
 		const first = 0x7f00_0020_0000
 		pagemap := make(pagemapAt)

@@ -90,7 +90,7 @@ func (s Sysfs) rebind(addr Address, override, want string) error {
 		return err
 	}
 	if linkName(s.devicePath(addr, "driver")) != "" {
-		// The write returns when the driver has let go.
+		// The write returns when the driver has released it.
 		if err := s.write(s.devicePath(addr, "driver/unbind"), addr.String()); err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ const (
 )
 
 const (
-	headerSize = 0x40  // capabilities lie behind the header
+	headerSize = 0x40  // capabilities follow the header
 	legacySize = 0x100 // and within the first 256 bytes
 )
 

@@ -361,7 +361,7 @@ func TestCheckNoIOMMU(t *testing.T) {
 			t.Errorf("mode %q: %v", mode, err)
 		}
 		info := info
-		info.HasIOMMUGroup, info.NoIOMMU = true, true // somebody has bound it already
+		info.HasIOMMUGroup, info.NoIOMMU = true, true // someone has bound it already
 		if err := sysfs.CheckNoIOMMU(info); err != nil {
 			t.Errorf("mode %q, bound: %v", mode, err)
 		}

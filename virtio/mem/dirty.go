@@ -20,7 +20,7 @@ var ErrLogTooSmall = errors.New("the dirty log is too small for the guest's memo
 // A monitor that cuts the bitmap's file makes accesses fault, as with any of its memory;
 // Owns tells that it was the log.
 //
-// Safe for concurrent use. Whoever made it keeps the bitmap mapped until nobody uses it.
+// Safe for concurrent use. Whoever made it keeps the bitmap mapped until no one uses it.
 type DirtyLog struct {
 	words []byte // whole mapped pages: the bitmap is words[skip:skip+size]
 	skip  uint64

@@ -77,7 +77,7 @@ func TestDirtyLogStaysInside(t *testing.T) {
 		l.Mark(addr, 1)
 		l.Mark(addr-1, 1<<20)
 	}
-	l.MarkView(make([]byte, 10)) // nobody's
+	l.MarkView(make([]byte, 10)) // no one's
 	for page := range l.marked() {
 		if page != 15 { // the byte before 16*DirtyPage
 			t.Errorf("page %#x is marked", page)

@@ -61,7 +61,7 @@ func (x *index) find(regions []Region, addr GPA) int {
 	i := uint(x.first[cell])
 	for n := uint(x.first[cell+1]) - i; n > 0; {
 		half := (n + 1) / 2
-		// Without a branch: which way it goes nobody can predict.
+		// Without a branch: which way it goes no one can predict.
 		_, below := bits.Sub64(uint64(addr), uint64(regions[i+half].GPA), 0)
 		i += half & (uint(below) - 1)
 		n -= half

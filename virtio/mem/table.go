@@ -31,7 +31,7 @@ func (r *Region) View(addr GPA, n uint32) ([]byte, bool) {
 }
 
 // Table is an immutable set of regions. It is safe for concurrent use; whoever
-// built it must not unmap a region before every user has let go of the Table.
+// built it must not unmap a region before every user has released the Table.
 type Table struct {
 	regions []Region // sorted by GPA, not overlapping
 	index   index

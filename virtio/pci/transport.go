@@ -34,7 +34,7 @@ type Transport struct {
 // Open finds the registers of a virtio device. want is the virtio device id that it
 // must have, 0 for any. The device itself is not touched yet.
 //
-// What the user can mend is reported as *pci.DeviceError.
+// What the user can fix is reported as *pci.DeviceError.
 func Open(dev Device, want uint16) (*Transport, error) {
 	t := &Transport{device: dev, addr: dev.Address(), patience: resetTimeout}
 	config, err := dev.ConfigBytes()
@@ -161,7 +161,7 @@ func (t *Transport) Reset() error {
 	}
 }
 
-// InReset reports whether the device is as a reset leaves it: nobody has driven it since
+// InReset reports whether the device is as a reset leaves it: no one has driven it since
 // it was switched on, or the last who did has reset it. It can be negotiated with then,
 // without another Reset.
 func (t *Transport) InReset() bool {

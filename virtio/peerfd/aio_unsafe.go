@@ -59,7 +59,7 @@ func NewSet() (*Set, error) {
 	return s, nil
 }
 
-// Close lets go of the set, once. What the kernel keeps is freed when the last event is
+// Close releases the set, once. What the kernel keeps is freed when the last event is
 // closed, and then no new one may be made.
 func (s *Set) Close() { s.leave() }
 

@@ -57,5 +57,5 @@ func (b *Bin) later(do func()) {
 func (b *Bin) Full() bool { return b.closing.Load() >= binSize }
 
 // closesAtOnce reports whether a file is of a kind that the kernel closes without
-// asking anybody: an eventfd, or a file in memory.
+// asking anyone: an eventfd, or a file in memory.
 func closesAtOnce(fd int) bool { return InMemory(fd) == nil || checkEvent(fd) == nil }

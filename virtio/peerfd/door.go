@@ -11,8 +11,8 @@ import (
 // Door lets the peers at a listener in, one at a time. One that comes while another is
 // served waits at the door for a while, for the other may be about to leave: a monitor
 // that was killed and starts again is sometimes faster than word of its end. Then it is
-// turned away, and at once if too many wait already. A peer whose connection nobody
-// accepts would hang, and nobody could say why.
+// refused, and at once if too many wait already. A peer whose connection no one
+// accepts would hang, and no one could say why.
 type Door struct {
 	Listener *net.UnixListener // the door's from Open on
 	Bin      *Bin
@@ -94,7 +94,7 @@ func (d *Door) accept(ctx context.Context) {
 	}
 }
 
-// admit has a peer wait for its turn, or turns it away.
+// admit has a peer wait for its turn, or refuses it.
 func (d *Door) admit(ctx context.Context, conn *net.UnixConn) {
 	d.mu.Lock()
 	busy, full := d.busy, d.queued >= d.Room
@@ -124,7 +124,7 @@ func (d *Door) admit(ctx context.Context, conn *net.UnixConn) {
 					d.refuse(conn)
 					return
 				}
-				patience.Reset(d.Patience) // its turn comes as soon as somebody asks
+				patience.Reset(d.Patience) // its turn comes as soon as someone asks
 			}
 		}
 	}()

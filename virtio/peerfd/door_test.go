@@ -41,7 +41,7 @@ func TestDoor(t *testing.T) {
 	refused := func(c *net.UnixConn) {
 		t.Helper()
 		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-			t.Fatalf("%v, want to be turned away", err)
+			t.Fatalf("%v, want to be refused", err)
 		}
 		expect(PeerRefused)
 	}
@@ -80,7 +80,7 @@ func TestDoor(t *testing.T) {
 		t.Error("a peer comes after the end")
 	}
 	if _, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr)); err == nil {
-		eventually(t, "nobody listens", func() bool {
+		eventually(t, "no one listens", func() bool {
 			_, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
 			return err != nil
 		})

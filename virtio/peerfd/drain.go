@@ -11,7 +11,7 @@ type Drainer struct {
 // Drain sets an eventfd's counter to zero (a semaphore's to one less) and reports
 // whether it was anything else. It never waits: that an eventfd is non-blocking is a
 // flag that whoever shares it can take away, after having taken the event too, so
-// each read asks for it anew. Kernels before 5.8 cannot do that for eventfds; they are
+// each read asks for it again. Kernels before 5.8 cannot do that for eventfds; they are
 // asked first whether a read would wait, which guards against accidents only.
 func (d *Drainer) Drain(fd int) bool {
 	if d.counter[0] == nil {

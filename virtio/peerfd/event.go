@@ -11,14 +11,14 @@ import (
 )
 
 // Event is an eventfd that a peer shares with us. It is safe for concurrent use: who
-// rings one that somebody else closes rings it still or does nothing, and never
+// rings one that someone else closes rings it still or does nothing, and never
 // another file that has got the same number meanwhile.
 type Event struct {
 	set *Set
 	fd  int
 
 	// users is how many calls are under way that use fd, and below zero, counted from
-	// closedUsers, when nobody may begin one any more.
+	// closedUsers, when no one may begin one any more.
 	users   atomic.Int64
 	request completion // for asynchronous I/O
 	writer  writer     // for kernels without
@@ -64,10 +64,10 @@ func (e *Event) Use(f func(fd int)) bool {
 	return true
 }
 
-// Closed reports whether somebody has closed the event.
+// Closed reports whether someone has closed the event.
 func (e *Event) Closed() bool { return e.users.Load() < 0 }
 
-// FD is the descriptor, for who polls it. It is -1 for no event (nil), and anybody's
+// FD is the descriptor, for who polls it. It is -1 for no event (nil), and anyone's
 // after Close.
 func (e *Event) FD() int {
 	if e == nil {

@@ -189,7 +189,7 @@ func TestStuckWriterIsRescued(t *testing.T) {
 	eventually(t, "the writer is gone", func() bool { return e.users.Load() == closedUsers && s.writing.Load() == 0 })
 }
 
-// The number of a closed descriptor may be anybody's.
+// The number of a closed descriptor may be anyone's.
 func TestClosedEvent(t *testing.T) {
 	for name, s := range sets(t) {
 		_, e := shared(t, s, 0, 0)
@@ -208,10 +208,10 @@ func TestClosedEvent(t *testing.T) {
 		e.Ring()
 		e.Close()
 		if n := count(other); n != 0 {
-			t.Errorf("%s: rang somebody else's", name)
+			t.Errorf("%s: rang someone else's", name)
 		}
 		if _, err := unix.FcntlInt(uintptr(e.fd), unix.F_GETFD, 0); err != nil {
-			t.Errorf("%s: closed somebody else's", name)
+			t.Errorf("%s: closed someone else's", name)
 		}
 	}
 	(*Event)(nil).Ring()

@@ -14,7 +14,7 @@ type Socket interface {
 
 // Close closes a socket to which peers send. It does not wait, and neither does whoever
 // reads from the socket at that moment: files that are on their way in messages that
-// nobody has read are closed with the socket, as slowly as their other owner likes, and
+// no one has read are closed with the socket, as slowly as their other owner likes, and
 // for that there is a goroutine. Other sides see the end at once.
 func (b *Bin) Close(s Socket) error {
 	raw, err := s.SyscallConn()

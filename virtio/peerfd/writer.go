@@ -51,7 +51,7 @@ func (w *writer) ring(e *Event) {
 	}
 }
 
-// write writes until nobody asks for more. It has entered the event.
+// write writes until no one asks for more. It has entered the event.
 func (w *writer) write(e *Event) {
 	defer e.exit()
 	defer e.set.writing.Add(-1)
@@ -71,7 +71,7 @@ func (w *writer) write(e *Event) {
 const rescueInterval = 50 * time.Millisecond
 
 // rescue exits an event that has been closed, after a write to it that may be waiting:
-// it makes room for that. The peer may fill it again first; once it is gone nobody
+// it makes room for that. The peer may fill it again first; once it is gone no one
 // does.
 func (w *writer) rescue(e *Event) {
 	if w.state.Load() == writerIdle {

@@ -102,7 +102,7 @@ func (d *Device) setDriverUp(up bool) {
 // vhost-user front-end has no message for it. QEMU's takes a connection that ends for a
 // link that goes down, and the next for one that comes up. Connections that come
 // meanwhile are closed at once, because QEMU asks at once and waits for the answer with
-// its machine standing still. Refused it comes again, if it was told to reconnect.
+// its machine stopped. Refused it comes again, if it was told to reconnect.
 func (d *Device) setLink(up bool) {
 	if d.linkDown == up {
 		d.log.Info("the driver sets the link of the front-end's device", zap.Bool("up", up))
@@ -120,7 +120,7 @@ func (d *Device) connect() {
 	d.configChanged()
 }
 
-// arrive takes note of a front-end on the socket, or returns false if it is turned away.
+// arrive takes note of a front-end on the socket, or returns false if it is refused.
 func (d *Device) arrive(s *session) bool {
 	d.mu.Lock()
 	defer d.unlock()

@@ -284,7 +284,7 @@ func TestStatusWrites(t *testing.T) {
 	d.expectStatus(statusDriver, "reset")
 }
 
-// TestConfigInterruptNeedsDriverOK: nobody is interrupted before it can be.
+// TestConfigInterruptNeedsDriverOK: no one is interrupted before it can be.
 func TestConfigInterruptNeedsDriverOK(t *testing.T) {
 	r := newRig(t)
 	d := r.plug()

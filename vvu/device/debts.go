@@ -58,7 +58,7 @@ func (d *Device) interrupt(vector uint16) {
 	if d.host == nil || int(vector) >= d.layout.vectors {
 		return
 	}
-	if d.owed.host != d.host { // the one before is gone, and nobody hears its vectors
+	if d.owed.host != d.host { // the one before is gone, and no one hears its vectors
 		d.owed.host, d.owed.vectors = d.host, nil
 	}
 	if !slices.Contains(d.owed.vectors, vector) {

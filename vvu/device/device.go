@@ -157,7 +157,7 @@ func (d *Device) Reset() {
 	d.resetAll(errors.New("the driver VM or its driver reset the function"))
 }
 
-// MemoryChanged implements vfiouser.Device. The queues are looked up anew in the
+// MemoryChanged implements vfiouser.Device. The queues are looked up again in the
 // changed memory when they are next used.
 func (d *Device) MemoryChanged() {
 	d.mu.Lock()

@@ -11,7 +11,7 @@ func (d *driver) setLink(up uint64) { d.write(barVirtio, configOffset+configLink
 
 func (d *driver) link() uint64 { return d.read(barVirtio, configOffset+configLink, 4) }
 
-// TestLinkDown: the session ends and further front-ends are turned away at once, until the
+// TestLinkDown: the session ends and further front-ends are refused at once, until the
 // link is up again.
 func TestLinkDown(t *testing.T) {
 	r := newRig(t)
@@ -31,11 +31,11 @@ func TestLinkDown(t *testing.T) {
 		if d.link() != 0 {
 			t.Errorf("the link reads %d when it is down", d.link())
 		}
-		d.setUp(1) // the driver is ready, and nobody comes
+		d.setUp(1) // the driver is ready, and no one comes
 		for range 5 {
 			closed(t, r.dialApp())
 		}
-		d.expectStatus(statusDriver, "front-ends that were turned away")
+		d.expectStatus(statusDriver, "front-ends that were refused")
 		d.setLink(1)
 		if d.link() != 1 {
 			t.Errorf("the link reads %d when it is up", d.link())

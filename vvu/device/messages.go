@@ -100,7 +100,7 @@ func (d *Device) nextReply(s *session) (vhostuser.Message, bool) {
 	return vhostuser.Message{}, false
 }
 
-// dropReplies consumes what the driver sends while nobody is there to hear it;
+// dropReplies consumes what the driver sends while no one is there to hear it;
 // mu is held. A driver that adds messages as fast as they are dropped, or whose
 // rings overlap so that it looks like that, gets no more than a queue full at a
 // time: others want mu too.

@@ -29,7 +29,7 @@ type queue struct {
 	used    uint64
 
 	ring *vring.Device // nil until used, and after a change of memory
-	next uint16        // avail index to go on at when ring is built anew
+	next uint16        // avail index to go on at when ring is built again
 
 	lost time.Time // since when the queue lies in unmapped memory; zero if it does not
 }

@@ -129,7 +129,7 @@ func (d *Device) writeCommon(offset uint64, p []byte) {
 		if end <= first || offset >= last {
 			continue
 		}
-		// The image is taken anew for each: a select changes what follows it.
+		// The image is taken again for each: a select changes what follows it.
 		image := d.common()
 		lo, hi := max(first, offset), min(last, end)
 		copy(image[lo:hi], p[lo-offset:hi-offset])

@@ -90,7 +90,7 @@ func TestDeafFrontend(t *testing.T) {
 	}
 	send(t, c, vhostuser.NewRequest(vhostuser.SetOwner, nil))
 	d.receive()
-	d.setUp(0) // nobody blocks
+	d.setUp(0) // no one blocks
 	d.expectStatus(statusNone, "driver down")
 	d.drained()
 }

@@ -12,7 +12,7 @@ import (
 	"vvufwd/vvu/vhostuser"
 )
 
-// patience is how long a front-end waits for another to leave, before it is turned away.
+// patience is how long a front-end waits for another to leave, before it is refused.
 // So many wait at a time: some may be gone already, which shows when it is their turn.
 const (
 	patience = 5 * time.Second
@@ -21,7 +21,7 @@ const (
 
 // ServeFrontends serves one front-end of the socket after the other until ctx
 // ends (nil) or the socket fails. One that comes while another is served waits for
-// a while, and is then turned away; the log says so. It closes l.
+// a while, and is then refused; the log says so. It closes l.
 func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

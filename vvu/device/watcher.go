@@ -67,7 +67,7 @@ func (w *watcher) watch(kicked func(kickTag)) {
 	}
 }
 
-// add watches e. Edge-triggered: each signal is reported, and one that nobody
+// add watches e. Edge-triggered: each signal is reported, and one that no one
 // takes away does not keep the watcher busy. One that has been removed by now is not
 // watched.
 func (w *watcher) add(e *peerfd.Event, tag kickTag) (err error) {

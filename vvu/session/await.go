@@ -23,7 +23,7 @@ type awaited struct {
 }
 
 // await notes that ring i is about to be installed as it is, and returns until when
-// frames wait for it to be of use. For a ring that never ran nobody waits.
+// frames wait for it to be of use. For a ring that never ran no one waits.
 func (s *Session) await(i int) time.Time {
 	a, ring, enabled := &s.awaited[i], s.dataRing(i), s.enabled(i)
 	if ring != a.ring || ring != nil && enabled != a.enabled {

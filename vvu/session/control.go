@@ -17,13 +17,13 @@ import (
 type controlQueue struct {
 	queue    *control.Queue    // nil while its ring is stopped
 	settings *control.Settings // nil: the queue was never ours
-	watch    *watch            // nil: nobody looks at the queue
+	watch    *watch            // nil: no one looks at the queue
 	failed   bool              // it was said that the ring is broken
 
 	wanted *guest.Filter // nil: all frames
 }
 
-// start takes the queue into service. A ring that begins anew is that of a device that has
+// start takes the queue into service. A ring that begins again is that of a device that has
 // been reset; one that goes on belongs to a guest that knows what it has told us, or the
 // back-end before us.
 func (c *controlQueue) start(s *Session, ring *vring.Device, fresh bool) {
@@ -94,7 +94,7 @@ func (c *controlQueue) filter(s *Session) {
 	}
 }
 
-// attend makes somebody look at the queue from now on, whenever the guest kicks it. It is
+// attend makes someone look at the queue from now on, whenever the guest kicks it. It is
 // called again when the kick is another one or the ring is enabled.
 func (c *controlQueue) attend(s *Session) {
 	if c.watch != nil {
@@ -152,7 +152,7 @@ func (w *watch) run(s *Session) {
 	defer w.close()
 	for {
 		s.mu.Lock()
-		if w.over { // the queue is another's to look at, or nobody's
+		if w.over { // the queue is another's to look at, or no one's
 			s.mu.Unlock()
 			return
 		}

@@ -96,7 +96,7 @@ func (c *commander) startPair(ring int) {
 	c.send(vhostuser.SetVringEnable, vhostuser.VringState{Index: i, Num: 1})
 }
 
-// begin lays the control queue out anew and starts it, with an eventfd for kicks or none.
+// begin lays the control queue out again and starts it, with an eventfd for kicks or none.
 func (c *commander) begin(kicks bool) {
 	c.t.Helper()
 	var err error
@@ -360,7 +360,7 @@ func TestDisabledControlQueueWaits(t *testing.T) {
 	c.do(true, 0, 0, 1)
 	c.send(vhostuser.SetVringEnable, vhostuser.VringState{Index: uint32(c.ring)})
 	c.offer(4, 0, 4, 0)
-	for range 20 { // each looks at the queue's state anew
+	for range 20 { // each looks at the queue's state again
 		c.send(vhostuser.SetVringKick, vhostuser.VringFD{Index: uint8(c.ring)})
 	}
 	if c.driver.Completed() != 0 {

@@ -68,7 +68,7 @@ func (s *Session) relog() (err error) {
 	return s.succeed(old)
 }
 
-// openLog makes the log for memory that was mapped anew, before rings use it.
+// openLog makes the log for memory that was mapped again, before rings use it.
 func (s *Session) openLog() error {
 	old := s.dirty
 	var err error
@@ -78,7 +78,7 @@ func (s *Session) openLog() error {
 	return errors.Join(err, s.succeed(old))
 }
 
-// succeed lets go of a log that nobody marks anything in any more.
+// succeed releases a log that no one marks anything in any more.
 func (s *Session) succeed(old *dirtyLog) error {
 	if old == nil {
 		return nil
@@ -136,7 +136,7 @@ func privateLog(table *mem.Table, need uint64) (*dirtyLog, error) {
 	return &dirtyLog{DirtyLog: log, unmap: unmap, uncollected: true}, nil
 }
 
-// closeLog lets go of the log, with the memory that it goes with.
+// closeLog releases the log, with the memory that it goes with.
 func (s *Session) closeLog() error {
 	old := s.dirty
 	s.dirty = nil
@@ -146,7 +146,7 @@ func (s *Session) closeLog() error {
 	return old.unmap()
 }
 
-// noteStop is called when a ring has stopped. With the last one a front-end may let go of
+// noteStop is called when a ring has stopped. With the last one a front-end may release
 // its log (see dirtyLog).
 func (s *Session) noteStop() {
 	if s.dirty == nil {
@@ -160,7 +160,7 @@ func (s *Session) noteStop() {
 	s.dirty.uncollected = true
 }
 
-// logging is how ring i, which runs, marks what it writes; nil if nobody wants to know. A
+// logging is how ring i, which runs, marks what it writes; nil if no one wants to know. A
 // front-end may have its used ring marked elsewhere than where it lies (VHOST_VRING_F_LOG),
 // but not beyond the log. Without that flag it is marked all the same: between the message
 // that asks for marks and the one with the flag it is written too.

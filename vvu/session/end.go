@@ -3,7 +3,7 @@ package session
 import "errors"
 
 // Bounce ends a session as far as a device that may go on with the same
-// front-end has ended it: rings stand still, memory is gone, and what was
+// front-end has ended it: rings are stopped, memory is gone, and what was
 // negotiated stays until it is clear that another front-end has come (see
 // vhostuser.Backend).
 func (s *Session) Bounce() error {

@@ -74,7 +74,7 @@ func (s *Session) setInflight() error {
 	return nil
 }
 
-// endInflight lets go of the memory, when no ring is tracked in it any more.
+// endInflight releases the memory, when no ring is tracked in it any more.
 func (s *Session) endInflight() error {
 	old := s.flight
 	s.flight = nil

@@ -18,7 +18,7 @@ type Memory struct {
 }
 
 // remap replaces the guest's memory and then all rings. The device has swapped
-// the BAR already; until the rings are stopped nobody but their owner is at fault.
+// the BAR already; until the rings are stopped no one but their owner is at fault.
 func (s *Session) remap() error {
 	s.pauseAll()
 	if err := s.unmapMemory(); err != nil {
@@ -82,7 +82,7 @@ func (s *Session) moveRings() error {
 			if s.pairOf(i) < 0 {
 				s.control.stop()
 			}
-		case s.pairOf(i) < 0: // nobody is at work on it now
+		case s.pairOf(i) < 0: // no one is at work on it now
 			q.Move(place)
 		default:
 			s.places[i] = place
@@ -119,7 +119,7 @@ func (s *Session) use(memory *Memory, regions []vhostuser.MemoryRegion) {
 	s.log.Info("guest memory mapped", zap.Int("regions", len(regions)), zap.Uint64("MiB", total>>20))
 }
 
-// unmap lets go of the guest's memory and of the log that goes with it.
+// unmap releases the guest's memory and of the log that goes with it.
 func (s *Session) unmap() error { return errors.Join(s.closeLog(), s.unmapMemory()) }
 
 func (s *Session) unmapMemory() error {

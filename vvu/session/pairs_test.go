@@ -141,7 +141,7 @@ func TestMQIsOffered(t *testing.T) {
 	}
 }
 
-// A ring that is not in memory stands still alone.
+// A ring that is not in memory stops alone.
 func TestOtherPairsStartWithoutABadOne(t *testing.T) {
 	b := newBench(t, 2)
 	b.start(0)

@@ -88,7 +88,7 @@ func (s *Session) splitPosition(i int, base uint16, cfg vring.DeviceConfig) (uin
 // packedPosition is splitPosition for a packed ring. The front-end names where the next
 // buffer is and, unless the upper half is 0, where the next completion goes. What lies
 // between the two was taken and not given back; it is taken again. When a back-end went
-// without being asked where it stood, DPDK's virtio-user begins its rings anew, and QEMU
+// without being asked where it stood, DPDK's virtio-user begins its rings again, and QEMU
 // (up to 11.1) says where they stood when they were started: then the ring itself tells.
 func (s *Session) packedPosition(i int, base uint32, cfg vring.DeviceConfig) (uint16, error) {
 	ring, ok := s.memory.Table.View(cfg.Desc, uint64(vring.TableBytes(cfg.Size)))

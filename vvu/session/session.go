@@ -57,7 +57,7 @@ type Carrier interface {
 	// within it: to one that came with the last SET_LOG_BASE. It is closed when nothing
 	// uses it any more, perhaps after a later MapLog.
 	MapLog(l vhostuser.Log, need uint64) (*LogMemory, error)
-	// NewInflight makes size zero bytes, at the start of a file that nobody can make
+	// NewInflight makes size zero bytes, at the start of a file that no one can make
 	// shorter, for a front-end that wants memory to track rings in. The file stays the
 	// carrier's. MapInflight gives access to size bytes of such memory: of the file that came
 	// with the last SET_INFLIGHT_FD.
@@ -119,7 +119,7 @@ type events struct {
 func Rings(pairs int) int { return 2*pairs + 1 }
 
 // New returns a session without a front-end. Rings 2i and 2i+1 become the queues of
-// guests[i]; there are 1 to MaxPairs guests, each of which somebody forwards for.
+// guests[i]; there are 1 to MaxPairs guests, each of which someone forwards for.
 // cfg.Rings is how many rings the carrier can carry, 2*len(guests) at least: of more the
 // next is for a control queue. 0 means as many as Rings says.
 func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*guest.Port, log *zap.Logger) *Session {
@@ -148,7 +148,7 @@ func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*guest.Port, log
 	return s
 }
 
-// SetAddress says which address the guest has, for certain: it is announced behind the
+// SetAddress says which address the guest has, for certain: it is announced after the
 // other port whenever the guest begins to send. Call it before the first message. The
 // guest's neighbours there may be others than those that have learned the address, if
 // it is the driver VM that was replaced: then the guest has no reason to say anything
@@ -297,7 +297,7 @@ func (s *Session) stop(i int) uint32 {
 }
 
 // pauseAll takes every ring away for a moment and tells the protocol where each stands.
-// The pairs are to be installed anew; until then frames for the guest wait.
+// The pairs are to be installed again; until then frames for the guest wait.
 func (s *Session) pauseAll() {
 	s.control.stop()
 	for i := range s.pairs {
@@ -339,7 +339,7 @@ func (s *Session) followAll() error {
 	return errors.Join(errs...)
 }
 
-// follow makes ring i what the protocol says it is. Its pair is installed anew
+// follow makes ring i what the protocol says it is. Its pair is installed again
 // whatever has changed, be it the enable flag, the call, or the kick of a ring that
 // cannot start: the carrier closes what was replaced.
 func (s *Session) follow(i int) error {

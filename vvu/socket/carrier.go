@@ -12,7 +12,7 @@ import (
 )
 
 // carrier keeps the file descriptors of one connection. What a message replaces
-// is retired, and closed by sweep when the session has let go of it.
+// is retired, and closed by sweep when the session has released it.
 type carrier struct {
 	events  *peerfd.Set // the endpoint's
 	bin     *peerfd.Bin // the endpoint's
@@ -102,7 +102,7 @@ func (c *carrier) takeEvent(m *vhostuser.Message, slots []*peerfd.Event) error {
 	return nil
 }
 
-// sweep closes what nobody uses any more: after the session has handled a
+// sweep closes what no one uses any more: after the session has handled a
 // message, and so has installed what the message brought.
 func (c *carrier) sweep(known func() []vhostuser.MemoryRegion) error {
 	files, err := c.memory.sweep(known)

@@ -53,7 +53,7 @@ type Endpoint struct {
 	conn *vhostuser.Conn // of the session that runs
 }
 
-// Open makes a socket at path, with mode 0600, and listens at it; one that nobody listens
+// Open makes a socket at path, with mode 0600, and listens at it; one that no one listens
 // at any more is replaced. To close the listener removes the socket.
 func Open(path string) (*net.UnixListener, error) {
 	switch err := vhostuser.ClearStale(path); {
@@ -128,7 +128,7 @@ func (e *Endpoint) backendConfig() vhostuser.BackendConfig {
 }
 
 // SetLink takes the guest's link down, or up again; it is up to begin with. Down ends the
-// session, and front-ends are turned away: a connection that ends is for QEMU a link that
+// session, and front-ends are refused: a connection that ends is for QEMU a link that
 // goes down, and one that begins a link that comes up. As a server we close connections
 // as soon as they are made. One left waiting would stop QEMU's machine, which asks at once
 // and waits for the answer; refused, it tries again if its chardev has reconnect-ms. Safe
@@ -247,7 +247,7 @@ func (e *Endpoint) next(ctx context.Context) (*net.UnixConn, error) {
 }
 
 // accept waits for the next front-end as a server. A want of file descriptors or of
-// memory, perhaps of somebody else's making, passes: it must not end all ports.
+// memory, perhaps of someone else's making, passes: it must not end all ports.
 func (e *Endpoint) accept(ctx context.Context) (*net.UnixConn, error) {
 	for said := false; ; said = true {
 		sock, err := e.listener.AcceptUnix()

@@ -51,7 +51,7 @@ func TestFramesWaitForEnable(t *testing.T) {
 	restart()
 	send(n)
 	if err := a.Sent(); err != nil {
-		t.Fatalf("what nobody enables does not come back: %v", err)
+		t.Fatalf("what no one enables does not come back: %v", err)
 	}
 	if got, err := b.TryReceive(); got != nil || err != nil {
 		t.Errorf("a frame of a ring that was disabled arrived: %v, %v", got, err)

@@ -13,7 +13,7 @@ import (
 	"vvufwd/vvu/vvutest"
 )
 
-// A front-end loses its connection with the link, and while it is down is turned away at
+// A front-end loses its connection with the link, and while it is down is refused at
 // once, not left waiting.
 func TestLinkOfAServer(t *testing.T) {
 	e, wires := endpointRig(t, 2, func(*Endpoint) {})
@@ -42,7 +42,7 @@ func TestLinkOfAServer(t *testing.T) {
 			began := time.Now()
 			vvutest.AwaitClose(t, c)
 			if took := time.Since(began); took > redial/2 {
-				t.Errorf("turned away after %v, for which QEMU's machine stands still", took)
+				t.Errorf("refused after %v, for which QEMU's machine stops", took)
 			}
 			c.Close()
 		}
@@ -84,7 +84,7 @@ func TestLinkOfAClient(t *testing.T) {
 	defer listener.Close()
 	e := Connect(path, 1, zap.NewNop())
 	defer e.Close()
-	e.Ports()[0].Leave() // nobody forwards: sessions must not wait
+	e.Ports()[0].Leave() // no one forwards: sessions must not wait
 	e.SetLink(false)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -70,7 +70,7 @@ func (a *app) mark(t *testing.T, on bool) {
 	if err := a.Mark(on); err != nil {
 		t.Fatal(err)
 	}
-	// Nobody waits for the answer to the last of these; the test does.
+	// No one waits for the answer to the last of these; the test does.
 	if err := a.conn.WriteMessage(vhostuser.NewRequest(vhostuser.GetFeatures, nil)); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestDirtyLogWhileFramesPass(t *testing.T) {
 
 // QEMU whose guest's device starts while it migrates: the rings are told to mark what they
 // write from the start, and the log comes after them. What was written in between is marked
-// in it; so it is if an earlier log was there, which QEMU has let go of when the rings
+// in it; so it is if an earlier log was there, which QEMU has released when the rings
 // stopped.
 func TestDirtyLogComesAfterTheRings(t *testing.T) {
 	r := newRig(t)
@@ -199,17 +199,17 @@ func TestDirtyLogComesAfterTheRings(t *testing.T) {
 		}
 		for at := range appMemory {
 			if at >= framesAt+2*frameRoom && marks(at) {
-				t.Fatalf("round %d: byte %#x is marked, which nobody has written", round, at)
+				t.Fatalf("round %d: byte %#x is marked, which no one has written", round, at)
 			}
 		}
 		if _, err := a.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		log.take() // QEMU looks once more, and lets go of the log
+		log.take() // QEMU looks once more, and releases the log
 	}
 }
 
-// A log that cannot be used is refused, and nobody goes on as if it were not: a front-end
+// A log that cannot be used is refused, and no one goes on as if it were not: a front-end
 // that listens learns of it and keeps its network; one that does not, as QEMU, and has
 // writes marked all the same loses its session, for its guest would arrive with stale
 // memory.
@@ -278,7 +278,7 @@ func TestMemoryBeyondTheDirtyLog(t *testing.T) {
 	r.logged(t, "cannot be marked")
 }
 
-// A front-end that cuts its log ends up with dead rings, and nobody else is hurt.
+// A front-end that cuts its log ends up with dead rings, and no one else is hurt.
 func TestDirtyLogVanishes(t *testing.T) {
 	r := newRig(t)
 	a, b := startApp(t, r.paths[0]), startApp(t, r.paths[1])
@@ -310,5 +310,5 @@ func TestDirtyLogVanishes(t *testing.T) {
 	}
 	for u := (vring.Used{}); b.rings[1].Take(&u); {
 	}
-	exchange(t, a, b, 2) // b's rings were nobody's fault
+	exchange(t, a, b, 2) // b's rings were no one's fault
 }

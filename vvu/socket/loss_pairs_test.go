@@ -18,7 +18,7 @@ import (
 	"vvufwd/vvu/vvutest"
 )
 
-// dealtRig is two endpoints with all their pairs, dealt out to loops.
+// dealtRig is two endpoints with all their pairs, assigned to loops.
 func dealtRig(t *testing.T, loops int) (paths [2]string) {
 	t.Helper()
 	return dealtRigOf(t, loops, session.MaxPairs, zap.NewNop(), func(_ []netfwd.Port, err error) { t.Errorf("fault: %v", err) })

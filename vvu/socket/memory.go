@@ -51,7 +51,7 @@ func (m *memory) bring(r vhostuser.MemoryRegion, fd int) (old int) {
 // looks the same: it brings all its files.
 func (m *memory) replace() error { return m.keep(nil) }
 
-// sweep ends the handling of a message. It returns the files that nobody needs any more,
+// sweep ends the handling of a message. It returns the files that no one needs any more,
 // and unmaps regions that are not known, which is the table in force: it is asked for only
 // if a region may have come or gone, for there may be many, and many other messages.
 func (m *memory) sweep(known func() []vhostuser.MemoryRegion) (files []int, err error) {
@@ -68,7 +68,7 @@ func (m *memory) sweep(known func() []vhostuser.MemoryRegion) (files []int, err 
 	return files, m.keep(known())
 }
 
-// close unmaps everything. Nobody uses a table any more, though one may not have been
+// close unmaps everything. No one uses a table any more, though one may not have been
 // unmapped: its session may have ended on the way from it to the next.
 func (m *memory) close() (files []int, err error) {
 	m.touched = true
@@ -109,7 +109,7 @@ func (m *memory) hasAll(known []vhostuser.MemoryRegion) bool {
 	return true
 }
 
-// release unmaps a region if nobody needs it any more.
+// release unmaps a region if no one needs it any more.
 func (m *memory) release(one *mapping) error {
 	if one.tables > 0 || one.kept || !m.all[one] {
 		return nil

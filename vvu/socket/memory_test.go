@@ -123,7 +123,7 @@ func TestRegionsAreMappedOnce(t *testing.T) {
 		}
 		install(regions)
 		if now := current.Table.Regions()[0].Mem; before && &now[0] == &was[0] {
-			t.Error("a table's region is not mapped anew")
+			t.Error("a table's region is not mapped again")
 		}
 		// What the session refuses, or cannot map, leaves nothing and harms nothing.
 		r, fd := testRegion(t, 100)

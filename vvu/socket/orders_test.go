@@ -100,7 +100,7 @@ func (m *monitor) traffic() {
 	}
 }
 
-// queue has the guest send frames that nobody takes yet; arrive waits for them.
+// queue has the guest send frames that no one takes yet; arrive waits for them.
 func (m *monitor) queue(n int) (arrive func()) {
 	m.t.Helper()
 	first := m.sent + 1

@@ -201,7 +201,7 @@ func newRig(t *testing.T) *rig {
 	for _, e := range ends {
 		e.Ports()[0].OnChange(loop.Wake)
 		for _, p := range e.Ports()[1:] {
-			p.Leave() // nobody forwards for those
+			p.Leave() // no one forwards for those
 		}
 		go func() { done <- e.Run(ctx) }()
 	}
@@ -477,7 +477,7 @@ func TestClientReconnects(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
 	for _, p := range e.Ports() {
-		p.Leave() // nobody forwards: sessions must not wait
+		p.Leave() // no one forwards: sessions must not wait
 	}
 	for range 2 {
 		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})

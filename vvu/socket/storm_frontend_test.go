@@ -62,7 +62,7 @@ func (s *storm) event() int {
 	return fd
 }
 
-// odd is a descriptor of a kind that nobody expects, now and then, else that given.
+// odd is a descriptor of a kind that no one expects, now and then, else that given.
 func (s *storm) odd(fd int) int {
 	if s.rnd.IntN(60) != 0 {
 		return fd

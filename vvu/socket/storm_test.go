@@ -21,7 +21,7 @@ import (
 var storms = flag.Int("storms", 10, "sessions of each hostile front-end of TestStorm")
 
 // Two front-ends that keep to no order do everything that there is, at the same time, with
-// memory, logs and tracking memory that vanish. Nobody waits for an answer in vain, no fault
+// memory, logs and tracking memory that vanish. No one waits for an answer in vain, no fault
 // is ours, nothing is left of them, and good front-ends are served after them.
 func TestStorm(t *testing.T) {
 	before := runtime.NumGoroutine()

@@ -12,7 +12,7 @@ import (
 )
 
 // request is one message of the client. The descriptors belong to whoever holds
-// the request; framer.discard lets go of those that nobody took.
+// the request; framer.discard releases those that no one took.
 type request struct {
 	header
 	payload []byte // valid until the next read
@@ -26,7 +26,7 @@ func (r *request) takeFD(i int) int {
 	return fd
 }
 
-// discard lets go of the descriptors that nobody took.
+// discard releases the descriptors that no one took.
 func (f *framer) discard(r *request) {
 	f.bin.Discard(r.fds...)
 	r.fds = nil

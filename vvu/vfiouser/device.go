@@ -67,7 +67,7 @@ type Device interface {
 	MemoryChanged()
 }
 
-// Host is what the client lends to the device. It is safe for concurrent use.
+// Host is what the client shares with the device. It is safe for concurrent use.
 type Host interface {
 	// Memory is the guest's memory as the device may reach it, by IOVA.
 	Memory() *mem.Table

@@ -5,7 +5,7 @@
 //
 // A Device describes its regions and answers accesses to them. A Server speaks
 // with one client at a time over a UNIX stream socket and calls the Device. What
-// the client lends to the device comes back as a Host: the guest's memory as a
+// the client shares with the device comes back as a Host: the guest's memory as a
 // table of mapped files, and one eventfd for each MSI-X vector.
 //
 // The messages and their layout are those of the vfio-user specification in

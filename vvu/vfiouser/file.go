@@ -23,7 +23,7 @@ type file struct {
 }
 
 // fileOf returns the mapped file behind fd, which must hold the range. A file
-// that has grown is mapped anew. mu is held.
+// that has grown is mapped again. mu is held.
 func (m *memory) fileOf(fd int, offset, size uint64) (*file, error) {
 	// The client is trusted with this: of a file system whose server it is itself it could
 	// let fstat wait, and any access to the memory, but it would wait for its own device.

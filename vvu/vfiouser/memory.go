@@ -30,7 +30,7 @@ type memory struct {
 // mapping is one range of IOVAs.
 type mapping struct {
 	addr, size uint64
-	file       *file // nil if the client lent no file for it
+	file       *file // nil if the client gave no file for it
 	offset     uint64
 }
 
@@ -173,7 +173,7 @@ func (m *memory) Table() *mem.Table {
 	return table
 }
 
-// reap unmaps what no Table refers to any more, after the device let go of the
+// reap unmaps what no Table refers to any more, after the device release the
 // old ones.
 func (m *memory) reap() {
 	m.mu.Lock()

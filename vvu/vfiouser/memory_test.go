@@ -29,7 +29,7 @@ func TestMemoryJoinsNeighbours(t *testing.T) {
 		t.Errorf("%d regions, want 2", n)
 	}
 	if first := m.Table(); m.Table() != first {
-		t.Error("the table is built anew without a change")
+		t.Error("the table is built again without a change")
 	}
 	if len(m.files) != 1 {
 		t.Errorf("%d files mapped, want 1", len(m.files))
@@ -165,7 +165,7 @@ func TestMemoryBounds(t *testing.T) {
 	}
 }
 
-// What a client lends has a bound, which the sizes of its files count for, whatever is
+// What a client shares has a bound, which the sizes of its files count for, whatever is
 // behind them. Files that it took back make room.
 func TestMemoryIsBounded(t *testing.T) {
 	const limit, huge = 1 << 30, 100 << 40
@@ -207,7 +207,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// A file that nobody uses gives way to what it has grown to itself.
+// A file that no one uses gives way to what it has grown to itself.
 func TestFileGivesWayToItself(t *testing.T) {
 	const limit = 1 << 30
 	m := newMemory(limit)

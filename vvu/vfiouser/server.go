@@ -32,11 +32,11 @@ func NewServer(dev Device, log *zap.Logger) *Server {
 }
 
 // LimitMemory bounds the memory files of a client, in bytes of all together; 0, as at
-// first, is no bound. A file is mapped whole, however much of it the client lends: the
+// first, is no bound. A file is mapped whole, however much of it the client shares: the
 // files count, and those too that a client has taken back but that may still be mapped.
 func (s *Server) LimitMemory(n uint64) { s.memory = n }
 
-// patience is how long a client waits for another to leave, before it is turned away.
+// patience is how long a client waits for another to leave, before it is refused.
 // So many wait at a time: some may be gone already, which shows when it is their turn.
 const (
 	patience = 5 * time.Second
@@ -45,7 +45,7 @@ const (
 
 // Serve accepts clients from l until ctx ends (nil) or l fails. A client that
 // breaks the protocol is dropped with a log line. One that connects while another
-// is served waits for a while, and is then turned away; the log says so. Serve closes
+// is served waits for a while, and is then refused; the log says so. Serve closes
 // l, and is called once.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	ctx, cancel := context.WithCancel(ctx)

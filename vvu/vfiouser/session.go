@@ -20,7 +20,7 @@ type session struct {
 	mem  *memory
 	irqs *interrupts
 
-	saidMemory bool // that the client lends too much
+	saidMemory bool // that the client shares too much
 }
 
 var _ Host = (*session)(nil)

@@ -52,7 +52,7 @@ import (
 // memory table: the device keeps the old mapping until the next SET_MEM_TABLE,
 // but if the status fell because the peer is gone that memory is a stranger's.
 // A front-end whose rings were running when its session bounced cannot go on
-// before its guest restarts the device (nobody sends the kicks again); then it
+// before its guest restarts the device (no one sends the kicks again); then it
 // stops each ring (GET_VRING_BASE, answered from what was kept) and sends
 // everything.
 //

@@ -193,7 +193,7 @@ func TestViolations(t *testing.T) {
 	}
 }
 
-// TestFaulted checks how a session ends that nobody can close.
+// TestFaulted checks how a session ends that no one can close.
 func TestFaulted(t *testing.T) {
 	d := running(t, allConfig)
 	if err := d.handle(NewRequest(0, nil)); err == nil {

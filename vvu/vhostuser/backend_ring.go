@@ -102,7 +102,7 @@ func (b *Backend) getVringBase(m Message, out *outcome) error {
 	return nil
 }
 
-// Stopped records that ring index stands still at base and returns the answer to
+// Stopped records that ring index has stopped at base and returns the answer to
 // the GET_VRING_BASE that asked for it. For a split ring base is the next avail
 // index, for a packed one both indexes with their wrap bits. A ring that never
 // came to run in the data path stands at Ring(index).Base. Outside EffectStop

@@ -144,7 +144,7 @@ func TestEnable(t *testing.T) {
 	}
 	d.must(setFeatures(testFeatures | virtio.ProtocolFeatures))
 	if d.b.Ring(0).Enabled {
-		t.Error("a ring is enabled though nobody said so")
+		t.Error("a ring is enabled though no one said so")
 	}
 	d.must(state(SetVringEnable, 0, 1), tableMessage)
 	d.must(startMessages(0)...)
@@ -246,7 +246,7 @@ func TestAdjacentRegions(t *testing.T) {
 	}
 }
 
-// TestResetDevice: rings, features and status begin anew; memory, owner and
+// TestResetDevice: rings, features and status begin again; memory, owner and
 // protocol features stay.
 func TestResetDevice(t *testing.T) {
 	d := running(t, allConfig)

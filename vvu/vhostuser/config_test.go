@@ -83,7 +83,7 @@ func TestSetConfigOfAll(t *testing.T) {
 }
 
 // What is offered is true: an address only if there is one, and an MTU only if one is
-// known, or nobody reads it from here.
+// known, or no one reads it from here.
 func TestTrueOffers(t *testing.T) {
 	offers := func(d *model) virtio.Features {
 		d.replies = nil

@@ -41,12 +41,12 @@ func NewConn(sock *net.UnixConn) *Conn {
 	return &Conn{sock: sock, in: peerfd.NewReceiver(sock, MaxFDs), bin: new(peerfd.Bin)}
 }
 
-// SetBin says where descriptors go that the peer sends and nobody wants. A peer that
+// SetBin says where descriptors go that the peer sends and no one wants. A peer that
 // comes again and again is better given the same one. Call it before the first
 // ReadMessage.
 func (c *Conn) SetBin(b *peerfd.Bin) { c.bin = b }
 
-// Discard lets go of the descriptors that came with a message and forgets them.
+// Discard releases the descriptors that came with a message and forgets them.
 func (c *Conn) Discard(m *Message) {
 	c.bin.Discard(m.FDs...)
 	m.FDs = nil

@@ -19,7 +19,7 @@ const (
 	EffectFeatures
 	// EffectMemory: the memory table was replaced by Regions(), possibly by
 	// nothing. Drop every translated address, then translate all Ready rings
-	// again; a ring that no longer translates stands still until the next table.
+	// again; a ring that no longer translates is stopped until the next table.
 	EffectMemory
 	// EffectRegions: a region was added to the memory table, or one was removed, which
 	// gives Regions(). All others lie where they lay: rings that have no part in a region
@@ -36,7 +36,7 @@ const (
 	EffectStop
 	// EffectSignal: raise ring Index's guest interrupt once, whatever the ring's
 	// suppression fields say. The ring ran before its call was known, so a used
-	// buffer may be waiting that nobody was told of.
+	// buffer may be waiting that no one was told of.
 	EffectSignal
 	// EffectMTU: the front-end set the MTU to Value (NET_SET_MTU).
 	EffectMTU

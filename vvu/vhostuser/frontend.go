@@ -48,7 +48,7 @@ type Frontend struct {
 	protocol ProtocolFeatures
 	queueNum uint64
 	base     []uint32 // per ring, as the last Stop returned them
-	fresh    bool     // rings begin anew
+	fresh    bool     // rings begin again
 	slots    bool     // memory was added region by region on this connection
 
 	flight  flight

@@ -14,8 +14,8 @@ type flight struct {
 	kept bool
 }
 
-// track gives the back-end inflight region: new memory, which it makes, if rings
-// begin anew, and else what the one before had.
+// track gives the back-end an inflight region: new memory, which it makes, if rings
+// begin again, and else what the one before had.
 func (f *Frontend) track() {
 	if !f.protocol.Has(ProtoInflightShmFD) || f.err != nil {
 		return
@@ -42,7 +42,7 @@ func (f *Frontend) Inflight() (v Inflight, fd int, kept bool) {
 	return f.flight.Inflight, f.flight.fd, f.flight.kept
 }
 
-// DropInflight lets go of it.
+// DropInflight releases it.
 func (f *Frontend) DropInflight() {
 	if f.flight.kept {
 		unix.Close(f.flight.fd)

@@ -153,11 +153,11 @@ func (d *model) bounce() {
 	d.b.Bounce()
 }
 
-// quiet checks that nothing was sent that nobody reads.
+// quiet checks that nothing was sent that no one reads.
 func (d *model) quiet() {
 	d.t.Helper()
 	for _, r := range d.replies {
-		d.t.Errorf("reply that nobody asked for: %v", r)
+		d.t.Errorf("reply that no one asked for: %v", r)
 	}
 	d.replies = nil
 }

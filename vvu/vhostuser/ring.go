@@ -22,7 +22,7 @@ type RingState struct {
 	KickNoFD bool // the guest's kicks cannot be heard: poll
 
 	// Callable is whether a SET_VRING_CALL with a notifier is in force. When
-	// false an interrupt would reach nobody; when it becomes true on a Ready ring
+	// false an interrupt would reach no one; when it becomes true on a Ready ring
 	// EffectSignal follows, so skipping interrupts meanwhile loses none. Whether
 	// the guest wants an interrupt follows from the ring alone.
 	Callable bool

@@ -11,7 +11,7 @@ import (
 // ErrInUse reports a socket at which another process listens.
 var ErrInUse = errors.New("in use by another process: stop that one or choose another path")
 
-// ClearStale removes the socket at path if nobody has it open, so that it can be
+// ClearStale removes the socket at path if no one has it open, so that it can be
 // listened at. Nothing there is fine; ErrInUse and a file that is no socket are
 // not. Whoever listens there notices nothing.
 func ClearStale(path string) error {
@@ -25,7 +25,7 @@ func ClearStale(path string) error {
 	if info.Mode()&fs.ModeSocket == 0 {
 		return errors.New("exists and is not a socket: remove it or choose another path")
 	}
-	// Connecting a socket of another type tells whether somebody is there without
+	// Connecting a socket of another type tells whether someone is there without
 	// showing up as a client: a live socket answers "wrong type".
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

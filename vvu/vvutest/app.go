@@ -140,7 +140,7 @@ func (a *App) Start() error {
 	return a.Settle()
 }
 
-// Renew lays a ring out anew, as a guest's driver does after its reset, with all receive
+// Renew lays a ring out again, as a guest's driver does after its reset, with all receive
 // buffers in place, which Publish or Start show to the back-end.
 func (a *App) Renew(ring int) error {
 	q := a.queues[ring]

@@ -75,7 +75,7 @@ func (p *Player) Written(ring int) (addresses []uint64, err error) {
 	return addresses, nil
 }
 
-// Unwritten is where a transmit ring has its buffers, to which nobody writes but the guest.
+// Unwritten is where a transmit ring has its buffers, to which no one writes but the guest.
 func (p *Player) Unwritten(ring int) (addresses []uint64, err error) {
 	q := p.queues[ring]
 	for head := range q.entries {

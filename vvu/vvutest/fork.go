@@ -186,7 +186,7 @@ func (f *Fork) configChanged() {
 
 // reset is a virtio reset. Every vector loses its users, but the numbers of the
 // rings stay in their registers unless their kick was open. mu is held, or
-// nobody knows the device yet.
+// no one knows the device yet.
 func (f *Fork) reset() {
 	f.resetConnection()
 	f.status, f.isr, f.offerSelect, f.driverSelect, f.queueSelect = 0, 0, 0, 0, 0

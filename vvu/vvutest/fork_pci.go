@@ -102,7 +102,7 @@ func (f *Fork) Alloc(size, align int) (dma.Memory, error) {
 
 // useVector gives a vector to a source whose register held old, and returns what
 // the register keeps. The use of old is given up first, even if it is a number
-// from before a reset, when it may be somebody else's by now (contract 6.3). mu is
+// from before a reset, when it may be someone else's by now (contract 6.3). mu is
 // held.
 func (f *Fork) useVector(old, v uint16) uint16 {
 	if int(old) < len(f.uses) && f.uses[old] > 0 {
@@ -122,7 +122,7 @@ func (f *Fork) setRingVector(ring int, v uint16) {
 	f.rings[ring].vector = f.useVector(f.rings[ring].vector, v)
 }
 
-// interrupt raises a vector; one that nobody was given is lost. mu is held.
+// interrupt raises a vector; one that no one was given is lost. mu is held.
 func (f *Fork) interrupt(v uint16) {
 	if int(v) < len(f.vectors) && f.uses[v] > 0 {
 		signal(f.vectors[v])

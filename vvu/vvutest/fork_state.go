@@ -66,7 +66,7 @@ func (f *Fork) closed() {
 
 // drop ends the session as far as the device is concerned. The socket stays
 // open, and with it the front-end's belief that all is well; the device sets its
-// handlers anew for the socket, and by that learns again that it is open. mu is held.
+// handlers again for the socket, and by that learns again that it is open. mu is held.
 func (f *Fork) drop(tell bool) {
 	f.state = forkInitial
 	f.session++
@@ -83,7 +83,7 @@ func (f *Fork) drop(tell bool) {
 // resetConnection is what a reset of the device does to the connection. Only a device
 // that is connected looks at the socket then. One that merely knows of a front-end
 // forgets it, and nothing will tell it again as long as that stays: it is not read from,
-// and waits for ever. mu is held, or nobody knows the device yet.
+// and waits for ever. mu is held, or no one knows the device yet.
 func (f *Fork) resetConnection() {
 	if f.connected() {
 		f.drop(false)

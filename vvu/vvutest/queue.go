@@ -33,7 +33,7 @@ const (
 	controlAt   = highAt + 8*pairStride
 )
 
-// reset lays the ring out anew, as a guest's driver does after a device reset.
+// reset lays the ring out again, as a guest's driver does after a device reset.
 func (q *queue) reset(features virtio.Features) error {
 	memory := q.ram.Bytes[q.at : q.at+uint64(vring.DriverBytes(q.entries))]
 	clear(memory)
@@ -93,7 +93,7 @@ func (q *queue) take(u *vring.Used) bool {
 	return true
 }
 
-// reclaim takes back buffers that were completed, of which nobody wants to know more.
+// reclaim takes back buffers that were completed, of which no one wants to know more.
 func (q *queue) reclaim() {
 	var u vring.Used
 	q.Completed()

@@ -42,7 +42,7 @@ func NewRAM(t testing.TB) *RAM {
 func (r *RAM) Path() string { return fmt.Sprintf("/proc/self/fd/%d", r.FD) }
 
 // Resize changes the size of the file. What lies beyond a smaller one cannot be
-// touched, by anybody; with RAMSize it is there again, zeroed.
+// touched, by anyone; with RAMSize it is there again, zeroed.
 func (r *RAM) Resize(n int64) error { return unix.Ftruncate(r.FD, n) }
 
 // Where an app VM has its memory: below the hole for the VGA window, above it, and

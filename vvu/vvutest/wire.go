@@ -84,7 +84,7 @@ func (w *Wire) Waiting() int {
 	return len(w.toVM) + len(w.held)
 }
 
-// Discard forgets frames in both directions that nobody has asked for.
+// Discard forgets frames in both directions that no one has asked for.
 func (w *Wire) Discard() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -160,7 +160,7 @@ func (w *Wire) Sync() (gone bool) { return false }
 // Polled is false: who pushes wakes the loop.
 func (w *Wire) Polled() bool { return false }
 
-// Notify does nothing: nobody on the wire is told.
+// Notify does nothing: no one on the wire is told.
 func (w *Wire) Notify() {}
 
 // Owns is false: the wire shares no memory.

@@ -45,7 +45,7 @@ func WithCgo(t *testing.T, programs ...string) string {
 type Start struct {
 	Args []string
 	// Ask asks the program something at a socket. Its error is that of the connection as
-	// long as there is nobody, and nil when the program has answered, until when it must
+	// long as there is no one, and nil when the program has answered, until when it must
 	// have given up its privileges. Close ends the connection.
 	Ask func() (close func(), err error)
 }

@@ -71,7 +71,7 @@ func TestAttacks(t *testing.T) {
 		{act: "make a request to a VFIO group"},
 		{act: "map memory for a device"},
 		{act: "reset a device"},
-		{act: "become somebody else"},
+		{act: "become someone else"},
 		{act: "raise a limit"},
 		{act: "own descriptors' signals"},
 		{act: "write another process's memory"},
@@ -130,7 +130,7 @@ func asRoot(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// TestPtrace traces a process that does not exist, so that nobody is disturbed: the
+// TestPtrace traces a process that does not exist, so that no one is disturbed: the
 // filter refuses before the kernel looks for it.
 func TestPtrace(t *testing.T) {
 	for _, test := range []struct {
@@ -140,7 +140,7 @@ func TestPtrace(t *testing.T) {
 		{nil, "no such process"},
 		{[]string{"policy"}, refused},
 	} {
-		if got := outcome(t, command(t, role{Steps: test.steps, Act: "trace nobody"})); got != test.want {
+		if got := outcome(t, command(t, role{Steps: test.steps, Act: "trace no one"})); got != test.want {
 			t.Errorf("with %v: %s, want %q", test.steps, got, test.want)
 		}
 	}

@@ -2,11 +2,11 @@
 //
 // A program starts with all that its user may do: it opens devices, sockets and
 // files. From then on it moves bytes that hostile peers hand it, and needs little
-// for that. It gives the rest up, for all threads and for good, so that somebody
+// for that. It gives the rest up, for all threads and for good, so that someone
 // who finds a mistake in the program and takes it over gets no further than it can
 // go itself. That happens in two steps:
 //
-//	Start      executes the program anew in the same process, and hands open files over:
+//	Start      executes the program again in the same process, and hands open files over:
 //	  no_new_privs   nothing that is executed gains privileges
 //	  Landlock       no file, but for those that a Policy names, and for what it takes to
 //	                 start: the program and its libraries, the time zone (Linux 5.13 or later)

@@ -115,7 +115,7 @@ func (r role) play() {
 	runtime.LockOSThread() // what single steps confine is this thread
 	act, ok := acts[r.Act]
 	if !ok {
-		panic("nobody can " + r.Act)
+		panic("no one can " + r.Act)
 	}
 	if Started() {
 		r.Steps = r.Steps[slices.IndexFunc(r.Steps, func(step string) bool { return step == "policy" || step == "start" }):]

@@ -24,7 +24,7 @@ type handover struct {
 }
 
 // Start gives up what the program does not need to open its ports, by executing it
-// anew in this process, with argv for arguments. Started is true then, and the files
+// again in this process, with argv for arguments. Started is true then, and the files
 // are those of Inherited; here they are closed. It returns only if it fails, and the
 // program should end then.
 //
@@ -145,7 +145,7 @@ var received = sync.OnceValue(func() *handover {
 // processName is the process's name for ps, which is that of its main thread.
 var processName string
 
-// Packages are initialised on the main thread. Who was started anew is called "exe" at
+// Packages are initialised on the main thread. Who was started again is called "exe" at
 // first.
 func init() {
 	if h := received(); h != nil {

@@ -30,7 +30,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestFlood repeats a message: it is held back, unless somebody is looking for a bug.
+// TestFlood repeats a message: it is held back, unless someone is looking for a bug.
 func TestFlood(t *testing.T) {
 	const times = 500
 	count := func(level zapcore.Level) int {

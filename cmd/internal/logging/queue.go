@@ -9,7 +9,7 @@ import (
 
 // Queue is a writer that never waits. What is written to it is copied and passed on by
 // a goroutine of its own, a line or a record of several lines at a time, so that a pipe
-// or a console that nobody reads stops nobody who writes. What finds no room in the
+// or a console that no one reads stops no one who writes. What finds no room in the
 // queue is dropped, counted, and reported where it is missing, once there is room again.
 // It is safe for concurrent use.
 //
@@ -21,7 +21,7 @@ type Queue struct {
 	mu      sync.Mutex // held for moments only, never while out is written to
 	waiting [][]byte   // in the order in which they were written
 	size    int        // bytes in waiting
-	dropped uint64     // writes that belong behind waiting
+	dropped uint64     // writes that belong after waiting
 	busy    bool       // the goroutine exists
 	report  func(lost uint64, err error) (told bool)
 	idle    []chan struct{} // closed when all is passed on
@@ -47,7 +47,7 @@ func NewQueue(out io.Writer, room int) *Queue {
 
 // ReportLost sets the function that is told of writes that were lost, each time that
 // there was some and the queue has been passed on: how many, and with which error out
-// fails, or nil if it takes what it gets. It may write to the queue's own out, as nobody
+// fails, or nil if it takes what it gets. It may write to the queue's own out, as no one
 // else does at that moment. It returns false to be told again, of these and later ones.
 func (q *Queue) ReportLost(report func(lost uint64, err error) (told bool)) {
 	q.mu.Lock()
@@ -59,7 +59,7 @@ func (q *Queue) ReportLost(report func(lost uint64, err error) (told bool)) {
 func (q *Queue) Write(p []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	// Behind something dropped nothing is taken before that is told, so that it is told
+	// After something dropped nothing is taken before that is told, so that it is told
 	// where it is missing.
 	if size := len(p) + eachWrite; q.dropped > 0 || q.size+size > q.limit {
 		q.dropped++

@@ -60,7 +60,7 @@ func counted(q *Queue) {
 	})
 }
 
-// A queue of which nobody takes anything keeps what it has room for, the oldest, counts
+// A queue of which no one takes anything keeps what it has room for, the oldest, counts
 // the rest, and tells how many are missing where they are.
 func TestQueueThatNobodyReads(t *testing.T) {
 	g := newGate()
@@ -80,7 +80,7 @@ func TestQueueThatNobodyReads(t *testing.T) {
 		}
 	}
 	if Flush(time.Millisecond, q) {
-		t.Error("all was passed on to nobody")
+		t.Error("all was passed on to no one")
 	}
 	close(g.open)
 	if !Flush(patience, q) {
@@ -100,7 +100,7 @@ func TestQueueThatNobodyReads(t *testing.T) {
 	}
 }
 
-// A pipe that is full stops nobody, and is written to again when it is read.
+// A pipe that is full stops no one, and is written to again when it is read.
 func TestQueueBeforeAFullPipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -218,7 +218,7 @@ func TestDataThatNobodyReads(t *testing.T) {
 	}
 }
 
-// Whoever writes at the same time as others loses nothing and waits for nobody.
+// Whoever writes at the same time as others loses nothing and waits for no one.
 func TestQueueOfMany(t *testing.T) {
 	var got bytes.Buffer
 	q := NewQueue(&got, DefaultRoom)

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LastWords is how long a program waits at its end for somebody to take what it has
+// LastWords is how long a program waits at its end for someone to take what it has
 // said.
 const LastWords = time.Second
 
 // Streams returns queues in front of the standard streams of a program that must not
-// stop for them: not if nobody reads them, and not if whoever read them is gone, which
+// stop for them: not if no one reads them, and not if whoever read them is gone, which
 // by default is the end of a program (SIGPIPE). It is called once, by main.
 func Streams() (stdout, stderr *Queue) {
 	signal.Ignore(unix.SIGPIPE)

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usualMappings is what Linux allows if nobody has changed it.
+// usualMappings is what Linux allows if no one has changed it.
 const usualMappings = 65530
 
 // Mappings is how many pieces of memory a process may have mapped.

@@ -17,7 +17,7 @@ import (
 // goes unnoticed.
 func Build(dir string, commands ...string) error { return build(dir, "CGO_ENABLED=0", commands) }
 
-// BuildWithCgo is Build with cgo, as go does where there is a C compiler and nobody
+// BuildWithCgo is Build with cgo, as go does where there is a C compiler and no one
 // tells it otherwise. Without a C compiler it returns ErrNoCompiler.
 func BuildWithCgo(dir string, commands ...string) error {
 	if _, err := exec.LookPath(compiler()); err != nil {

@@ -4,6 +4,6 @@
 // is what other processes took from it, to the nanosecond; time that the
 // hypervisor took is steal, in the ticks of /proc/stat, if the hypervisor says so.
 //
-// Nobody tells when the hypervisor moves the CPUs to other cores. The time that a
+// No one tells when the hypervisor moves the CPUs to other cores. The time that a
 // cache line takes from one to the other does.
 package noise

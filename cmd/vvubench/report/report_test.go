@@ -16,7 +16,7 @@ import (
 	"vvufwd/cmd/vvubench/plan"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 func TestSummarize(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -28,7 +28,7 @@ type Config struct {
 	LogPath string
 }
 
-// seldom is how often rates are printed if nobody wants them, in seconds. Testpmd
+// seldom is how often rates are printed if no one wants them, in seconds. Testpmd
 // has to be told some time, or else it waits for its standard input. It must not be
 // long either: the first printing is what flushes the lines before it into our
 // pipe, and comes only when the machine's time stamp counter is older than this.
@@ -51,7 +51,7 @@ func (c *Config) check() error {
 	return nil
 }
 
-// arguments is the command line behind the program, for memory of that kind.
+// arguments is the command line after the program, for memory of that kind.
 func (c *Config) arguments(m memory) []string {
 	eal := []string{
 		"-l", fmt.Sprintf("%d,%d", c.ControlCPU, c.CPU), "--main-lcore", strconv.Itoa(c.ControlCPU),

@@ -20,7 +20,7 @@ type Release struct {
 	abi   string // "23"
 }
 
-// Releases whose testpmd is used. Bookworm's, 22.11, is everybody's unless another is asked for, on every machine: figures compare with
+// Releases whose testpmd is used. Bookworm's, 22.11, is everyone's unless another is asked for, on every machine: figures compare with
 // the same DPDK.
 var (
 	Bookworm = Release{Suite: "bookworm", dir: "dpdk", abi: "23"}
@@ -28,7 +28,7 @@ var (
 )
 
 // drivers are the plug-ins of DPDK that we use. DPDK would load them itself, but
-// not from below a directory like /tmp that everybody may write to; so the loader
+// not from below a directory like /tmp that everyone may write to; so the loader
 // does.
 var drivers = []string{"mempool-ring", "net-vhost", "net-virtio"}
 

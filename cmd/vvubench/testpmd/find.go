@@ -22,7 +22,7 @@ type Program struct {
 
 // Options say where to look.
 type Options struct {
-	// Path is a program that somebody named by flag; empty: look for one.
+	// Path is a program that someone named by flag; empty: look for one.
 	Path string
 	// Release, if set, asks for Debian's testpmd of that release and no other.
 	Release Release

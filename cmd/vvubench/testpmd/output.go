@@ -144,7 +144,7 @@ func (o *output) complete() []Rates {
 // final returns the totals, if they have come.
 func (o *output) final() (Totals, bool) { return o.totals, o.ended }
 
-// numberAfter returns the number behind a label, blanks between them left out, or
+// numberAfter returns the number after a label, blanks between them left out, or
 // 0 if there is none.
 func numberAfter(line, label string) uint64 {
 	_, rest, _ := strings.Cut(line, label)

@@ -92,7 +92,7 @@ func fetch(ctx context.Context, url string, limit int64) (bytes int64, sum strin
 	return n, hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// freePort returns a port of the loopback address that nobody listens on.
+// freePort returns a port of the loopback address that no one listens on.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -113,7 +113,7 @@ func startDevice(t *testing.T) *device {
 		}
 		return err == nil && d.status("Seccomp") == "2"
 	})
-	d.eventually("vvudev knows that nobody is there", func() bool {
+	d.eventually("vvudev knows that no one is there", func() bool {
 		d.files = d.count("fd")
 		time.Sleep(10 * time.Millisecond)
 		return d.files == d.count("fd")
@@ -274,7 +274,7 @@ func goRun(f func(context.Context)) (stop func()) {
 
 // sabotage empties and fills an eventfd that is blocking as fast as it can, until ctx ends:
 // what can be written to in one moment cannot in the next. From time to time it stops when
-// it is full, until vvudev has made progress: should that wait for room by then, nobody
+// it is full, until vvudev has made progress: should that wait for room by then, no one
 // else makes any.
 func sabotage(ctx context.Context, fd int, progress func() int64) {
 	unix.SetNonblock(fd, false)

@@ -8,7 +8,7 @@ import (
 )
 
 // Args picks the program's own arguments out of what the kernel handed to init;
-// argv is os.Args. The words in ignored were meant for the kernel or for nobody,
+// argv is os.Args. The words in ignored were meant for the kernel or for no one,
 // and are worth a line in the log.
 //
 // What the kernel does with its command line, before it starts init:

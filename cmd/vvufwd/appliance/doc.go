@@ -17,7 +17,7 @@
 //
 // The child looks at what peers hand it, and gives up its privileges before it does
 // (package confine). PID 1 keeps its own, because it needs them at the very end, to
-// kill what is left, remount and power off; all it reads is whether somebody pressed
+// kill what is left, remount and power off; all it reads is whether someone pressed
 // Enter and what the child has to say, of which it looks for the ends of lines, and the
 // confined child can neither signal nor trace it.
 //

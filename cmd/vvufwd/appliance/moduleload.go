@@ -91,7 +91,7 @@ func (m *machine) loadFile(index *modules.Index, path, params string) error {
 	}
 	err = m.finitModule(int(file.Fd()), params, flags)
 	switch {
-	case err == nil, errors.Is(err, unix.EEXIST): // loaded by somebody else in the meantime
+	case err == nil, errors.Is(err, unix.EEXIST): // loaded by someone else in the meantime
 		return nil
 	case flags != 0 && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)):
 		return fmt.Errorf("%w: this kernel cannot decompress %s (CONFIG_MODULE_DECOMPRESS): put the module into the initramfs uncompressed", err, filepath.Base(path))

@@ -12,8 +12,8 @@ import (
 )
 
 // outputs are PID 1's standard output and error, most likely both the console, and what
-// the child's say goes through. A serial line that nobody at the other end reads blocks
-// whoever writes to it, for ever. So nobody does but a goroutine that nothing waits for,
+// the child's say goes through. A serial line that no one at the other end reads blocks
+// whoever writes to it, for ever. So no one does but a goroutine that nothing waits for,
 // and the child has pipes that PID 1 always empties: even the report of a crash, which
 // the Go run-time writes by itself, cannot block there, and the child's end is seen.
 type outputs struct {
@@ -81,7 +81,7 @@ func (o *outputs) pipes() (files []uintptr, begin func(), err error) {
 	return []uintptr{0, outW.Fd(), errW.Fd()}, begin, nil
 }
 
-// relay passes on what is read, line by line, until nobody writes any more.
+// relay passes on what is read, line by line, until no one writes any more.
 func (o *outputs) relay(from *os.File, to io.Writer) {
 	o.relays.Go(func() {
 		defer from.Close()
@@ -99,7 +99,7 @@ func (o *outputs) relay(from *os.File, to io.Writer) {
 }
 
 // heard waits until what was said has been passed on to whoever reads it; a moment, if
-// nobody does. Orphans of the child may still hold its outputs.
+// no one does. Orphans of the child may still hold its outputs.
 func (o *outputs) heard() {
 	relayed := make(chan struct{})
 	go func() { o.relays.Wait(); close(relayed) }()
@@ -110,7 +110,7 @@ func (o *outputs) heard() {
 	logging.Flush(logging.LastWords, o.out, o.err)
 }
 
-// drain waits until the console has sent it all, or for a moment, if nobody reads it.
+// drain waits until the console has sent it all, or for a moment, if no one reads it.
 func (o *outputs) drain() {
 	if logging.Flush(logging.LastWords, o.out, o.err) {
 		drain(o.files[1], logging.LastWords)

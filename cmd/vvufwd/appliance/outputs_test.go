@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// floodLines is more than PID 1 keeps of what nobody reads.
+// floodLines is more than PID 1 keeps of what no one reads.
 const floodLines = 100_000
 
 // flood is a child that has much to say, each line without a pause.
@@ -21,7 +21,7 @@ func flood() {
 	}
 }
 
-// A console that nobody reads stops neither the child nor PID 1: the machine is off when
+// A console that no one reads stops neither the child nor PID 1: the machine is off when
 // the child has ended, even if it crashes, which takes some words too.
 func TestNobodyReadsTheConsole(t *testing.T) {
 	for _, role := range []string{"flood and fail", "flood and panic"} {
@@ -37,7 +37,7 @@ func TestNobodyReadsTheConsole(t *testing.T) {
 				checkPowerOff(t, err)
 			case <-time.After(30 * time.Second):
 				cmd.Process.Kill()
-				t.Fatal("the machine does not end while nobody reads its console")
+				t.Fatal("the machine does not end while no one reads its console")
 			}
 		})
 	}
@@ -66,7 +66,7 @@ func TestTheConsoleIsReadAgain(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		cmd.Process.Kill()
-		t.Fatal("the child does not go on while nobody reads the console")
+		t.Fatal("the child does not go on while no one reads the console")
 	}
 	next, lost := 0, 0
 	lines := bufio.NewScanner(person)

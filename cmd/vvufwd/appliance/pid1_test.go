@@ -74,7 +74,7 @@ func playChild(role string) error {
 		os.Exit(3)
 	case "flood and panic":
 		flood()
-		panic("nobody reads this")
+		panic("no one reads this")
 	case "flood and wait":
 		ctx, cancel := StopSignal(context.Background())
 		defer cancel()
@@ -88,7 +88,7 @@ func playChild(role string) error {
 		<-ctx.Done()
 		fmt.Println("stopped by", context.Cause(ctx))
 	default:
-		return fmt.Errorf("nobody plays %q", role)
+		return fmt.Errorf("no one plays %q", role)
 	}
 	return nil
 }

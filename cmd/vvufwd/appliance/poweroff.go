@@ -20,7 +20,7 @@ type power struct {
 }
 
 // thisPower ends the machine that we run on. Only PID 1 may use it. Writing to out must
-// not wait for anybody.
+// not wait for anyone.
 func thisPower(out io.Writer, drainOut func()) power {
 	return power{
 		killAll:  func() { _ = unix.Kill(-1, unix.SIGKILL) },

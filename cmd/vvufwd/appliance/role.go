@@ -21,12 +21,12 @@ func isInit(pid int, namespaceLink string) bool {
 		return false
 	}
 	namespace, err := os.Readlink(namespaceLink)
-	// Without /proc nobody was here before us, so it is the kernel that started us.
+	// Without /proc no one was here before us, so it is the kernel that started us.
 	return err != nil || namespace == initPIDNamespace
 }
 
 // Supervised reports whether this process is the child of an init that is in
-// Supervise: the machine is there for this program alone, and nobody else sets it
+// Supervise: the machine is there for this program alone, and no one else sets it
 // up.
 func Supervised() bool {
 	return os.Getppid() == 1 && os.Getenv(supervisedEnv) == "1"

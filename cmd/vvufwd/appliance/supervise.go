@@ -22,7 +22,7 @@ import (
 // and the machine is powered off. N is 1 when the process was killed or crashed; a
 // crash in the Go run-time's sense shows all goroutines.
 //
-// A console that nobody reads stops neither of the two processes: what the child says
+// A console that no one reads stops neither of the two processes: what the child says
 // comes through PID 1, which drops and counts what the console does not take (see
 // outputs).
 //
@@ -59,7 +59,7 @@ func Supervise() {
 
 	stops := make(chan os.Signal, 1)
 	signal.Notify(stops, unix.SIGTERM, unix.SIGINT, unix.SIGPWR)
-	// The run-time would end the process for these. Nobody reads the channel; to ignore
+	// The run-time would end the process for these. No one reads the channel; to ignore
 	// them properly would be inherited by the child.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE)
 

@@ -156,7 +156,7 @@ func TestConsoleWithoutEnter(t *testing.T) {
 func TestSupervisorStopsOnce(t *testing.T) {
 	c := newTestChild()
 	c.onSignal = func(unix.Signal) {
-		c.stops <- unix.SIGTERM // somebody is impatient
+		c.stops <- unix.SIGTERM // someone is impatient
 		time.AfterFunc(20*time.Millisecond, func() { c.ends <- exited(0) })
 	}
 	c.stops <- unix.SIGTERM

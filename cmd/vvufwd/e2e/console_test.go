@@ -29,8 +29,8 @@ type serialLine struct {
 }
 
 // TestNobodyReadsTheDriverVMsConsole leaves a driver VM alone with a full console, on which vvufwd has a lot to say, and resets the
-// app VM meanwhile: its QEMU, whose main loop waits for vvufwd to stop each ring, must not notice. When somebody reads the console
-// again, it tells what is missing. In the end the driver VM is told to stop, and must power off without anybody who reads that.
+// app VM meanwhile: its QEMU, whose main loop waits for vvufwd to stop each ring, must not notice. When someone reads the console
+// again, it tells what is missing. In the end the driver VM is told to stop, and must power off without anyone who reads that.
 func TestNobodyReadsTheDriverVMsConsole(t *testing.T) {
 	l := newLab(t)
 	driverImage := filepath.Join(l.out, "driver.cpio.gz")
@@ -66,7 +66,7 @@ func TestNobodyReadsTheDriverVMsConsole(t *testing.T) {
 		serial.discard()
 		l.must(l.ready(app))
 	})
-	l.step("nobody reads the console", func(l *lab) { l.stuck(serial) })
+	l.step("no one reads the console", func(l *lab) { l.stuck(serial) })
 	l.step("reset the app VM", func(l *lab) {
 		for range 2 {
 			mark := app.process.Mark()
@@ -78,7 +78,7 @@ func TestNobodyReadsTheDriverVMsConsole(t *testing.T) {
 			l.must(err)
 		}
 	})
-	l.step("more is said than anybody keeps", func(l *lab) {
+	l.step("more is said than anyone keeps", func(l *lab) {
 		// vvufwd keeps 256 KiB for the console, PID 1 as much, and statistics, a KiB or two, come every few milliseconds.
 		for end := time.Now().Add(12 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
 			l.awake(app, 2*time.Second)
@@ -88,7 +88,7 @@ func TestNobodyReadsTheDriverVMsConsole(t *testing.T) {
 		line := l.awaitLine(serial, "lines were dropped here")
 		l.Log(strings.TrimSpace(line))
 	})
-	l.step("power off while nobody reads it", func(l *lab) {
+	l.step("power off while no one reads it", func(l *lab) {
 		l.stuck(serial)
 		_, err := serial.conn.Write([]byte("\r"))
 		l.must(err)
@@ -187,7 +187,7 @@ func (l *lab) stuck(s *serialLine) {
 			last, since = n, time.Now()
 		}
 		if last == 0 || time.Since(since) < 2*time.Second { // at 2 ms for each record
-			return errors.New("the console is read by somebody else")
+			return errors.New("the console is read by someone else")
 		}
 		return nil
 	})

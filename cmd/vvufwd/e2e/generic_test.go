@@ -62,7 +62,7 @@ func TestUnfilteredFeatures(t *testing.T) {
 		}
 	})
 	l.step("filter", func(l *lab) {
-		const frames = 200 // in a VLAN of nobody, for a station of nobody
+		const frames = 200 // in a VLAN of no one, for a station of no one
 		before := l.drops(f, a)["filtered"]
 		burst, err := b.app.Pktgen(l.ctx, commandLimit, frames, func(int64) {})
 		l.must(err)

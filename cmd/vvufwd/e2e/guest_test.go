@@ -44,7 +44,7 @@ func (l *lab) machine(name string, number int, image, socket string) *virtualMac
 				QEMU: l.tools.AppQEMU, Kernel: l.tools.Kernel, Initrd: image, Accel: "tcg", SMP: 1, MemoryMiB: guestMemoryMiB,
 			},
 			Socket: socket, MAC: fmt.Sprintf("52:54:00:00:01:%02x", number),
-			// Nothing is sent that nobody asked for, and memory that is plugged in stays unused, so that it can be pulled out.
+			// Nothing is sent that no one asked for, and memory that is plugged in stays unused, so that it can be pulled out.
 			KernelArgs: []string{"ipv6.disable=1", "memhp_default_state=offline"},
 		},
 	}

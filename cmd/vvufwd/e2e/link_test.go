@@ -100,7 +100,7 @@ func (l *lab) carrier(m *virtualMachine, want bool) {
 	})
 }
 
-// awake asks a guest's QEMU again and again, which must not keep anybody waiting.
+// awake asks a guest's QEMU again and again, which must not keep anyone waiting.
 func (l *lab) awake(m *virtualMachine, long time.Duration) {
 	l.Helper()
 	q, execute := l.control(m)
@@ -112,17 +112,17 @@ func (l *lab) awake(m *virtualMachine, long time.Duration) {
 		longest = max(longest, time.Since(asked))
 	}
 	if longest > standstill {
-		l.Errorf("QEMU stood still for %v", longest)
+		l.Errorf("QEMU stalled for %v", longest)
 	}
 	l.Logf("QEMU answered within %v", longest)
 }
 
-// frames makes the guest send: echo requests for an address that nobody has begin with a question for it.
+// frames makes the guest send: echo requests for an address that no one has begin with a question for it.
 func (l *lab) frames(m *virtualMachine, wire *vvutest.Wire) {
 	l.Helper()
 	wire.Discard()
 	if got, err := m.app.Ping(l.ctx, commandLimit, "10.0.0.77", 1); err != nil || got.Received != 0 {
-		l.Fatalf("%d answers from nobody, %v", got.Received, err)
+		l.Fatalf("%d answers from no one, %v", got.Received, err)
 	}
 	got, err := wire.Pop()
 	l.must(err)

@@ -20,7 +20,7 @@ const migratedBytes = 40 << 20
 const markedBytes = 2 << 20
 
 // TestGuestMigrates lets a guest move between QEMUs and back, each with a port of its own at one vvufwd, while it downloads a file
-// from another guest behind a third port. When it has left and stands still its memory here and there must be the same to the last
+// from another guest behind a third port. When it has left and is stopped its memory here and there must be the same to the last
 // byte: what vvufwd wrote and QEMU did not learn of would show there. Then the download goes on to its end, and is compared.
 func TestGuestMigrates(t *testing.T) {
 	l := newLab(t)
@@ -261,7 +261,7 @@ func TestSnapshots(t *testing.T) {
 	job("snapshot-load", "load", snapshot)
 	l.expect(f, "ring started", a.Socket)
 	l.Logf("went back within %v", time.Since(begin))
-	execute("cont", nil) // if it stands still: from version 11 on QEMU goes on by itself
+	execute("cont", nil) // if it is stopped: from version 11 on QEMU goes on by itself
 	l.must(b.process.Kill())
 	l.switchOn(b)
 	l.must(l.ready(b))

@@ -63,7 +63,7 @@ func TestTwoGuests(t *testing.T) {
 		l.tooLong(f, a, b, 1377)       // a frame of 1419 bytes: one more than with a VLAN tag
 	})
 	l.step("vvufwd restarts", func(l *lab) {
-		for range 3 { // rings stand anywhere, and nobody is asked where
+		for range 3 { // rings stand anywhere, and no one is asked where
 			l.stop(f)
 			f = l.forward(ends[0], ends[1])
 			l.expect(f, "ring started", a.Socket)
@@ -163,7 +163,7 @@ func (l *lab) plugPieces(f *forwarder, m, other *virtualMachine) {
 }
 
 // stopAndStart takes a guest's rings through everything that stops them and lets them go on: a pause of the machine, a link that goes
-// down and up, and a driver that lets go of the device and takes it again.
+// down and up, and a driver that releases the device and takes it again.
 func (l *lab) stopAndStart(f *forwarder, m, other *virtualMachine) {
 	l.Helper()
 	q, execute := l.control(m)

@@ -11,7 +11,7 @@ import (
 )
 
 // TestOlderQEMUs joins guests of the QEMUs of Debian 12 and 13, each with split and with packed rings; TestTwoGuests has the newest.
-// Each guest fetches a file from the other, its driver lets go of the device and takes it again, and vvufwd restarts under it.
+// Each guest fetches a file from the other, its driver releases the device and takes it again, and vvufwd restarts under it.
 func TestOlderQEMUs(t *testing.T) {
 	l := newLab(t)
 	image := l.image()

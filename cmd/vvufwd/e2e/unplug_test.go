@@ -172,7 +172,7 @@ func TestDevicesComeAndGo(t *testing.T) {
 }
 
 // TestVvudevEnds kills vvudev under a driver VM whose /init is vvufwd: the machine says what has happened, with an exit code of its
-// own, and is off, so that whoever supervises it starts both anew.
+// own, and is off, so that whoever supervises it starts both again.
 func TestVvudevEnds(t *testing.T) {
 	l := newLab(t)
 	image := filepath.Join(l.out, "driver.cpio.gz")

@@ -8,7 +8,7 @@ import (
 	"vvufwd/vvu/vhostuser"
 )
 
-// flood says the same n times, many at once, and gives up when nobody listens for
+// flood says the same n times, many at once, and gives up when no one listens for
 // a while.
 func flood(g *guest, n int, m vhostuser.Message, giveUp time.Duration) error {
 	const atOnce = 1000

@@ -171,7 +171,7 @@ func (g *guest) stop(i int) (uint16, error) {
 	return uint16(v.Num), nil
 }
 
-// restart stops a ring and starts it anew at its first place, as a guest does that
+// restart stops a ring and starts it again at its first place, as a guest does that
 // resets its device.
 func (g *guest) restart(i int, fill bool) error {
 	if _, err := g.stop(i); err != nil {

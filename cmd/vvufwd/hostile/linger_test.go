@@ -45,7 +45,7 @@ func TestFilesOnTheirWay(t *testing.T) {
 	g = join(t, f.sockets[0])
 	defer g.leave()
 	exchange(t, g, partner)
-	for range 3 { // nobody is to read this any more
+	for range 3 { // no one is to read this any more
 		leaveLingering(t, f.sockets[0])
 	}
 }

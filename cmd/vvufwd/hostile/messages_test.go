@@ -20,7 +20,7 @@ var rightSizes = map[vhostuser.Request]int{
 	vhostuser.AddMemReg: 40, vhostuser.RemMemReg: 40, vhostuser.SetStatus: 8,
 }
 
-// allRequests are the defined ones, and some that nobody defined.
+// allRequests are the defined ones, and some that no one defined.
 func allRequests() (all []vhostuser.Request) {
 	for r := range vhostuser.Request(46) {
 		all = append(all, r)

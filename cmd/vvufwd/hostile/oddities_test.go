@@ -147,7 +147,7 @@ func unbroken(t *testing.T, f *forwarder, g *guest) {
 	}
 }
 
-// Frames that cannot be forwarded are given back and counted, and those behind
+// Frames that cannot be forwarded are given back and counted, and those after
 // them pass.
 func TestRuntsAndGiants(t *testing.T) {
 	f := startForwarder(t, 4)

@@ -14,7 +14,7 @@ type phase struct {
 	times [][2]time.Time
 }
 
-// newPhases are nobody, a good neighbour, which takes its share of the machine, and
+// newPhases are no one, a good neighbour, which takes its share of the machine, and
 // an attacker, which should not take more.
 func newPhases() []*phase {
 	return []*phase{
@@ -76,7 +76,7 @@ func (p *phase) covers(end time.Time) bool {
 const steady = 0.9
 
 // report shows the victim's speed per second, direction by direction, in each
-// phase. It must never have stood still, and if it was looked at long enough for
+// phase. It must never have stalled, and if it was looked at long enough for
 // medians, an attacker must not have taken more from it than a good neighbour.
 func report(t *testing.T, phases []*phase, rates []rate, long bool) {
 	t.Helper()
@@ -97,7 +97,7 @@ func report(t *testing.T, phases []*phase, rates []rate, long bool) {
 		medians[p.name] = speeds[len(speeds)/2]
 		t.Logf("%-40s %22d %8.3f %8.3f %8.3f", p.name, len(speeds)/2, speeds[0], speeds[len(speeds)/2], speeds[len(speeds)-1])
 		if speeds[0] == 0 {
-			t.Errorf("the victim stood still for a second: %s", p.name)
+			t.Errorf("the victim stalled for a second: %s", p.name)
 		}
 	}
 	if attacked, fair := medians["attacker"], medians["good neighbour"]; long && attacked < steady*fair {

@@ -126,7 +126,7 @@ func TestQueuePairsComeAndGo(t *testing.T) {
 }
 
 // A guest cuts its memory while frames of it wait for queue pairs of its peer, and the
-// peer changes which it uses: the frames have to be sorted anew. Nobody but the guest's
+// peer changes which it uses: the frames have to be sorted again. No one but the guest's
 // own port minds that they are gone.
 func TestMemoryVanishesUnderWaitingFrames(t *testing.T) {
 	f := startForwarder(t, 4, "--queues=4", "--idle-after=-1s") // a loop that looks at no ring without need
@@ -167,7 +167,7 @@ func TestMemoryVanishesUnderWaitingFrames(t *testing.T) {
 				f.alive(t)
 				t.Fatal(err)
 			}
-			time.Sleep(10 * time.Millisecond) // until queue pairs are dealt anew
+			time.Sleep(10 * time.Millisecond) // until queue pairs are assigned again
 		}
 		f.alive(t)
 		a.leave()

@@ -57,7 +57,7 @@ const secret = 0x5a
 
 // Descriptors and tables that change between check and use. Whatever vvufwd makes
 // of them, the partner gets only bytes of the guest's own, the process lives, and a
-// new start mends the ring.
+// new start fixes the ring.
 func TestRacingDescriptors(t *testing.T) {
 	f := startForwarder(t, 4)
 	startVictim(t, f, 2, 3, gentle...)
@@ -109,7 +109,7 @@ func TestRacingDescriptors(t *testing.T) {
 }
 
 // raceRing offers chains of descriptors that change all the time. It returns how
-// many were used and how often the ring had to be started anew.
+// many were used and how often the ring had to be started again.
 func raceRing(a, b *guest, i int, table bool, choices []desc, during time.Duration) (rounds [2]int, err error) {
 	r := a.rings[i]
 	for _, p := range [][]byte{a.ram.at(scratchGPA, int(endGPA-scratchGPA)), a.ram.next(4096)} {
@@ -149,7 +149,7 @@ func raceRing(a, b *guest, i int, table bool, choices []desc, during time.Durati
 			rounds[0] += int(n)
 			continue
 		}
-		fl.end() // it stands still
+		fl.end() // it is stopped
 		err := a.restart(i, false)
 		fl = flip(words, n, choices)
 		if err != nil {

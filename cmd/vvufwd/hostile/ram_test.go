@@ -14,7 +14,7 @@ import (
 //	0                    zeroRegion   where addresses that wrap around would arrive
 //	mainGPA              mainRegion   rings and buffers
 //	mainGPA+mainBytes    nextRegion   its neighbour for the guest, far away in every other respect
-//	vastGPA              vastRegion   a gigabyte that nobody touches
+//	vastGPA              vastRegion   a gigabyte that no one touches
 //	topGPA               topRegion    near the end of the address space
 const (
 	mainGPA, mainBytes = 0x4000_0000, 1 << 20

@@ -9,7 +9,7 @@ import (
 var ringNames = [2]string{receiveRing: "receive", transmitRing: "transmit"}
 
 // A guest that breaks a rule of a ring stops that ring, and nothing else, until it
-// starts the ring anew.
+// starts the ring again.
 func TestBrokenRings(t *testing.T) {
 	f := startForwarder(t, 4, "--log-level=debug") // which is not sampled
 	startVictim(t, f, 2, 3, gentle...)
@@ -34,7 +34,7 @@ func TestBrokenRings(t *testing.T) {
 	}
 }
 
-// breakRing plays an attack twice: then the ring is started anew, and then the
+// breakRing plays an attack twice: then the ring is started again, and then the
 // front-end comes back.
 func breakRing(t *testing.T, f *forwarder, partner *guest, i int, a ringAttack) {
 	features := a.features

@@ -22,7 +22,7 @@ func TestSwitchRemembersAPeer(t *testing.T) {
 	}
 	g := guests[attackerPort] // its address is learned
 	learned := stationAddress(attackerPort)
-	want("broadcast", sent(t, guests, attackerPort, between(everybody, learned)), 3, 4, 5, 6, 7)
+	want("broadcast", sent(t, guests, attackerPort, between(everyone, learned)), 3, 4, 5, 6, 7)
 	want("at first", sent(t, guests, 4, between(learned, stationAddress(4))), attackerPort)
 	for i := range g.rings {
 		for range 2 { // masked, and unmasked
@@ -68,7 +68,7 @@ func TestSwitchTellsOfAnAddressThatTwoHave(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				one := between(everybody, both)
+				one := between(everyone, both)
 				if err := guests[port].sendWithin(patience, one); err != nil {
 					t.Fatal(err)
 				}

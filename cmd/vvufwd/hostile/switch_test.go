@@ -45,7 +45,7 @@ func between(dst, src [6]byte) []byte {
 	return f
 }
 
-var everybody = [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+var everyone = [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // sent sends a frame from a guest and returns the ports where it has come out; those
 // that must not be reached are given the time that the others took, and more.
@@ -54,8 +54,8 @@ func sent(t *testing.T, guests map[int]*guest, from int, f []byte) (at []int) {
 	if err := guests[from].sendWithin(patience, f); err != nil {
 		t.Fatal(err)
 	}
-	// A marker that reaches everybody is sent behind it: what came out came before.
-	marker := between(everybody, stationAddress(from))
+	// A marker that reaches everyone is sent behind it: what came out came before.
+	marker := between(everyone, stationAddress(from))
 	if err := guests[from].sendWithin(patience, marker); err != nil {
 		t.Fatal(err)
 	}
@@ -111,14 +111,14 @@ func TestSwitch(t *testing.T) {
 			t.Errorf("came out at %v, want %v", got, want)
 		}
 	}
-	nobody := [6]byte{0x02, 1, 1, 1, 1, 1}
-	want(sent(t, guests, 4, between(everybody, stationAddress(4))), 2, 3, 5, 6, 7)
-	want(sent(t, guests, 4, between(nobody, stationAddress(4))), 2, 3, 5, 6, 7)
+	unknown := [6]byte{0x02, 1, 1, 1, 1, 1}
+	want(sent(t, guests, 4, between(everyone, stationAddress(4))), 2, 3, 5, 6, 7)
+	want(sent(t, guests, 4, between(unknown, stationAddress(4))), 2, 3, 5, 6, 7)
 	want(sent(t, guests, 4, between(stationAddress(6), stationAddress(4))), 6) // known before it spoke
 	want(sent(t, guests, 4, between(stationAddress(4), stationAddress(4))))
 	want(sent(t, guests, 4, between([6]byte{0x01, 0x80, 0xc2}, stationAddress(4))))
 	want(sent(t, guests, 4, between(stationAddress(6), stationAddress(5)))) // another's address
-	want(sent(t, guests, 4, between(stationAddress(6), nobody)))
+	want(sent(t, guests, 4, between(stationAddress(6), unknown)))
 	want(sent(t, guests, attackerPort, between(stationAddress(6), stationAddress(5)))) // from a port without
 	want(sent(t, guests, 6, between(stationAddress(attackerPort), stationAddress(6))), attackerPort)
 	eventually(t, "what was refused is counted", func() bool {
@@ -130,7 +130,7 @@ func TestSwitch(t *testing.T) {
 // announces reports whether a frame is vvufwd's own word, in RARP, of where an address
 // is that it was told.
 func announces(frame []byte, address [6]byte) bool {
-	return len(frame) >= 14 && [6]byte(frame) == everybody && [6]byte(frame[6:]) == address && frame[12] == 0x80 && frame[13] == 0x35
+	return len(frame) >= 14 && [6]byte(frame) == everyone && [6]byte(frame[6:]) == address && frame[12] == 0x80 && frame[13] == 0x35
 }
 
 // TestSwitchIsolation finds no way between isolated guests.
@@ -159,7 +159,7 @@ func TestSwitchIsolation(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		broadcast := between(everybody, stationAddress(from))
+		broadcast := between(everyone, stationAddress(from))
 		if err := guests[from].sendWithin(patience, broadcast); err != nil {
 			t.Fatal(err)
 		}
@@ -180,8 +180,8 @@ func TestSwitchIsolation(t *testing.T) {
 
 // TestSwitchUnderFlood has a guest invent source addresses, and change addresses
 // after they were checked, as fast as it can. The victim behind other ports loses
-// nothing, and nobody receives a frame under a name that is not the attacker's. Its
-// frames are for a known address: those for everybody would fill the victim's rings
+// nothing, and no one receives a frame under a name that is not the attacker's. Its
+// frames are for a known address: those for everyone would fill the victim's rings
 // too, as they do behind any switch.
 func TestSwitchUnderFlood(t *testing.T) {
 	f := startSwitch(t, func(int) string { return "" }, "--mac-limit=16")

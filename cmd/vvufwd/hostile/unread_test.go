@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unread is a vvufwd whose outputs nobody reads, full from the start.
+// unread is a vvufwd whose outputs no one reads, full from the start.
 type unread struct {
 	*forwarder
 	outputs [2]*os.File // standard output, standard error: our ends
@@ -153,10 +153,10 @@ func spoilRing(g *guest) {
 	g.kick(transmitRing)
 }
 
-// Nobody reads what vvufwd has to say, and both its outputs are full. One loop forwards
+// No one reads what vvufwd has to say, and both its outputs are full. One loop forwards
 // for both pairs. A front-end breaks its rings again and again, each time with a line
 // for the log: the other pair must not notice, messages must be answered, and rings be
-// stopped. When somebody reads again, he is told what he missed.
+// stopped. When someone reads again, he is told what he missed.
 func TestNobodyReadsTheLog(t *testing.T) {
 	u := startUnread(t, 4)
 	a, b := join(t, u.sockets[2]), join(t, u.sockets[3])
@@ -208,7 +208,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	}
 }
 
-// Its last words are no reason to stay: vvufwd ends in good time though nobody reads them.
+// Its last words are no reason to stay: vvufwd ends in good time though no one reads them.
 func TestNobodyReadsTheLastWords(t *testing.T) {
 	u := startUnread(t, 2)
 	a, b := join(t, u.sockets[0]), join(t, u.sockets[1])
@@ -216,7 +216,7 @@ func TestNobodyReadsTheLastWords(t *testing.T) {
 	defer b.leave()
 	exchange(t, a, b)
 	if !u.end(unix.SIGTERM) {
-		t.Fatal("vvufwd does not stop while nobody reads its outputs")
+		t.Fatal("vvufwd does not stop while no one reads its outputs")
 	}
 	if u.status != nil {
 		t.Errorf("vvufwd ended with %v", u.status)
@@ -248,7 +248,7 @@ func TestOutputsAreClosed(t *testing.T) {
 	}
 }
 
-// What goes wrong at the start is said, if there is somebody to read it.
+// What goes wrong at the start is said, if there is someone to read it.
 func TestUsageErrorsAreRead(t *testing.T) {
 	cmd := exec.Command(programs.vvufwd, "--no-such-flag")
 	stderr, err := cmd.StderrPipe()

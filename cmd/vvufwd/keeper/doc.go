@@ -1,6 +1,6 @@
 // Package keeper gets devices back that a machine took away from a running vvufwd.
 //
-// A device is taken away when it is unplugged, or when somebody unbinds or removes it in
+// A device is taken away when it is unplugged, or when someone unbinds or removes it in
 // sysfs. It may come back. By then vvufwd has given up its privileges (package confine) and
 // cannot open it any more. So it starts itself a second time before that, as its keeper,
 // which can do just this one thing:

@@ -145,7 +145,7 @@ func newLine() (ours *net.UnixConn, theirs *os.File, err error) {
 	return conn.(*net.UnixConn), theirs, nil
 }
 
-// ErrNoKeeper says that nobody can get a device back.
+// ErrNoKeeper says that no one can get a device back.
 var ErrNoKeeper = errors.New("no process is left that could open the device again: restart vvufwd")
 
 // Await waits until a function that was released is back, however long that takes, and

@@ -184,7 +184,7 @@ func (m *machine) OpenFiles(pci.Address) (vfio.Files, error) {
 	return vfio.Files{Group: m.opened}, nil
 }
 
-// TestWatcher says when a function counts as back: when it was plugged in anew, or was bound
+// TestWatcher says when a function counts as back: when it was plugged in again, or was bound
 // to vfio-pci again after it had been unbound. Never while the kernel is still taking it
 // away, nor because it lies about without a driver.
 func TestWatcher(t *testing.T) {
@@ -216,7 +216,7 @@ func TestWatcher(t *testing.T) {
 	m.unplug()
 	awaits("unplugged", errEnded)
 	m.plug("")
-	awaits("plugged in, nobody binds it", errEnded)
+	awaits("plugged in, no one binds it", errEnded)
 	m.driver("vfio-pci")
 	awaits("plugged in and bound", nil)
 	m.unplug()
@@ -226,6 +226,6 @@ func TestWatcher(t *testing.T) {
 	}
 	m.plug("vfio-pci")
 	if again, _ := w.sysfs.Identity(function); again != w.known {
-		awaits("plugged in anew between two looks", nil)
+		awaits("plugged in again between two looks", nil)
 	}
 }

@@ -51,7 +51,7 @@ func (w *watcher) giveBack() error {
 	return w.sysfs.Undo(w.before)
 }
 
-// errEnded says that nobody waits any more.
+// errEnded says that no one waits any more.
 var errEnded = errors.New("vvufwd has ended")
 
 // await waits until the function has left vfio-pci and is there again, and opens it. One
@@ -73,7 +73,7 @@ func (w *watcher) await(ended func() bool) (vfio.Files, error) {
 			continue // the kernel has not taken it away yet
 		case !bound && !renewed:
 			w.left, since = true, time.Time{}
-			continue // somebody may bind it again
+			continue // someone may bind it again
 		case !bound && !w.bind:
 			continue
 		}

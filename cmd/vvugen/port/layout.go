@@ -9,7 +9,7 @@ const (
 	// Header is the vnet header before each frame (VERSION_1: always 12).
 	Header = 12
 
-	// headerAt puts the frame behind the header on a cache line boundary, as a
+	// headerAt puts the frame after the header on a cache line boundary, as a
 	// poll-mode driver's headroom does. A 64-byte frame then dirties one line, not
 	// two, and the header, which never changes on transmit, stays in both caches.
 	headerAt = cacheLine - Header
@@ -35,7 +35,7 @@ type placement struct {
 	buffers           int
 	stride            int // between buffers
 	room              int // header and frame, per buffer
-	end               int // first byte behind all of it
+	end               int // first byte after all of it
 }
 
 const indirectParts = 2 // header, frame

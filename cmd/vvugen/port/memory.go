@@ -62,7 +62,7 @@ func seal(fd, size int) ([]byte, error) {
 	return b, nil
 }
 
-// Close unmaps the memory; nobody may hold a view of it.
+// Close unmaps the memory; no one may hold a view of it.
 func (m *memory) Close() error {
 	if m.bytes == nil {
 		return nil

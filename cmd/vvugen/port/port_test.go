@@ -104,7 +104,7 @@ func TestGone(t *testing.T) {
 	b.HangUp()
 	for deadline := time.Now().Add(5 * time.Second); p.Err() == nil; {
 		if time.Now().After(deadline) {
-			t.Fatal("nobody noticed that the back-end is gone")
+			t.Fatal("no one noticed that the back-end is gone")
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -137,8 +137,8 @@ func TestOpenErrors(t *testing.T) {
 		change  func(*port.Config)
 		want    string
 	}{
-		"nobody there": {want: "start the back-end first"},
-		"nobody comes": {change: func(c *port.Config) { c.Server = true }, want: "start it as client"},
+		"no one there": {want: "start the back-end first"},
+		"no one comes": {change: func(c *port.Config) { c.Server = true }, want: "start it as client"},
 		"silent back-end": {prepare: func(t *testing.T, path string) {
 			answer(t, path, func(conn *vhostuser.Conn) { conn.ReadMessage(); select {} })
 		}, want: "i/o timeout"},

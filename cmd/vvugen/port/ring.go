@@ -19,7 +19,7 @@ const (
 //
 // Every slot (buffer and descriptor of the same number) is in the private order
 // at all times. Position p of the ring, modulo its size, belongs to slot
-// order[p]: slots from nextUsed to published are with the device, those behind
+// order[p]: slots from nextUsed to published are with the device, those after
 // are free, in the order in which they are offered again. A device that completes
 // in order leaves order, and so the avail ring, as it is. One that does not makes
 // us look for the slot among those it holds and swap, which at the same time is
@@ -73,7 +73,7 @@ func newRing(mem []byte, p placement, n int, base uint64, bytes int, write bool,
 	}
 	if mode.eventIdx {
 		// The flag is reserved then. used_event stays where it is: an interrupt
-		// each 65536 buffers goes to an eventfd that nobody reads.
+		// each 65536 buffers goes to an eventfd that no one reads.
 		r.flags = 0
 		*r.shared.usedEvent = 0xffff
 	}

@@ -24,7 +24,7 @@ type Rx struct {
 // Frame is what the device wrote for one frame. Its views point into shared
 // memory and are valid until Return.
 type Frame struct {
-	Head  []byte             // the first buffer's part, behind the vnet header
+	Head  []byte             // the first buffer's part, after the vnet header
 	More  [maxBuffers][]byte // further buffers' parts
 	Parts int                // of More that are in use
 	Len   int                // bytes altogether

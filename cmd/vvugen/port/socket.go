@@ -16,7 +16,7 @@ import (
 // retryEvery is how often a client tries again while the socket is not there.
 const retryEvery = 50 * time.Millisecond
 
-// errInterrupted is the error of waiting that somebody ended.
+// errInterrupted is the error of waiting that someone ended.
 var errInterrupted = fmt.Errorf("interrupted while waiting for the back-end: %w", context.Canceled)
 
 // join connects to the back-end in the role that the configuration says, and

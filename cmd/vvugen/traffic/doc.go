@@ -3,7 +3,7 @@
 //
 // # A frame
 //
-// Sizes count the bytes that lie in a ring behind the vnet header: no FCS, no
+// Sizes count the bytes that lie in a ring after the vnet header: no FCS, no
 // preamble. A 64-byte frame is 64 bytes in the ring, its 12-byte header extra.
 //
 //	 0  Ethernet  02:56:47:00:NN:NN, locally administered, one for each port; type IPv4

@@ -13,7 +13,7 @@ import (
 const LingerTime = time.Minute
 
 // Lingering returns a file that takes long to close: a TCP connection with data that
-// nobody takes, which is to linger until somebody does, or for LingerTime.
+// no one takes, which is to linger until someone does, or for LingerTime.
 func Lingering(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

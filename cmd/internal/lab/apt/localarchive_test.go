@@ -25,7 +25,7 @@ func makePackageIn(t *testing.T, dir, name, depends string) string {
 	if err := os.MkdirAll(filepath.Join(root, "DEBIAN"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	control := "Package: " + name + "\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: test\n"
+	control := "Package: " + name + "\nVersion: 1\nArchitecture: all\nMaintainer: no one <no one@example.org>\nDescription: test\n"
 	if depends != "" {
 		control += "Depends: " + depends + "\n"
 	}

@@ -41,7 +41,7 @@ func makePackage(t *testing.T, name string) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), name)
 	for path, text := range map[string]string{
-		"DEBIAN/control": "Package: " + name + "\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: test\n",
+		"DEBIAN/control": "Package: " + name + "\nVersion: 1\nArchitecture: all\nMaintainer: no one <no one@example.org>\nDescription: test\n",
 		"usr/" + name:    name,
 	} {
 		path = filepath.Join(root, path)

@@ -84,7 +84,7 @@ func (p *App) Lease(ctx context.Context, limit time.Duration) (Lease, error) {
 	return l, r.err
 }
 
-// Address makes the app VM take an address, given with its prefix length, without asking anybody.
+// Address makes the app VM take an address, given with its prefix length, without asking anyone.
 func (p *App) Address(ctx context.Context, limit time.Duration, address string) error {
 	_, err := p.do(ctx, limit, "address "+address, nil)
 	return err

@@ -182,7 +182,7 @@ rebind() {
 # sent prints how many frames pktgen has sent so far.
 sent() { sed -n 's/.*pkts-sofar: *\([0-9]*\).*/\1/p' /proc/net/pktgen/eth0; }
 
-# The frames carry a VLAN tag that nobody listens to, so that the network behind the NIC counts them and drops them
+# The frames carry a VLAN tag that no one listens to, so that the network behind the NIC counts them and drops them
 # instead of answering a million times that the port is closed.
 pktgen() {
 	[ -e /proc/net/pktgen ] || modprobe pktgen 2> /tmp/pktgen.log || { say pktgen failed "$(cat /tmp/pktgen.log)"; return; }

@@ -40,7 +40,7 @@ type App struct {
 	Hotplug int
 	// QMP is the socket at which QEMU takes QMP commands. Empty means none.
 	QMP string
-	// Incoming makes QEMU wait for a guest that migrates here, and lets it stand still when it has arrived.
+	// Incoming makes QEMU wait for a guest that migrates here, and leaves it stopped when it has arrived.
 	Incoming bool
 	// Disk is a file for a block device "disk" that the guest does not see. Empty means none.
 	Disk string
