@@ -43,22 +43,33 @@ func (d *Device) BAR(i int) (mmio.Space, error) {
 // size. What it covers is shared with the device: copy before checking. The slice
 // is valid until Unmap or Close.
 func (d *Device) MapBAR(i int, off, n uint64) ([]byte, error) {
-	r, err := d.bar(i)
-	if err != nil {
+	if err := d.checkMap(i, off, n); err != nil {
 		return nil, err
-	}
-	if off%pageSize != 0 || n%pageSize != 0 || n == 0 {
-		return nil, fmt.Errorf("%v: map 0x%x bytes at 0x%x of %s: want multiples of the page size, 0x%x", d.addr, n, off, r.name, pageSize)
-	}
-	if off > r.size || n > r.size-off {
-		return nil, fmt.Errorf("%v: map 0x%x bytes at 0x%x of %s: it has only 0x%x bytes", d.addr, n, off, r.name, r.size)
-	}
-	if _, ok := r.mappable(off, n); !ok {
-		return nil, fmt.Errorf("%v: map 0x%x bytes at 0x%x of %s: the kernel does not allow mapping this part", d.addr, n, off, r.name)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.mapRegion(r, off, n)
+	if mem, ok := d.ram.part(i, off, n); ok && !d.closed {
+		return mem, nil
+	}
+	return d.mapRegion(&d.bars[i], off, n)
+}
+
+// checkMap checks that n bytes at off of BAR i can be mapped.
+func (d *Device) checkMap(i int, off, n uint64) error {
+	r, err := d.bar(i)
+	if err != nil {
+		return err
+	}
+	if off%pageSize != 0 || n%pageSize != 0 || n == 0 {
+		return fmt.Errorf("%v: map 0x%x bytes at 0x%x of %s: want multiples of the page size, 0x%x", d.addr, n, off, r.name, pageSize)
+	}
+	if off > r.size || n > r.size-off {
+		return fmt.Errorf("%v: map 0x%x bytes at 0x%x of %s: it has only 0x%x bytes", d.addr, n, off, r.name, r.size)
+	}
+	if _, ok := r.mappable(off, n); !ok {
+		return fmt.Errorf("%v: map 0x%x bytes at 0x%x of %s: the kernel does not allow mapping this part", d.addr, n, off, r.name)
+	}
+	return nil
 }
 
 // Unmap undoes a MapBAR; mem is exactly what that returned.
@@ -67,6 +78,9 @@ func (d *Device) Unmap(mem []byte) error {
 	defer d.mu.Unlock()
 	if d.closed {
 		return ErrClosed
+	}
+	if d.ram.has(mem) {
+		return nil // it lasts until Close
 	}
 	for i, m := range d.mappings {
 		if len(mem) != len(m) || &mem[0] != &m[0] {

@@ -34,7 +34,8 @@ type Device struct {
 	mu       sync.Mutex
 	spaces   [uapi.PCIBAR5Region + 1]*barSpace
 	mappings [][]byte
-	vectors  []int // eventfds
+	ram      ramBAR // see MapRAM
+	vectors  []int  // eventfds
 	closed   bool
 }
 
@@ -209,6 +210,7 @@ func (d *Device) Close() error {
 		}
 	}
 	d.mappings = nil
+	errs = append(errs, d.ram.unmap())
 	errs = append(errs, closeFile(d.fd, "VFIO device"))
 	if d.request >= 0 { // the kernel has released it with the device
 		errs = append(errs, closeFile(d.request, "eventfd"))

@@ -76,6 +76,7 @@ type Device struct {
 	doorbells mmio.Space
 	vectors   mmio.Space // notification registers
 	messages  *messages
+	memory    peerMemory
 }
 
 // Open takes the device from reset to a state in which Up makes it ready for

@@ -58,6 +58,7 @@ func (d *Device) Map(regions []vhostuser.MemoryRegion) (*session.Memory, error) 
 			return nil, errors.Join(fmt.Errorf("map memory region %d: %w", i, err), unmap())
 		}
 		maps = append(maps, m)
+		d.measure(m)
 		skip := at[i] - start
 		views[i] = mem.Region{GPA: mem.GPA(r.GPA), UVA: r.UVA, Mem: m[skip : skip+r.Size : skip+r.Size]}
 	}

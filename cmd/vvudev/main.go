@@ -25,7 +25,7 @@
 //	  -chardev socket,id=c0,path=/run/app.sock,reconnect-ms=1000
 //	  -netdev vhost-user,id=n0,chardev=c0 -device virtio-net-pci,netdev=n0
 //
-// The RAM file is the app VM's memory and appears in BAR 2 of the device. It has
+// The RAM file is the app VM's memory and appears in BAR 4 of the device. It has
 // to have its final size before the driver VM starts, and to keep it. Vvudev has
 // to run before both VMs start, and outlives them: when one goes away it waits
 // for the next. It ends on SIGTERM or SIGINT; a driver VM that still runs then

@@ -66,7 +66,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	log.Info("ready", zap.String("vfio-user", o.vfioUser), zap.String("vhost-user", o.vhostUser),
-		zap.String("ram", o.ram), zap.Uint64("ram bytes", files.ram.Size()), zap.Uint64("BAR 2 bytes", dev.Region(2).Size))
+		zap.String("ram", o.ram), zap.Uint64("ram bytes", files.ram.Size()), zap.Uint64("BAR 4 bytes", dev.Region(4).Size))
 	err = serve(ctx, server, dev, files.monitor, files.frontend)
 	log.Info("stopped")
 	return err

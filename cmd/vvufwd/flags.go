@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ type options struct {
 	listeners listeners      // of those at sockets
 	nodes     vfio.Nodes     // for those on PCI, if they are open already
 	bare      *vfio.Bare     // those on PCI that no IOMMU confines
+	devmem    *os.File       // /dev/mem, nil: there is none
 	keeper    *keeper.Keeper // of those on PCI, nil: there is none, or not yet
 
 	switched bool // all ports are joined in a switch

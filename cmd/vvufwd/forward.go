@@ -78,6 +78,7 @@ func (f *forwarder) bind(ports []portSpec) error {
 
 // open opens the ports and joins them in pairs, or in a switch.
 func (f *forwarder) open(o *options) error {
+	defer o.closeDevMem()
 	o.sayMemory(f.log)
 	if slices.ContainsFunc(o.ports, portSpec.onPCI) {
 		if err := f.openContainer(o); err != nil {

@@ -121,6 +121,7 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 		return err
 	}
 	defer o.listeners.close()
+	o.openDevMem(log)
 	return forward(ctx, o, log, out)
 }
 
@@ -137,6 +138,9 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) err
 	if err := o.listeners.hand(files); err != nil {
 		return err
 	}
+	o.openDevMem(log)
+	defer o.closeDevMem()
+	o.handDevMem(files)
 	if len(o.functions()) > 0 {
 		// What is missing is told of later, after what is wrong with the functions themselves.
 		nodes := vfio.OpenNodes()
@@ -172,6 +176,7 @@ func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
 	if o.bare, err = vfio.InheritBare(confine.Inherited); err != nil {
 		return err
 	}
+	o.inheritDevMem()
 	if o.keeper, err = keeper.Inherit(o.functions()); err != nil {
 		return err
 	}

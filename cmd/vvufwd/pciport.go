@@ -155,6 +155,7 @@ type vvuOccupant struct {
 	*vvu.Endpoint
 	name string
 	pool *dma.Pool
+	log  *zap.Logger
 }
 
 func (v *vvuOccupant) run(ctx context.Context) error { return v.Run(ctx) }
@@ -166,6 +167,7 @@ func (v *vvuOccupant) attach(dev *vfio.Device) error {
 	if err != nil {
 		return err
 	}
+	d.MapMemory(nil, v.log) // no /dev/mem is left by now
 	if err := v.Attach(d); err != nil {
 		return errors.Join(err, d.Close())
 	}

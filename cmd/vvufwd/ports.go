@@ -115,11 +115,12 @@ func openVVU(spec portSpec, pp *pciPort, o *options) (*port, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.MapMemory(o.devmem, pp.log)
 	e, err := vvu.NewEndpoint(d, pp.log)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	pp.occupant = &vvuOccupant{Endpoint: e, name: spec.addr.String(), pool: pp.pool}
+	pp.occupant = &vvuOccupant{Endpoint: e, name: spec.addr.String(), pool: pp.pool, log: pp.log}
 	return guestPort(spec, e, nil)
 }
 

@@ -106,6 +106,28 @@ func (s Sysfs) Device(addr Address) (Info, error) {
 	return info, nil
 }
 
+// BARAddress is the physical address of BAR i of the function at addr.
+func (s Sysfs) BARAddress(addr Address, i int) (uint64, error) {
+	path := s.devicePath(addr, "resource")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("look up BAR %d of PCI device %v: %w", i, addr, err)
+	}
+	// A line for each: start, end and flags.
+	lines := strings.Split(string(text), "\n")
+	if i < 0 || i >= len(lines) {
+		return 0, fmt.Errorf("%s tells of %d resources, none of them BAR %d", path, len(lines), i)
+	}
+	fields := strings.Fields(lines[i])
+	if len(fields) == 3 {
+		start, err := strconv.ParseUint(fields[0], 0, 64)
+		if err == nil && start != 0 {
+			return start, nil
+		}
+	}
+	return 0, fmt.Errorf("%s does not say where BAR %d is: %q", path, i, lines[i])
+}
+
 // List tells about all PCI functions, in the order of their addresses.
 func (s Sysfs) List() ([]Info, error) { return s.list("bus/pci/devices") }
 

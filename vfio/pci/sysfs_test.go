@@ -367,3 +367,22 @@ func TestCheckNoIOMMU(t *testing.T) {
 		}
 	}
 }
+
+func TestBARAddress(t *testing.T) {
+	s, sysfs := populated(t)
+	addr := Address{Device: 4}
+	s.file("bus/pci/devices/"+addr.String()+"/resource", "0xfebd0000 0xfebd3fff 0x40200\n0x0 0x0 0x0\nnonsense\n0x0 0x0 0x0\n0xfe00000000 0xfeffffffff 0x14220c\n")
+	for bar, want := range map[int]uint64{0: 0xfebd0000, 4: 0xfe00000000} {
+		if got, err := sysfs.BARAddress(addr, bar); err != nil || got != want {
+			t.Errorf("BAR %d: %#x, %v; want %#x", bar, got, err, want)
+		}
+	}
+	for _, bar := range []int{-1, 1, 2, 5, 6, 100} {
+		if got, err := sysfs.BARAddress(addr, bar); err == nil {
+			t.Errorf("BAR %d is at %#x", bar, got)
+		}
+	}
+	if _, err := sysfs.BARAddress(Address{Device: 9}, 0); err == nil {
+		t.Error("a function that is not there has a BAR")
+	}
+}

@@ -9,8 +9,8 @@ import (
 // Read implements vfiouser.Device. What is not a register reads as zero.
 func (d *Device) Read(region int, offset uint64, p []byte) {
 	clear(p)
-	if region == barResources && offset >= sharedMemory {
-		d.readRAM(offset-sharedMemory, p)
+	if region == barMemory {
+		d.readRAM(offset, p)
 		return
 	}
 	d.mu.Lock()
@@ -41,8 +41,8 @@ func (d *Device) Read(region int, offset uint64, p []byte) {
 
 // Write implements vfiouser.Device. Writes to what is not a register are lost.
 func (d *Device) Write(region int, offset uint64, p []byte) {
-	if region == barResources && offset >= sharedMemory {
-		d.writeRAM(offset-sharedMemory, p)
+	if region == barMemory {
+		d.writeRAM(offset, p)
 		return
 	}
 	d.mu.Lock()

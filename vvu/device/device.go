@@ -121,11 +121,9 @@ func (d *Device) Region(index int) vfiouser.Region {
 	case barMSIX:
 		return vfiouser.Region{Size: d.layout.msix}
 	case barResources:
-		at := uint64(sharedMemory)
-		return vfiouser.Region{
-			Size: d.layout.bar2, FD: int(d.ram.file.Fd()), FileShift: -at,
-			Areas: []vfiouser.Area{{Offset: at, Size: d.ram.size}},
-		}
+		return vfiouser.Region{Size: resourcesLength}
+	case barMemory:
+		return vfiouser.Region{Size: d.layout.memory, FD: int(d.ram.file.Fd()), Areas: []vfiouser.Area{{Size: d.ram.size}}}
 	case barVirtio:
 		return vfiouser.Region{Size: virtioLength}
 	case vfiouser.RegionConfig:

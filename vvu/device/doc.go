@@ -5,31 +5,33 @@
 // monitor needs to know virtio-vhost-user.
 //
 //	app VM's monitor ── vhost-user socket ── Device ── vfio-user ── driver VM's monitor
-//	       └────────────── RAM file ────────────┴── BAR 2 ─────────────┘
+//	       └────────────── RAM file ────────────┴── BAR 4 ─────────────┘
 //
 // The device passes vhost-user messages through two virtqueues, rxq (0) to the
 // driver and txq (1) from it. What file descriptors do between processes it does
-// with PCI means: memory regions show in BAR 2, a store to a doorbell register
+// with PCI means: memory regions show in BAR 4, a store to a doorbell register
 // signals the front-end's call eventfd, and a kick of the front-end's guest
 // arrives as the MSI-X vector that the notification registers name.
 //
 // # Layout
 //
-// As the virtio-vhost-user draft and the 2019 QEMU fork have it, modern form
-// only: 1af4:1058, class 00ff, revision 1. A driver takes all places from the
-// capabilities (types 1 to 4, 6 doorbell, 7 notification, 8 shared memory).
+// Capabilities and registers are as the virtio-vhost-user draft and the 2019 QEMU fork have
+// them, modern form only: 1af4:1058, class 00ff, revision 1. A driver takes all places from the
+// capabilities (types 1 to 4, 6 doorbell, 7 notification, 8 shared memory), and
+// these differ: the fork has shared memory in BAR 2, behind the registers, and crosvm's device
+// has it in one of its own, as here.
 //
+//	BAR 0  common, ISR, device configuration, notify
 //	BAR 1  MSI-X table and pending bits
-//	BAR 2  64-bit prefetchable: 0x0000 doorbells, 4 bytes each: ring i's call at
-//	       index i, its error notifier at index max_vhost_queues+i;
-//	       0x1000 notification registers; 0x200000 shared memory
-//	BAR 4  64-bit prefetchable: common, ISR, device configuration, notify
+//	BAR 2  0x0000 doorbells, 4 bytes each: ring i's call at index i, its error notifier at
+//	       index max_vhost_queues+i; 0x1000 notification registers
+//	BAR 4  64-bit prefetchable, 4 GiB or more: shared memory
 //
 // # Shared memory
 //
 // A vfio-user region has to be described before the monitor starts its guest, so
 // the app VM's RAM is one file, known from the start and mapped linearly: file
-// offset f is at 0x200000+f of BAR 2. The driver expects region i of a memory
+// offset f is at offset f of BAR 4. The driver expects region i of a memory
 // table at slot(i)+mmap_offset(i) with slot(i+1) = slot(i)+mmap_offset(i)+size(i).
 // Both hold because the device rewrites the table that it delivers: sorted by
 // file offset, each mmap_offset being the gap to the region before.

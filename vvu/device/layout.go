@@ -11,22 +11,27 @@ import (
 // MaxQueues is the largest number of vrings: messages name a ring in 8 bits.
 const MaxQueues = 256
 
-// BARs (contract 1.1).
+// BARs. Shared memory has one of its own, which a driver can map as the RAM that it is: Linux
+// takes all of a BAR to be registers once VFIO has mapped or accessed a part of it.
 const (
+	barVirtio    = 0
 	barMSIX      = 1
-	barResources = 2 // doorbells, notification registers, shared memory
-	barVirtio    = 4
+	barResources = 2 // doorbells, notification registers
+	barMemory    = 4 // shared memory
 )
 
-// Layout of barResources. Shared memory starts at a multiple of the huge page
-// size, so that huge pages of the file and of the BAR fall together.
+// minMemoryBAR makes firmware place the BAR above 4 GiB, whatever is in it: below, SeaBIOS has
+// processors not cache what is behind BARs.
+const minMemoryBAR = 4 << 30
+
+// Layout of barResources, each part a page.
 const (
 	doorbellOffset     = 0
 	doorbellStride     = 4
 	doorbellLength     = 0x1000
 	notificationOffset = 0x1000
 	notificationLength = 0x1000
-	sharedMemory       = 0x200000
+	resourcesLength    = 0x2000
 )
 
 // Layout of barVirtio, each part a page.
@@ -56,14 +61,14 @@ type layout struct {
 	vectors int    // MSI-X vectors: configuration, rxq, txq, and one per vring
 	pba     uint32 // offset of the pending bits in barMSIX; the table is at 0
 	msix    uint64 // size of barMSIX
-	bar2    uint64 // size of barResources
+	memory  uint64 // size of barMemory
 }
 
 func newLayout(queues int, ram uint64) layout {
 	l := layout{vectors: queues + 3}
 	l.pba = uint32(16*l.vectors+pageSize-1) &^ (pageSize - 1)
 	l.msix = powerOfTwo(uint64(l.pba) + pageSize)
-	l.bar2 = powerOfTwo(sharedMemory + ram)
+	l.memory = max(powerOfTwo(ram), minMemoryBAR)
 	return l
 }
 
@@ -81,9 +86,10 @@ func newConfigSpace(l layout, ram uint64) (*vfiouser.Config, error) {
 		index int
 		kind  vfiouser.BAR
 	}{
+		{barVirtio, vfiouser.BAR{Size: virtioLength}},
 		{barMSIX, vfiouser.BAR{Size: l.msix}},
-		{barResources, vfiouser.BAR{Size: l.bar2, Wide: true, Prefetchable: true}},
-		{barVirtio, vfiouser.BAR{Size: virtioLength, Wide: true, Prefetchable: true}},
+		{barResources, vfiouser.BAR{Size: resourcesLength}},
+		{barMemory, vfiouser.BAR{Size: l.memory, Wide: true, Prefetchable: true}},
 	} {
 		if err := c.SetBAR(b.index, b.kind); err != nil {
 			return nil, err
@@ -100,7 +106,7 @@ func newConfigSpace(l layout, ram uint64) (*vfiouser.Config, error) {
 		virtioCap(capDoorbell, barResources, doorbellOffset, doorbellLength, doorbellStride),
 		virtioCap(capNotification, barResources, notificationOffset, notificationLength),
 		// The 64-bit form of virtio 1.2: high words of offset and length follow.
-		virtioCap(capSharedMemory, barResources, sharedMemory, uint32(ram), 0, uint32(ram>>32)),
+		virtioCap(capSharedMemory, barMemory, 0, uint32(ram), 0, uint32(ram>>32)),
 	} {
 		if err := c.AddCapability(0x09, body, nil); err != nil {
 			return nil, err

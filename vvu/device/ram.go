@@ -118,7 +118,7 @@ func newRAM(path string, f *os.File) (*RAMFile, error) {
 	return &RAMFile{path: path, file: f, size: size, id: id}, nil
 }
 
-// maxRAM keeps BAR 2 within what a guest's address space can hold.
+// maxRAM keeps the BAR of shared memory within what a guest's address space can hold.
 const maxRAM = 1 << 44
 
 func checkRAMSize(path string, size uint64) error {

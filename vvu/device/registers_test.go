@@ -29,13 +29,13 @@ func TestIdentity(t *testing.T) {
 		bar            int
 		offset, length uint64
 	}{
-		{"common", caps.Common, 4, 0, 0x1000},
-		{"ISR", caps.ISR, 4, 0x1000, 0x1000},
-		{"device", caps.Device, 4, 0x2000, 0x1000},
-		{"notify", caps.Notify, 4, 0x3000, 0x1000},
+		{"common", caps.Common, 0, 0, 0x1000},
+		{"ISR", caps.ISR, 0, 0x1000, 0x1000},
+		{"device", caps.Device, 0, 0x2000, 0x1000},
+		{"notify", caps.Notify, 0, 0x3000, 0x1000},
 		{"doorbell", caps.Doorbell, 2, 0, 0x1000},
 		{"notification", caps.Notification, 2, 0x1000, 0x1000},
-		{"shared memory", caps.SharedMemory, 2, 0x200000, appRAM},
+		{"shared memory", caps.SharedMemory, 4, 0, appRAM},
 	} {
 		if !c.got.Present || c.got.BAR != c.bar || c.got.Offset != c.offset || c.got.Length != c.length {
 			t.Errorf("%s: %+v, want BAR %d, %#x+%#x", c.name, c.got, c.bar, c.offset, c.length)
@@ -57,16 +57,16 @@ func TestLayoutSizes(t *testing.T) {
 		queues  int
 		ram     uint64
 		vectors int
-		bar2    uint64
+		memory  uint64
 	}{
-		{1, 4096, 4, 4 << 20},
-		{2, 2 << 20, 5, 4 << 20},
-		{256, 2<<20 + 4096, 259, 8 << 20},
-		{256, 256 << 20, 259, 512 << 20},
-		{256, 16 << 30, 259, 32 << 30},
+		{1, 4096, 4, 4 << 30},
+		{2, 2 << 20, 5, 4 << 30},
+		{256, 4 << 30, 259, 4 << 30},
+		{256, 4<<30 + 4096, 259, 8 << 30},
+		{256, 16 << 30, 259, 16 << 30},
 	} {
 		l := newLayout(c.queues, c.ram)
-		if l.vectors != c.vectors || l.bar2 != c.bar2 || uint64(l.pba)+uint64(c.vectors+7)/8 > l.msix || int(l.pba) < 16*c.vectors {
+		if l.vectors != c.vectors || l.memory != c.memory || uint64(l.pba)+uint64(c.vectors+7)/8 > l.msix || int(l.pba) < 16*c.vectors {
 			t.Errorf("%d queues, %d bytes: %+v", c.queues, c.ram, l)
 		}
 	}
@@ -208,16 +208,16 @@ func TestMSIXTable(t *testing.T) {
 func TestRAMByMessage(t *testing.T) {
 	r := newRig(t)
 	d := r.plug()
-	d.write(barResources, sharedMemory+0x1234, 8, 0x0807060504030201)
+	d.write(barMemory, 0x1234, 8, 0x0807060504030201)
 	var b [8]byte
 	if _, err := r.ram.file.ReadAt(b[:], 0x1234); err != nil || b != [8]byte{1, 2, 3, 4, 5, 6, 7, 8} {
 		t.Errorf("file holds %x (%v)", b, err)
 	}
-	if v := d.read(barResources, sharedMemory+0x1234, 8); v != 0x0807060504030201 {
+	if v := d.read(barMemory, 0x1234, 8); v != 0x0807060504030201 {
 		t.Errorf("shared memory reads %#x", v)
 	}
-	d.write(barResources, sharedMemory+appRAM, 8, 1) // past the file: lost, and nothing grows
-	if v := d.read(barResources, sharedMemory+appRAM, 8); v != 0 {
+	d.write(barMemory, appRAM, 8, 1) // past the file: lost, and nothing grows
+	if v := d.read(barMemory, appRAM, 8); v != 0 {
 		t.Errorf("behind the file is %#x", v)
 	}
 	if st, err := r.ram.file.Stat(); err != nil || st.Size() != appRAM {

@@ -120,6 +120,7 @@ func TestDevicesComeAndGo(t *testing.T) {
 		l.must(err)
 		l.atEnd(func() { control.Close() })
 	})
+	l.step("the kernel caches the memory of app VMs", func(l *lab) { l.memoryType(driver, "write-back") })
 	l.step("the NIC is unplugged, and plugged in again", func(l *lab) {
 		for range 2 {
 			_, err := control.Execute(l.ctx, "device_del", map[string]any{"id": unplugID})
