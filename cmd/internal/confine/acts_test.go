@@ -77,7 +77,7 @@ var acts = map[string]func(path string) error{
 	"make a request to a VFIO group": func(string) error { return vfio(';'<<8 + 106) }, // VFIO_GROUP_GET_DEVICE_FD
 	"map memory for a device":        func(string) error { return vfio(';'<<8 + 113) }, // VFIO_IOMMU_MAP_DMA
 	"reset a device":                 func(string) error { return vfio(';'<<8 + 111) }, // VFIO_DEVICE_RESET
-	"become someone else":           func(string) error { return unix.Setuid(os.Getuid()) },
+	"become someone else":            func(string) error { return unix.Setuid(os.Getuid()) },
 	"raise a limit":                  func(string) error { return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) },
 	"own descriptors' signals": func(string) error {
 		_, err := unix.FcntlInt(0, unix.F_SETOWN, os.Getpid())

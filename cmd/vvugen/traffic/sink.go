@@ -103,6 +103,11 @@ func (s *sink) examine(f *port.Frame, now int64, sent uint64) {
 		s.faults.add(Corrupt, s.order.next)
 		return // its number cannot be trusted
 	}
+	if n == probeNumber { // it was under way when the last one that was waited for came out
+		s.received--
+		s.bytes -= uint64(f.Len)
+		return
+	}
 	if n >= sent {
 		s.faults.add(Unsent, n)
 		return
