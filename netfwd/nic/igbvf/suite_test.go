@@ -8,3 +8,5 @@ import (
 )
 
 func TestDriver(t *testing.T) { suite.Run(t, inteltest.I82576VF, Driver) }
+
+func BenchmarkNICCore(b *testing.B) { suite.Measure(b, inteltest.I82576VF, Driver) }
