@@ -44,6 +44,7 @@ demo: build
 matrix: build
 	@$(BIN)/vvudemo --matrix all --transfer 64 $(MATRIXFLAGS)
 	$(GO) test -count=1 -timeout 20m -v -run TestNetworkBoot ./cmd/vvufwd/e2e
+	$(GO) test -count=1 -timeout 20m -run TestIntelNICs ./cmd/vvudemo/e2e -args -all-nics
 	$(GO) test -count=1 -timeout 20m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic e1000e
 	$(GO) test -count=1 -timeout 20m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic igb
 
@@ -53,6 +54,7 @@ bench: build
 
 corebench:
 	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkCore$$' -benchtime 1x ./netfwd -args $(COREFLAGS)
+	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkNICCore$$' -benchtime 1x -p 1 ./virtio/net/nic ./netfwd/nic/e1000e ./netfwd/nic/igb ./netfwd/nic/igbvf | grep -E '^pkg:|ns/frame'
 
 test: lint cross build unit race e2e
 

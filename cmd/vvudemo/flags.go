@@ -105,6 +105,10 @@ func (o *options) check() error {
 		return cli.Usagef("--direct runs without a driver VM: drop --iommu or --direct")
 	case o.accel != "tcg" && o.accel != "kvm":
 		return cli.Usagef("--accel %q: want tcg or kvm", o.accel)
+	case machine.NIC(o.nic) == machine.IGBVF && o.iommu != machine.Intel:
+		return cli.Usagef("--nic igbvf needs Debian's full kernel, which goes with --iommu intel only here")
+	case o.matrix != "" && machine.NIC(o.nic) != machine.VirtioNet:
+		return cli.Usagef("--matrix sets the machines up itself: drop --nic")
 	case !machine.NIC(o.nic).Known():
 		return cli.Usagef("--nic %q: want one of %v", o.nic, machine.NICs)
 	case o.smp < 1 || o.smp > 64:

@@ -62,7 +62,7 @@ func findTools(t *testing.T) *tools.Tools {
 		t.Fatal("the test does not run in the source tree")
 	}
 	found, err := tools.Find(t.Context(), tools.Options{
-		BuildDir: filepath.Join(source, "build"), SourceDir: source, NeedVfioUser: true, NeedPrograms: true, NeedMatrix: true, NeedHardware: true,
+		BuildDir: filepath.Join(source, "build"), SourceDir: source, NeedVfioUser: true, NeedPrograms: true, NeedMatrix: true, NeedHardware: true, NeedBare: true,
 		Progress: func(text string) { t.Log(text) },
 	})
 	if err != nil {

@@ -70,6 +70,9 @@ func (l *lab) resetNIC(driver *driverShell, app *virtualMachine) {
 			return nil
 		})
 	}
+	if *unplugModel == "e1000e" { // of which QEMU resets nothing when it is put to sleep, which is how Linux would do it
+		driver.do(l, "echo bus > /sys/bus/pci/devices/"+unplugNIC+"/reset_method")
+	}
 	for range times {
 		moves()
 		begin := driver.Mark()
