@@ -53,7 +53,7 @@ func (c *Container) Shared() Shared {
 // ShareContainer is a container in the process that opens files for another one, whose
 // address spaces stay its own. It serves for OpenFiles only.
 func ShareContainer(s Shared, sysfs pci.Sysfs) *Container {
-	return shareContainer(s, sysfs, uapi.Calls{}, devVFIO)
+	return shareContainer(s, sysfs, linux, devVFIO)
 }
 
 func shareContainer(s Shared, sysfs pci.Sysfs, k kernel, dir string) *Container {

@@ -46,7 +46,7 @@ type BareConfig struct {
 // What the user can fix is reported as *pci.DeviceError, or wraps dma.ErrHugePages or
 // dma.ErrNoLocation.
 func OpenBare(functions []pci.Address, cfg BareConfig) (*Bare, error) {
-	return openBare(functions, cfg, uapi.Calls{}, devVFIO, dma.TakePhysical)
+	return openBare(functions, cfg, linux, devVFIO, dma.TakePhysical)
 }
 
 func openBare(functions []pci.Address, cfg BareConfig, k kernel, dir string, take func(pages int) (*dma.Physical, error)) (b *Bare, err error) {

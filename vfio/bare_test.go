@@ -47,7 +47,7 @@ func (m *machine) pages(n int) (*dma.Physical, error) {
 
 func (m *machine) openBare(functions ...pci.Address) (*Bare, error) {
 	pages := func(bare []pci.Address) int { return 2 * len(bare) }
-	return openBare(functions, BareConfig{Sysfs: m.sysfs(), Pages: pages}, m.kernel, m.dev, m.pages)
+	return openBare(functions, BareConfig{Sysfs: m.sysfs(), Pages: pages}, m.calls(), m.dev, m.pages)
 }
 
 // TestBare opens a machine's devices, of which an IOMMU confines one and two not, hands
@@ -221,7 +221,7 @@ func TestBareErrors(t *testing.T) {
 	}
 	m := bareMachine(t)
 	open := countFiles()
-	_, err := openBare([]pci.Address{function7}, BareConfig{Sysfs: m.sysfs(), Pages: func([]pci.Address) int { return 1 }}, m.kernel, m.dev,
+	_, err := openBare([]pci.Address{function7}, BareConfig{Sysfs: m.sysfs(), Pages: func([]pci.Address) int { return 1 }}, m.calls(), m.dev,
 		func(int) (*dma.Physical, error) { return nil, dma.ErrNoLocation })
 	if !errors.Is(err, dma.ErrNoLocation) || countFiles() != open {
 		t.Errorf("without the capability: %v, %d files are open, want %d", err, countFiles(), open)

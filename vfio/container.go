@@ -52,7 +52,7 @@ type Container struct {
 // OpenContainer opens a container. It fails when the kernel has no VFIO loaded; whether
 // there is an IOMMU shows when a device is opened.
 func OpenContainer(cfg Config) (*Container, error) {
-	return openContainer(cfg, uapi.Calls{}, devVFIO, devIOMMU)
+	return openContainer(cfg, linux, devVFIO, devIOMMU)
 }
 
 func openContainer(cfg Config, k kernel, dir, iommu string) (*Container, error) {
@@ -104,7 +104,7 @@ func takeNode(node *os.File, path string) (fd int, err error) {
 	return fd, nil
 }
 
-func checkAPI(k kernel, fd int, path string) error {
+func checkAPI(k containerCalls, fd int, path string) error {
 	version, err := k.APIVersion(fd)
 	if err != nil {
 		return &pci.DeviceError{Device: path, Problem: "is not a VFIO container", Remedy: "modprobe vfio-pci", Err: err}

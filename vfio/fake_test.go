@@ -303,6 +303,9 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
+// calls is the machine's kernel.
+func (m *machine) calls() kernel { return kernel{m.kernel, m.kernel, m.kernel, m.kernel} }
+
 func (m *machine) check(err error) {
 	m.t.Helper()
 	if err != nil {
@@ -341,7 +344,7 @@ func (m *machine) sysfs() pci.Sysfs { return pci.Sysfs{Root: m.sys} }
 func (m *machine) container() (*Container, error) { return m.containerWith(nil) }
 
 func (m *machine) containerWith(bare *Bare) (*Container, error) {
-	return openContainer(Config{Sysfs: m.sysfs(), Bare: bare}, m.kernel, m.dev, filepath.Join(m.dev, "iommu"))
+	return openContainer(Config{Sysfs: m.sysfs(), Bare: bare}, m.calls(), m.dev, filepath.Join(m.dev, "iommu"))
 }
 
 // cdev gives a function a file of its own, and the machine iommufd.
@@ -355,7 +358,7 @@ func (m *machine) cdev(addr, name string) {
 
 // opener is a container in another process that opens files for c.
 func (m *machine) opener(c *Container) *Container {
-	return shareContainer(c.Shared(), m.sysfs(), m.kernel, m.dev)
+	return shareContainer(c.Shared(), m.sysfs(), m.calls(), m.dev)
 }
 
 // open opens function 04.0 and closes everything at the end of the test.

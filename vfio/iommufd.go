@@ -15,7 +15,7 @@ import (
 // ioas is an address space of iommufd, for devices that are opened by files of their own. It
 // lasts, with its mappings, until it is closed, whatever devices come and go.
 type ioas struct {
-	kernel kernel
+	kernel iommufdCalls
 	dir    string // "/dev/vfio"
 	fd     int    // of /dev/iommu
 	arena  *dma.Arena
@@ -32,7 +32,7 @@ var (
 )
 
 // newIOAS is an address space without devices; it takes over fd.
-func newIOAS(k kernel, dir string, fd int) *ioas { return &ioas{kernel: k, dir: dir, fd: fd} }
+func newIOAS(k iommufdCalls, dir string, fd int) *ioas { return &ioas{kernel: k, dir: dir, fd: fd} }
 
 func (s *ioas) memory() *dma.Arena { return s.arena }
 

@@ -27,7 +27,7 @@ func (a area) contains(off, n uint64) bool {
 var pageSize = uint64(os.Getpagesize())
 
 // queryRegion asks the kernel for a region.
-func queryRegion(k kernel, fd int, index uint32, name string) (region, error) {
+func queryRegion(k deviceCalls, fd int, index uint32, name string) (region, error) {
 	info, raw, err := k.RegionInfo(fd, index)
 	if err != nil {
 		return region{}, fmt.Errorf("%s: %w", name, err)
