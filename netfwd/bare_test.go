@@ -28,7 +28,7 @@ func TestFlowsAvoidPairsWithoutBuffers(t *testing.T) {
 		v.kickIf(v.rx.Driver)
 	}
 	a.pairs[0].tx = vringtest.NewPair(t, vringtest.Config{Size: 256, EventIdx: true})
-	d := startDealer(t, 1, 0, Link{a.end(), b.end()})
+	d := startBalancer(t, 1, 0, Link{a.end(), b.end()})
 	a.use(1)
 	b.use(3)
 	offer(b.pairs[0], 200)

@@ -35,11 +35,11 @@ func switchOf(ports []Port) group {
 	for i, p := range ports {
 		cfg.Ports = append(cfg.Ports, SwitchPort{End: End{Queues: []Port{p}}, Address: net.HardwareAddr(addressOf(station(i)))})
 	}
-	b, err := newBridge(cfg)
+	s, err := newSwitch(cfg)
 	if err != nil {
 		panic(err)
 	}
-	return b
+	return s
 }
 
 func newTrack(tb testing.TB, frameBytes int, packed bool, join func([]Port) group) *track {
@@ -111,7 +111,7 @@ func BenchmarkForward(b *testing.B) {
 		b.Run(fmt.Sprintf("%s-%dB", map[bool]string{false: "split", true: "packed"}[packed], size), func(b *testing.B) {
 			l := newTrack(b, size, packed, pairOf)
 			src, dst := l.ports[0], l.ports[1]
-			var frames [virtionet.MaxBurst]virtionet.Frame
+			var burst virtionet.Burst
 			var clock busyClock
 			clock.start()
 			names := []string{"rx", "tx", "release", "notify"}
@@ -125,11 +125,11 @@ func BenchmarkForward(b *testing.B) {
 					spent[i] += now - at
 					at = now
 				}
-				n := src.RxBurst(frames[:])
+				src.Receive(&burst)
 				stage(0)
-				n = dst.TxBurst(frames[:n])
+				n := dst.Transmit(&burst, 0, burst.Len())
 				stage(1)
-				src.Release(n)
+				src.Release(&burst, 0, n)
 				stage(2)
 				src.Notify()
 				dst.Notify()

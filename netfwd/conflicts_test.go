@@ -91,15 +91,14 @@ func TestConflictsAreToldOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := s.loops[0].groups[0].(*bridge)
-	b.housekeep(time.Unix(1000, 0))
+	s.housekeep(time.Unix(1000, 0))
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
 	run.Go(func() { s.Run(ctx) })
 	use := func(n int) {
 		for port := range 2 {
-			b.ports[port].queues[0].(*fakePort).in = [][]byte{frame(station(n), station(n), 0)}
-			for b.step() {
+			s.ports[port].queues[0].Port.(*fakePort).in = [][]byte{frame(station(n), station(n), 0)}
+			for s.step() {
 			}
 		}
 	}
@@ -124,8 +123,8 @@ func TestConflictsAreToldOnce(t *testing.T) {
 	}
 	for n := range 2 * maxConflicts { // known, or one too many
 		flap(n)
-		b.macs.forget(0)
-		b.macs.forget(1)
+		s.macs.forget(0)
+		s.macs.forget(1)
 		flap(n)
 	}
 	for deadline := time.Now().Add(10 * time.Second); len(s.conflicts.seen) > 0; time.Sleep(time.Millisecond) {

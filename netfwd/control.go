@@ -13,30 +13,30 @@ import (
 type End struct {
 	Queues []Port
 	// Spread, if not nil, tells the device how many of its queue pairs, the first ones,
-	// frames shall arrive at. Run calls it, of Dealer or Switch.
+	// frames shall arrive at. Run calls it, of Balancer or Switch.
 	Spread func(pairs int) error
 }
 
-// controller is what dealers and switches have in common: loops, and a goroutine,
+// controller is what balancers and switches have in common: loops, and a goroutine,
 // Run, that follows what guests make of their queue pairs.
 type controller struct {
-	loops []*Loop
-	ends  []*spreadEnd
-	shift chan struct{} // something changed
-	warn  func(error)
+	loops   []*Loop
+	ends    []*spreadEnd
+	changed chan struct{} // the state of something
+	warn    func(error)
 }
 
 // spreadEnd is an end that can be told where frames shall arrive.
 type spreadEnd struct {
 	End
-	others []End // for whom they are
-	told   int   // what Spread was told last
+	others [][]*member // for whom they are, by end
+	told   int         // what Spread was told last
 
 	fewer time.Time // since when fewer would do; zero if they would not
 }
 
 func newController(warn func(error)) controller {
-	return controller{shift: make(chan struct{}, 1), warn: warn}
+	return controller{changed: make(chan struct{}, 1), warn: warn}
 }
 
 // Loops are the loops, to be run by the caller. They must not end before Run does.
@@ -58,16 +58,16 @@ func (c *controller) WakeLoops() {
 	}
 }
 
-// Shift says that the state of a queue pair has changed. It does not block. Safe for
+// StateChanged says that the state of a queue pair has changed. It does not block. Safe for
 // concurrent use.
-func (c *controller) Shift() {
+func (c *controller) StateChanged() {
 	select {
-	case c.shift <- struct{}{}:
+	case c.changed <- struct{}{}:
 	default:
 	}
 }
 
-// follow calls act now and at each Shift, and spreads frames then, until ctx is done.
+// follow calls act now and at each StateChanged, and spreads frames then, until ctx is done.
 func (c *controller) follow(ctx context.Context, act func()) {
 	calm := time.NewTimer(calmAfter)
 	defer calm.Stop()
@@ -80,7 +80,7 @@ func (c *controller) follow(ctx context.Context, act func()) {
 		}
 		time.Sleep(rest)
 		select {
-		case <-c.shift:
+		case <-c.changed:
 		case <-calm.C:
 		case <-ctx.Done():
 			return
@@ -104,7 +104,7 @@ func (c *controller) spread(e *spreadEnd, now time.Time) (wait time.Duration) {
 	pairs := 1
 	for _, other := range e.others {
 		active := 0
-		for _, p := range other.Queues {
+		for _, p := range other {
 			if p.State() == virtionet.StateActive {
 				active++
 			}

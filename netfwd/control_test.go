@@ -21,11 +21,11 @@ func TestSpreadIsCalm(t *testing.T) {
 		}
 	}
 	var told []int
-	e := &spreadEnd{others: []End{{}}}
+	e := &spreadEnd{others: [][]*member{nil}}
 	e.Spread = func(pairs int) error { told = append(told, pairs); return nil }
 	for _, p := range guest {
 		e.Queues = append(e.Queues, &fakePort{})
-		e.others[0].Queues = append(e.others[0].Queues, p)
+		e.others[0] = append(e.others[0], newMember(p))
 	}
 	c := newController(func(err error) { t.Error(err) })
 	now := time.Now()

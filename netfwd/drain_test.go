@@ -10,7 +10,7 @@ import (
 // Whoever shares an eventfd can make it blocking and take the event between our
 // poll and our read.
 func TestDrainNeverWaits(t *testing.T) {
-	l, err := NewLoop([]Port{newVM(t, "a"), newVM(t, "b")}, Config{CPU: -1})
+	l, err := joinLoop([]Port{newVM(t, "a"), newVM(t, "b")}, Config{CPU: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

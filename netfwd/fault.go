@@ -41,10 +41,11 @@ func faultAddress(err error) (uintptr, bool) {
 	return fault.Addr(), true
 }
 
-// contain puts those ports out of order in whose peer's memory a fault struck, and
-// lets the others recover from what it broke off. If it is nobody's memory, those
-// are that were at work. It returns the ports that are out of order.
-func contain(ports, atWork []Port, err error) (failed []Port) {
+// contain fails those ports in whose peer's memory a fault struck, and
+// lets the others recover from what it broke off. If it is no one's memory, those
+// fail that were at work. It returns the ports that have failed.
+func contain(ports, atWork []*member, err error) (names []Port) {
+	var failed []*member
 	addr, inMemory := faultAddress(err)
 	for _, port := range ports {
 		if inMemory && port.Owns(addr) {
@@ -67,5 +68,8 @@ func contain(ports, atWork []Port, err error) (failed []Port) {
 			failed = append(failed, port)
 		}
 	}
-	return failed
+	for _, port := range failed {
+		names = append(names, port.Port)
+	}
+	return names
 }

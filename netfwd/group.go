@@ -14,9 +14,9 @@ type group interface {
 	// String names the group for messages.
 	String() string
 	// members are the ports.
-	members() []Port
-	// link is the link that the group is one of several lanes of, or nil.
-	link() *link
+	members() []*member
+	// of is the link that the group is one of several lanes of, or nil.
+	of() *link
 
 	// step serves every port once and reports whether a frame moved.
 	step() bool
@@ -29,7 +29,7 @@ type group interface {
 	disableKicks()
 
 	// contain deals with a panic, most likely an access to memory that vanished, that
-	// struck while the group was served. It returns the ports that are out of order.
+	// struck while the group was served. It returns the ports that have failed.
 	contain(err error) (failed []Port)
 	// leave lets go of the ports, so that no control goroutine waits for the loop. It
 	// can be called again after a fault.
@@ -39,30 +39,30 @@ type group interface {
 	describe(s *snapshot)
 }
 
-// turn is groups of which one has its turn in each round: the next that moves a frame.
-type turn struct {
+// share is groups of which one has its turn in each round: the next that moves a frame.
+type share struct {
 	groups []int // of the loop's
-	last   int   // of these, whose turn it was
+	turn   roundRobin
 }
 
-// turnsOf gives each link that shares a loop with others one turn, so that a guest gets
+// sharesOf gives each link that shares a loop with others one turn, so that a guest gets
 // no more of the loop's time by using more queue pairs. Where there is one link only, all
 // of its lanes have turns.
-func turnsOf(groups []group) (turns []turn) {
-	alone := !slices.ContainsFunc(groups, func(g group) bool { return g.link() != groups[0].link() })
+func sharesOf(groups []group) (shares []share) {
+	alone := !slices.ContainsFunc(groups, func(g group) bool { return g.of() != groups[0].of() })
 	for i, g := range groups {
-		same := func(t turn) bool { return g.link() != nil && groups[t.groups[0]].link() == g.link() }
-		if k := slices.IndexFunc(turns, same); k >= 0 && !alone {
-			turns[k].groups = append(turns[k].groups, i)
+		same := func(s share) bool { return g.of() != nil && groups[s.groups[0]].of() == g.of() }
+		if k := slices.IndexFunc(shares, same); k >= 0 && !alone {
+			shares[k].groups = append(shares[k].groups, i)
 		} else {
-			turns = append(turns, turn{groups: []int{i}})
+			shares = append(shares, share{groups: []int{i}})
 		}
 	}
-	return turns
+	return shares
 }
 
 // appendWakeFDs appends what a loop waits for that sleeps on these ports.
-func appendWakeFDs(fds []unix.PollFd, ports []Port) []unix.PollFd {
+func appendWakeFDs(fds []unix.PollFd, ports []*member) []unix.PollFd {
 	for _, port := range ports {
 		for _, fd := range port.WakeFDs() {
 			fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})

@@ -31,8 +31,8 @@ type Config struct {
 type Loop struct {
 	cfg     Config
 	groups  []group
-	turns   []turn // of groups
-	serving int    // the group at work
+	shares  []share // of groups
+	serving int     // the group at work
 
 	wanted  atomic.Pointer[[]group] // what to serve instead
 	adopted chan struct{}
@@ -50,16 +50,7 @@ type Loop struct {
 // go to sleep. A round with nothing to do takes some 25 ns for each port.
 const housekeeping = 256
 
-// NewLoop prepares a loop for pairs of ports: each port with an even index is
-// joined with the one behind it.
-func NewLoop(ports []Port, cfg Config) (*Loop, error) {
-	groups := make([]group, 0, len(ports)/2)
-	for i := 0; i+1 < len(ports); i += 2 {
-		groups = append(groups, newPair(ports[i], ports[i+1]))
-	}
-	return newLoop(groups, cfg)
-}
-
+// newLoop prepares a loop that serves these groups.
 func newLoop(groups []group, cfg Config) (*Loop, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
@@ -74,7 +65,7 @@ func newLoop(groups []group, cfg Config) (*Loop, error) {
 
 // Run forwards until ctx is done. It takes the calling goroutine's thread for
 // itself. Faults of memory that a peer took away are caught: that peer's port is
-// put out of order and the loop goes on, so that another session can start.
+// failed and the loop goes on, so that another session can start.
 func (l *Loop) Run(ctx context.Context) error {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	defer l.leave()
@@ -150,7 +141,7 @@ func (l *Loop) serve(groups []group) {
 	select {
 	case <-l.adopted:
 	case <-l.gone:
-		for _, g := range groups { // nobody serves them: nobody shall wait for them
+		for _, g := range groups { // no one serves them: no one shall wait for them
 			l.abandon(g)
 		}
 	}
@@ -164,7 +155,7 @@ func (l *Loop) adopt(groups []group) {
 	l.adopted <- struct{}{}
 }
 
-func (l *Loop) take(groups []group) { l.groups, l.turns, l.serving = groups, turnsOf(groups), 0 }
+func (l *Loop) take(groups []group) { l.groups, l.shares, l.serving = groups, sharesOf(groups), 0 }
 
 // Close frees the loop's eventfd after Run has returned.
 func (l *Loop) Close() error { return unix.Close(l.wake) }
@@ -209,13 +200,10 @@ func (l *Loop) forward() {
 // round gives everybody a turn and reports whether a frame moved.
 func (l *Loop) round() bool {
 	moved := false
-	for i := range l.turns {
-		t := &l.turns[i]
-		for range t.groups {
-			if t.last++; t.last >= len(t.groups) {
-				t.last = 0
-			}
-			l.serving = t.groups[t.last]
+	for i := range l.shares {
+		s := &l.shares[i]
+		for range s.groups {
+			l.serving = s.groups[s.turn.next(len(s.groups))]
 			if l.groups[l.serving].step() {
 				moved = true
 				break

@@ -96,7 +96,7 @@ func (v *vm) kickIf(d *vring.Driver) {
 func startLoop(t *testing.T, a, b Port, cfg Config, onFault func(error)) *Loop {
 	t.Helper()
 	cfg.OnFault = func(_ []Port, err error) { onFault(err) }
-	l, err := NewLoop([]Port{a, b}, cfg)
+	l, err := joinLoop([]Port{a, b}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestLoopForwardsBothWays(t *testing.T) {
 // A sleeping loop is woken by a kick, not by its backstop timeout.
 func TestSleepingLoopWakesAtOnce(t *testing.T) {
 	for name, join := range map[string]func(cfg Config, ports ...Port) (*Loop, error){
-		"pair": func(cfg Config, ports ...Port) (*Loop, error) { return NewLoop(ports, cfg) },
+		"pair": func(cfg Config, ports ...Port) (*Loop, error) { return joinLoop(ports, cfg) },
 		"switch": func(cfg Config, ports ...Port) (*Loop, error) {
 			sw := SwitchConfig{MACAge: time.Minute, MACLimit: 8}
 			for _, p := range append(ports, newVM(t, "c")) { // which is never used
@@ -324,18 +324,18 @@ type faulty struct {
 	mem chan []byte
 }
 
-func (f *faulty) RxBurst(frames []virtionet.Frame) int {
+func (f *faulty) Receive(b *virtionet.Burst) (worked bool) {
 	select {
 	case mem := <-f.mem:
-		frames[0] = virtionet.Frame{Data: [][]byte{mem}, Len: len(mem)}
-		return 1
+		b.General()[0] = virtionet.Frame{Data: [][]byte{mem}, Len: len(mem)}
+		b.Truncate(1)
+		return true
 	default:
-		return 0
+		return false
 	}
 }
 
-func (f *faulty) Release(int) {}
-func (f *faulty) Abandon()    {}
+func (f *faulty) Release(*virtionet.Burst, int, int) {}
 
 // A file that its owner truncates raises SIGBUS in whoever maps it: the loop
 // must report that and go on.
@@ -348,7 +348,7 @@ func TestLoopSurvivesVanishedMemory(t *testing.T) {
 	b.rx.Driver.Add(nil, []vring.Part{vringtest.Part(rxAddr, 2048)})
 	b.rx.Driver.Publish()
 
-	l, err := NewLoop([]Port{a, b}, Config{CPU: -1, IdleAfter: -1, OnFault: func(_ []Port, err error) { faults <- err }})
+	l, err := joinLoop([]Port{a, b}, Config{CPU: -1, IdleAfter: -1, OnFault: func(_ []Port, err error) { faults <- err }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,10 +374,10 @@ func TestLoopSurvivesVanishedMemory(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("no fault was reported")
 	}
-	// The guest's rings are out of order until it starts them anew, with which
+	// The guest's rings have failed until it starts them anew, with which
 	// everything works again.
 	if err := <-b.failed; err == nil {
-		t.Error("the guest's ring was not put out of order")
+		t.Error("the guest's ring has not failed")
 	}
 	fresh := newVM(t, "b")
 	b.rx, b.tx = fresh.rx, fresh.tx
@@ -412,7 +412,7 @@ func TestFaultHitsOnlyItsOwner(t *testing.T) {
 		err    error
 	}
 	faults := make(chan report, 8)
-	l, err := NewLoop([]Port{a, b, c, d}, Config{CPU: -1, IdleAfter: -1, OnFault: func(failed []Port, err error) { faults <- report{failed, err} }})
+	l, err := joinLoop([]Port{a, b, c, d}, Config{CPU: -1, IdleAfter: -1, OnFault: func(failed []Port, err error) { faults <- report{failed, err} }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -462,7 +462,7 @@ func TestFaultHitsOnlyItsOwner(t *testing.T) {
 	receive(d, c, make([]byte, 500))
 	for _, v := range []*vm{b, d} {
 		if err := v.rx.Device.Err(); err != nil {
-			t.Errorf("%s is innocent and out of order: %v", v.Name(), err)
+			t.Errorf("%s is innocent and has failed: %v", v.Name(), err)
 		}
 	}
 	var stats Stats
@@ -535,18 +535,18 @@ type panicking struct {
 	done bool
 }
 
-func (p *panicking) RxBurst(frames []virtionet.Frame) int {
+func (p *panicking) Receive(b *virtionet.Burst) (worked bool) {
 	if !p.done {
 		p.done = true
 		var none []int
-		_ = none[len(frames)]
+		_ = none[b.Len()]
 	}
-	return 0
+	return false
 }
 
 func TestLoopRefusesImpossibleCPU(t *testing.T) {
 	a, b := newVM(t, "a"), newVM(t, "b")
-	l, err := NewLoop([]Port{a, b}, Config{CPU: 1023})
+	l, err := joinLoop([]Port{a, b}, Config{CPU: 1023})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ const noPort = -1
 // One goroutine owns it.
 type macTable struct {
 	// Open addressing with linear probing. The table is at most half full, with all
-	// ports at their limits. The hash is secret, so that nobody can choose addresses
+	// ports at their limits. The hash is secret, so that no one can choose addresses
 	// that collide.
 	slots []macSlot // a power of two
 	seed  [2]uint64
@@ -231,7 +231,7 @@ func (t *macTable) tick(now time.Time) {
 // sweepSlots are looked at each tick, some 100 ns.
 const sweepSlots = 64
 
-// remove empties slot i and closes the gap: of those behind it up to the next empty
+// remove empties slot i and closes the gap: of those after it up to the next empty
 // slot, each moves that may stand there.
 func (t *macTable) remove(i int) {
 	t.ports[t.slots[i].port].learned--

@@ -14,17 +14,17 @@ type route struct{ from, to queue }
 
 // lanePlan is what makes up a lane.
 type lanePlan struct {
-	routes  []route // of the queue pairs that have work
-	dormant []queue
-	takers  [2][]int // of each end, the queue pairs that take frames
+	routes []route // of the queue pairs that have work
+	idle   []queue
+	takers [2][]int // of each end, the queue pairs that take frames
 }
 
 func (p *lanePlan) equal(o *lanePlan) bool {
-	return slices.Equal(p.routes, o.routes) && slices.Equal(p.dormant, o.dormant) &&
+	return slices.Equal(p.routes, o.routes) && slices.Equal(p.idle, o.idle) &&
 		slices.Equal(p.takers[0], o.takers[0]) && slices.Equal(p.takers[1], o.takers[1])
 }
 
-// planLanes deals the queue pairs of a link's two ends out to lanes, as many as the
+// planLanes assigns the queue pairs of a link's two ends to lanes, as many as the
 // end has that takes frames at fewer of its queue pairs. So each lane has one of that
 // end and one or more of the other, and no frame ever leaves its lane, which one loop
 // serves alone. Every queue pair is in exactly one lane.
@@ -40,19 +40,19 @@ func planLanes(ends [2][]virtionet.State) []lanePlan {
 	n := max(1, min(len(active[0]), len(active[1])))
 	lanes := make([]lanePlan, n)
 	for end, states := range ends {
-		var turn, turnActive int
+		var count, countActive int
 		for i, s := range states {
 			q := queue{end, i}
-			k := &turn // in which the queue pairs of a kind get their lanes
+			k := &count // by which the queue pairs of a kind get their lanes
 			if s == virtionet.StateActive {
-				k = &turnActive
+				k = &countActive
 			}
 			l := &lanes[*k%n]
 			if s == virtionet.StateActive {
 				l.takers[end] = append(l.takers[end], i)
 			}
 			if s == virtionet.StateIdle {
-				l.dormant = append(l.dormant, q)
+				l.idle = append(l.idle, q)
 			} else {
 				l.routes = append(l.routes, route{q, queue{1 - end, destination(active[1-end], *k, n)}})
 			}

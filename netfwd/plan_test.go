@@ -58,10 +58,10 @@ func checkPlan(ends [2][]virtionet.State, lanes []lanePlan) error {
 		for _, r := range l.routes {
 			in[r.from]++
 		}
-		for _, q := range l.dormant {
+		for _, q := range l.idle {
 			in[q]++
 			if ends[q.end][q.pair] != virtionet.StateIdle {
-				return fmt.Errorf("%v is dormant", q)
+				return fmt.Errorf("%v is idle", q)
 			}
 		}
 		if len(l.takers[0]) > 1 && len(l.takers[1]) > 1 {

@@ -233,29 +233,41 @@ func TestDisabledTooLong(t *testing.T) {
 	}
 }
 
+// newSteeredLane is a lane that carries what comes from one port to several.
+func newSteeredLane(from Port, to ...*fakePort) (*direction, *lane) {
+	s := &steering{}
+	for _, p := range to {
+		s.queues = append(s.queues, newMember(p))
+	}
+	d, l := newDirection(newMember(from)), &lane{}
+	d.dst, d.steer = s.queues[0], newSteered(s)
+	l.add(d, 0)
+	return d, l
+}
+
 // A ring stops while frames of a burst, sorted for several queue pairs, are sent and
 // others are not: the ring's place says nothing wrong of any.
 func TestSortedBurstWhenItsRingStops(t *testing.T) {
-	for _, packed := range []bool{false, true} {
+	for way := range 4 {
+		packed, again := way&1 != 0, way&2 != 0
 		for _, blocked := range []int{0, 1, 2} {
 			const flows, n = 12, 60
 			from := newSyncEndWith(t, vringtest.Config{Packed: packed, Size: 128})
 			from.install(nil, func(*guest.Queues) {})
-			var queues []Port
 			var ports []*fakePort
 			for i := range 3 {
-				p := &fakePort{name: string(rune('a' + i)), room: -1}
-				ports = append(ports, p)
-				queues = append(queues, p)
+				ports = append(ports, &fakePort{name: string(rune('a' + i)), room: -1})
 			}
 			ports[blocked].room = 3
-			d := &direction{src: from, dst: queues[0], steer: newSteered(&steering{queues: queues})}
-			l := &lane{}
-			l.add(d, 0)
+			d, l := newSteeredLane(from, ports...)
 			from.sendNumbered(0, n, flows)
 			l.step()
-			if d.kept == 0 || !d.blocked() {
-				t.Fatalf("%d frames are sent of a burst of %d", d.sent, d.n)
+			if d.sent == 0 || d.released != 0 || !d.blocked() {
+				t.Fatalf("%d frames are sent of a burst of %d, %d released", d.sent, d.out.Len(), d.released)
+			}
+			if again { // for the same queue pairs in another lane
+				d.steer, d.stale = newSteered(d.steer.steering), true
+				l.step()
 			}
 			from.install(l, func(q *guest.Queues) { q.FromGuest = nil })
 			from.restart(from.tx)
@@ -270,7 +282,7 @@ func TestSortedBurstWhenItsRingStops(t *testing.T) {
 				for _, b := range p.out {
 					number := int(binary.LittleEndian.Uint32(b[40:]))
 					if seen[number]++; number < last[b[11]] {
-						t.Errorf("packed %v, %s: frame %d is behind %d", packed, p.name, number, last[b[11]])
+						t.Errorf("packed %v, %s: frame %d is after %d", packed, p.name, number, last[b[11]])
 					}
 					last[b[11]] = number
 				}
@@ -293,26 +305,21 @@ func TestSortedBurstForOneQueuePair(t *testing.T) {
 	from := newSyncEndWith(t, vringtest.Config{Size: 128})
 	from.install(nil, func(*guest.Queues) {})
 	a, b := &fakePort{name: "a"}, &fakePort{name: "b"}
-	queues := []Port{a, b}
-	d := &direction{src: from, dst: a, steer: newSteered(&steering{queues: queues})}
-	l := &lane{}
-	l.add(d, 0)
+	d, l := newSteeredLane(from, a, b)
 	from.sendNumbered(0, 60, 12)
-	if l.step(); d.sent != 0 || d.n != 60 {
-		t.Fatalf("%d of %d frames are sent", d.sent, d.n)
+	if l.step(); d.sent != 0 || d.out.Len() != 60 || !d.sorted() {
+		t.Fatalf("%d of %d frames are sent, sorted %v", d.sent, d.out.Len(), d.sorted())
 	}
-	first := int(d.frames[0].Number)
-	for i := range d.frames[:10] { // the first ones to be sent are not the first of the ring
-		first = max(first, int(d.frames[i].Number))
-	}
-	if first < 10 {
-		t.Fatal("the frames were not sorted")
-	}
-	d.dst, d.steer, d.dealt = b, nil, true
+	d.dst, d.steer, d.stale = newMember(b), nil, true
 	b.room = 10
 	l.step()
 	if n := from.tx.Driver.Completed(); n != 0 || len(b.out) != 10 {
-		t.Errorf("%d buffers came back when %d frames were sent, not in their order", n, len(b.out))
+		t.Errorf("%d buffers came back when %d frames were sent of a burst that was sorted", n, len(b.out))
+	}
+	for i, f := range b.out {
+		if number := int(binary.LittleEndian.Uint32(f[40:])); number != i {
+			t.Errorf("frame %d came as number %d", number, i)
+		}
 	}
 	b.room = -1
 	l.step()
@@ -326,11 +333,8 @@ func TestNothingComesFromTheDead(t *testing.T) {
 	from := newSyncEndWith(t, vringtest.Config{Size: 128})
 	from.install(nil, func(*guest.Queues) {})
 	ports := []*fakePort{{name: "a", room: 3}, {name: "b", room: -1}}
-	queues := []Port{ports[0], ports[1]}
-	d := &direction{src: from, dst: queues[0], steer: newSteered(&steering{queues: queues})}
 	ports[0].room, ports[1].room = -1, 1
-	l := &lane{}
-	l.add(d, 0)
+	d, l := newSteeredLane(from, ports...)
 	from.sendNumbered(0, 60, 12)
 	l.step()
 	from.install(l, func(q *guest.Queues) { q.FromGuest = nil })

@@ -35,7 +35,7 @@ func (l *Loop) sleep() (nap bool) {
 		work = g.enableKicks() || work
 		ports := g.members()
 		l.poll = appendWakeFDs(l.poll, ports)
-		if slices.ContainsFunc(ports, Port.Polled) {
+		if slices.ContainsFunc(ports, (*member).Polled) {
 			longest = longestNap
 		}
 	}

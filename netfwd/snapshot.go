@@ -15,23 +15,23 @@ type snapshot struct {
 	sw    SwitchStats // if the loop serves a switch
 }
 
-// portSnapshot is what is known of a queue pair. Further ones of an end are of
-// interest only if they were used.
+// portSnapshot is what is known of a queue pair. Secondary ones, which are not the first of
+// their end, are of interest only if they were used.
 type portSnapshot struct {
-	port     Port
-	further  bool
-	counters virtionet.Counters
+	port      Port
+	secondary bool
+	counters  virtionet.Counters
 }
 
 // add adds queue pairs to a snapshot.
-func (s *snapshot) add(p Port, further bool) {
-	s.ports = append(s.ports, portSnapshot{p, further, *p.Counters()})
+func (s *snapshot) add(p Port, secondary bool) {
+	s.ports = append(s.ports, portSnapshot{p, secondary, *p.Counters()})
 }
 
 // listed reports whether a queue pair belongs in the statistics.
 func (p *portSnapshot) listed() bool {
 	c := &p.counters
-	return !p.further || c.RxPackets|c.TxPackets|c.Interrupts|c.MemoryFaults != 0 || c.Dropped() != 0 || c.Faults != [len(c.Faults)]uint64{}
+	return !p.secondary || c.RxPackets|c.TxPackets|c.Interrupts|c.MemoryFaults != 0 || c.Dropped() != 0 || c.Faults != [len(c.Faults)]uint64{}
 }
 
 // publisher hands snapshots from a loop to those who ask for them. The loop answers when
@@ -59,7 +59,7 @@ func (p *publisher) answer(fill func(*snapshot)) {
 	p.answered.Store(question)
 }
 
-// renew does so though nobody has asked, when the loop's groups are others or it ends. It
+// renew does so though no one has asked, when the loop's groups are others or it ends. It
 // allocates as much as answers will need.
 func (p *publisher) renew(fill func(*snapshot)) {
 	s := &snapshot{}
@@ -81,7 +81,7 @@ type collectedPort struct {
 
 // collect asks loops for snapshots of themselves. Loops answer within some hundred rounds,
 // sleeping ones are woken. Of a loop that does not answer within answerTime, because
-// nobody lets it run, it returns what the loop has published last.
+// no one lets it run, it returns what the loop has published last.
 func collect(loops []*Loop) []collected {
 	for _, l := range loops { // several who ask do so in the same order
 		l.stats.mu.Lock()

@@ -23,12 +23,13 @@ func napping(t *testing.T) map[string]*Loop {
 		loops[name] = l
 	}
 	port := func() Port { return &fakePort{name: "p", room: -1} }
-	l, err := NewLoop([]Port{port(), port()}, Config{CPU: -1})
+	l, err := joinLoop([]Port{port(), port()}, Config{CPU: -1})
 	add("a pair", l, err)
 	several := newPair(port(), port())
 	for range 3 {
-		several.dormant = append(several.dormant, &direction{src: port()})
-		several.further = append(several.further, several.dormant[0].src)
+		d := newDirection(newMember(port()))
+		several.addIdle(d)
+		several.secondary = append(several.secondary, d.src.Port)
 	}
 	l, err = newLoop([]group{several, newPair(port(), port())}, Config{CPU: -1})
 	add("lanes with queue pairs that are idle", l, err)
@@ -36,7 +37,7 @@ func napping(t *testing.T) map[string]*Loop {
 	for _, g := range guests {
 		g.install(nil, func(q *guest.Queues) { q.KickFDs = []int{-1, -1} })
 	}
-	l, err = NewLoop([]Port{guests[0], guests[1]}, Config{CPU: -1})
+	l, err = joinLoop([]Port{guests[0], guests[1]}, Config{CPU: -1})
 	add("guests", l, err)
 	s, _ := newQueuesSwitch(t, 4, 2)
 	l, err = newLoop([]group{s}, Config{CPU: -1})
@@ -74,7 +75,7 @@ func TestNapsDoNotAllocate(t *testing.T) {
 // it says last is how far it came.
 func TestCollectTogether(t *testing.T) {
 	a, b := &fakePort{name: "a", room: -1}, &fakePort{name: "b", room: -1}
-	l, err := NewLoop([]Port{a, b}, Config{CPU: -1, IdleAfter: 50 * time.Microsecond})
+	l, err := joinLoop([]Port{a, b}, Config{CPU: -1, IdleAfter: 50 * time.Microsecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 type PortStats struct {
 	Name       string            `json:"name"`
 	RxPackets  uint64            `json:"rx_packets"`
-	Plain      uint64            `json:"plain_packets"` // of these, those that took the short way
+	Plain      uint64            `json:"plain_packets"` // of these, those that were copied as plain frames, see virtionet.Burst
 	RxBytes    uint64            `json:"rx_bytes"`
 	TxPackets  uint64            `json:"tx_packets"`
 	TxBytes    uint64            `json:"tx_bytes"`

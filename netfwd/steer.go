@@ -2,6 +2,7 @@ package netfwd
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/net/packet"
@@ -12,7 +13,7 @@ import (
 // some of that flow, which is where it will process them, and those of other flows
 // anywhere, but each always at the same. It belongs to a lane.
 type steering struct {
-	queues []Port
+	queues []*member
 	// flows has for each hash of a flow the queue pair plus one, 0 for none.
 	flows [flowSlots]uint8
 }
@@ -22,68 +23,90 @@ const flowSlots = 1 << flowBits
 
 const flowBits = 12
 
-// learn notes that the guest has sent frames through queue pair q.
-func (s *steering) learn(frames []virtionet.Frame, q int) {
-	for i := range frames {
-		s.flows[flowOf(&frames[i])] = uint8(q + 1)
-	}
-}
-
-// of is the queue pair for a frame.
-func (s *steering) of(f *virtionet.Frame) uint8 {
-	h := flowOf(f)
-	if q := s.flows[h]; q != 0 {
+// of is the queue pair for a frame of a flow.
+func (s *steering) of(flow int) uint8 {
+	if q := s.flows[flow]; q != 0 {
 		return q - 1
 	}
-	return uint8(h * len(s.queues) >> flowBits)
+	return uint8(flow * len(s.queues) >> flowBits)
+}
+
+// learner notes that a guest sends flows through one of its queue pairs.
+type learner struct {
+	*steering
+	queue int
+}
+
+func (l *learner) note(b *virtionet.Burst) {
+	for i := range b.Len() {
+		l.flows[flowOf(b, i)] = uint8(l.queue + 1)
+	}
 }
 
 // steered is a burst of frames, sorted by the queue pairs that they go to.
 type steered struct {
 	*steering
-	to   [virtionet.MaxBurst]uint8 // of frames, in the order in which they arrived
-	ends []int                     // for each queue pair, where its frames end
-	from [virtionet.MaxBurst]virtionet.Frame
+	sorted virtionet.Burst
+	ends   []int // for each queue pair, where its frames end
 }
 
 func newSteered(s *steering) *steered { return &steered{steering: s, ends: make([]int, len(s.queues))} }
 
-// sort puts the frames of a burst from index first on in the order of the queue pairs
-// that they go to. Those for one keep theirs.
-func (s *steered) sort(frames []virtionet.Frame, first int) {
+// sort puts the frames of a batch that are not sent in the order of the queue pairs that
+// they go to; those for one keep theirs. It returns the burst that has them, and its first
+// one. If all go to one that can be the burst as it came in.
+func (s *steered) sort(b *batch) (out *virtionet.Burst, first int) {
+	var which, sorted order
+	var to [virtionet.MaxBurst]uint8
 	clear(s.ends)
-	burst := frames[first:]
-	for i := range burst {
-		s.to[i] = s.of(&burst[i])
-		s.ends[s.to[i]]++
+	list := which.of(b.unsent())
+	for k, i := range list {
+		to[k] = s.of(flowOf(&b.in, int(i)))
+		s.ends[to[k]]++
 	}
-	alone := len(burst) == 0 || s.ends[s.to[0]] == len(burst)
-	start := first
+	if alone := to[0]; s.ends[alone] == len(list) && !b.sorted() {
+		for q := range s.ends {
+			if s.ends[q] = 0; q >= int(alone) {
+				s.ends[q] = b.in.Len()
+			}
+		}
+		return &b.in, b.sent
+	}
+	start := 0
 	for q, n := range s.ends {
 		s.ends[q], start = start, start+n
 	}
-	if alone { // they are sorted
-		for i := range burst {
-			s.ends[s.to[i]]++
-		}
-	} else {
-		copy(s.from[:], burst)
-		for i := range burst {
-			q := s.to[i]
-			frames[s.ends[q]] = s.from[i]
-			s.ends[q]++
-		}
+	for k, i := range list {
+		q := to[k]
+		sorted[s.ends[q]] = i
+		s.ends[q]++
 	}
+	s.sorted.Pick(&b.in, sorted[:len(list)])
+	return &s.sorted, 0
 }
 
-// run is the queue pair to which frame i goes, and where the frames for it end.
-func (s *steered) run(i int) (q Port, end int) {
+// run is the queue pair to which frame i of the sorted burst goes, and where the frames
+// for it end.
+func (s *steered) run(i int) (q *member, end int) {
 	for k, end := range s.ends {
 		if i < end {
 			return s.queues[k], end
 		}
 	}
 	panic("there is no such frame in the burst")
+}
+
+// order is frames of a burst, by their index.
+type order [virtionet.MaxBurst]uint8
+
+// of lists a set of frames in the order in which they came.
+func (o *order) of(set uint64) []uint8 {
+	n := 0
+	for ; set != 0; set &= set - 1 {
+		o[n] = uint8(bits.TrailingZeros64(set))
+		n++
+	}
+	return o[:n]
 }
 
 // headBytes is how much of a frame is looked at to tell its flow: headers of TCP over
@@ -93,16 +116,14 @@ const headBytes = 128
 // flowOf is a hash of a frame's flow, below flowSlots: of its addresses, protocol and
 // ports, the same both ways. What a guest puts there only moves its own frames between
 // queue pairs.
-func flowOf(f *virtionet.Frame) int {
+func flowOf(b *virtionet.Burst, i int) int {
 	var head [headBytes]byte // a copy: the guest can change what it has sent
-	n := 0
-	for _, piece := range f.Data {
-		if n += copy(head[n:], piece); n == len(head) {
-			break
-		}
-	}
-	l := packet.Parse(head[:n])
-	b := head[:]
+	return flowOfHead(head[:b.Head(i, head[:])])
+}
+
+// flowOfHead is flowOf for the first bytes of a frame, which are ours.
+func flowOfHead(b []byte) int {
+	l := packet.Parse(b)
 	var key uint64
 	switch l3 := int(l.L3); {
 	case l.L4 == l.L3: // no IP

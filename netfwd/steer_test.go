@@ -59,6 +59,25 @@ func flowFrame(t *testing.T, v6, udp, vlan, back bool, flow, number int) []byte 
 	return bytes.Clone(buf.Bytes())
 }
 
+// burstOf is a burst of frames, each in some pieces, or plain ones, each in one.
+func burstOf(plain bool, frames ...[][]byte) *virtionet.Burst {
+	var b virtionet.Burst
+	b.Reset()
+	for _, f := range frames {
+		if plain {
+			b.Add(virtionet.AddressOf(f[0]), uint32(len(f[0])))
+		}
+	}
+	if !plain {
+		list := b.General()
+		for i, f := range frames {
+			list[i] = virtionet.Frame{Data: f, Len: len(bytes.Join(f, nil))}
+		}
+		b.Truncate(len(frames))
+	}
+	return &b
+}
+
 // Both directions of a flow have the same hash, different flows hardly ever do, and a
 // frame's cut into pieces does not matter.
 func TestFlowOf(t *testing.T) {
@@ -69,8 +88,8 @@ func TestFlowOf(t *testing.T) {
 		for flow := range 50 {
 			there := flowFrame(t, v6, udp, vlan, false, flow, 1)
 			back := flowFrame(t, v6, udp, vlan, true, flow, 2)
-			h := flowOf(&virtionet.Frame{Data: [][]byte{there}})
-			if got := flowOf(&virtionet.Frame{Data: [][]byte{back[:3], back[3:40], back[40:]}}); got != h {
+			h := flowOf(burstOf(false, [][]byte{there}), 0)
+			if got := flowOf(burstOf(false, [][]byte{back[:3], back[3:40], back[40:]}), 0); got != h {
 				t.Fatalf("flow %d is %d there and %d back", flow, h, got)
 			}
 			if h < 0 || h >= flowSlots {
@@ -90,7 +109,7 @@ func TestFlowOf(t *testing.T) {
 	arp := append(frame(station(1), station(2), 0)[:12:12], 8, 6, 0, 1)
 	back := append(frame(station(2), station(1), 0)[:12:12], 8, 6, 0, 2)
 	other := append(frame(station(2), station(3), 0)[:12:12], 8, 6, 0, 2)
-	of := func(b []byte) int { return flowOf(&virtionet.Frame{Data: [][]byte{b}}) }
+	of := func(b []byte) int { return flowOf(burstOf(true, [][]byte{b}), 0) }
 	if of(arp) != of(back) || of(arp) == of(other) {
 		t.Errorf("frames without IP are %d, %d back, %d of others", of(arp), of(back), of(other))
 	}
@@ -103,44 +122,49 @@ func TestFlowOf(t *testing.T) {
 // guest sends decides where the answers go.
 func TestSteering(t *testing.T) {
 	rng := rand.New(rand.NewSource(1))
-	for range 300 {
-		s := &steering{queues: make([]Port, 1+rng.Intn(8))}
-		for i := range s.queues {
-			s.queues[i] = &fakePort{name: string(rune('a' + i))}
+	for round := range 300 {
+		s := &steering{}
+		for i := range 1 + rng.Intn(8) {
+			s.queues = append(s.queues, newMember(&fakePort{name: string(rune('a' + i))}))
 		}
 		flows := 1 + rng.Intn(20)
 		home := map[int]int{}
 		for flow := range flows {
 			if rng.Intn(2) == 0 {
 				home[flow] = rng.Intn(len(s.queues))
-				s.learn([]virtionet.Frame{{Data: [][]byte{flowFrame(t, false, false, false, false, flow, 0)}}}, home[flow])
+				l := &learner{s, home[flow]}
+				l.note(burstOf(true, [][]byte{flowFrame(t, false, false, false, false, flow, 0)}))
 			}
 		}
-		st := newSteered(s)
-		n, first := rng.Intn(virtionet.MaxBurst+1), 0
-		if n > 0 {
-			first = rng.Intn(n)
-		}
-		frames := make([]virtionet.Frame, n)
+		n, first := 1+rng.Intn(virtionet.MaxBurst), 0
+		first = rng.Intn(n)
+		src := &fakePort{plain: round%2 == 0}
 		of := make([]int, n)
-		for i := range frames {
+		for i := range n {
 			of[i] = rng.Intn(flows)
-			frames[i].Data = [][]byte{flowFrame(t, false, false, false, true, of[i], i)}
+			src.in = append(src.in, flowFrame(t, false, false, false, true, of[i], i))
 		}
-		st.sort(frames, first)
+		st := newSteered(s)
+		d := newDirection(newMember(src))
+		d.receive()
+		d.advance(first)
+		out, i := st.sort(&d.batch)
 		last, count := map[int]int{}, 0
-		for i := first; i < n; {
+		for i < out.Len() {
 			q, end := st.run(i)
 			for ; i < end; i++ {
-				b := frames[i].Data[0]
+				b := bytes.Join(out.Frames(i, i+1)[0].Data, nil)
 				number := int(binary.LittleEndian.Uint32(b[len(b)-4:]))
+				if out.Index(i) != number {
+					t.Fatalf("frame %d is said to be number %d", number, out.Index(i))
+				}
 				flow := of[number]
 				if before, ok := last[flow]; ok && before > number {
-					t.Fatalf("frame %d of flow %d is behind %d", number, flow, before)
+					t.Fatalf("frame %d of flow %d is after %d", number, flow, before)
 				}
 				last[flow] = number
 				count++
-				h := flowOf(&frames[i])
+				h := flowOf(out, i)
 				want := h * len(s.queues) >> flowBits
 				if s.flows[h] != 0 {
 					want = int(s.flows[h] - 1)
@@ -163,7 +187,7 @@ func TestSteering(t *testing.T) {
 func uniqueHash(t *testing.T, flow, flows int) bool {
 	t.Helper()
 	of := func(i int) int {
-		return flowOf(&virtionet.Frame{Data: [][]byte{flowFrame(t, false, false, false, false, i, 0)}})
+		return flowOf(burstOf(true, [][]byte{flowFrame(t, false, false, false, false, i, 0)}), 0)
 	}
 	for i := range flows {
 		if i != flow && of(i) == of(flow) {
@@ -176,12 +200,18 @@ func uniqueHash(t *testing.T, flow, flows int) bool {
 // Frames for several queue pairs wait for the one that has no room, are released when
 // all are sent, and come through when their lane is built anew in between.
 func TestSteeredDirection(t *testing.T) {
-	src := &fakePort{name: "src"}
+	for _, plain := range []bool{false, true} {
+		steeredDirection(t, &fakePort{name: "src", plain: plain})
+	}
+}
+
+func steeredDirection(t *testing.T, src *fakePort) {
 	for i := range 40 {
 		src.in = append(src.in, flowFrame(t, false, false, false, false, i%10, i))
 	}
-	queues := []Port{&fakePort{name: "a", room: -1}, &fakePort{name: "b", room: 2}, &fakePort{name: "c", room: -1}}
-	d := &direction{src: src, dst: queues[0], steer: newSteered(&steering{queues: queues})}
+	ports := []*fakePort{{name: "a", room: -1}, {name: "b", room: 2}, {name: "c", room: -1}}
+	d, _ := newSteeredLane(src, ports...)
+	queues := d.steer.queues
 	if !d.step() || !d.blocked() || src.held != 40 || d.dst != queues[1] {
 		t.Fatalf("blocked %v at %s, %d frames held", d.blocked(), d.dst.Name(), src.held)
 	}
@@ -189,21 +219,20 @@ func TestSteeredDirection(t *testing.T) {
 		t.Error("frames move though there is no room")
 	}
 	// The guest gives the queue pair up that has no room.
-	left := []Port{queues[0], queues[2]}
-	d.dst, d.steer = left[0], newSteered(&steering{queues: left})
-	d.sort()
+	left := []*member{queues[0], queues[2]}
+	d.dst, d.steer, d.stale = left[0], newSteered(&steering{queues: left}), true
 	if !d.step() || d.blocked() || src.held != 0 {
 		t.Fatalf("blocked %v, %d frames held", d.blocked(), src.held)
 	}
 	check := func(want int) {
 		t.Helper()
 		var got []int
-		for _, q := range queues {
+		for _, q := range ports {
 			last := map[byte]int{}
-			for _, b := range q.(*fakePort).out {
+			for _, b := range q.out {
 				number := int(binary.LittleEndian.Uint32(b[len(b)-4:]))
 				if flow := b[29]; number < last[flow] {
-					t.Errorf("%s: flow %d: frame %d is behind %d", q.Name(), flow, number, last[flow])
+					t.Errorf("%s: flow %d: frame %d is after %d", q.name, flow, number, last[flow])
 				} else {
 					last[flow] = number
 				}
@@ -225,13 +254,12 @@ func TestSteeredDirection(t *testing.T) {
 	for i := range 40 {
 		src.in = append(src.in, flowFrame(t, false, false, false, false, i%10, 40+i))
 	}
-	queues[2].(*fakePort).room = 1
+	ports[2].room = 1
 	if !d.step() || !d.blocked() {
 		t.Fatal("not blocked")
 	}
-	d.dst, d.steer = queues[0], nil
-	d.sort()
-	if !d.step() || d.blocked() || src.held != 0 || d.kept != 0 {
+	d.dst, d.steer, d.stale = queues[0], nil, true
+	if !d.step() || d.blocked() || src.held != 0 {
 		t.Fatalf("blocked %v, %d frames held", d.blocked(), src.held)
 	}
 	check(80)

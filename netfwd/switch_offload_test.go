@@ -38,7 +38,7 @@ func TestSwitchCompletesChecksums(t *testing.T) {
 		rings, guests = append(rings, rx, tx), append(guests, g)
 		cfg.Ports = append(cfg.Ports, SwitchPort{End: End{Queues: []Port{g}}})
 	}
-	b, err := newBridge(cfg)
+	b, err := newSwitch(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // newQueuesSwitch is a switch of two ports with several queue pairs each.
-func newQueuesSwitch(t *testing.T, a, b int) (s *bridge, ports [2][]*fakePort) {
+func newQueuesSwitch(t *testing.T, a, b int) (s *Switch, ports [2][]*fakePort) {
 	t.Helper()
 	cfg := SwitchConfig{MACAge: testAge, MACLimit: 16, Ports: make([]SwitchPort, 2)}
 	for i, n := range []int{a, b} {
@@ -20,7 +20,7 @@ func newQueuesSwitch(t *testing.T, a, b int) (s *bridge, ports [2][]*fakePort) {
 			cfg.Ports[i].Queues = append(cfg.Ports[i].Queues, p)
 		}
 	}
-	s, err := newBridge(cfg)
+	s, err := newSwitch(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,21 +64,22 @@ func TestSwitchQueuePairsTakeTurns(t *testing.T) {
 	}
 }
 
-// rubbishPort is a queue pair at which nothing but frames to be dropped arrive.
-type rubbishPort struct{ *fakePort }
+// dropsPort is a queue pair at which nothing but frames to be dropped arrive.
+type dropsPort struct{ *fakePort }
 
-func (p rubbishPort) RxBurst([]virtionet.Frame) int {
+func (p dropsPort) Receive(b *virtionet.Burst) (worked bool) {
+	b.Reset()
 	p.counters.Drops[virtionet.DropRunt] += virtionet.MaxBurst
-	return 0
+	return true
 }
 
 // A port has one turn a round, also if it has nothing to show for it: else one with many
-// queue pairs full of rubbish would delay all others as many times.
-func TestRubbishTakesOneTurn(t *testing.T) {
+// queue pairs full of frames to be dropped would delay all others as many times.
+func TestDropsTakeOneTurn(t *testing.T) {
 	s, p := newQueuesSwitch(t, 4, 1)
 	port := &s.ports[0]
 	for i, q := range p[0][:3] {
-		port.queues[i] = rubbishPort{q}
+		port.queues[i] = newMember(dropsPort{q})
 	}
 	p[0][3].in = [][]byte{frame(station(1), station(0), 1)}
 	for round := range 4 {

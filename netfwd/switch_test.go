@@ -23,6 +23,8 @@ type fakePort struct {
 	room     int      // frames that are taken at most; negative: any number
 	atOnce   int      // frames that are taken in one call; 0: any number
 	pieces   int      // into which frames are cut that are received; 0: one
+	plain    bool     // frames are described as plain ones
+	handed   [][]byte // the last burst, which is kept from the garbage collector
 	held     int
 	changed  bool
 	synced   int
@@ -38,17 +40,27 @@ func (p *fakePort) Name() string { return p.name }
 
 func (p *fakePort) State() virtionet.State { return virtionet.StateActive - p.less }
 
-func (p *fakePort) RxBurst(frames []virtionet.Frame) int {
+func (p *fakePort) Receive(b *virtionet.Burst) (worked bool) {
 	if p.held != 0 {
-		panic("RxBurst while frames are held")
+		panic("Receive while frames are held")
 	}
-	n := min(len(p.in), len(frames))
-	for i := range n {
-		frames[i] = virtionet.Frame{Data: p.cut(p.in[i]), Len: len(p.in[i])}
+	n := min(len(p.in), virtionet.MaxBurst)
+	if p.plain {
+		b.Reset()
+		for _, f := range p.in[:n] {
+			b.Add(virtionet.AddressOf(f), uint32(len(f)))
+		}
+	} else {
+		frames := b.General()
+		for i := range n {
+			frames[i] = virtionet.Frame{Data: p.cut(p.in[i]), Len: len(p.in[i])}
+		}
+		b.Truncate(n)
+		p.counters.RxPackets += uint64(n)
 	}
+	p.handed = p.in[:n]
 	p.in, p.held = p.in[n:], n
-	p.counters.RxPackets += uint64(n)
-	return n
+	return n > 0
 }
 
 // Sync is the end of the port's peer.
@@ -67,14 +79,18 @@ func (p *fakePort) cut(b []byte) (pieces [][]byte) {
 	return append(pieces, b)
 }
 
-func (p *fakePort) Release(n int) { p.held -= n }
-func (p *fakePort) Abandon()      { p.held = 0 }
+func (p *fakePort) Release(b *virtionet.Burst, first, end int) {
+	p.held -= end - first
+	if b.Plain() {
+		p.counters.CountReceived(b, first, end)
+	}
+}
 
-func (p *fakePort) TxBurst(frames []virtionet.Frame) int {
+func (p *fakePort) Transmit(b *virtionet.Burst, first, end int) (done int) {
 	if p.onTx != nil {
 		p.onTx()
 	}
-	n := len(frames)
+	n := end - first
 	if p.room >= 0 {
 		n = min(n, p.room)
 		p.room -= n
@@ -82,7 +98,8 @@ func (p *fakePort) TxBurst(frames []virtionet.Frame) int {
 	if p.atOnce > 0 {
 		n = min(n, p.atOnce)
 	}
-	for i := range n {
+	frames := b.Frames(first, first+n)
+	for i := range frames {
 		f := &frames[i]
 		if f.Header.NumBuffers != 0 {
 			panic("the header was changed for another port")
@@ -109,7 +126,7 @@ func (p *fakePort) drops(why virtionet.Drop) uint64 { return p.counters.Drops[wh
 
 // fakeSwitch is a switch of fake ports.
 type fakeSwitch struct {
-	*bridge
+	*Switch
 	t     *testing.T
 	ports []*fakePort
 	now   time.Time
@@ -129,7 +146,7 @@ func newFakeSwitch(t *testing.T, n int, change func(i int, p *SwitchPort)) *fake
 		cfg.Ports = append(cfg.Ports, port)
 	}
 	var err error
-	if s.bridge, err = newBridge(cfg); err != nil {
+	if s.Switch, err = newSwitch(cfg); err != nil {
 		t.Fatal(err)
 	}
 	s.housekeep(s.now)
@@ -452,7 +469,7 @@ func TestSwitchFloodsFairly(t *testing.T) {
 	}
 }
 
-// Memory that vanishes puts its owner out of order, and nobody else.
+// Memory that vanishes fails its owner, and no one else.
 func TestSwitchContainsFaults(t *testing.T) {
 	gone := mapped(t, 4096)
 	begin := uintptr(unsafe.Pointer(&gone[0]))
@@ -511,11 +528,11 @@ func TestSwitchRefusesImpossibleConfigurations(t *testing.T) {
 		many = append(many, port(i, station(i)))
 	}
 	for _, ports := range [][]SwitchPort{nil, many[:1], many, {port(0, station(1)), port(1, station(1))}} {
-		if _, err := newBridge(SwitchConfig{Ports: ports, MACAge: time.Second, MACLimit: 1}); err == nil {
+		if _, err := newSwitch(SwitchConfig{Ports: ports, MACAge: time.Second, MACLimit: 1}); err == nil {
 			t.Errorf("accepted %d ports", len(ports))
 		}
 	}
-	if _, err := newBridge(SwitchConfig{Ports: many[:MaxSwitchPorts], MACAge: time.Second, MACLimit: 1}); err != nil {
+	if _, err := newSwitch(SwitchConfig{Ports: many[:MaxSwitchPorts], MACAge: time.Second, MACLimit: 1}); err != nil {
 		t.Error(err)
 	}
 }

@@ -70,7 +70,7 @@ func (e *syncEnd) hand(l *lane, control func()) {
 	if l == nil {
 		e.Sync()
 	} else {
-		l.sync(e)
+		l.sync(memberOf(l, e, e.Port))
 	}
 	<-done
 }

@@ -12,47 +12,46 @@ import (
 // second. It is below the time after which Linux takes a transmit queue for dead, 5 s.
 const comeback = 3 * time.Second
 
-// tracked is src if there is a record of what we take from it, else nil.
-func (d *direction) tracked() *guest.Port {
-	if g, ok := d.src.(*guest.Port); ok && g.Tracked() {
-		return g
-	}
-	return nil
+// tracking is of a direction whose source is a guest: there may be a record of what was taken
+// from it by a back-end before us that was killed. While frames are on their way it is kept by
+// the guests' ports, see virtionet.Recorder.
+type tracking struct {
+	guest    *guest.Port // or nil
+	deadline time.Time   // see settled
 }
 
-// sendTracked is TxBurst of frames that came from such a guest. To be exact there has to be
-// one queue pair that they can go to, and one process that sends them.
-func (d *direction) sendTracked(from *guest.Port) int {
-	if to, ok := d.dst.(*guest.Port); ok && !d.copied {
-		return from.Send(to, d.frames[d.sent:d.n])
-	}
-	return d.dst.TxBurst(d.frames[d.sent:d.n])
+func trackingOf(src *member) tracking {
+	g, _ := src.Port.(*guest.Port)
+	return tracking{guest: g}
 }
 
-// resumeWait takes note that src has other rings perhaps: a wait for dst's guest goes on if
+// unsettled reports whether it is not known yet what became of the frames that come next.
+func (t *tracking) unsettled() bool { return t.guest != nil && t.guest.Unsettled() }
+
+// resume takes note that src has other rings perhaps: a wait for dst's guest goes on if
 // one is needed still, and is over for a guest that went away meanwhile.
-func (d *direction) resumeWait() {
-	if from := d.tracked(); from == nil || !from.Unsettled() {
-		d.settleBy = time.Time{}
+func (t *tracking) resume() {
+	if !t.unsettled() {
+		t.deadline = time.Time{}
 	}
 }
 
 // settled finds out what became of frames that were on their way when the back-end before
 // us was killed. It returns false while that has to wait: for dst's guest to come back,
 // which can tell, and for which the frames are.
-func (d *direction) settled(from *guest.Port) bool {
-	now := time.Now()
-	if d.settleBy.IsZero() {
-		d.settleBy = now.Add(comeback)
+func (d *direction) settled() bool {
+	now, t := time.Now(), &d.record
+	if t.deadline.IsZero() {
+		t.deadline = now.Add(comeback)
 	}
-	if d.dst.State() != virtionet.StateActive && now.Before(d.settleBy) {
+	if d.dst.State() != virtionet.StateActive && now.Before(t.deadline) {
 		return false
 	}
-	d.settleBy = time.Time{}
-	to, ok := d.dst.(*guest.Port)
-	if !ok || d.steer != nil {
+	t.deadline = time.Time{}
+	to, ok := d.dst.Port.(*guest.Port)
+	if !ok || d.steer != nil { // to be exact there has to be one queue pair that they can have gone to
 		to = nil
 	}
-	from.Settle(to)
+	t.guest.Settle(to)
 	return true
 }

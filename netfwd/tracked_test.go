@@ -123,7 +123,7 @@ func (r *crashRig) install(port int, q *guest.Queues) {
 	go func() { r.ports[port].Install(q); close(done) }()
 	for !r.ports[port].Changed() {
 	}
-	r.lane.sync(r.ports[port])
+	r.lane.sync(memberOf(r.lane, r.ports[port]))
 	<-done
 }
 
@@ -263,10 +263,10 @@ func TestKilledAndOtherGuestsComeBack(t *testing.T) {
 	r.boot(false)
 	d := r.lane.dirs[0]
 	r.step()
-	if d.settleBy.IsZero() || r.from.Driver.Completed() != 0 {
+	if d.record.deadline.IsZero() || r.from.Driver.Completed() != 0 {
 		t.Fatal("nobody waits for the guest")
 	}
-	d.settleBy = time.Now()
+	d.record.deadline = time.Now()
 	r.step()
 	if n := r.from.Driver.Completed(); n != 3 {
 		t.Errorf("%d of 3 frames for nobody were dropped", n)
@@ -340,7 +340,7 @@ func TestEachGuestWaitsForTheOther(t *testing.T) {
 	r.boot(false)
 	d := r.lane.dirs[0]
 	r.step()
-	d.settleBy = time.Now() // the time has passed
+	d.record.deadline = time.Now() // the time has passed
 	r.install(0, nil)
 	r.startFrom()
 	r.step()

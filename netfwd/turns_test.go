@@ -43,7 +43,7 @@ func TestLinksShareALoop(t *testing.T) {
 		t.Run(fmt.Sprint(pairs), func(t *testing.T) {
 			many, a := fakeLink("a", pairs[0], pairs[1])
 			one, b := fakeLink("b", 1, 1)
-			d, err := NewDealer([]Link{many, one}, []Config{{CPU: -1}}, func(error) {})
+			d, err := NewBalancer([]Link{many, one}, []Config{{CPU: -1}}, func(error) {})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func TestLinksShareALoop(t *testing.T) {
 // The lanes of a link that has a loop for itself are served every round.
 func TestLinkAloneInALoop(t *testing.T) {
 	link, p := fakeLink("a", 4, 4)
-	d, err := NewDealer([]Link{link}, []Config{{CPU: -1}}, func(error) {})
+	d, err := NewBalancer([]Link{link}, []Config{{CPU: -1}}, func(error) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,15 +99,15 @@ func TestLinkAloneInALoop(t *testing.T) {
 	}
 }
 
-// Rubbish takes the turn that it costs.
-func TestRubbishTakesALinksTurn(t *testing.T) {
+// What is dropped takes the turn that it costs.
+func TestDropsTakeALinksTurn(t *testing.T) {
 	for _, pairs := range [][2]int{{8, 8}, {8, 1}} {
 		many, a := fakeLink("a", pairs[0], pairs[1])
 		for i, p := range a[0] {
-			many[0].Queues[i] = rubbishPort{p}
+			many[0].Queues[i] = dropsPort{p}
 		}
 		one, _ := fakeLink("b", 1, 1)
-		d, err := NewDealer([]Link{many, one}, []Config{{CPU: -1}}, func(error) {})
+		d, err := NewBalancer([]Link{many, one}, []Config{{CPU: -1}}, func(error) {})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"vvufwd/netfwd"
+	"vvufwd/netfwd/netfwdtest"
 	"vvufwd/vvu/device"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vfiouser"
@@ -50,7 +51,7 @@ type rig struct {
 type driver struct {
 	device   *Device
 	endpoint *Endpoint
-	loop     *netfwd.Loop
+	balancer *netfwd.Balancer
 	stop     func()     // ends all goroutines
 	ended    chan error // what Run returned
 
@@ -184,29 +185,19 @@ func (r *rig) up() *driver {
 	for i, p := range d.endpoint.Ports() {
 		ports = append(ports, p, r.wires[i])
 	}
-	loop, err := netfwd.NewLoop(ports, netfwd.Config{
+	var stopLoop func()
+	d.balancer, stopLoop = netfwdtest.Join(r.t, netfwd.Config{
 		CPU: -1, IdleAfter: 50 * time.Microsecond,
 		OnFault: func(_ []netfwd.Port, err error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.faults = append(r.faults, err)
 		},
-	})
-	must(r.t, err)
-	d.loop = loop
-	for _, p := range d.endpoint.Ports() {
-		p.OnChange(loop.Wake)
-	}
-	stopLoop := goRun(func(ctx context.Context) {
-		if err := loop.Run(ctx); err != nil {
-			r.t.Errorf("loop: %v", err)
-		}
-	})
+	}, ports...)
 	d.run()
 	d.stop = func() {
 		d.stopEndpoint() // first: it waits for the loop to release rings
 		stopLoop()
-		loop.Close()
 	}
 	return d
 }
@@ -249,8 +240,8 @@ func (r *rig) down() {
 	}
 	r.driver = nil
 	d.stop()
-	if d.loop != nil && r.t.Failed() {
-		r.t.Logf("counters of the guest and the wire: %+v", netfwd.Collect([]*netfwd.Loop{d.loop}).Ports)
+	if d.balancer != nil && r.t.Failed() {
+		r.t.Logf("counters of the guest and the wire: %+v", d.balancer.Collect().Ports)
 	}
 	if err := d.endpoint.Close(); err != nil {
 		r.t.Errorf("close: %v", err)

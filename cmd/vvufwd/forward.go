@@ -31,11 +31,11 @@ type forwarder struct {
 	bindings   []pci.Binding // to undo
 }
 
-// forwarding is what moves frames among ports: a netfwd.Dealer or a netfwd.Switch.
+// forwarding is what moves frames among ports: a netfwd.Balancer or a netfwd.Switch.
 type forwarding interface {
 	Loops() []*netfwd.Loop
 	WakeLoops()
-	Shift()
+	StateChanged()
 	Run(ctx context.Context)
 	Collect() netfwd.Stats
 	Close() error
@@ -127,11 +127,11 @@ func (f *forwarder) openPairs(o *options) error {
 	if len(loops) > lanes {
 		f.log.Warn("more CPUs than are of use: one queue pair of each port is the work of one CPU", zap.Int("cpus", len(loops)), zap.Int("of use", lanes))
 	}
-	dealer, err := netfwd.NewDealer(links, loops, f.warn)
+	balancer, err := netfwd.NewBalancer(links, loops, f.warn)
 	if err != nil {
 		return err
 	}
-	f.forwarding = dealer
+	f.forwarding = balancer
 	return nil
 }
 

@@ -7,23 +7,16 @@ type absent struct{ counters *virtionet.Counters }
 
 func newAbsent() absent { return absent{&virtionet.Counters{}} }
 
-func (absent) Name() string           { return "" }
-func (absent) State() virtionet.State { return virtionet.StateActive }
-
-func (absent) RxBurst([]virtionet.Frame) int                { return 0 }
-func (absent) Release(int)                                  {}
-func (absent) Abandon()                                     {}
-func (absent) TxBurst(frames []virtionet.Frame) int         { return len(frames) } // not called: there is no link
+func (absent) Name() string                                 { return "" }
+func (a absent) Counters() *virtionet.Counters              { return a.counters }
+func (absent) Receive(*virtionet.Burst) (worked bool)       { return false }
+func (absent) Release(*virtionet.Burst, int, int)           {}
 func (absent) Notify()                                      {}
-func (absent) Changed() bool                                { return false }
-func (absent) Sync() bool                                   { return false }
-func (absent) Owns(uintptr) bool                            { return false }
-func (absent) Fail(error)                                   {}
 func (absent) Recover()                                     {}
-func (absent) Leave()                                       {}
 func (absent) EnableKicks(forRoom bool) (frames, room bool) { return false, false }
 func (absent) DisableKicks()                                {}
-func (absent) Polled() bool                                 { return false }
-func (a absent) Counters() *virtionet.Counters              { return a.counters }
 func (absent) WakeFDs() []int                               { return nil }
 func (absent) InFlight() (int, uint64)                      { return 0, 0 }
+
+// Transmit is not called: there is no link.
+func (absent) Transmit(_ *virtionet.Burst, first, end int) (done int) { return end - first }

@@ -101,10 +101,10 @@ type Statistic struct {
 }
 
 // Queue is a queue pair of a card, as those who forward see it. A driver need not think of
-// the link (without one nothing is sent, and Slot sees to it), nor of being replaced:
-// Changed is false and Leave does nothing.
+// the link (without one nothing is sent, and Slot sees to it), nor of being replaced.
 type Queue interface {
 	netfwd.Port
+	netfwd.Sleeper
 	// InFlight takes back what the card has sent, and returns how many frames, or
 	// parts of frames, it still has, and how many it was done with since it was opened.
 	// Called by the forwarder, now and then: a card that has some and makes no progress

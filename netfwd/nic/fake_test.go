@@ -121,26 +121,26 @@ func (c *fakeCard) Queues() (queues []Queue) {
 type fakeQueue struct {
 	absent
 	sent, received, kicksDisabled int
-	abandoned                     int
 	pending, done                 atomic.Int64
 	used                          atomic.Int64 // calls altogether
 }
 
 func (q *fakeQueue) Name() string { return "fake:0" }
-func (q *fakeQueue) TxBurst(frames []virtionet.Frame) int {
+func (q *fakeQueue) Transmit(_ *virtionet.Burst, first, end int) int {
 	q.used.Add(1)
-	q.sent += len(frames)
-	q.counters.TxPackets += uint64(len(frames))
-	return len(frames)
+	q.sent += end - first
+	q.counters.TxPackets += uint64(end - first)
+	return end - first
 }
-func (q *fakeQueue) RxBurst(frames []virtionet.Frame) int {
+func (q *fakeQueue) Receive(b *virtionet.Burst) bool {
 	q.used.Add(1)
 	q.received++
-	return 1
+	b.General()
+	b.Truncate(1)
+	return true
 }
-func (q *fakeQueue) Release(int)   { q.used.Add(1) }
-func (q *fakeQueue) Abandon()      { q.used.Add(1); q.abandoned++ }
-func (q *fakeQueue) DisableKicks() { q.used.Add(1); q.kicksDisabled++ }
+func (q *fakeQueue) Release(*virtionet.Burst, int, int) { q.used.Add(1) }
+func (q *fakeQueue) DisableKicks()                      { q.used.Add(1); q.kicksDisabled++ }
 func (q *fakeQueue) InFlight() (int, uint64) {
 	q.used.Add(1)
 	return int(q.pending.Load()), uint64(q.done.Load())

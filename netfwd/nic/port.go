@@ -10,7 +10,6 @@ import (
 // it does not do itself the queue pair does; a call costs some nanoseconds a burst.
 type port struct {
 	Queue // the queue pair; its methods and the field belong to the forwarder
-	plain plainQueue
 
 	name     string
 	linkDown atomic.Bool
@@ -24,27 +23,10 @@ type port struct {
 	told atomic.Uint64 // progress that the forwarder told since the last look
 }
 
-// plainQueue is what the forwarder's short way for plain frames asks of a port.
-type plainQueue interface {
-	ReadPlain(b *virtionet.Burst) (n int, other bool)
-	WritePlain(b *virtionet.Burst, n int) (m int, other bool)
-	FinishRead(b *virtionet.Burst, n int)
-	FinishWrite(b *virtionet.Burst, n int)
-}
-
 func newPort(q Queue, up bool) *port {
-	p := &port{name: q.Name(), wake: func() {}, synced: make(chan struct{}), gone: make(chan struct{})}
+	p := &port{Queue: q, name: q.Name(), wake: func() {}, synced: make(chan struct{}), gone: make(chan struct{})}
 	p.linkDown.Store(!up)
-	p.use(q)
 	return p
-}
-
-// use makes q the queue pair.
-func (p *port) use(q Queue) {
-	p.Queue = q
-	if p.plain, _ = q.(plainQueue); p.plain == nil {
-		p.plain = notPlain{}
-	}
 }
 
 // replace gives the port another queue pair, which nobody forwards for. It returns when the
@@ -90,7 +72,7 @@ func (p *port) EnableKicks(forRoom bool) (frames, room bool) {
 	return p.Queue.EnableKicks(forRoom)
 }
 
-// Sync takes over another queue pair. Frames that are held are lost with the old one's
+// Sync takes over another queue pair. Frames that were not released are lost with the old one's
 // memory. Frames for the NIC are not given up: the next one may take them.
 func (p *port) Sync() (gone bool) {
 	with := p.wanted.Load()
@@ -101,9 +83,8 @@ func (p *port) Sync() (gone bool) {
 		p.wanted.Store(nil)
 		return false
 	}
-	p.Abandon()
 	counters := *p.Counters()
-	p.use(*with)
+	p.Queue = *with
 	*p.Counters() = counters // they are the port's
 	p.DisableKicks()
 	p.told.Store(0)
@@ -129,36 +110,11 @@ func (p *port) left() bool {
 	}
 }
 
-// TxBurst is the queue pair's while there is a link.
-func (p *port) TxBurst(frames []virtionet.Frame) int {
+// Transmit is the queue pair's while there is a link.
+func (p *port) Transmit(b *virtionet.Burst, first, end int) (done int) {
 	if p.linkDown.Load() {
-		p.Counters().Drops[virtionet.DropLinkDown] += uint64(len(frames))
-		return len(frames)
+		p.Counters().Drops[virtionet.DropLinkDown] += uint64(end - first)
+		return end - first
 	}
-	return p.Queue.TxBurst(frames)
+	return p.Queue.Transmit(b, first, end)
 }
-
-// ReadPlain is the queue pair's.
-func (p *port) ReadPlain(b *virtionet.Burst) (n int, other bool) { return p.plain.ReadPlain(b) }
-
-// FinishRead is the queue pair's.
-func (p *port) FinishRead(b *virtionet.Burst, n int) { p.plain.FinishRead(b, n) }
-
-// WritePlain is the queue pair's while there is a link; TxBurst drops without.
-func (p *port) WritePlain(b *virtionet.Burst, n int) (m int, other bool) {
-	if p.linkDown.Load() {
-		return 0, true
-	}
-	return p.plain.WritePlain(b, n)
-}
-
-// FinishWrite is the queue pair's.
-func (p *port) FinishWrite(b *virtionet.Burst, n int) { p.plain.FinishWrite(b, n) }
-
-// notPlain leaves all frames to RxBurst and TxBurst.
-type notPlain struct{}
-
-func (notPlain) ReadPlain(*virtionet.Burst) (int, bool)       { return 0, true }
-func (notPlain) WritePlain(*virtionet.Burst, int) (int, bool) { return 0, true }
-func (notPlain) FinishRead(*virtionet.Burst, int)             {}
-func (notPlain) FinishWrite(*virtionet.Burst, int)            {}

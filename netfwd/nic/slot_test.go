@@ -6,26 +6,28 @@ import (
 	"testing"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/nettest"
 )
 
 // forward does what a forwarder does with a slot's ports until stop is closed.
 func forward(s *Slot, stop chan struct{}) {
-	var frames [4]virtionet.Frame
+	var b virtionet.Burst
 	for {
 		select {
 		case <-stop:
-			for _, p := range s.Ports() {
+			for _, p := range s.ports {
 				p.Leave()
 			}
 			return
 		default:
 		}
-		for _, p := range s.Ports() {
+		for _, p := range s.ports {
 			if p.Changed() {
 				p.Sync()
 			}
-			p.Release(p.RxBurst(frames[:]))
-			p.TxBurst(frames[:2])
+			p.Receive(&b)
+			p.Transmit(&b, 0, b.Len())
+			p.Release(&b, 0, b.Len())
 		}
 	}
 }
@@ -69,17 +71,17 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
-// Without a card, or a link, what is sent is dropped and counted, on both ways; nothing wakes
+// Without a card, or a link, what is sent is dropped and counted; nothing wakes
 // a sleeping forwarder.
 func TestEmptySlot(t *testing.T) {
 	o := &fakeOpener{pairs: 1}
 	s := newSlot(t, o)
 	card, p := o.card(), s.ports[0]
-	frames := make([]virtionet.Frame, 3)
+	b := nettest.BurstOf(make([]virtionet.Frame, 3)...)
 	sends := func(want bool) {
 		t.Helper()
 		sent, dropped := card.queues[0].sent, p.Counters().Drops[virtionet.DropLinkDown]
-		if n := p.TxBurst(frames); n != 3 {
+		if n := p.Transmit(b, 0, 3); n != 3 {
 			t.Errorf("done with %d frames of 3", n)
 		}
 		if got := card.queues[0].sent - sent; (got == 3) != want {
@@ -87,9 +89,6 @@ func TestEmptySlot(t *testing.T) {
 		}
 		if got := p.Counters().Drops[virtionet.DropLinkDown] - dropped; (got == 3) == want {
 			t.Errorf("%d dropped", got)
-		}
-		if n, other := p.WritePlain(nil, 3); n != 0 || !other {
-			t.Errorf("the short way takes %d frames, other %v", n, other)
 		}
 	}
 	sends(true)
@@ -100,13 +99,10 @@ func TestEmptySlot(t *testing.T) {
 	go s.Remove()
 	until(t, p.Changed)
 	p.Sync()
-	if card.queues[0].abandoned != 1 {
-		t.Error("what was held was not given up")
-	}
 	until(t, func() bool { return s.Card() == nil })
 	sends(false)
-	if n := p.RxBurst(frames); n != 0 {
-		t.Errorf("%d frames came", n)
+	if p.Receive(b) {
+		t.Error("frames came")
 	}
 	if f, r := p.EnableKicks(true); f || r || len(p.WakeFDs()) != 0 || p.Name() != "fake:0" {
 		t.Error("there is work without a card, or another name")
@@ -127,7 +123,7 @@ func newSlot(t *testing.T, o *fakeOpener) *Slot {
 func TestOpenRefuses(t *testing.T) {
 	o := &fakeOpener{pairs: 2}
 	s := newSlot(t, o)
-	for _, p := range s.Ports() {
+	for _, p := range s.ports {
 		p.Leave()
 	}
 	if err := s.Remove(); err != nil {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/nettest"
 )
 
 // watchRig is a watched slot whose ports are served now and then, in a bubble with a clock of
@@ -42,13 +43,13 @@ func newWatchRig(t *testing.T, o *fakeOpener, asleep bool) *watchRig {
 	served, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(served)
-		frames := make([]virtionet.Frame, 1)
+		b := nettest.BurstOf(virtionet.Frame{})
 		for ctx.Err() == nil {
 			for _, p := range r.slot.ports {
 				if p.Changed() {
 					p.Sync()
 				}
-				p.TxBurst(frames)
+				p.Transmit(b, 0, 1)
 			}
 			rest := time.Second
 			if asleep {

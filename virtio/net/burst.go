@@ -8,33 +8,63 @@ import (
 	"vvufwd/virtio/vring"
 )
 
-// Burst is plain frames on their way from one port to another: such that come in one or
-// two pieces, fit one buffer and go out as they are, be it with a checksum left to the
-// receiver. A port's ReadPlain fills it, another's WritePlain gives each frame a place,
-// Copy moves them, and only then do FinishWrite and FinishRead change anything in the
-// rings. What is not plain goes the way of a Frame.
+// Burst is frames on their way from one port to others. A port's Receive fills it, and
+// another one's Transmit sends what is in it, see netfwd.Port.
 //
-// It has no pointers to guest memory, is reused for burst after burst, and belongs to
-// the goroutine that forwards.
+// All of its frames are of one of two kinds. Plain ones come in one or two pieces, fit one
+// buffer and go out as they are, be it with a checksum left to the receiver. They are
+// described by Ops, without pointers, where they lie: the ring that they came from has
+// not given them back, and they may be copied once they have a place. All others are
+// Frames, as they are where a port has no plain place for plain ones.
+//
+// A Burst is reused for burst after burst, and belongs to the goroutine that forwards.
 type Burst struct {
 	Ops [MaxBurst]vring.Op // for ports
 
-	// Frames that take more than one copy and an empty header, as bits by their index.
+	n       int
+	general bool // the frames are in rest, and Ops says nothing
+
+	// Plain frames that take more than one copy and an empty header, as bits by their index.
 	tailed  uint64               // with a second piece, in Tails
 	undone  uint64               // with a checksum to be completed, in starts
 	valid   uint64               // whose checksums their sender vouches for
 	renamed uint64               // whose addresses SetAddresses has set
+	slow    uint64               // that a port took as Frames
 	Tails   [MaxBurst]vring.Tail // for ports
 	starts  *[MaxBurst]start     // nil until one is needed
-	names   [MaxBurst]addresses
+	names   [MaxBurst][AddressBytes]byte
 
-	// What WritePlain has said of the destination.
+	// What Transmit has said of the destination.
 	head       int    // bytes of the header before each frame
 	numBuffers uint32 // this field of it, in its place in the last word
 	takesValid bool
 	takesCsum  bool
 
-	bytes uint64 // of frames that the last Copy has copied
+	copied span // that the last Copy has copied
+	bytes  int  // of these
+
+	// Recorder, if not nil, keeps a record of the frames, which whoever transmits them to a
+	// ring whose record is kept too has to tell before its peer sees them.
+	Recorder Recorder
+
+	rest *frames // nil until it is needed
+
+	// If the frames were picked from another burst: which they are there.
+	origin *Burst
+	order  [MaxBurst]uint8
+}
+
+// span is frames first to end-1.
+type span struct{ first, end int }
+
+// bits has a bit for each of them.
+func (s span) bits() uint64 { return ^uint64(0) >> (MaxBurst - (s.end - s.first)) << s.first }
+
+// Recorder knows which frames of a Burst were sent, should this process be killed.
+type Recorder interface {
+	// Intend notes that the next n frames, which its owner has handed out and nobody has
+	// released yet, are about to be published in to. They are released next.
+	Intend(n int, to *vring.Device)
 }
 
 // start is how a frame with a header of consequence begins. What was checked of it is
@@ -46,39 +76,40 @@ type start struct {
 	head   [packet.MaxHead]byte
 }
 
-// addresses are the first 12 bytes of a frame: destination and source.
-type addresses struct {
-	low  uint64
-	high uint32
+// Reset makes b a burst of no frames, to which plain ones can be added.
+func (b *Burst) Reset() { b.Fill(0, 0) }
+
+// Add adds a plain frame of n bytes at an address of this process that can be read until
+// the frame is released. There must be less than MaxBurst.
+func (b *Burst) Add(addr uint64, n uint32) {
+	op := &b.Ops[b.n]
+	op.Src, op.N = addr, n
+	b.n++
 }
 
-// Fill begins a new burst, of which a port has set Ops and, of the frames that tailed names by
-// bits, Tails.
-func (b *Burst) Fill(tailed uint64) { b.tailed, b.undone, b.valid, b.renamed = tailed, 0, 0, 0 }
+// Fill makes b a burst of n plain frames, of which a port has set Ops and, for those that
+// tailed names by bits, Tails.
+func (b *Burst) Fill(n int, tailed uint64) {
+	b.n, b.general, b.origin, b.Recorder = n, false, nil, nil
+	b.tailed, b.undone, b.valid, b.renamed, b.slow = tailed, 0, 0, 0, 0
+	b.copied, b.bytes = span{}, 0
+}
 
-// Addresses are destination and source of frame i, as the low 48 bits of words in the
-// order of memory. They are read once; SetAddresses makes them those that go out.
-func (b *Burst) Addresses(i int) (dst, src uint64) {
-	const low48 = 1<<48 - 1
-	var low, high uint64
-	switch bit := uint64(1) << i; {
-	case b.undone&bit != 0:
-		head := b.starts[i].head[:]
-		low, high = binary.LittleEndian.Uint64(head), binary.LittleEndian.Uint64(head[6:])
-	case b.tailed&bit != 0 && b.Ops[i].N-b.Tails[i].N < MinFrame:
-		var head [MinFrame]byte
-		b.gather(i, head[:])
-		low, high = binary.LittleEndian.Uint64(head[:]), binary.LittleEndian.Uint64(head[6:])
-	default:
-		low, high = load64(b.Ops[i].Src), load64(b.Ops[i].Src+6)
+// Len is how many frames there are.
+func (b *Burst) Len() int { return b.n }
+
+// Truncate drops all but the first n from the burst.
+func (b *Burst) Truncate(n int) { b.n = n }
+
+// Plain reports whether the frames are plain.
+func (b *Burst) Plain() bool { return !b.general }
+
+// Prefetch asks for the first cache lines of plain frames, for whoever is about to look at
+// them: together they arrive almost at once. Copy does without.
+func (b *Burst) Prefetch() {
+	if !b.general {
+		vring.PrefetchSrc(b.Ops[:b.n])
 	}
-	return low & low48, high & low48
-}
-
-// SetAddresses fixes the addresses of frame i as they were read.
-func (b *Burst) SetAddresses(i int, dst, src uint64) {
-	b.renamed |= 1 << i
-	b.names[i] = addresses{dst | src<<48, uint32(src >> 16)}
 }
 
 // Inspect looks at the header of frame i, at an address that the port has checked, whose
@@ -101,7 +132,7 @@ func (b *Burst) inspect(i int, word uint64, more uint16, may Offloads) bool {
 		return false
 	case !undone:
 		if h.Flags != 0 {
-			b.valid |= 1 << i
+			b.SetValid(i)
 		}
 		return true
 	}
@@ -118,50 +149,60 @@ func (b *Burst) inspect(i int, word uint64, more uint16, may Offloads) bool {
 	return ok && h.GSOType == GSONone
 }
 
-// SetDestination is for a port that gives the frames places: it says how long the header
-// before each is, what its NumBuffers is to be, and what may be left undone.
+// SetValid says that whoever plain frame i comes from vouches for its checksums.
+func (b *Burst) SetValid(i int) { b.valid |= 1 << i }
+
+// Undone are the plain frames with a checksum to be completed, as bits by their index.
+func (b *Burst) Undone() uint64 { return b.undone }
+
+// Unfinished is what is left to be done in frame i, one of Undone.
+func (b *Burst) Unfinished(i int) Unfinished {
+	from, k := b.at(i)
+	return Unfinished{from.starts[k].header, from.starts[k].layout}
+}
+
+// SetDestination is for a port that gives plain frames places: it says how long the header
+// before each is, what its NumBuffers is to be, and what may be left undone. A port without
+// such headers says 0 and 0.
 func (b *Burst) SetDestination(headerLen int, numBuffers uint16, takes Offloads) {
 	b.head, b.numBuffers = headerLen, uint32(numBuffers)<<16
 	b.takesValid, b.takesCsum = takes&OffloadDataValid != 0, takes&OffloadCsum != 0
 }
 
-// SetValid says that the device vouches for the checksums of frame i.
-func (b *Burst) SetValid(i int) { b.valid |= 1 << i }
-
-// Undone are the frames with a checksum to be completed, as bits by their index.
-func (b *Burst) Undone() uint64 { return b.undone }
-
-// Unfinished is what is left to be done in frame i, one of Undone.
-func (b *Burst) Unfinished(i int) Unfinished {
-	s := &b.starts[i]
-	return Unfinished{s.header, s.layout}
-}
-
-// Skip is Copy for frames that are dropped.
-func (b *Burst) Skip(n int) {
-	b.bytes = 0
-	for i := range b.Ops[:n] {
-		b.bytes += uint64(b.Ops[i].N)
+// at is where what there is of frame i besides its op stands.
+func (b *Burst) at(i int) (*Burst, int) {
+	if b.origin != nil {
+		return b.origin, int(b.order[i])
 	}
+	return b, i
 }
 
-// unfinished is how many of the first n frames came with a checksum to be completed.
-func (b *Burst) unfinished(n int) uint64 {
-	return uint64(bits.OnesCount64(b.undone << (MaxBurst - n)))
+// total is the number of bytes of plain frames.
+func (b *Burst) total(s span) (n int) {
+	if s == b.copied {
+		return b.bytes
+	}
+	ops := b.Ops[s.first:s.end]
+	for i := range ops {
+		n += int(ops[i].N)
+	}
+	return n
 }
 
-// CountPlain counts the first n frames, all that were copied, as received.
-func (c *Counters) CountPlain(b *Burst, n int) {
-	c.RxPackets += uint64(n)
-	c.RxBytes += b.bytes
-	c.Plain += uint64(n)
+// CountReceived counts plain frames, which are about to be released, as received.
+func (c *Counters) CountReceived(b *Burst, first, end int) {
+	s := span{first, end}
+	c.RxPackets += uint64(end - first)
+	c.RxBytes += uint64(b.total(s))
+	c.Plain += uint64(end-first) - uint64(bits.OnesCount64(b.slow&s.bits()))
 }
 
-// CountSent counts them as transmitted.
-func (c *Counters) CountSent(b *Burst, n int) {
-	c.TxPackets += uint64(n)
-	c.TxBytes += b.bytes
-	if unfinished := b.unfinished(n); b.takesCsum {
+// CountSent counts plain frames, which the last Copy has copied, as sent.
+func (c *Counters) CountSent(b *Burst, first, end int) {
+	s := span{first, end}
+	c.TxPackets += uint64(end - first)
+	c.TxBytes += uint64(b.total(s))
+	if unfinished := uint64(bits.OnesCount64(b.undone & s.bits())); b.takesCsum {
 		c.Offloaded += unfinished
 	} else {
 		c.Checksummed += unfinished

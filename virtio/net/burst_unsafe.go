@@ -8,30 +8,31 @@ import (
 	"vvufwd/virtio/vring"
 )
 
-// Copy writes the first n frames, each after a new header, where WritePlain has found
+// Copy writes plain frames first to end-1, each after a new header, where Transmit has found
 // places for them. It is the one place where guests' memory is read and written for
 // plain frames. If some of that has vanished it panics (debug.SetPanicOnFault), and as
 // far as the rings are concerned nothing has happened.
-func (b *Burst) Copy(n int) {
-	special := (b.tailed | b.undone | b.valid) << (vring.MaxOps - n) >> (vring.MaxOps - n)
-	var total uint64
-	for i := 0; i < n; {
-		run := min(n, i+bits.TrailingZeros64(special>>i)) // up to the next special one
+func (b *Burst) Copy(first, end int) {
+	total := uint64(0)
+	special := (b.tailed | b.undone | b.valid) & span{first, end}.bits()
+	for i := first; i < end; {
+		run := min(end, i+bits.TrailingZeros64(special>>i)) // up to the next special one
 		total += vring.CopyOps(b.Ops[i:run], b.head, b.numBuffers)
-		if i = run; i < n {
+		if i = run; i < end {
 			total += uint64(b.Ops[i].N)
 			b.copySpecial(i, pointer(b.Ops[i].Dst))
 			i++
 		}
 	}
-	b.bytes = total
+	b.copied, b.bytes = span{first, end}, int(total)
 	if b.renamed != 0 {
-		b.rename(n)
+		b.rename(first, end)
 	}
 }
 
 // copySpecial is Copy for a frame in two pieces, or with something in its header.
 func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
+	from, k := b.at(i)
 	op, bit := &b.Ops[i], uint64(1)<<i
 	header := Header{}
 	if b.valid&bit != 0 && b.takesValid {
@@ -40,13 +41,13 @@ func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
 	frame := view(op.Dst+uint64(b.head), op.N)
 	undone := b.undone&bit != 0
 	if undone && b.takesCsum {
-		header = b.starts[i].header
+		header = from.starts[k].header
 	}
 	header.NumBuffers = uint16(b.numBuffers >> 16)
 	header.Put((*[HeaderLen]byte)(to))
 	first := op.N
 	if b.tailed&bit != 0 {
-		tail := &b.Tails[i]
+		tail := &from.Tails[k]
 		first -= tail.N
 		copy(frame[first:], view(tail.Src, tail.N))
 	}
@@ -54,7 +55,7 @@ func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
 	if !undone {
 		return
 	}
-	s := &b.starts[i]
+	s := &from.starts[k]
 	copy(frame, s.head[:s.keep])
 	if !b.takesCsum {
 		// Of what is where it goes by now: if its receiver changes that, the sum is wrong.
@@ -66,25 +67,30 @@ func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
 
 // rename writes the addresses that were set over those that were copied. Only the
 // receiver, in whose memory this is, could see anything else meanwhile.
-func (b *Burst) rename(n int) {
-	for i := range b.Ops[:n] {
+func (b *Burst) rename(first, end int) {
+	for i := first; i < end; i++ {
 		if b.renamed>>i&1 != 0 {
-			to := unsafe.Add(pointer(b.Ops[i].Dst), b.head)
-			*(*uint64)(to), *(*uint32)(unsafe.Add(to, 8)) = b.names[i].low, b.names[i].high
+			from, k := b.at(i)
+			*(*[AddressBytes]byte)(unsafe.Add(pointer(b.Ops[i].Dst), b.head)) = from.names[k]
 		}
 	}
 }
 
-// gather copies the first bytes of frame i, which has as many.
-func (b *Burst) gather(i int, head []byte) {
+// gather copies the first bytes of plain frame i and returns how many: all of head, or of the
+// frame.
+func (b *Burst) gather(i int, head []byte) int {
 	op := &b.Ops[i]
 	first := op.N
 	if b.tailed>>i&1 != 0 {
-		first -= b.Tails[i].N
+		from, k := b.at(i)
+		tail := from.Tails[k]
+		first -= tail.N
+		if n := copy(head, view(op.Src, first)); n < len(head) {
+			return n + copy(head[n:], view(tail.Src, tail.N))
+		}
+		return len(head)
 	}
-	if n := copy(head, view(op.Src, first)); n < len(head) {
-		copy(head[n:], view(b.Tails[i].Src, b.Tails[i].N))
-	}
+	return copy(head, view(op.Src, first))
 }
 
 // pointer makes a pointer of an address that a ring has checked to lie in the memory of

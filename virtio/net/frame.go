@@ -10,7 +10,6 @@ import (
 // Frame is one Ethernet frame on its way between two ports.
 type Frame struct {
 	Header Header   // copied out of the ring and checked; what cannot be relied on is not in it
-	Number uint8    // for whoever changes the order of a burst; ports neither set nor mind it
 	Data   [][]byte // views of the frame, destination address first; valid until Release
 	Len    int      // bytes in Data
 
@@ -37,8 +36,8 @@ func (f *Frame) Unfinished() Unfinished { return Unfinished{f.Header, f.layout} 
 // its checksums.
 func (f *Frame) SetValid() { f.Header, f.sent = Header{Flags: FlagDataValid}, 0 }
 
-// Begun reports whether some of the frame has been sent, in pieces, and the rest not.
-func (f *Frame) Begun() bool { return f.Header.Special() && f.sent > 0 }
+// begun reports whether some of the frame has been sent, in pieces, and the rest not.
+func (f *Frame) begun() bool { return f.Header.Special() && f.sent > 0 }
 
 // ReplaceStart puts other memory in place of the frame's first len(start) bytes, which
 // it has. The new Data is appended to views, which is returned.

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/netfwd"
+	"vvufwd/netfwd/netfwdtest"
 	"vvufwd/virtio"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
@@ -29,7 +30,6 @@ func dealtRigOf(t *testing.T, loops, pairs int, log *zap.Logger, onFault func([]
 	t.Helper()
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
-	loopCtx, stop := context.WithCancel(context.Background())
 	var link netfwd.Link
 	var ends []*Endpoint
 	for i := range link {
@@ -47,32 +47,15 @@ func dealtRigOf(t *testing.T, loops, pairs int, log *zap.Logger, onFault func([]
 	for i := range cfgs {
 		cfgs[i] = netfwd.Config{CPU: -1, IdleAfter: time.Millisecond, OnFault: onFault}
 	}
-	d, err := netfwd.NewDealer([]netfwd.Link{link}, cfgs, func(err error) { t.Error(err) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sessions, others sync.WaitGroup
+	_, stop := netfwdtest.Run(t, []netfwd.Link{link}, cfgs)
+	var sessions sync.WaitGroup
 	for _, e := range ends {
-		for _, p := range e.Ports() {
-			p.OnChange(d.WakeLoops)
-			p.OnShift(d.Shift)
-		}
 		sessions.Go(func() { e.Run(ctx) })
-	}
-	dealCtx, stopDealing := context.WithCancel(context.Background())
-	others.Go(func() { d.Run(dealCtx) })
-	var running sync.WaitGroup
-	for _, l := range d.Loops() {
-		running.Go(func() { l.Run(loopCtx) })
 	}
 	t.Cleanup(func() {
 		cancel()
 		sessions.Wait()
-		stopDealing()
-		others.Wait()
 		stop()
-		running.Wait()
-		d.Close()
 		for _, e := range ends {
 			e.Close()
 		}

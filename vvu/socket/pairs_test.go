@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/netfwd"
+	"vvufwd/netfwd/netfwdtest"
 	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
@@ -47,30 +48,18 @@ func onWires(t *testing.T, e *Endpoint) (wires []*vvutest.Wire, stop func()) {
 		wires = append(wires, vvutest.NewWire(t))
 		ports = append(ports, p, wires[len(wires)-1])
 	}
-	loop, err := netfwd.NewLoop(ports, netfwd.Config{CPU: -1, IdleAfter: 50 * time.Microsecond, OnFault: func(_ []netfwd.Port, err error) {
+	_, stopLoop := netfwdtest.Join(t, netfwd.Config{CPU: -1, IdleAfter: 50 * time.Microsecond, OnFault: func(_ []netfwd.Port, err error) {
 		t.Errorf("fault: %v", err)
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range e.Ports() {
-		p.OnChange(loop.Wake)
-	}
+	}}, ports...)
 	ctx, cancel := context.WithCancel(context.Background())
-	loopCtx, stopLoop := context.WithCancel(context.Background())
-	served, looped := make(chan error, 1), make(chan error, 1)
+	served := make(chan error, 1)
 	go func() { served <- e.Run(ctx) }()
-	go func() { looped <- loop.Run(loopCtx) }()
 	return wires, func() {
 		cancel()
 		if err := <-served; err != nil {
 			t.Errorf("endpoint: %v", err)
 		}
 		stopLoop()
-		if err := <-looped; err != nil {
-			t.Errorf("loop: %v", err)
-		}
-		loop.Close()
 		e.Close()
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/netfwd"
+	"vvufwd/netfwd/netfwdtest"
 	"vvufwd/virtio"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/vring"
@@ -180,7 +181,6 @@ func newRig(t *testing.T) *rig {
 	r := &rig{logs: logs}
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
-	loopCtx, stopLoop := context.WithCancel(context.Background())
 	var ends [2]*Endpoint
 	for i, name := range []string{"a.sock", "b.sock"} {
 		r.paths[i] = filepath.Join(dir, name)
@@ -190,23 +190,17 @@ func newRig(t *testing.T) *rig {
 		}
 		ends[i] = e
 	}
-	loop, err := netfwd.NewLoop([]netfwd.Port{ends[0].Ports()[0], ends[1].Ports()[0]}, netfwd.Config{
+	_, stopLoop := netfwdtest.Join(t, netfwd.Config{
 		CPU: -1, IdleAfter: time.Millisecond,
 		OnFault: func(_ []netfwd.Port, err error) { zap.New(core).Error("fault", zap.Error(err)) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}, ends[0].Ports()[0], ends[1].Ports()[0])
 	done := make(chan error, 3)
 	for _, e := range ends {
-		e.Ports()[0].OnChange(loop.Wake)
 		for _, p := range e.Ports()[1:] {
 			p.Leave() // no one forwards for those
 		}
 		go func() { done <- e.Run(ctx) }()
 	}
-	looped := make(chan error, 1)
-	go func() { looped <- loop.Run(loopCtx) }()
 	t.Cleanup(func() {
 		cancel()
 		for range ends {
@@ -215,10 +209,6 @@ func newRig(t *testing.T) *rig {
 			}
 		}
 		stopLoop()
-		if err := <-looped; err != nil {
-			t.Errorf("loop: %v", err)
-		}
-		loop.Close()
 		for _, e := range ends {
 			e.Close()
 		}

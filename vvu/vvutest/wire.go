@@ -1,6 +1,7 @@
 package vvutest
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 	"testing"
@@ -38,9 +39,6 @@ func NewWire(t testing.TB) *Wire {
 	w.cond = sync.NewCond(&w.mu)
 	return w
 }
-
-// State is that of a port that takes frames.
-func (w *Wire) State() virtionet.State { return virtionet.StateActive }
 
 // Push sends frames towards the VM.
 func (w *Wire) Push(frames ...[]byte) {
@@ -94,54 +92,45 @@ func (w *Wire) Discard() {
 // Name implements netfwd.Port, as do the methods below.
 func (w *Wire) Name() string { return "wire" }
 
-// WakeFDs implements netfwd.Waker.
+// WakeFDs are what wakes who sleeps.
 func (w *Wire) WakeFDs() []int { return []int{w.wake} }
 
-// RxBurst hands out frames for the VM.
-func (w *Wire) RxBurst(frames []virtionet.Frame) int {
+// Receive hands out frames for the VM.
+func (w *Wire) Receive(b *virtionet.Burst) (worked bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	frames := b.General()
 	n := min(len(frames), len(w.toVM))
 	w.held, w.toVM = append(w.held, w.toVM[:n]...), w.toVM[n:]
 	for i := range n {
 		frames[i] = virtionet.Frame{Data: [][]byte{w.held[i]}, Len: len(w.held[i])}
 	}
-	return n
+	b.Truncate(n)
+	return n > 0
 }
 
 // Release gives frames up.
-func (w *Wire) Release(n int) {
+func (w *Wire) Release(_ *virtionet.Burst, first, end int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.held = w.held[n:]
-	w.counters.RxPackets += uint64(n)
+	w.held = w.held[end-first:]
+	w.counters.RxPackets += uint64(end - first)
 }
 
-// Abandon gives all held frames up.
-func (w *Wire) Abandon() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.held = nil
-}
-
-// TxBurst takes frames of the VM.
-func (w *Wire) TxBurst(frames []virtionet.Frame) int {
+// Transmit takes frames of the VM.
+func (w *Wire) Transmit(b *virtionet.Burst, first, end int) (done int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.room >= 0 {
-		frames = frames[:min(len(frames), w.room)]
-		w.room -= len(frames)
+		end = min(end, first+w.room)
+		w.room -= end - first
 	}
-	for i := range frames {
-		var b []byte
-		for _, part := range frames[i].Data {
-			b = append(b, part...)
-		}
-		w.fromVM = append(w.fromVM, b)
+	for _, f := range b.Frames(first, end) {
+		w.fromVM = append(w.fromVM, bytes.Join(f.Data, nil))
 	}
-	w.counters.TxPackets += uint64(len(frames))
+	w.counters.TxPackets += uint64(end - first)
 	w.cond.Broadcast()
-	return len(frames)
+	return end - first
 }
 
 // EnableKicks reports whether frames wait, and whether there is room.
@@ -151,32 +140,18 @@ func (w *Wire) EnableKicks(forRoom bool) (frames, room bool) {
 	return len(w.toVM) > 0, forRoom && w.room != 0
 }
 
-// Changed, Sync, Fail, Leave and DisableKicks have nothing to do.
-func (w *Wire) Changed() bool { return false }
-
-// Sync does nothing.
-func (w *Wire) Sync() (gone bool) { return false }
-
-// Polled is false: who pushes wakes the loop.
-func (w *Wire) Polled() bool { return false }
+// DisableKicks does nothing: who pushes wakes the loop in any case.
+func (w *Wire) DisableKicks() {}
 
 // Notify does nothing: no one on the wire is told.
 func (w *Wire) Notify() {}
 
-// Owns is false: the wire shares no memory.
-func (w *Wire) Owns(uintptr) bool { return false }
-
 // Recover drops what is held.
-func (w *Wire) Recover() { w.Abandon() }
-
-// Fail gives up what is held.
-func (w *Wire) Fail(error) { w.Abandon() }
-
-// Leave does nothing.
-func (w *Wire) Leave() {}
-
-// DisableKicks does nothing.
-func (w *Wire) DisableKicks() {}
+func (w *Wire) Recover() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = nil
+}
 
 // Counters are the wire's counters.
 func (w *Wire) Counters() *virtionet.Counters { return &w.counters }

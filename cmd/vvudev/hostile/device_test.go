@@ -20,6 +20,7 @@ import (
 
 	"vvufwd/cmd/internal/statictest"
 	"vvufwd/netfwd"
+	"vvufwd/netfwd/netfwdtest"
 	"vvufwd/vvu"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
@@ -165,12 +166,9 @@ func (d *device) drive() *standIn {
 	must(d.t, err)
 	endpoint, err := vvu.NewEndpoint(dev, zap.NewNop())
 	must(d.t, err)
-	loop, err := netfwd.NewLoop([]netfwd.Port{endpoint.Ports()[0], s.wire}, netfwd.Config{
+	_, stopLoop := netfwdtest.Join(d.t, netfwd.Config{
 		CPU: -1, IdleAfter: time.Millisecond, OnFault: func(_ []netfwd.Port, err error) { d.t.Errorf("the driver VM's loop: %v", err) },
-	})
-	must(d.t, err)
-	endpoint.Ports()[0].OnChange(loop.Wake)
-	stopLoop := goRun(func(ctx context.Context) { loop.Run(ctx) })
+	}, endpoint.Ports()[0], s.wire)
 	stopEndpoint := goRun(func(ctx context.Context) { endpoint.Run(ctx) })
 	stopRegisters := goRun(s.useRegisters)
 	var once sync.Once
@@ -180,7 +178,6 @@ func (d *device) drive() *standIn {
 			stopEndpoint()
 			stopLoop()
 			endpoint.Close()
-			loop.Close()
 		})
 	}
 	d.t.Cleanup(s.stop)

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/netfwd"
+	"vvufwd/netfwd/netfwdtest"
 	"vvufwd/vvu"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
@@ -43,18 +44,12 @@ func startDriver(t *testing.T, devices ...*vvudev) *driver {
 		d.wires = append(d.wires, vvutest.NewWire(t))
 		ports = append(ports, e.Ports()[0], d.wires[len(d.wires)-1])
 	}
-	loop, err := netfwd.NewLoop(ports, netfwd.Config{CPU: -1, IdleAfter: 50 * time.Microsecond})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, stopLoop := netfwdtest.Join(t, netfwd.Config{CPU: -1, IdleAfter: 50 * time.Microsecond}, ports...)
 	ctx, cancel := context.WithCancel(context.Background())
-	loopCtx, stopLoop := context.WithCancel(context.Background())
-	served, looped := make(chan error), make(chan error, 1)
+	served := make(chan error)
 	for _, e := range endpoints {
-		e.Ports()[0].OnChange(loop.Wake)
 		go func() { served <- e.Run(ctx) }()
 	}
-	go func() { looped <- loop.Run(loopCtx) }()
 	d.stop = func() {
 		cancel()
 		for range endpoints {
@@ -63,10 +58,6 @@ func startDriver(t *testing.T, devices ...*vvudev) *driver {
 			}
 		}
 		stopLoop()
-		if err := <-looped; err != nil {
-			t.Errorf("loop: %v", err)
-		}
-		loop.Close()
 		for _, e := range endpoints {
 			if err := e.Close(); err != nil {
 				t.Errorf("close: %v", err)

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/netfwd"
+	"vvufwd/netfwd/netfwdtest"
 	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/socket"
 	"vvufwd/vvu/vvutest"
@@ -64,26 +65,18 @@ func (l *lab) endpoint(path string) (*socket.Endpoint, *vvutest.Wire) {
 	l.must(err)
 	e := socket.Listen(listener, 1, zap.NewNop())
 	wire := vvutest.NewWire(l.whole)
-	loop, err := netfwd.NewLoop([]netfwd.Port{e.Ports()[0], wire}, netfwd.Config{
+	_, stopLoop := netfwdtest.Join(l.whole, netfwd.Config{
 		CPU: -1, IdleAfter: time.Millisecond, OnFault: func(_ []netfwd.Port, err error) { l.whole.Errorf("fault: %v", err) },
-	})
-	l.must(err)
-	e.Ports()[0].OnChange(loop.Wake)
+	}, e.Ports()[0], wire)
 	ctx, cancel := context.WithCancel(context.Background())
-	loopCtx, stopLoop := context.WithCancel(context.Background())
-	served, looped := make(chan error, 1), make(chan error, 1)
+	served := make(chan error, 1)
 	go func() { served <- e.Run(ctx) }()
-	go func() { looped <- loop.Run(loopCtx) }()
 	l.atEnd(func() {
 		cancel()
 		if err := <-served; err != nil {
 			l.whole.Errorf("endpoint: %v", err)
 		}
 		stopLoop()
-		if err := <-looped; err != nil {
-			l.whole.Errorf("loop: %v", err)
-		}
-		loop.Close()
 		e.Close()
 	})
 	return e, wire

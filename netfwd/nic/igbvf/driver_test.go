@@ -124,7 +124,7 @@ func station(n int) [6]byte { return [6]byte(frame(n, false)[6:]) }
 
 // voice has a station send.
 func voice(c nic.Card, n int, tag ...byte) {
-	c.Queues()[0].TxBurst([]virtionet.Frame{nettest.Frame(frame(n, false, tag...))})
+	c.Queues()[0].Transmit(nettest.BurstOf(nettest.Frame(frame(n, false, tag...))), 0, 1)
 }
 
 // TestAddressesAreAskedFor of those who send.
@@ -183,13 +183,14 @@ func TestOwnBroadcasts(t *testing.T) {
 	c := fastest(t, f)
 	voice(c, 1)
 	q := c.Queues()[0]
-	var frames [8]virtionet.Frame
+	var burst virtionet.Burst
 	arrives := func(b []byte) bool {
 		f.Receive(0, b, inteltest.Arrival{})
-		n := q.RxBurst(frames[:])
-		q.Release(n)
+		burst.Reset()
+		q.Receive(&burst)
+		q.Release(&burst, 0, burst.Len())
 		q.Notify()
-		return n == 1
+		return burst.Len() == 1
 	}
 	for range 200 {
 		if arrives(frame(1, true)) {

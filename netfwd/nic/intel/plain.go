@@ -1,18 +1,51 @@
 package intel
 
-import (
-	virtionet "vvufwd/virtio/net"
-	"vvufwd/virtio/vring"
-)
+import virtionet "vvufwd/virtio/net"
 
-// ReadPlain describes the frames that have arrived in one buffer each. See
-// netfwd's short way.
-func (q *Queue) ReadPlain(b *virtionet.Burst) (n int, other bool) {
+// Receive describes the frames that have arrived. See netfwd.Port.
+func (q *Queue) Receive(b *virtionet.Burst) (worked bool) {
+	if other := q.readPlain(b); b.Len() > 0 || !other {
+		return b.Len() > 0
+	}
+	before := q.rx.next
+	b.Truncate(q.rxFrames(b.General()))
+	return q.rx.next != before
+}
+
+// Release gives the buffers of frames first to end-1 back to the chip.
+func (q *Queue) Release(b *virtionet.Burst, first, end int) {
+	if !b.Plain() {
+		q.release(end - first)
+		return
+	}
+	q.rx.next += uint32(end - first)
+	q.rx.give(q.rx.next)
+	q.counters.CountReceived(b, first, end)
+}
+
+// Transmit copies frames first to end-1 into buffers and hands them to the chip. See netfwd.Port.
+func (q *Queue) Transmit(b *virtionet.Burst, first, end int) (done int) {
+	if b.Plain() {
+		n, other := q.writePlain(b, first, end)
+		if n > 0 {
+			b.Copy(first, first+n)
+			q.sendPlain(b, first, first+n)
+		}
+		if n > 0 || !other {
+			return n
+		}
+	}
+	return q.txFrames(b.Frames(first, end))
+}
+
+// readPlain describes the frames that have arrived in one buffer each. If there are none,
+// other says whether something else has.
+func (q *Queue) readPlain(b *virtionet.Burst) (other bool) {
 	r := &q.rx
 	given := r.size - 1 - (r.next - r.back)
 	most := int(min(given, virtionet.MaxBurst))
-	b.Fill(0)
-	for n < most {
+	b.Reset()
+	for n := range most {
 		at := r.next + uint32(n)
 		w := r.state(at)
 		size := uint32(uint16(w >> rxLenShift))
@@ -24,34 +57,27 @@ func (q *Queue) ReadPlain(b *virtionet.Burst) (n int, other bool) {
 			other = n == 0
 			break
 		}
-		op := &b.Ops[n]
-		op.Src, op.N = r.buffers.address(at), size
+		b.Add(r.buffers.address(at), size)
 		if sumsRight(w) {
 			b.SetValid(n)
 		}
-		n++
 	}
-	vring.PrefetchSrc(b.Ops[:n])
-	return n, other
+	b.Prefetch()
+	return other
 }
 
-// FinishRead gives the buffers of the first n frames back.
-func (q *Queue) FinishRead(b *virtionet.Burst, n int) {
-	q.rx.next += uint32(n)
-	q.rx.give(q.rx.next)
-	q.counters.CountPlain(b, n)
-}
-
-// WritePlain gives frames places in transmit buffers. One with a checksum to be completed
-// takes a descriptor more, if the headers are not where the last one's were.
-func (q *Queue) WritePlain(b *virtionet.Burst, n int) (m int, other bool) {
+// writePlain gives frames places in transmit buffers. One with a checksum to be completed
+// takes a descriptor more, if the headers are not where the last one's were. If there is
+// none, other says whether txFrames is to be asked.
+func (q *Queue) writePlain(b *virtionet.Burst, first, end int) (n int, other bool) {
 	t := &q.tx
 	t.reclaim()
 	b.SetDestination(0, 0, virtionet.OffloadCsum)
 	undone := b.Undone()
 	at, room, last := t.next, t.free(), t.last
 	t.contexts = 0
-	for m < n {
+	m := first
+	for m < end {
 		op := &b.Ops[m]
 		if op.N > BufferSize || room == 0 {
 			break
@@ -73,14 +99,14 @@ func (q *Queue) WritePlain(b *virtionet.Burst, n int) (m int, other bool) {
 		op.Dst, op.DstID = t.buffers.address(at), uint16(at&t.ring.mask)
 		at, room, m = at+1, room-1, m+1
 	}
-	return m, m == 0 && room > 1
+	return m - first, m == first && room > 1
 }
 
-// FinishWrite hands the first n frames to the chip.
-func (q *Queue) FinishWrite(b *virtionet.Burst, n int) {
+// sendPlain hands frames first to end-1 to the chip.
+func (q *Queue) sendPlain(b *virtionet.Burst, first, end int) {
 	t := &q.tx
 	undone := b.Undone()
-	for i := range b.Ops[:n] {
+	for i := first; i < end; i++ {
 		if t.contexts>>i&1 != 0 {
 			t.putContext(t.burst[i])
 		}
@@ -92,7 +118,7 @@ func (q *Queue) FinishWrite(b *virtionet.Burst, n int) {
 		if q.voices != nil {
 			q.voices.heard(t.buffers.bytes(t.next))
 		}
-		t.send(w, i == n-1)
+		t.send(w, i == end-1)
 	}
-	q.counters.CountSent(b, n)
+	q.counters.CountSent(b, first, end)
 }

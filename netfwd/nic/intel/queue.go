@@ -114,39 +114,18 @@ func (q *Queue) Start() {
 // Name identifies the port in logs and counters.
 func (q *Queue) Name() string { return q.name }
 
-// State is StateActive: a NIC's rings run all the time.
-func (q *Queue) State() virtionet.State { return virtionet.StateActive }
-
 // Counters are the port's counters.
 func (q *Queue) Counters() *virtionet.Counters { return &q.counters }
 
 // WakeFDs are the eventfds of the two interrupts.
 func (q *Queue) WakeFDs() []int { return q.wakeFDs }
 
-// Polled is false: the chip interrupts.
-func (q *Queue) Polled() bool { return false }
-
-// Owns is false: rings and buffers are our memory, which cannot vanish.
-func (q *Queue) Owns(uintptr) bool { return false }
-
-// Changed is false, and Sync and Leave do nothing: see nic.Queue.
-func (q *Queue) Changed() bool { return false }
-
-// Sync does nothing.
-func (q *Queue) Sync() (gone bool) { return false }
-
-// Leave does nothing.
-func (q *Queue) Leave() {}
-
 // Recover drops what is held when a fault elsewhere broke a burst off. What is to be sent
 // is whole or not in the ring.
 func (q *Queue) Recover() {
-	q.Abandon()
+	q.abandon()
 	q.Notify()
 }
-
-// Fail does what Recover does: no fault is the chip's own.
-func (q *Queue) Fail(error) { q.Recover() }
 
 // Notify tells the chip of what was published since the last time.
 func (q *Queue) Notify() {

@@ -22,7 +22,7 @@ type receiver struct {
 	parts    int  // buffers that the longest takes
 	skipping bool // the rest of a frame that is too long
 
-	// What the last RxBurst took: for each frame where the buffers end that go back with it.
+	// What the last rxFrames took: for each frame where the buffers end that go back with it.
 	ends     [virtionet.MaxBurst]uint32
 	held     int // frames handed out
 	released int // of these, given back
@@ -87,8 +87,8 @@ func (r *receiver) ready() bool { return r.look(0) != 0 }
 // length is what of a buffer the chip has filled; more than there is of it is a lie.
 func length(w uint64) int { return int(uint16(w >> rxLenShift)) }
 
-// RxBurst hands out the frames that arrived. See netfwd.Port.
-func (q *Queue) RxBurst(frames []virtionet.Frame) int {
+// rxFrames is Receive for frames that are not plain, and those after them.
+func (q *Queue) rxFrames(frames []virtionet.Frame) int {
 	r := &q.rx
 	r.views = r.views[:0]
 	r.held, r.released = 0, 0
@@ -186,8 +186,8 @@ func (r *receiver) gather(at uint32, n, total int, last uint64) [][]byte {
 	return r.views[from:len(r.views):len(r.views)]
 }
 
-// Release gives the buffers of the oldest k held frames back to the chip.
-func (q *Queue) Release(k int) {
+// release gives the buffers of the oldest k held frames back to the chip.
+func (q *Queue) release(k int) {
 	r := &q.rx
 	r.released += k
 	switch {
@@ -198,11 +198,11 @@ func (q *Queue) Release(k int) {
 	}
 }
 
-// Abandon drops the frames that are still held.
-func (q *Queue) Abandon() {
+// abandon drops the frames that are still held.
+func (q *Queue) abandon() {
 	if left := q.rx.held - q.rx.released; left > 0 {
 		q.counters.Drops[virtionet.DropStopped] += uint64(left)
-		q.Release(left)
+		q.release(left)
 	}
 	q.rx.held, q.rx.released = 0, 0
 }

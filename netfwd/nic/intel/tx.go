@@ -31,7 +31,7 @@ type transmitter struct {
 
 	last txContext // that the chip has for checksums; the zero one is none
 
-	// Of the burst that WritePlain has placed: before which frames a context is needed.
+	// Of the burst that writePlain has placed: before which frames a context is needed.
 	contexts uint64
 	burst    [virtionet.MaxBurst]txContext
 
@@ -128,8 +128,8 @@ func (t *transmitter) segments(h *headers, u virtionet.Unfinished, n int) bool {
 		h.size >= leastPiece && (h.ipv4 || h.l4-h.l3 == ip6Header)
 }
 
-// TxBurst copies frames into buffers and hands them to the chip. See netfwd.Port.
-func (q *Queue) TxBurst(frames []virtionet.Frame) int {
+// txFrames is Transmit for frames that are not plain.
+func (q *Queue) txFrames(frames []virtionet.Frame) int {
 	t := &q.tx
 	t.reclaim()
 	done := 0

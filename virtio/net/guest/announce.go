@@ -49,7 +49,7 @@ type announcer struct {
 	views [1][]byte
 }
 
-// announce lets the next RxBurst receive a, in place of one that has not been received
+// announce lets the next rxFrames receive a, in place of one that has not been received
 // yet. Nothing may be held.
 func (g *Port) announce(a *Announcement) {
 	if g.ours == nil {
@@ -60,7 +60,7 @@ func (g *Port) announce(a *Announcement) {
 	g.due = true
 }
 
-// rxAnnouncement is RxBurst while an announcement is due: it alone makes a burst, of no
+// rxAnnouncement is rxFrames while an announcement is due: it alone makes a burst, of no
 // chain of the ring, so that it goes before what the guest sends next.
 func (g *Port) rxAnnouncement(f *virtionet.Frame) int {
 	g.due = false

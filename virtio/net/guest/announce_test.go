@@ -75,19 +75,19 @@ func TestAnnouncementWaitsForThePausedGuest(t *testing.T) {
 		before := r.cur
 		r.install(r.with(announcement(t, 7)))
 		frames := make([]virtionet.Frame, virtionet.MaxBurst)
-		if received && r.RxBurst(frames) != 1 {
+		if received && r.rxFrames(frames) != 1 {
 			t.Fatal("it did not come")
 		}
 		r.install(&Queues{HeaderLen: virtionet.HeaderLen, paused: true})
-		if n := r.RxBurst(frames); n != 0 {
+		if n := r.rxFrames(frames); n != 0 {
 			t.Errorf("%d frames from a guest whose rings are away", n)
-			r.Release(n)
+			r.release(n)
 		}
 		r.install(before)
-		if n := r.RxBurst(frames); n != 1 || frames[0].Len != 60 {
+		if n := r.rxFrames(frames); n != 1 || frames[0].Len != 60 {
 			t.Fatalf("%d frames, want the announcement", n)
 		}
-		r.Release(1)
+		r.release(1)
 	}
 }
 
@@ -98,24 +98,24 @@ func TestAnnouncementIsReceived(t *testing.T) {
 	r.send(t, nettest.Payload(100, 1))
 	r.install(r.with(announcement(t, 7)))
 	frames := make([]virtionet.Frame, virtionet.MaxBurst)
-	if n := r.RxBurst(nil); n != 0 {
+	if n := r.rxFrames(nil); n != 0 {
 		t.Fatalf("%d frames where there is no place", n)
 	}
-	if n := r.RxBurst(frames); n != 1 {
+	if n := r.rxFrames(frames); n != 1 {
 		t.Fatalf("%d frames, want the announcement", n)
 	}
 	if f := frames[0]; f.Len != 60 || len(f.Data) != 1 || !bytes.Equal(f.Data[0], announcement(t, 7)[:]) || f.Header != (virtionet.Header{}) || r.Owns(vringtest.Address(f.Data[0])) {
 		t.Fatalf("received %+v", f)
 	}
-	r.Release(1)
+	r.release(1)
 	if got := r.completed(); len(got) != 0 {
 		t.Fatalf("the guest was given %v back, and sent nothing", got)
 	}
 	for range 3 {
-		if n := r.RxBurst(frames); n != 1 || !bytes.Equal(flat(frames[0].Data), nettest.Payload(100, 1)) {
+		if n := r.rxFrames(frames); n != 1 || !bytes.Equal(flat(frames[0].Data), nettest.Payload(100, 1)) {
 			t.Fatalf("%d frames, want the guest's", n)
 		}
-		r.Release(1)
+		r.release(1)
 		if got := r.completed(); len(got) != 1 {
 			t.Fatalf("%v came back", got)
 		}
@@ -140,7 +140,7 @@ func TestAnnouncementAndChanges(t *testing.T) {
 		t.Error("a forwarder may sleep on an announcement")
 	}
 	r.install(idle)
-	if n := r.RxBurst(frames); n != 1 {
+	if n := r.rxFrames(frames); n != 1 {
 		t.Errorf("%d frames after a change of something else", n)
 	}
 	r.install(idle)
@@ -151,11 +151,11 @@ func TestAnnouncementAndChanges(t *testing.T) {
 	if c := r.Counters(); c.Dropped() != 0 || c.RxPackets != 1 {
 		t.Errorf("%d frames received and %d dropped, of which none was sent on", c.RxPackets, c.Dropped())
 	}
-	if n := r.RxBurst(frames); n != 1 || frames[0].Data[0][11] != 9 {
+	if n := r.rxFrames(frames); n != 1 || frames[0].Data[0][11] != 9 {
 		t.Errorf("%d frames, want the later announcement", n)
 	}
-	r.Release(1)
-	if n := r.RxBurst(frames); n != 0 {
+	r.release(1)
+	if n := r.rxFrames(frames); n != 0 {
 		t.Errorf("%d frames after both", n)
 	}
 	if frames, _ := r.EnableKicks(false); frames {
@@ -171,12 +171,12 @@ func TestAnnouncementAndChanges(t *testing.T) {
 		gone(&q)
 		r.install(&q)
 		r.install(idle)
-		if n := r.RxBurst(frames); n != 0 {
+		if n := r.rxFrames(frames); n != 0 {
 			t.Errorf("%d frames although the ring was %s before", n, what)
 		}
 		q.Announce = announcement(t, 3)
 		r.install(&q)
-		if n := r.RxBurst(frames); n != 0 {
+		if n := r.rxFrames(frames); n != 0 {
 			t.Errorf("%d frames from a ring that is %s", n, what)
 		}
 		r.install(idle)
@@ -184,11 +184,11 @@ func TestAnnouncementAndChanges(t *testing.T) {
 
 	r.install(r.with(announcement(t, 4)))
 	r.install(r.with(announcement(t, 5)))
-	if n := r.RxBurst(frames); n != 1 || frames[0].Data[0][11] != 5 {
+	if n := r.rxFrames(frames); n != 1 || frames[0].Data[0][11] != 5 {
 		t.Errorf("%d frames, the first from ..%x, want the later one alone", n, frames[0].Data[0][11])
 	}
-	r.Release(1)
-	if n := r.RxBurst(frames); n != 0 {
+	r.release(1)
+	if n := r.rxFrames(frames); n != 0 {
 		t.Errorf("%d frames more", n)
 	}
 }
@@ -199,13 +199,13 @@ func TestAnnouncementIsLostWithItsGuest(t *testing.T) {
 	r := newGuestRig(t, vringtest.Config{Size: 8}, running)
 	r.install(r.with(announcement(t, 1)))
 	r.Fail(errors.New("its memory vanished"))
-	if n := r.RxBurst(frames); n != 0 {
+	if n := r.rxFrames(frames); n != 0 {
 		t.Errorf("%d frames from a guest that is out of order", n)
 	}
 	r = newGuestRig(t, vringtest.Config{Size: 8}, running)
 	r.install(r.with(announcement(t, 1)))
 	r.Leave()
-	if n := r.RxBurst(frames); n != 0 {
+	if n := r.rxFrames(frames); n != 0 {
 		t.Errorf("%d frames from a guest that nobody forwards for", n)
 	}
 }
@@ -215,13 +215,13 @@ func TestRecoverDropsAnAnnouncement(t *testing.T) {
 	r := newGuestRig(t, vringtest.Config{Size: 8}, running)
 	r.install(r.with(announcement(t, 1)))
 	frames := make([]virtionet.Frame, virtionet.MaxBurst)
-	r.RxBurst(frames)
+	r.rxFrames(frames)
 	r.Recover()
 	r.send(t, nettest.Payload(80, 2))
-	if n := r.RxBurst(frames); n != 1 || frames[0].Len != 80 {
+	if n := r.rxFrames(frames); n != 1 || frames[0].Len != 80 {
 		t.Errorf("%d frames, the first of %d bytes, want the guest's", n, frames[0].Len)
 	}
-	r.Release(1)
+	r.release(1)
 	if got := r.completed(); len(got) != 1 {
 		t.Errorf("%v came back", got)
 	}

@@ -1,14 +1,62 @@
 package guest
 
-import (
-	virtionet "vvufwd/virtio/net"
-	"vvufwd/virtio/vring"
-)
+import virtionet "vvufwd/virtio/net"
 
-// ReadPlain fills b with the plain frames that come next, in order, and returns how
-// many. Nothing is taken from the ring before FinishRead. If there are none, other says
-// whether something else may wait, for RxBurst.
-func (g *Port) ReadPlain(b *virtionet.Burst) (n int, other bool) {
+// Receive fills b with the frames that the guest has sent, see netfwd.Port.
+func (g *Port) Receive(b *virtionet.Burst) (worked bool) {
+	n, other := g.readPlain(b)
+	if n > 0 || !other {
+		b.Truncate(n)
+		return n > 0
+	}
+	n = g.rxFrames(b.General())
+	b.Truncate(n)
+	if n > 0 && g.Tracked() {
+		b.Recorder = g
+	}
+	return n > 0 || g.taken > 0
+}
+
+// Release gives the buffers of frames first to end-1 back to the guest.
+func (g *Port) Release(b *virtionet.Burst, first, end int) {
+	if !b.Plain() {
+		g.release(end - first)
+		return
+	}
+	if first == end {
+		return
+	}
+	g.cur.FromGuest.CompleteReads(b.Ops[first:end])
+	g.unsignalled[1] = true
+	g.counters.CountReceived(b, first, end)
+}
+
+// Transmit copies frames first to end-1 into the guest's receive buffers and returns with how
+// many it is done, see netfwd.Port. Fewer mean that the guest offers no room for the next one
+// now, that its ring is away for a moment, or that the next buffer is no plain one.
+func (g *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
+	if b.Plain() {
+		n, other := g.writePlain(b, first, end)
+		if n > 0 {
+			b.Copy(first, first+n)
+			g.cur.ToGuest.CompleteWrites(b.Ops[first:first+n], g.cur.HeaderLen)
+			g.unsignalled[0] = true
+			g.counters.CountSent(b, first, first+n)
+		}
+		if n > 0 || !other {
+			return n
+		}
+	}
+	if b.Recorder != nil {
+		return g.txRecorded(b.Recorder, b.Frames(first, end))
+	}
+	return g.txFrames(b.Frames(first, end))
+}
+
+// readPlain fills b with the plain frames that come next, in order, and returns how
+// many. Nothing is taken from the ring before Release. If there are none, other says
+// whether something else may wait, for rxFrames.
+func (g *Port) readPlain(b *virtionet.Burst) (n int, other bool) {
 	q := g.cur.FromGuest
 	if q == nil || g.muted || g.due || q.Err() != nil {
 		return 0, true
@@ -17,9 +65,9 @@ func (g *Port) ReadPlain(b *virtionet.Burst) (n int, other bool) {
 	if n == 0 {
 		return 0, q.Waits()
 	}
-	b.Fill(tailed)
+	b.Fill(n, tailed)
 	if may := g.cur.Sends; may != 0 {
-		vring.PrefetchSrc(b.Ops[:n])
+		b.Prefetch()
 		for i := range b.Ops[:n] {
 			if !b.Inspect(i, b.Ops[i].Dst, may) {
 				return i, i == 0
@@ -29,32 +77,18 @@ func (g *Port) ReadPlain(b *virtionet.Burst) (n int, other bool) {
 	return n, false
 }
 
-// FinishRead gives the buffers of the first n frames back to the guest.
-func (g *Port) FinishRead(b *virtionet.Burst, n int) {
-	g.cur.FromGuest.CompleteReads(b.Ops[:n])
-	g.unsignalled[1] = true
-	g.counters.CountPlain(b, n)
-}
-
-// WritePlain gives the first n frames of b places in the guest's buffers and returns of
-// how many. If of none, other says whether they are something for TxBurst; otherwise
+// writePlain gives plain frames from first on places in the guest's buffers and returns how
+// many. If none, other says whether they are something for txFrames; otherwise
 // there is no room now.
-func (g *Port) WritePlain(b *virtionet.Burst, n int) (m int, other bool) {
+func (g *Port) writePlain(b *virtionet.Burst, first, end int) (n int, other bool) {
 	q := g.cur.ToGuest
 	if g.closed || g.cur.Filter != nil || q.Err() != nil {
 		return 0, true
 	}
 	b.SetDestination(g.cur.HeaderLen, 1, g.cur.Takes)
-	m = q.WriteOps(b.Ops[:n], g.cur.HeaderLen, g.cur.maxFrame())
-	if m == 0 {
+	n = q.WriteOps(b.Ops[first:end], g.cur.HeaderLen, g.cur.maxFrame())
+	if n == 0 {
 		return 0, q.Waits()
 	}
-	return m, false
-}
-
-// FinishWrite hands the first n frames over, which have been copied.
-func (g *Port) FinishWrite(b *virtionet.Burst, n int) {
-	g.cur.ToGuest.CompleteWrites(b.Ops[:n], g.cur.HeaderLen)
-	g.unsignalled[0] = true
-	g.counters.CountSent(b, n)
+	return n, false
 }

@@ -23,24 +23,22 @@ func TestBurstSendsWhatWasChecked(t *testing.T) {
 		for range 2 {
 			buffers[to.rx.Driver.NextHead()] = to.offer(t, 2048)
 		}
-		to.TxBurst(nil) // sees that there are buffers
+		to.txFrames(nil) // sees that there are buffers
 		var b virtionet.Burst
-		if n, other := from.ReadPlain(&b); n != 2 || other {
-			t.Fatalf("cut %v: %d plain frames, other %v", cut, n, other)
+		if !from.Receive(&b) || b.Len() != 2 || !b.Plain() {
+			t.Fatalf("cut %v: %d frames, plain %v", cut, b.Len(), b.Plain())
 		}
 		dst, src := b.Addresses(1)
 		b.SetAddresses(1, dst, src)
-		if m, other := to.WritePlain(&b, 2); m != 2 || other {
-			t.Fatalf("cut %v: %d places, other %v", cut, m, other)
-		}
 		for _, r := range from.tx.Mem.Regions()[1:] {
 			for i := range r.Mem {
 				r.Mem[i] ^= 0xff
 			}
 		}
-		b.Copy(2)
-		to.FinishWrite(&b, 2)
-		from.FinishRead(&b, 2)
+		if n := to.Transmit(&b, 0, 2); n != 2 {
+			t.Fatalf("cut %v: %d places", cut, n)
+		}
+		from.Release(&b, 0, 2)
 		got, _ := to.received(buffers)
 		if len(got) != 2 {
 			t.Fatalf("cut %v: %d frames arrived", cut, len(got))

@@ -92,7 +92,7 @@ func TestFilteredBurst(t *testing.T) {
 			head := r.rx.Driver.NextHead()
 			buffers[head] = r.offer(t, 200)
 		}
-		done := r.TxBurst(rest)
+		done := r.txFrames(rest)
 		for k := range done {
 			if rest[k].Data[0][5] == 1 {
 				unwanted++

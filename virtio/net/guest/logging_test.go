@@ -146,11 +146,11 @@ func checkMarks(t *testing.T, c logCase, seed uint64) {
 			r.sendSomething(t, c, shapes, rnd)
 		}
 		n := 0
-		step("RxBurst", func() { n = r.RxBurst(frames[:]) })
+		step("rxFrames", func() { n = r.rxFrames(frames[:]) })
 		for sent := 0; sent < n; {
 			var done int
-			step("TxBurst", func() { done = r.TxBurst(frames[sent:n]) })
-			step("Release", func() { r.Release(done) })
+			step("txFrames", func() { done = r.txFrames(frames[sent:n]) })
+			step("Release", func() { r.release(done) })
 			if sent += done; done == 0 {
 				r.offerAgain(t, buffers)
 			}
@@ -280,7 +280,7 @@ func TestBrokenBurstIsMarked(t *testing.T) {
 				t.Fatal("the burst was not broken off")
 			}
 		}()
-		r.TxBurst([]virtionet.Frame{nettest.Frame(nettest.Payload(1000, 4)), nettest.Frame(nettest.Payload(500, 3), gone[:500])}) // the sender's memory is gone
+		r.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(1000, 4)), nettest.Frame(nettest.Payload(500, 3), gone[:500])}) // the sender's memory is gone
 	}()
 	r.Recover()
 	if changed, _, err := a.end(); err != nil || changed < 2 {

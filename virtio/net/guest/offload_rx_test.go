@@ -54,7 +54,7 @@ func TestHonestHeadersAreRead(t *testing.T) {
 				frame := s.Unfinished()
 				r.transmitWith(t, told, frame, sizes...)
 				var frames [2]virtionet.Frame
-				if n := r.RxBurst(frames[:]); n != 1 {
+				if n := r.rxFrames(frames[:]); n != 1 {
 					t.Fatalf("%s: %d frames, drops %v", s.Name, n, r.Counters().Drops)
 				}
 				f := &frames[0]
@@ -67,7 +67,7 @@ func TestHonestHeadersAreRead(t *testing.T) {
 				if r.Owns(vringtest.Address(f.Data[0])) || len(f.Data[0]) < int(s.ChecksumField())+2 {
 					t.Errorf("%s: the %d bytes of the packet's headers are not our own", s.Name, len(f.Data[0]))
 				}
-				r.Release(1)
+				r.release(1)
 			}
 		}
 	}
@@ -92,7 +92,7 @@ func TestGuestCannotChangeCheckedHeaders(t *testing.T) {
 	}
 	r.tx.Driver.Publish()
 	var frames [virtionet.MaxBurst]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n != virtionet.MaxBurst {
+	if n := r.rxFrames(frames[:]); n != virtionet.MaxBurst {
 		t.Fatalf("%d frames", n)
 	}
 	for _, b := range buffers {
@@ -175,10 +175,10 @@ func TestLyingHeadersAreDropped(t *testing.T) {
 			r.transmitWith(t, h, frame)
 			r.send(t, nettest.Payload(60, 1)) // the next one
 			var frames [4]virtionet.Frame
-			if n := r.RxBurst(frames[:]); n != 1 || frames[0].Header != (virtionet.Header{}) || !bytes.Equal(vringtest.Join(frames[0].Data), nettest.Payload(60, 1)) {
+			if n := r.rxFrames(frames[:]); n != 1 || frames[0].Header != (virtionet.Header{}) || !bytes.Equal(vringtest.Join(frames[0].Data), nettest.Payload(60, 1)) {
 				t.Fatalf("%d frames, want the one behind it: %+v", n, frames[0].Header)
 			}
-			r.Release(1)
+			r.release(1)
 			if c := r.Counters(); c.Drops[virtionet.DropBadHeader] != 1 || c.RxPackets != 1 {
 				t.Errorf("counted %+v", c)
 			}
@@ -211,7 +211,7 @@ func TestHarmlessHeadersAreReduced(t *testing.T) {
 		r := newGuestRig(t, vringtest.Config{}, offloading(c.sends, 0))
 		r.transmitWith(t, c.in, s.Unfinished())
 		var frames [1]virtionet.Frame
-		if n := r.RxBurst(frames[:]); n != 1 || frames[0].Header != c.want {
+		if n := r.rxFrames(frames[:]); n != 1 || frames[0].Header != c.want {
 			t.Errorf("%s: %d frames, header %+v, want %+v", name, n, frames[0].Header, c.want)
 		} else if !bytes.Equal(vringtest.Join(frames[0].Data), s.Unfinished()) {
 			t.Errorf("%s: the frame differs", name)

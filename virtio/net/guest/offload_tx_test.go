@@ -143,13 +143,13 @@ func TestWaitingFrameGoesOnWhereItWas(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if n := r.TxBurst(frames); n != 0 {
+		if n := r.txFrames(frames); n != 0 {
 			t.Fatalf("%d frames done without room", n)
 		}
 	}
 	collect(2)
 	add()
-	if n := r.TxBurst(frames); n != 0 {
+	if n := r.txFrames(frames); n != 0 {
 		t.Fatalf("%d frames done without room", n)
 	}
 	collect(1)
@@ -158,7 +158,7 @@ func TestWaitingFrameGoesOnWhereItWas(t *testing.T) {
 	r.install(&q)
 	add()
 	add()
-	if n := r.TxBurst(frames); n != 1 {
+	if n := r.txFrames(frames); n != 1 {
 		t.Fatalf("%d frames done", n)
 	}
 	collect(2)
@@ -196,8 +196,8 @@ func TestOffloadsDoNotAllocate(t *testing.T) {
 				dst.rx.Driver.Add(nil, p)
 			}
 			dst.rx.Driver.Publish()
-			n := src.RxBurst(frames[:])
-			src.Release(dst.TxBurst(frames[:n]))
+			n := src.rxFrames(frames[:])
+			src.release(dst.txFrames(frames[:n]))
 			for _, q := range []*vring.Driver{src.tx.Driver, dst.rx.Driver} {
 				q.Completed()
 				for q.Take(&u) {

@@ -29,9 +29,9 @@ func TestChainsGoBackInOrder(t *testing.T) {
 				offered = append(offered, r.transmitWith(t, header, nettest.Payload(size, i)))
 			}
 			var frames [virtionet.MaxBurst]virtionet.Frame
-			for left := r.RxBurst(frames[:]); left > 0; {
+			for left := r.rxFrames(frames[:]); left > 0; {
 				n := min(left, atOnce)
-				r.Release(n)
+				r.release(n)
 				left -= n
 			}
 			if got := r.completed(); !slices.Equal(got, offered) {
@@ -49,12 +49,12 @@ func TestAbandonedChainsGoBackInOrder(t *testing.T) {
 		offered = append(offered, r.transmit(t, nettest.Payload(size, i)))
 	}
 	var frames [virtionet.MaxBurst]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n != 3 {
+	if n := r.rxFrames(frames[:]); n != 3 {
 		t.Fatalf("%d frames, want 3", n)
 	}
-	r.Release(1)
-	r.Abandon()
-	r.Abandon() // nothing is left to give back
+	r.release(1)
+	r.abandon()
+	r.abandon() // nothing is left to give back
 	if got := r.completed(); !slices.Equal(got, offered) {
 		t.Errorf("came back as %v, want %v", got, offered)
 	}

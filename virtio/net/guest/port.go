@@ -111,7 +111,7 @@ type Port struct {
 	muted   bool    // cur's FromGuest runs and is disabled
 	patient [2]bool // cur's ToGuest, FromGuest are awaited still, as far as we looked
 
-	// What the last RxBurst popped, in ring order: frames and, between them, drops.
+	// What the last rxFrames popped, in ring order: frames and, between them, drops.
 	heads    [virtionet.MaxBurst]uint16
 	taken    int                     // of heads
 	given    int                     // of these, given back
@@ -126,7 +126,7 @@ type Port struct {
 	parser *virtionet.HeaderParser
 	gso    *virtionet.SoftwareGSO
 
-	sent [virtionet.MaxBurst]vring.Chain // what the last RxBurst popped
+	sent [virtionet.MaxBurst]vring.Chain // what the last rxFrames popped
 	ours *announcer                      // nil until it is needed
 	room []vring.Chain                   // buffers for frames to the guest, see room; at least MaxBurst
 
@@ -200,7 +200,7 @@ func (g *Port) State() virtionet.State { return virtionet.State(g.state.Load()) 
 func (g *Port) Changed() bool { return g.wanted.Load() != nil }
 
 // Sync takes over the new queues. What is held goes back to the ring that it came from;
-// RxBurst hands it out again if that ring still runs. Sync reports whether the guest is
+// rxFrames hands it out again if that ring still runs. Sync reports whether the guest is
 // gone: what waits for it is not for the next one. After Leave it takes none over: Install
 // did not wait, so their memory may be gone already.
 func (g *Port) Sync() (gone bool) {
@@ -300,7 +300,7 @@ func (g *Port) Owns(addr uintptr) bool {
 // came are offered again.
 func (g *Port) Recover() {
 	g.later = false
-	g.Abandon()
+	g.abandon()
 	if q := g.cur.ToGuest; q != nil {
 		if q.Logged() {
 			q.LogViews()

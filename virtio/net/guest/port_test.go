@@ -88,7 +88,7 @@ func TestGuestSendsFramesInEveryLayout(t *testing.T) {
 			want := nettest.Payload(1514, len(sizes))
 			r.send(t, want, sizes...)
 			var frames [4]virtionet.Frame
-			if n := r.RxBurst(frames[:]); n != 1 {
+			if n := r.rxFrames(frames[:]); n != 1 {
 				t.Fatalf("%v: %d frames, want 1 (%v)", sizes, n, r.failures)
 			}
 			if got := vringtest.Join(frames[0].Data); !bytes.Equal(got, want) || frames[0].Len != len(want) {
@@ -97,7 +97,7 @@ func TestGuestSendsFramesInEveryLayout(t *testing.T) {
 			if n := r.tx.Driver.Completed(); n != 0 {
 				t.Errorf("%v: completed before release", sizes)
 			}
-			r.Release(1)
+			r.release(1)
 			if n := r.tx.Driver.Completed(); n != 1 {
 				t.Errorf("%v: %d completed after release", sizes, n)
 			}
@@ -116,7 +116,7 @@ func TestGuestSendsLegacyHeader(t *testing.T) {
 	want := nettest.Payload(60, 1)
 	r.send(t, want, virtionet.LegacyHeaderLen)
 	var frames [1]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n != 1 || !bytes.Equal(vringtest.Join(frames[0].Data), want) {
+	if n := r.rxFrames(frames[:]); n != 1 || !bytes.Equal(vringtest.Join(frames[0].Data), want) {
 		t.Fatalf("got %d frames, %v", n, frames[0].Data)
 	}
 }
@@ -129,10 +129,10 @@ func TestGuestSendsWhatIsDropped(t *testing.T) {
 	r.send(t, nettest.Payload(0, 3)) // a header and nothing else
 	r.send(t, nettest.Payload(virtionet.MaxFrame, 4))
 	var frames [8]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n != 2 || frames[0].Len != 60 || frames[1].Len != virtionet.MaxFrame {
+	if n := r.rxFrames(frames[:]); n != 2 || frames[0].Len != 60 || frames[1].Len != virtionet.MaxFrame {
 		t.Fatalf("%d frames, want the two good ones", n)
 	}
-	r.Release(2)
+	r.release(2)
 	if n := r.tx.Driver.Completed(); n != 5 {
 		t.Errorf("%d buffers came back, want all 5", n)
 	}
@@ -146,14 +146,14 @@ func TestDisabledGuestRingsAreConsumedAndStarved(t *testing.T) {
 	r := newGuestRig(t, vringtest.Config{}, Queues{Mergeable: true})
 	r.send(t, nettest.Payload(60, 0))
 	var frames [2]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n != 0 {
+	if n := r.rxFrames(frames[:]); n != 0 {
 		t.Errorf("%d frames from a disabled ring", n)
 	}
 	if n := r.tx.Driver.Completed(); n != 1 {
 		t.Error("the disabled transmit ring was not consumed")
 	}
 	r.offer(t, 2048)
-	if n := r.TxBurst([]virtionet.Frame{nettest.Frame(nettest.Payload(60, 1))}); n != 1 {
+	if n := r.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(60, 1))}); n != 1 {
 		t.Error("a frame for a disabled ring must be dropped, not held")
 	}
 	if n := r.rx.Driver.Completed(); n != 0 {
@@ -216,7 +216,7 @@ func TestFramesReachGuestInOneBuffer(t *testing.T) {
 			r.offer(t, layout...)
 			want := nettest.Payload(1000, 3)
 			f := nettest.Frame(want[:100], want[100:100], want[100:])
-			if n := r.TxBurst([]virtionet.Frame{f}); n != 1 {
+			if n := r.txFrames([]virtionet.Frame{f}); n != 1 {
 				t.Fatalf("%v: %d sent", layout, n)
 			}
 			r.rx.Driver.Completed()
@@ -260,7 +260,7 @@ func TestMergeableFrameSpansBuffers(t *testing.T) {
 		buffers[head] = r.offer(t, 500)
 	}
 	want := nettest.Payload(1400, 9)
-	if n := r.TxBurst([]virtionet.Frame{nettest.Frame(want)}); n != 1 {
+	if n := r.txFrames([]virtionet.Frame{nettest.Frame(want)}); n != 1 {
 		t.Fatalf("%d sent", n)
 	}
 	data, lens := r.received(buffers)
@@ -285,7 +285,7 @@ func TestFrameWaitsForRoomAndConsumesNothing(t *testing.T) {
 	add(500)
 	add(500)
 	f := []virtionet.Frame{nettest.Frame(nettest.Payload(1400, 1))}
-	if n := r.TxBurst(f); n != 0 {
+	if n := r.txFrames(f); n != 0 {
 		t.Fatal("a frame was sent into too few buffers")
 	}
 	if n := r.rx.Driver.Completed(); n != 0 || r.rxBell != 0 {
@@ -298,7 +298,7 @@ func TestFrameWaitsForRoomAndConsumesNothing(t *testing.T) {
 	if !r.rx.Driver.NeedKick() {
 		t.Error("the guest would not tell that it offers more room")
 	}
-	if n := r.TxBurst(f); n != 1 {
+	if n := r.txFrames(f); n != 1 {
 		t.Fatal("the frame still waits")
 	}
 	if data, _ := r.received(buffers); !bytes.Equal(bytes.Join(data, nil)[12:], nettest.Payload(1400, 1)) {
@@ -312,7 +312,7 @@ func TestFrameThatNeverFitsIsDropped(t *testing.T) {
 	r := newGuestRig(t, vringtest.Config{}, q)
 	head := r.rx.Driver.NextHead()
 	b := map[uint16]receiveBuffer{head: r.offer(t, 200)}
-	n := r.TxBurst([]virtionet.Frame{nettest.Frame(nettest.Payload(1000, 1)), nettest.Frame(nettest.Payload(100, 2))})
+	n := r.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(1000, 1)), nettest.Frame(nettest.Payload(100, 2))})
 	if n != 2 || r.Counters().Drops[virtionet.DropNoBuffer] != 1 {
 		t.Fatalf("%d done, drops %v", n, r.Counters().Drops)
 	}
@@ -325,7 +325,7 @@ func TestFrameThatNeverFitsIsDropped(t *testing.T) {
 	for range 4 {
 		r.offer(t, 20)
 	}
-	if n := r.TxBurst([]virtionet.Frame{nettest.Frame(nettest.Payload(1000, 1))}); n != 1 || r.Counters().Drops[virtionet.DropNoBuffer] != 1 {
+	if n := r.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(1000, 1))}); n != 1 || r.Counters().Drops[virtionet.DropNoBuffer] != 1 {
 		t.Errorf("%d done, drops %v: the frame would wait for ever", n, r.Counters().Drops)
 	}
 }
@@ -358,10 +358,10 @@ func TestBadBuffersComeBack(t *testing.T) {
 			}
 			last := r.transmit(t, nettest.Payload(60, 2))
 			var frames [4]virtionet.Frame
-			if n := r.RxBurst(frames[:]); n != 2 || !bytes.Equal(flat(frames[1].Data), nettest.Payload(60, 2)) {
+			if n := r.rxFrames(frames[:]); n != 2 || !bytes.Equal(flat(frames[1].Data), nettest.Payload(60, 2)) {
 				t.Fatalf("%d frames, want the two good ones: %v", n, r.failures)
 			}
-			r.Release(2)
+			r.release(2)
 			if got := r.completed(); len(got) != 3 || got[0] != first || got[2] != last {
 				t.Errorf("came back: %v, want all three in order", got)
 			}
@@ -399,12 +399,12 @@ func TestBadBuffersComeBack(t *testing.T) {
 			}
 			r.rx.Driver.Publish()
 			sent := []virtionet.Frame{nettest.Frame(nettest.Payload(1000, 1)), nettest.Frame(nettest.Payload(60, 2))}
-			if n := r.TxBurst(sent); n != 0 {
+			if n := r.txFrames(sent); n != 0 {
 				t.Fatalf("%d frames sent into no room: %v", n, r.failures)
 			}
 			add(2048)
 			add(2048)
-			if n := r.TxBurst(sent); n != 2 {
+			if n := r.txFrames(sent); n != 2 {
 				t.Fatalf("%d frames sent, want 2: %v", n, r.failures)
 			}
 			var lens []uint32
@@ -438,7 +438,7 @@ func TestBellFollowsUsedEvent(t *testing.T) {
 		r.rx.Driver.Publish()
 		r.rx.Driver.EnableInterrupts() // the guest's NAPI has run dry and sleeps
 		before := r.rxBell
-		if n := r.TxBurst([]virtionet.Frame{nettest.Frame(nettest.Payload(60, round))}); n != 1 {
+		if n := r.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(60, round))}); n != 1 {
 			t.Fatalf("round %d: not sent", round)
 		}
 		if r.Notify(); r.rxBell != before+1 {
@@ -457,7 +457,7 @@ func TestInstallWaitsForTheForwarder(t *testing.T) {
 	first := r.tx.Device.NextAvail()
 	r.send(t, nettest.Payload(60, 0))
 	var frames [1]virtionet.Frame
-	r.RxBurst(frames[:]) // a frame is held
+	r.rxFrames(frames[:]) // a frame is held
 	installed := make(chan struct{})
 	go func() { r.Install(nil); close(installed) }()
 	for !r.Changed() {
@@ -472,7 +472,7 @@ func TestInstallWaitsForTheForwarder(t *testing.T) {
 	if n := r.tx.Driver.Completed(); n != 0 || r.tx.Device.NextAvail() != first || r.Counters().Dropped() != 0 {
 		t.Errorf("the held frame is not in the ring: %d completed, counted %+v", n, r.Counters())
 	}
-	if n := r.RxBurst(frames[:]); n != 0 {
+	if n := r.rxFrames(frames[:]); n != 0 {
 		t.Error("frames from a stopped ring")
 	}
 	r.Leave()
@@ -493,13 +493,13 @@ func TestFramesAreCountedOnce(t *testing.T) {
 			t.Errorf("%s: counted %d frames, %d bytes, want %d and %d", what, c.RxPackets, c.RxBytes, packets, bytes)
 		}
 	}
-	r.RxBurst(frames[:3])
+	r.rxFrames(frames[:3])
 	count("three of five", 3, 303)
-	r.Release(1)
+	r.release(1)
 	again := *r.cur
 	r.install(&again) // two go back
 	count("taken back", 3, 303)
-	if n := r.RxBurst(frames[:]); n != 4 {
+	if n := r.rxFrames(frames[:]); n != 4 {
 		t.Fatalf("%d frames, want 4", n)
 	}
 	count("all", 5, 510)
@@ -510,7 +510,7 @@ func TestFramesAreCountedOnce(t *testing.T) {
 	q := again
 	q.FromGuest = r.tx.Device
 	r.install(&q)
-	if n := r.RxBurst(frames[:]); n != 1 {
+	if n := r.rxFrames(frames[:]); n != 1 {
 		t.Fatalf("%d frames of a new ring, want 1", n)
 	}
 	count("with a new ring", 6, 710)
@@ -528,12 +528,12 @@ func TestGuestBurstsDoNotAllocate(t *testing.T) {
 	allocs := testing.AllocsPerRun(1000, func() {
 		r.tx.Driver.Add(readable, nil)
 		r.tx.Driver.Publish()
-		r.Release(r.RxBurst(frames[:]))
+		r.release(r.rxFrames(frames[:]))
 		r.tx.Driver.Completed()
 		r.tx.Driver.Take(&u)
 		r.rx.Driver.Add(nil, writable)
 		r.rx.Driver.Publish()
-		r.TxBurst(out)
+		r.txFrames(out)
 		r.rx.Driver.Completed()
 		r.rx.Driver.Take(&u)
 		r.Notify()

@@ -39,14 +39,14 @@ func TestRecoverTakesBackWhatWasBegun(t *testing.T) {
 				t.Errorf("the burst was not broken off in the memory that is gone: %v", err)
 			}
 		}()
-		r.TxBurst([]virtionet.Frame{whole, bad, whole})
+		r.txFrames([]virtionet.Frame{whole, bad, whole})
 	}()
 	r.Recover()
 	if err := r.rx.Device.Err(); err != nil {
 		t.Fatalf("an innocent ring is out of order: %v", err)
 	}
 	sent := []virtionet.Frame{nettest.Frame(nettest.Payload(300, 3)), nettest.Frame(nettest.Payload(900, 4)), nettest.Frame(nettest.Payload(200, 5))}
-	if n := r.TxBurst(sent); n != 3 {
+	if n := r.txFrames(sent); n != 3 {
 		t.Fatalf("%d of 3 frames sent after recovery", n)
 	}
 	data, lens := r.received(buffers)
@@ -104,10 +104,10 @@ func TestRecoverGivesHeldFramesBack(t *testing.T) {
 		r.send(t, nettest.Payload(100, i))
 	}
 	var frames [4]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n != 3 {
+	if n := r.rxFrames(frames[:]); n != 3 {
 		t.Fatalf("%d frames", n)
 	}
-	r.Release(1)
+	r.release(1)
 	r.Recover()
 	if n := r.tx.Driver.Completed(); n != 3 || r.Counters().Drops[virtionet.DropStopped] != 2 {
 		t.Errorf("%d completed, drops %v; want 3, two stopped", n, r.Counters().Drops)
@@ -139,7 +139,7 @@ func TestFaultsAreCounted(t *testing.T) {
 	r.tx.Raw.Offer(8) // outside the table
 	var frames [4]virtionet.Frame
 	for range 3 {
-		r.RxBurst(frames[:])
+		r.rxFrames(frames[:])
 	}
 	if c := r.Counters(); c.Faults[vring.FaultHead] != 1 || c.MemoryFaults != 0 {
 		t.Errorf("counted %v, %d", c.Faults, c.MemoryFaults)
@@ -166,7 +166,7 @@ func TestMTULimitsFramesToTheGuest(t *testing.T) {
 			}
 			return nettest.Frame(p[:n/2], p[n/2:])
 		}
-		n := r.TxBurst([]virtionet.Frame{cut(1018), cut(1019), cut(60)})
+		n := r.txFrames([]virtionet.Frame{cut(1018), cut(1019), cut(60)})
 		if c := r.Counters(); n != 3 || c.TxPackets != 2 || c.Drops[virtionet.DropTooLong] != 1 {
 			t.Errorf("in %d pieces: %d done, counted %+v; want one too long", pieces, n, c)
 		}
@@ -234,8 +234,8 @@ func TestNotifyOncePerRound(t *testing.T) {
 	for i := range 5 {
 		r.send(t, nettest.Payload(60, i))
 		r.offer(t, 200)
-		r.Release(r.RxBurst(frames[:]))
-		r.TxBurst([]virtionet.Frame{nettest.Frame(nettest.Payload(60, i))})
+		r.release(r.rxFrames(frames[:]))
+		r.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(60, i))})
 	}
 	if r.txBell != 0 || r.rxBell != 0 {
 		t.Errorf("interrupted before Notify: %d, %d", r.txBell, r.rxBell)

@@ -5,11 +5,12 @@ import (
 	"vvufwd/virtio/vring"
 )
 
-// RxBurst takes the frames that the guest sent, at most len(frames) or MaxBurst,
+// rxFrames takes the frames that the guest sent, at most len(frames) or MaxBurst,
 // and returns how many. Their views stay valid until they are released; it must
 // not be called while frames are held.
-func (g *Port) RxBurst(frames []virtionet.Frame) int {
+func (g *Port) rxFrames(frames []virtionet.Frame) int {
 	q := g.cur.FromGuest
+	g.held, g.released, g.taken, g.given = 0, 0, 0, 0
 	if g.due && q != nil && len(frames) > 0 { // nil: the ring is away, see Pause
 		return g.rxAnnouncement(&frames[0])
 	}
@@ -102,8 +103,8 @@ func (g *Port) accept(c *vring.Chain) bool {
 	return false
 }
 
-// Release gives the oldest n held frames back to the guest.
-func (g *Port) Release(n int) {
+// release gives the oldest n held frames back to the guest.
+func (g *Port) release(n int) {
 	if n == 0 {
 		return
 	}
@@ -127,11 +128,11 @@ func (g *Port) giveBack(q *vring.Device, end int) {
 	g.given = end
 }
 
-// Abandon drops the frames that are still held.
-func (g *Port) Abandon() {
+// abandon drops the frames that are still held.
+func (g *Port) abandon() {
 	if left := g.held - g.released; left > 0 {
 		g.counters.Drops[virtionet.DropStopped] += uint64(left)
-		g.Release(left)
+		g.release(left)
 	}
 	g.held, g.released = 0, 0
 }

@@ -14,26 +14,33 @@ func (g *Port) Tracked() bool {
 	return q != nil && q.Tracked()
 }
 
-// Send is to.TxBurst for the next frames of this guest that are held. If the record of the
-// other guest is kept as well, what is about to happen is noted before the other guest sees
-// a frame. The frames must be released next. A large frame that is cut may be sent in part
-// before there is no room; of that nothing is noted, and its pieces may be sent again.
-func (g *Port) Send(to *Port, frames []virtionet.Frame) int {
-	if to.bare {
-		to.lookForRoom()
+// txRecorded is txFrames for frames of which somebody keeps a record. If the record of this
+// guest is kept as well, he is told what is about to happen before the guest sees a frame.
+func (g *Port) txRecorded(r virtionet.Recorder, frames []virtionet.Frame) int {
+	if g.bare {
+		g.lookForRoom()
 	}
-	in, out := g.cur.FromGuest, to.cur.ToGuest
-	if to.closed || out.Err() != nil || !out.Tracked() || g.taken == 0 {
-		return to.TxBurst(frames)
+	q := g.cur.ToGuest
+	if g.closed || q.Err() != nil || !q.Tracked() {
+		return g.txFrames(frames)
 	}
-	to.later = true
-	done := to.TxBurst(frames)
-	to.later = false
-	if done > 0 && out.Err() == nil {
-		in.Intend(g.chains(done), out)
+	g.later = true
+	done := g.txFrames(frames)
+	g.later = false
+	if done > 0 && q.Err() == nil {
+		r.Intend(done, q)
 	}
-	to.complete(out)
+	g.complete(q)
 	return done
+}
+
+// Intend implements virtionet.Recorder for frames that this guest has sent, which must be
+// released next. A large frame that is cut may be sent in part
+// before there is no room; of that nothing is noted, and its pieces may be sent again.
+func (g *Port) Intend(n int, to *vring.Device) {
+	if g.taken > 0 { // else it is an announcement
+		g.cur.FromGuest.Intend(g.chains(n), to)
+	}
 }
 
 // chains is how many chains of the transmit ring go back with the next n frames that are
@@ -47,7 +54,7 @@ func (g *Port) chains(n int) int {
 
 // Unsettled reports whether it is not known yet which frames at the head of the transmit
 // ring were sent on by the back-end before, which was killed. Settle is due then, before
-// RxBurst.
+// rxFrames.
 func (g *Port) Unsettled() bool { return g.unsettled }
 
 // Settle finds that out, with the help of the guest to which they were sent, or says that

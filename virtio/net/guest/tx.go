@@ -5,10 +5,10 @@ import (
 	"vvufwd/virtio/vring"
 )
 
-// TxBurst copies frames into the guest's receive buffers and returns how many it
+// txFrames copies frames into the guest's receive buffers and returns how many it
 // is done with, sent or dropped. Fewer than len(frames) means that the guest
 // offers no room for the next one now, or that its ring is away for a moment.
-func (g *Port) TxBurst(frames []virtionet.Frame) int {
+func (g *Port) txFrames(frames []virtionet.Frame) int {
 	if g.bare {
 		g.lookForRoom()
 	}
@@ -21,7 +21,7 @@ func (g *Port) TxBurst(frames []virtionet.Frame) int {
 	return g.txWanted(frames)
 }
 
-// txFiltered is TxBurst for a guest that does not want all frames.
+// txFiltered is txFrames for a guest that does not want all frames.
 func (g *Port) txFiltered(f *Filter, frames []virtionet.Frame) int {
 	for done := 0; ; {
 		run := done
@@ -41,7 +41,7 @@ func (g *Port) txFiltered(f *Filter, frames []virtionet.Frame) int {
 	}
 }
 
-// txWanted is TxBurst for frames that the guest wants.
+// txWanted is txFrames for frames that the guest wants.
 func (g *Port) txWanted(frames []virtionet.Frame) int {
 	q := g.cur.ToGuest
 	if q.Err() != nil {

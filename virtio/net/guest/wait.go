@@ -45,7 +45,7 @@ func (g *Port) awaits(ring int, until time.Time) bool {
 	return g.patient[ring]
 }
 
-// turnAway is TxBurst while the receive ring is closed: frames wait as long as it is
+// turnAway is txFrames while the receive ring is closed: frames wait as long as it is
 // awaited, and are dropped after that.
 func (g *Port) turnAway(frames []virtionet.Frame) int {
 	if g.awaits(0, g.cur.ToGuestAwaited) {

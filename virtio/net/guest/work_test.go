@@ -29,11 +29,11 @@ func TestLongChainsMakeShortBursts(t *testing.T) {
 	offerChain(r.tx, vring.MaxChain, vring.Desc{Addr: uint64(addr), Len: 100})
 	var frames [virtionet.MaxBurst]virtionet.Frame
 	for seen := 0; seen < vring.MaxChain; {
-		n := r.RxBurst(frames[:])
+		n := r.rxFrames(frames[:])
 		if n < 1 || n > 8 {
 			t.Fatalf("a burst of %d frames after %d, want few; %v", n, seen, r.failures)
 		}
-		r.Release(n)
+		r.release(n)
 		seen += n
 	}
 	if r.tx.Raw.UsedIdx() != vring.MaxChain {
@@ -49,7 +49,7 @@ func TestLongTablesMakeShortBursts(t *testing.T) {
 	vringtest.PutDesc(table, 0, vring.Desc{Addr: uint64(addr), Len: 100})
 	offerChain(r.tx, 1, vring.Desc{Addr: uint64(tableAddr), Len: uint32(len(table)), Flags: vring.DescIndirect})
 	var frames [virtionet.MaxBurst]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n < 1 || n > 8 {
+	if n := r.rxFrames(frames[:]); n < 1 || n > 8 {
 		t.Errorf("a burst of %d frames, want few; %v", n, r.failures)
 	}
 }
@@ -60,7 +60,7 @@ func TestOrdinaryChainsMakeFullBursts(t *testing.T) {
 	addr, _ := r.tx.Alloc(100)
 	offerChain(r.tx, 64, vring.Desc{Addr: uint64(addr), Len: 100})
 	var frames [virtionet.MaxBurst]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n != virtionet.MaxBurst {
+	if n := r.rxFrames(frames[:]); n != virtionet.MaxBurst {
 		t.Errorf("%d frames, want %d; %v", n, virtionet.MaxBurst, r.failures)
 	}
 }
@@ -74,7 +74,7 @@ func TestNoFrameTakesEndlessWork(t *testing.T) {
 		offerChain(r.rx, test.chain, vring.Desc{Addr: uint64(addr), Len: uint32(test.each), Flags: vring.DescWrite})
 		fits := test.most/2 - virtionet.HeaderLen
 		for i, f := range []virtionet.Frame{nettest.Frame(nettest.Payload(test.most, 1)), nettest.Frame(nettest.Payload(fits, 2)), nettest.Frame(nettest.Payload(fits, 3))} {
-			for r.TxBurst([]virtionet.Frame{f}) != 1 {
+			for r.txFrames([]virtionet.Frame{f}) != 1 {
 				t.Fatalf("chains of %d: frame %d is not done with", test.chain, i)
 			}
 		}
@@ -83,7 +83,7 @@ func TestNoFrameTakesEndlessWork(t *testing.T) {
 			t.Errorf("chains of %d: counted %+v, %d used; %v", test.chain, c, used, r.failures)
 		}
 		// Both at once, behind one that was sent: the burst ends before the second.
-		n := r.TxBurst([]virtionet.Frame{nettest.Frame(nettest.Payload(fits, 4)), nettest.Frame(nettest.Payload(test.most, 5)), nettest.Frame(nettest.Payload(fits, 6))})
+		n := r.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(fits, 4)), nettest.Frame(nettest.Payload(test.most, 5)), nettest.Frame(nettest.Payload(fits, 6))})
 		if n != 1 || c.TxPackets != 3 || c.Drops[virtionet.DropNoBuffer] != 1 {
 			t.Errorf("chains of %d: %d frames of a burst done, counted %+v", test.chain, n, c)
 		}

@@ -32,6 +32,13 @@ func Frame(data ...[]byte) virtionet.Frame {
 	return f
 }
 
+// BurstOf is a burst of frames, none of them plain.
+func BurstOf(frames ...virtionet.Frame) *virtionet.Burst {
+	b := &virtionet.Burst{}
+	b.Truncate(copy(b.General(), frames))
+	return b
+}
+
 // ParseHeader reads the header at the start of what lies in a ring.
 func ParseHeader(raw []byte) virtionet.Header {
 	le := binary.LittleEndian

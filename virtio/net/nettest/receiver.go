@@ -18,7 +18,7 @@ import (
 type Receiver struct {
 	Name string
 	Port interface {
-		TxBurst([]virtionet.Frame) int
+		Transmit(b *virtionet.Burst, first, end int) int
 		Counters() *virtionet.Counters
 	}
 	Take func() (headers []virtionet.Header, frames [][]byte)
@@ -27,9 +27,14 @@ type Receiver struct {
 // SendAll sends frames with whatever patience it takes, and returns what arrives.
 func (r Receiver) SendAll(t *testing.T, frames []virtionet.Frame) (headers []virtionet.Header, out [][]byte) {
 	t.Helper()
-	for idle := 0; len(frames) > 0; idle++ {
-		done := r.Port.TxBurst(frames[:min(len(frames), virtionet.MaxBurst)])
-		frames = frames[done:]
+	var b virtionet.Burst
+	for idle, first := 0, 0; len(frames) > 0; idle++ {
+		if first == b.Len() {
+			b.Truncate(copy(b.General(), frames))
+			first = 0
+		}
+		done := r.Port.Transmit(&b, first, b.Len())
+		first, frames = first+done, frames[done:]
 		h, o := r.Take()
 		headers, out = append(headers, h...), append(out, o...)
 		if done+len(o) > 0 {

@@ -89,7 +89,7 @@ func TestNICReadsHeaders(t *testing.T) {
 	r.arrive(t, bad)
 	r.arrive(t, withHeader(1, nettest.Payload(60, 3)))
 	var frames [8]virtionet.Frame
-	n := r.RxBurst(frames[:])
+	n := r.rxFrames(frames[:])
 	if c := r.Counters(); n != 3 || c.Drops[virtionet.DropBadHeader] != 1 {
 		t.Fatalf("%d frames, drops %v", n, c.Drops)
 	}
@@ -102,7 +102,7 @@ func TestNICReadsHeaders(t *testing.T) {
 			t.Errorf("frame %d has header %+v, want %+v, or its data differ", i, frames[i].Header, want.header)
 		}
 	}
-	r.Release(3)
+	r.release(3)
 	if r.devRx.Available(); r.devRx.Pending() != 64 {
 		t.Errorf("the device holds %d receive buffers, want all 64", r.devRx.Pending())
 	}

@@ -17,7 +17,7 @@ type Notifier interface{ Notify() }
 // buffer that it fills: one, but for segments that the device is to cut and, coming
 // in, for what is longer than a buffer.
 //
-// All methods but State belong to the goroutine that forwards.
+// All methods belong to the goroutine that forwards.
 type Port struct {
 	name     string
 	counters virtionet.Counters
@@ -43,7 +43,7 @@ type Port struct {
 	// the buffer is in our hands until it is released.
 	rxBufferOf []uint16
 
-	// What the last RxBurst took, oldest first: the buffers, and for each frame
+	// What the last rxFrames took, oldest first: the buffers, and for each frame
 	// where the buffers end that go back with it.
 	taken    []uint16
 	frameEnd [virtionet.MaxBurst]int
@@ -203,9 +203,6 @@ func (n *Port) Name() string { return n.name }
 // MaxFrame is the longest frame that can be sent, without header and FCS.
 func (n *Port) MaxFrame() int { return n.maxFrame }
 
-// State is StateActive: a NIC's rings run all the time.
-func (n *Port) State() virtionet.State { return virtionet.StateActive }
-
 // WakeFDs are the eventfds that become readable when the device has filled
 // receive buffers or sent frames, as far as it was asked to tell.
 func (n *Port) WakeFDs() []int { return n.wakeFDs }
@@ -213,31 +210,13 @@ func (n *Port) WakeFDs() []int { return n.wakeFDs }
 // Counters are the port's counters, owned by the forwarder.
 func (n *Port) Counters() *virtionet.Counters { return &n.counters }
 
-// Changed is false: the rings are the same as long as there is the port.
-func (n *Port) Changed() bool { return false }
-
-// Sync does nothing.
-func (n *Port) Sync() (gone bool) { return false }
-
-// Leave does nothing: nobody waits for whoever forwards.
-func (n *Port) Leave() {}
-
-// Polled is false: a NIC interrupts.
-func (n *Port) Polled() bool { return false }
-
-// Owns is false: the NIC's rings and buffers are our memory, which cannot vanish.
-func (n *Port) Owns(uintptr) bool { return false }
-
 // Recover drops what is held when a fault elsewhere broke a burst off. Frames to
 // be sent are whole or not in the ring.
 func (n *Port) Recover() {
-	n.Abandon()
+	n.abandon()
 	n.tx.Publish()
 	n.Notify()
 }
-
-// Fail does what Recover does: no fault is the NIC's own.
-func (n *Port) Fail(error) { n.Recover() }
 
 // report tells about a broken ring once.
 func (n *Port) report(ring int, err error) {

@@ -116,13 +116,13 @@ func TestNICReceives(t *testing.T) {
 		r.arrive(t, withHeader(1, a))
 		r.arrive(t, withHeader(1, b))
 		var frames [8]virtionet.Frame
-		if n := r.RxBurst(frames[:]); n != 2 {
+		if n := r.rxFrames(frames[:]); n != 2 {
 			t.Fatalf("round %d: %d frames (%v)", round, n, r.failures)
 		}
 		if !bytes.Equal(vringtest.Join(frames[0].Data), a) || !bytes.Equal(vringtest.Join(frames[1].Data), b) {
 			t.Fatalf("round %d: frames differ", round)
 		}
-		r.Release(2)
+		r.release(2)
 	}
 	if c := r.Counters(); c.RxPackets != 200 {
 		t.Errorf("counted %d", c.RxPackets)
@@ -137,10 +137,10 @@ func TestNICHeldFramesSurviveRefill(t *testing.T) {
 		r.arrive(t, withHeader(1, nettest.Payload(100, i)))
 	}
 	var frames [4]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n != 3 {
+	if n := r.rxFrames(frames[:]); n != 3 {
 		t.Fatalf("%d frames", n)
 	}
-	r.Release(1)
+	r.release(1)
 	r.arrive(t, withHeader(1, nettest.Payload(100, 77))) // the untouched buffer
 	r.arrive(t, withHeader(1, nettest.Payload(100, 78))) // the one that was just released
 	for i := 1; i < 3; i++ {
@@ -148,11 +148,11 @@ func TestNICHeldFramesSurviveRefill(t *testing.T) {
 			t.Fatalf("held frame %d was overwritten", i)
 		}
 	}
-	r.Release(2)
-	if n := r.RxBurst(frames[:]); n != 2 || !bytes.Equal(vringtest.Join(frames[1].Data), nettest.Payload(100, 78)) {
+	r.release(2)
+	if n := r.rxFrames(frames[:]); n != 2 || !bytes.Equal(vringtest.Join(frames[1].Data), nettest.Payload(100, 78)) {
 		t.Errorf("%d frames after release", n)
 	}
-	r.Release(2)
+	r.release(2)
 	r.devRx.Available()
 	if n := r.devRx.Pending(); n != 4 {
 		t.Errorf("the device holds %d receive buffers, want all 4", n)
@@ -166,7 +166,7 @@ func TestNICReceivesMergedBuffers(t *testing.T) {
 	r.arrive(t, raw[:1500], raw[1500:2500], raw[2500:])
 	r.arrive(t, withHeader(2, nil), nettest.Payload(60, 6)) // a buffer with nothing but the header
 	var frames [8]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n != 2 {
+	if n := r.rxFrames(frames[:]); n != 2 {
 		t.Fatalf("%d frames, drops %v", n, r.Counters().Drops)
 	}
 	if !bytes.Equal(vringtest.Join(frames[0].Data), want) || frames[0].Len != 3000 {
@@ -175,7 +175,7 @@ func TestNICReceivesMergedBuffers(t *testing.T) {
 	if !bytes.Equal(vringtest.Join(frames[1].Data), nettest.Payload(60, 6)) || frames[1].Len != 60 {
 		t.Errorf("frame behind a bare header differs: %d bytes", frames[1].Len)
 	}
-	r.Release(2)
+	r.release(2)
 	if r.devRx.Available(); r.devRx.Pending() != 8 {
 		t.Errorf("the device holds %d receive buffers, want all 8", r.devRx.Pending())
 	}
@@ -189,10 +189,10 @@ func TestNICDropsBrokenFramesAndKeepsTheirBuffers(t *testing.T) {
 	r.arrive(t, withHeader(1, nettest.Payload(60, 42)))  // good
 	r.arrive(t, withHeader(9, nettest.Payload(1000, 0))) // claims more buffers than there are
 	var frames [8]virtionet.Frame
-	if n := r.RxBurst(frames[:]); n != 1 || !bytes.Equal(vringtest.Join(frames[0].Data), nettest.Payload(60, 42)) {
+	if n := r.rxFrames(frames[:]); n != 1 || !bytes.Equal(vringtest.Join(frames[0].Data), nettest.Payload(60, 42)) {
 		t.Fatalf("%d frames", n)
 	}
-	r.Release(1)
+	r.release(1)
 	if c := r.Counters(); c.Drops[virtionet.DropBadFrame] != 3 || c.Drops[virtionet.DropRunt] != 1 {
 		t.Errorf("drops %v", c.Drops)
 	}
@@ -200,7 +200,7 @@ func TestNICDropsBrokenFramesAndKeepsTheirBuffers(t *testing.T) {
 		t.Errorf("the device holds %d receive buffers, want all 8", r.devRx.Pending())
 	}
 	r.arrive(t, make([]byte, 3))
-	if n := r.RxBurst(frames[:]); n != 0 {
+	if n := r.rxFrames(frames[:]); n != 0 {
 		t.Fatalf("%d frames", n)
 	}
 	if r.devRx.Available(); r.devRx.Pending() != 8 {
@@ -228,7 +228,7 @@ func TestNICSends(t *testing.T) {
 	for i := range 50 {
 		p := nettest.Payload(60+i*20, i)
 		want = append(want, p)
-		if n := r.TxBurst([]virtionet.Frame{nettest.Frame(p[:i], p[i:])}); n != 1 {
+		if n := r.txFrames([]virtionet.Frame{nettest.Frame(p[:i], p[i:])}); n != 1 {
 			t.Fatalf("frame %d not sent", i)
 		}
 		take()
@@ -244,15 +244,15 @@ func TestNICSends(t *testing.T) {
 		burst[i] = nettest.Frame(nettest.Payload(60, i))
 	}
 	burst[1] = nettest.Frame(nettest.Payload(1519, 0)) // over the MTU
-	if n := r.TxBurst(burst); n != 5 || r.Counters().Drops[virtionet.DropTooLong] != 1 {
+	if n := r.txFrames(burst); n != 5 || r.Counters().Drops[virtionet.DropTooLong] != 1 {
 		t.Errorf("done with %d frames, want 5: a ring of 4 and one too long; drops %v", n, r.Counters().Drops)
 	}
-	if n := r.TxBurst(burst[5:]); n != 0 {
+	if n := r.txFrames(burst[5:]); n != 0 {
 		t.Error("sent into a full ring")
 	}
 	r.devTx.EnableKicks()
 	take()
-	if n := r.TxBurst(burst[5:]); n != 1 {
+	if n := r.txFrames(burst[5:]); n != 1 {
 		t.Error("room is not found again")
 	}
 	r.Notify()
@@ -276,7 +276,7 @@ func TestNICJumbo(t *testing.T) {
 	for _, features := range []virtio.Features{rigFeatures, virtio.Version1} {
 		r := newNICRig(t, features, 8, 9000)
 		want := nettest.Payload(9018, 1)
-		if n := r.TxBurst([]virtionet.Frame{nettest.Frame(want)}); n != 1 || r.Counters().TxPackets != 1 {
+		if n := r.txFrames([]virtionet.Frame{nettest.Frame(want)}); n != 1 || r.Counters().TxPackets != 1 {
 			t.Fatalf("%v: jumbo frame not sent", features)
 		}
 		var c vring.Chain
@@ -292,10 +292,10 @@ func TestNICJumbo(t *testing.T) {
 			r.arrive(t, raw)
 		}
 		var frames [2]virtionet.Frame
-		if n := r.RxBurst(frames[:]); n != 1 || !bytes.Equal(vringtest.Join(frames[0].Data), want) {
+		if n := r.rxFrames(frames[:]); n != 1 || !bytes.Equal(vringtest.Join(frames[0].Data), want) {
 			t.Errorf("%v: received %d frames", features, n)
 		}
-		r.Release(1)
+		r.release(1)
 	}
 }
 
@@ -306,8 +306,8 @@ func TestNICBurstsDoNotAllocate(t *testing.T) {
 	var frames [8]virtionet.Frame
 	allocs := testing.AllocsPerRun(1000, func() {
 		r.arrive(t, raw)
-		r.Release(r.RxBurst(frames[:]))
-		r.TxBurst(out)
+		r.release(r.rxFrames(frames[:]))
+		r.txFrames(out)
 		r.devTx.ResetViews()
 		r.devRx.ResetViews()
 		r.devTx.Available()

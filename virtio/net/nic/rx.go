@@ -7,17 +7,17 @@ import (
 	"vvufwd/virtio/vring"
 )
 
-// RxBurst takes the frames that arrived, at most len(frames) or MaxBurst, and
+// rxFrames takes the frames that arrived, at most len(frames) or MaxBurst, and
 // returns how many. Their views stay valid until they are released; it must not
 // be called while frames are held.
-func (n *Port) RxBurst(frames []virtionet.Frame) int {
+func (n *Port) rxFrames(frames []virtionet.Frame) int {
+	n.taken, n.views = n.taken[:0], n.views[:0]
 	if n.rx.Completed() == 0 {
 		if err := n.rx.Err(); err != nil {
 			n.report(0, err)
 		}
 		return 0
 	}
-	n.taken, n.views = n.taken[:0], n.views[:0]
 	n.parser.Reset()
 	n.held, n.released, n.refilled = 0, 0, 0
 	limit := min(len(frames), virtionet.MaxBurst)
@@ -99,8 +99,8 @@ func (n *Port) takeBuffer() int {
 	return int(u.Len)
 }
 
-// Release gives the buffers of the oldest k held frames back to the device.
-func (n *Port) Release(k int) {
+// release gives the buffers of the oldest k held frames back to the device.
+func (n *Port) release(k int) {
 	n.released += k
 	switch {
 	case n.released == n.held:
@@ -119,11 +119,11 @@ func (n *Port) refill(end int) {
 	n.rx.Publish()
 }
 
-// Abandon drops the frames that are still held.
-func (n *Port) Abandon() {
+// abandon drops the frames that are still held.
+func (n *Port) abandon() {
 	if left := n.held - n.released; left > 0 {
 		n.counters.Drops[virtionet.DropStopped] += uint64(left)
-		n.Release(left)
+		n.release(left)
 	}
 	n.held, n.released = 0, 0
 }

@@ -5,10 +5,10 @@ import (
 	"vvufwd/virtio/vring"
 )
 
-// TxBurst copies frames into DMA buffers, hands them to the device and returns
+// txFrames copies frames into DMA buffers, hands them to the device and returns
 // how many it is done with, sent or dropped. Fewer than len(frames) means that
 // the device has not sent enough earlier ones yet.
-func (n *Port) TxBurst(frames []virtionet.Frame) int {
+func (n *Port) txFrames(frames []virtionet.Frame) int {
 	if err := n.tx.Err(); err != nil {
 		n.report(1, err)
 		n.counters.Drops[virtionet.DropFault] += uint64(len(frames))

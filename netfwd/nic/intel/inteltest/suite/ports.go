@@ -11,39 +11,28 @@ import (
 	"vvufwd/virtio/net/packet/packettest"
 )
 
-// Plain is the short way.
-type plain interface {
-	ReadPlain(b *virtionet.Burst) (n int, other bool)
-	WritePlain(b *virtionet.Burst, n int) (m int, other bool)
-	FinishRead(b *virtionet.Burst, n int)
-	FinishWrite(b *virtionet.Burst, n int)
-}
-
 // arrived is a frame that a port has handed out.
 type arrived struct {
 	data  []byte
 	valid bool
 }
 
-// receive takes what has arrived at a port, in general.
+// receive takes what has arrived at a port.
 func receive(p netfwd.Port) (got []arrived) {
-	var frames [virtionet.MaxBurst]virtionet.Frame
-	for {
-		n := p.RxBurst(frames[:])
-		for _, f := range frames[:n] {
+	var b virtionet.Burst
+	for p.Receive(&b) {
+		for _, f := range b.Frames(0, b.Len()) {
 			got = append(got, arrived{slices.Concat(f.Data...), f.Header.Flags&virtionet.FlagDataValid != 0})
 		}
-		p.Release(n)
+		p.Release(&b, 0, b.Len())
 		p.Notify()
-		if n == 0 {
-			return got
-		}
 	}
+	return got
 }
 
 // send sends frames in general, and returns how many it is done with.
 func send(p netfwd.Port, frames ...virtionet.Frame) (done int) {
-	done = p.TxBurst(frames)
+	done = p.Transmit(nettest.BurstOf(frames...), 0, len(frames))
 	p.Notify()
 	return done
 }
@@ -53,15 +42,11 @@ var burst virtionet.Burst // for pass
 // pass moves plain frames from one port to another, and returns how many.
 func pass(from, to netfwd.Port) (n int) {
 	b := &burst
-	n, _ = from.(plain).ReadPlain(b)
-	if n == 0 {
+	if !from.Receive(b) || !b.Plain() {
 		return 0
 	}
-	if n, _ = to.(plain).WritePlain(b, n); n > 0 {
-		b.Copy(n)
-		to.(plain).FinishWrite(b, n)
-		from.(plain).FinishRead(b, n)
-	}
+	n = to.Transmit(b, 0, b.Len())
+	from.Release(b, 0, n)
 	to.Notify()
 	from.Notify()
 	return n
@@ -70,7 +55,7 @@ func pass(from, to netfwd.Port) (n int) {
 // unfinished sends plain frames whose checksum is to be completed, and returns how many.
 func unfinished(t *testing.T, p netfwd.Port, shapes []packettest.Shape) (n int) {
 	var b virtionet.Burst
-	b.Fill(0)
+	b.Reset()
 	var keep [][]byte
 	for i, s := range shapes {
 		h := nettest.CsumHeader(s)
@@ -78,14 +63,12 @@ func unfinished(t *testing.T, p netfwd.Port, shapes []packettest.Shape) (n int) 
 		h.Put((*[virtionet.HeaderLen]byte)(raw))
 		copy(raw[virtionet.HeaderLen:], s.Unfinished())
 		keep = append(keep, raw)
-		b.Ops[i].Src, b.Ops[i].N = virtionet.AddressOf(raw)+virtionet.HeaderLen, uint32(len(s.Frame))
+		b.Add(virtionet.AddressOf(raw)+virtionet.HeaderLen, uint32(len(s.Frame)))
 		if !b.Inspect(i, virtionet.AddressOf(raw), virtionet.OffloadCsum) {
 			t.Fatalf("%s is not plain", s.Name)
 		}
 	}
-	n, _ = p.(plain).WritePlain(&b, len(shapes))
-	b.Copy(n)
-	p.(plain).FinishWrite(&b, n)
+	n = p.Transmit(&b, 0, len(shapes))
 	p.Notify()
 	_ = keep
 	return n

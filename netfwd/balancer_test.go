@@ -47,14 +47,14 @@ func (m *mqVM) use(n int) {
 	}
 }
 
-// startDealer runs a dealer and its loops until the test ends.
-func startDealer(t *testing.T, loops int, idle time.Duration, links ...Link) *Dealer {
+// startBalancer runs a balancer and its loops until the test ends.
+func startBalancer(t *testing.T, loops int, idle time.Duration, links ...Link) *Balancer {
 	t.Helper()
 	cfgs := make([]Config, loops)
 	for i := range cfgs {
 		cfgs[i] = Config{CPU: -1, IdleAfter: idle, OnFault: func(_ []Port, err error) { t.Error(err) }}
 	}
-	d, err := NewDealer(links, cfgs, func(err error) { t.Error(err) })
+	d, err := NewBalancer(links, cfgs, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func startDealer(t *testing.T, loops int, idle time.Duration, links ...Link) *De
 		for _, end := range l {
 			for _, p := range end.Queues {
 				p.(*vm).OnChange(d.WakeLoops)
-				p.(*vm).OnShift(d.Shift)
+				p.(*vm).OnShift(d.StateChanged)
 			}
 		}
 	}
@@ -91,11 +91,11 @@ func startDealer(t *testing.T, loops int, idle time.Duration, links ...Link) *De
 
 // Frames go both ways through all queue pairs, each in order and none lost, with any
 // number of loops, while other queue pairs come and go.
-func TestDealerForwardsAllQueuePairs(t *testing.T) {
+func TestBalancerForwardsAllQueuePairs(t *testing.T) {
 	for _, c := range []struct{ loops, a, b int }{{1, 4, 4}, {3, 4, 4}, {2, 2, 2}} {
 		t.Run(fmt.Sprintf("%d loops, %d and %d pairs", c.loops, c.a, c.b), func(t *testing.T) {
 			a, b := newMQVM(t, "a", c.a+1), newMQVM(t, "b", c.b+1)
-			d := startDealer(t, c.loops, 200*time.Microsecond, Link{a.end(), b.end()})
+			d := startBalancer(t, c.loops, 200*time.Microsecond, Link{a.end(), b.end()})
 			a.use(c.a)
 			b.use(c.b)
 			d.settled(t)
@@ -141,30 +141,30 @@ func TestDealerForwardsAllQueuePairs(t *testing.T) {
 	}
 }
 
-// settled waits until what was asked for is dealt.
-func (d *Dealer) settled(t *testing.T) {
+// settled waits until what was asked for is assigned.
+func (d *Balancer) settled(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		d.mu.Lock()
-		want, ok := d.deal(len(d.loops)), true
+		want, ok := d.assign(len(d.loops)), true
 		for i := range want {
-			ok = ok && len(keep(want[i], d.dealt[i])) == len(want[i])
+			ok = ok && len(keep(want[i], d.assigned[i])) == len(want[i])
 		}
 		d.mu.Unlock()
 		if ok {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("queue pairs were not dealt anew")
+			t.Fatal("queue pairs were not assigned anew")
 		}
 	}
 }
 
 // Four queue pairs of one guest share the only one of another, and a guest that gives
 // queue pairs up loses no frame that is sent to those left.
-func TestDealerSharesAQueuePair(t *testing.T) {
+func TestBalancerSharesAQueuePair(t *testing.T) {
 	a, b := newMQVM(t, "a", 4), newMQVM(t, "b", 1)
-	d := startDealer(t, 2, 0, Link{a.end(), b.end()})
+	d := startBalancer(t, 2, 0, Link{a.end(), b.end()})
 	a.use(4)
 	b.use(1)
 	d.settled(t)
@@ -212,12 +212,12 @@ func waitDrained(t *testing.T, v *vm) {
 }
 
 // Devices are told at how many queue pairs frames can be of use.
-func TestDealerSpreads(t *testing.T) {
+func TestBalancerSpreads(t *testing.T) {
 	a, nic := newMQVM(t, "a", 8), newMQVM(t, "nic", 4)
 	told := make(chan int, 100)
 	end := nic.end()
 	end.Spread = func(pairs int) error { told <- pairs; return nil }
-	startDealer(t, 1, 0, Link{a.end(), end})
+	startBalancer(t, 1, 0, Link{a.end(), end})
 	nic.use(4)
 	expect := func(want int) {
 		t.Helper()
@@ -244,18 +244,18 @@ func TestDealerSpreads(t *testing.T) {
 }
 
 // Loops that end, whatever of, leave nobody waiting.
-func TestDealerOutlivesItsLoops(t *testing.T) {
+func TestBalancerOutlivesItsLoops(t *testing.T) {
 	a, b := newMQVM(t, "a", 2), newMQVM(t, "b", 2)
 	cfg := Config{CPU: -1, IdleAfter: 0}
 	bad := Config{CPU: 1023}
-	d, err := NewDealer([]Link{{a.end(), b.end()}}, []Config{cfg, bad}, func(error) {})
+	d, err := NewBalancer([]Link{{a.end(), b.end()}}, []Config{cfg, bad}, func(error) {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
 	for _, v := range append(a.pairs, b.pairs...) {
 		v.OnChange(d.WakeLoops)
-		v.OnShift(d.Shift)
+		v.OnShift(d.StateChanged)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -280,20 +280,20 @@ func TestDealerOutlivesItsLoops(t *testing.T) {
 }
 
 // Links share loops evenly, and one whose guest uses more queue pairs moves no others.
-func TestDealIsStable(t *testing.T) {
+func TestAssignmentIsStable(t *testing.T) {
 	vms := make([]*mqVM, 6)
 	for i := range vms {
 		vms[i] = newMQVM(t, fmt.Sprint(i), 4)
 	}
 	links := []Link{{vms[0].end(), vms[1].end()}, {vms[2].end(), vms[3].end()}, {vms[4].end(), vms[5].end()}}
-	startDealer(t, 1, 0, links...) // somebody has to serve them
+	startBalancer(t, 1, 0, links...) // somebody has to serve them
 	at := func(loops int) map[*link][]int {
-		d := &Dealer{}
+		d := &Balancer{}
 		for _, l := range links {
-			d.links = append(d.links, &link{ends: l})
+			d.links = append(d.links, newLink(l))
 		}
 		where := map[*link][]int{}
-		for loop, lanes := range d.deal(loops) {
+		for loop, lanes := range d.assign(loops) {
 			for _, p := range lanes {
 				where[p.link] = append(where[p.link], loop)
 			}

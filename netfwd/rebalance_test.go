@@ -10,17 +10,17 @@ import (
 	virtionet "vvufwd/virtio/net"
 )
 
-// handDealer is a dealer of one link whose only loop the test plays, so that control,
-// dealer and loop meet in the order that the test wants.
-type handDealer struct {
-	*Dealer
+// handBalancer is a balancer of one link whose only loop the test plays, so that control,
+// balancer and loop meet in the order that the test wants.
+type handBalancer struct {
+	*Balancer
 	t    *testing.T
 	a, b []*fakePort
 }
 
-func newHandDealer(t *testing.T, a, b int) *handDealer {
+func newHandBalancer(t *testing.T, a, b int) *handBalancer {
 	t.Helper()
-	h := &handDealer{t: t}
+	h := &handBalancer{t: t}
 	var link Link
 	for end, n := range []int{a, b} {
 		ports := []*[]*fakePort{&h.a, &h.b}[end]
@@ -31,20 +31,20 @@ func newHandDealer(t *testing.T, a, b int) *handDealer {
 		}
 	}
 	var err error
-	if h.Dealer, err = NewDealer([]Link{link}, []Config{{CPU: -1}}, func(error) {}); err != nil {
+	if h.Balancer, err = NewBalancer([]Link{link}, []Config{{CPU: -1}}, func(error) {}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
 	return h
 }
 
-// again deals anew, and returns what the dealer panicked with.
-func (h *handDealer) again() (err error) {
+// again rebalances, and returns what the balancer panicked with.
+func (h *handBalancer) again() (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		debug.SetPanicOnFault(true)
-		err = guarded(h.redeal)
+		err = guarded(h.rebalance)
 	}()
 	for loop := h.loops[0]; ; {
 		select {
@@ -59,21 +59,21 @@ func (h *handDealer) again() (err error) {
 }
 
 // step is a round of the loop, and returns what it panicked with.
-func (h *handDealer) step() error {
+func (h *handBalancer) step() error {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return guarded(func() { h.loops[0].round() })
 }
 
-func (h *handDealer) housekeep() {
+func (h *handBalancer) housekeep() {
 	for _, g := range h.loops[0].groups {
 		g.housekeep(time.Now())
 	}
 }
 
 // A guest whose memory vanishes while frames of it wait, and whose peer uses other queue
-// pairs then, harms its own port alone: the dealer does not look at the frames.
-func TestDealerTouchesNoFrames(t *testing.T) {
-	h := newHandDealer(t, 1, 3)
+// pairs then, harms its own port alone: the balancer does not look at the frames.
+func TestBalancerTouchesNoFrames(t *testing.T) {
+	h := newHandBalancer(t, 1, 3)
 	h.b[2].less = virtionet.StateActive
 	if err := h.again(); err != nil {
 		t.Fatal(err)
@@ -89,14 +89,14 @@ func TestDealerTouchesNoFrames(t *testing.T) {
 	vanish()
 	h.b[2].less = 0
 	if err := h.again(); err != nil {
-		t.Fatalf("the dealer is stopped: %v", err)
+		t.Fatalf("the balancer is stopped: %v", err)
 	}
 	err := h.step()
 	if _, inMemory := faultAddress(err); !inMemory {
 		t.Fatalf("the loop meets no fault, but %v", err)
 	}
 	if failed := h.loops[0].groups[0].contain(err); len(failed) != 1 || failed[0] != Port(h.a[0]) {
-		t.Errorf("%v are out of order", failed)
+		t.Errorf("%v have failed", failed)
 	}
 	h.b[0].room, h.b[1].room = -1, -1
 	h.a[0].in = [][]byte{make([]byte, 100)}
@@ -105,28 +105,28 @@ func TestDealerTouchesNoFrames(t *testing.T) {
 	}
 }
 
-// Frames wait that a queue pair has sent; control decides to stop it, which the dealer
+// Frames wait that a queue pair has sent; control decides to stop it, which the balancer
 // sees before the loop does. When the loop has stopped it the frames are gone: their
 // memory may be.
 func TestNoFrameOutlivesItsQueuePair(t *testing.T) {
-	for name, end := range map[string]func(h *handDealer, q *fakePort){
-		"the queue pair stops": func(h *handDealer, q *fakePort) {
+	for name, end := range map[string]func(h *handBalancer, q *fakePort){
+		"the queue pair stops": func(h *handBalancer, q *fakePort) {
 			q.changed = true
 			h.housekeep()
 		},
-		"a fault breaks its lane off": func(h *handDealer, q *fakePort) {
+		"a fault breaks its lane off": func(h *handBalancer, q *fakePort) {
 			for _, g := range h.loops[0].groups {
 				g.contain(fmt.Errorf("a bug"))
 			}
 		},
-		"the loop ends": func(h *handDealer, q *fakePort) {
+		"the loop ends": func(h *handBalancer, q *fakePort) {
 			for _, g := range h.loops[0].groups {
 				g.leave()
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHandDealer(t, 2, 2)
+			h := newHandBalancer(t, 2, 2)
 			q := h.a[1]
 			q.in = [][]byte{make([]byte, 100)}
 			h.b[1].room = 0

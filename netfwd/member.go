@@ -1,0 +1,63 @@
+package netfwd
+
+import virtionet "vvufwd/virtio/net"
+
+// member is a port with all that it can do: what it does not implement is done for it. There is
+// one for each port, made before it is served.
+type member struct {
+	Port
+	Replaceable
+	Peer
+	Sleeper
+}
+
+func newMember(p Port) *member {
+	m := &member{p, fixedRings{}, noPeer{p}, awake{}}
+	if r, ok := p.(Replaceable); ok {
+		m.Replaceable = r
+	}
+	if peer, ok := p.(Peer); ok {
+		m.Peer = peer
+	}
+	if s, ok := p.(Sleeper); ok {
+		m.Sleeper = s
+	} else {
+		m.Peer = watched{m.Peer}
+	}
+	return m
+}
+
+func newMembers(ports []Port) []*member {
+	members := make([]*member, len(ports))
+	for i, p := range ports {
+		members[i] = newMember(p)
+	}
+	return members
+}
+
+// fixedRings are never replaced.
+type fixedRings struct{}
+
+func (fixedRings) Changed() bool     { return false }
+func (fixedRings) Sync() (gone bool) { return false }
+func (fixedRings) Leave()            {}
+
+// noPeer is at the other end of a port whose memory is ours, and who is always there.
+type noPeer struct{ port Port }
+
+func (noPeer) State() virtionet.State { return virtionet.StateActive }
+func (noPeer) Polled() bool           { return false }
+func (noPeer) Owns(uintptr) bool      { return false }
+func (p noPeer) Fail(error)           { p.port.Recover() } // whatever it was is over
+
+// awake is a port that cannot wake anybody.
+type awake struct{}
+
+func (awake) EnableKicks(bool) (frames, room bool) { return false, false }
+func (awake) DisableKicks()                        {}
+func (awake) WakeFDs() []int                       { return nil }
+
+// watched is a peer of such a port.
+type watched struct{ Peer }
+
+func (watched) Polled() bool { return true }

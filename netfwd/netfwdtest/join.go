@@ -1,0 +1,66 @@
+// Package netfwdtest joins ports for tests of other packages.
+package netfwdtest
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"vvufwd/netfwd"
+)
+
+// Join joins each port with an even index with the one after it, as vvufwd does, and
+// forwards in one loop until stop is called. Those who install queues at the ports must have
+// ended before that.
+func Join(t testing.TB, cfg netfwd.Config, ports ...netfwd.Port) (b *netfwd.Balancer, stop func()) {
+	t.Helper()
+	var links []netfwd.Link
+	for i := 0; i+1 < len(ports); i += 2 {
+		links = append(links, netfwd.Link{{Queues: ports[i : i+1]}, {Queues: ports[i+1 : i+2]}})
+	}
+	return Run(t, links, []netfwd.Config{cfg})
+}
+
+// Run is Join for links with more queue pairs, or more loops.
+func Run(t testing.TB, links []netfwd.Link, loops []netfwd.Config) (b *netfwd.Balancer, stop func()) {
+	t.Helper()
+	b, err := netfwd.NewBalancer(links, loops, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		for _, end := range l {
+			for _, p := range end.Queues {
+				hook(p, b)
+			}
+		}
+	}
+	var balancing, forwarding sync.WaitGroup
+	balanceCtx, stopBalancing := context.WithCancel(context.Background())
+	loopCtx, stopLoops := context.WithCancel(context.Background())
+	balancing.Go(func() { b.Run(balanceCtx) })
+	for _, l := range b.Loops() {
+		forwarding.Go(func() {
+			if err := l.Run(loopCtx); err != nil {
+				t.Errorf("loop: %v", err)
+			}
+		})
+	}
+	return b, func() {
+		stopBalancing()
+		balancing.Wait()
+		stopLoops()
+		forwarding.Wait()
+		b.Close()
+	}
+}
+
+// hook lets the port of a guest tell of changes.
+func hook(p netfwd.Port, b *netfwd.Balancer) {
+	if g, ok := p.(interface{ OnChange(wake func()) }); ok {
+		g.OnChange(b.WakeLoops)
+	}
+	if g, ok := p.(interface{ OnShift(changed func()) }); ok {
+		g.OnShift(b.StateChanged)
+	}
+}

@@ -1,0 +1,114 @@
+package netfwd
+
+import (
+	"math/bits"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// step takes a burst from each port.
+func (s *Switch) step() bool {
+	worked := false
+	for i := range s.ports {
+		p := &s.ports[i]
+		for _, k := range p.busy {
+			if q := p.queues[k]; q.Changed() {
+				s.sync(i, q)
+				break // busy is another one now; more of them can wait for the next round
+			}
+		}
+		if p.debt > 0 && !p.settle() {
+			continue
+		}
+		worked = s.serve(i) || worked
+	}
+	for i := range s.ports {
+		p := &s.ports[i]
+		for _, k := range p.busy {
+			s.source = p.queues[k]
+			s.source.Notify()
+		}
+	}
+	return worked
+}
+
+// serve moves one burst of a port, of that of its queue pairs whose turn it is, and
+// reports whether there was one. Queue pairs that have nothing are passed over, but one
+// with nothing but frames to be dropped has had its port's turn: looking at those takes as long.
+func (s *Switch) serve(source int) (worked bool) {
+	p := &s.ports[source]
+	for range p.busy {
+		s.pair = p.busy[p.turn.next(len(p.busy))]
+		s.source = p.queues[s.pair]
+		if worked = s.source.Receive(&s.burst); worked {
+			break
+		}
+	}
+	if !worked || s.burst.Len() == 0 {
+		return worked
+	}
+	s.burst.Recorder = nil // one port can be told of frames, not some
+	n := s.burst.Len()
+	union, common := s.classify(source)
+	if union&(union-1) == 0 && union == common && union != 0 {
+		s.send(bits.TrailingZeros64(uint64(union)), &s.burst) // nearly always
+		p.charge(n)
+	} else {
+		p.charge(s.scatter(union))
+	}
+	s.source.Release(&s.burst, 0, n)
+	return true
+}
+
+// scatter sends the frames of the burst to where each goes, and returns how many copies
+// that took.
+func (s *Switch) scatter(union portSet) (copies int) {
+	for ; union != 0; union &= union - 1 {
+		port := bits.TrailingZeros64(uint64(union))
+		var which order
+		k := 0
+		for i := range s.burst.Len() {
+			if s.to[i]&(1<<port) != 0 {
+				which[k] = uint8(i)
+				k++
+			}
+		}
+		s.picked.Pick(&s.burst, which[:k])
+		s.send(port, &s.picked)
+		copies += k
+	}
+	return max(copies, s.burst.Len())
+}
+
+// send gives frames to a port, which drops those that it has no room for.
+func (s *Switch) send(port int, b *virtionet.Burst) {
+	active := s.ports[port].active
+	q := active[s.pair%len(active)]
+	s.target = q
+	done := 0
+	for range sendTries {
+		k := q.Transmit(b, done, b.Len())
+		if done += k; k == 0 || done == b.Len() {
+			break
+		}
+	}
+	q.Counters().Drops[virtionet.DropNoRoom] += uint64(b.Len() - done)
+	s.target = nil
+}
+
+// sendTries is how often a port is asked that takes some frames but not all. It may
+// have room and only bound its work, as it does when frames take many buffers each, or
+// do what comes next in another way; so does this.
+const sendTries = 4
+
+// A frame to many ports costs many copies. So that a guest that floods costs others
+// no more than one that does not, a port pays for its copies: it gets no turn until
+// it has had as many rounds as its copies would have filled bursts.
+
+func (p *switchPort) charge(copies int) { p.debt += copies }
+
+// settle is a round's worth of paying, and reports whether the port has its turn.
+func (p *switchPort) settle() bool {
+	p.debt = max(0, p.debt-virtionet.MaxBurst)
+	return p.debt == 0
+}

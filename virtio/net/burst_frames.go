@@ -1,0 +1,188 @@
+package virtionet
+
+import (
+	"encoding/binary"
+
+	"vvufwd/virtio/net/packet"
+)
+
+// frames is a burst in general, and what looking at it takes.
+type frames struct {
+	list  [MaxBurst]Frame
+	views [MaxBurst][3][]byte // Data of frames that are plain, or have other addresses
+	heads [MaxBurst][AddressBytes]byte
+	more  [][]byte // Data of frames in more pieces
+}
+
+// others is where a burst in general is.
+func (b *Burst) others() *frames {
+	if b.rest == nil {
+		b.rest = &frames{}
+	}
+	return b.rest
+}
+
+// General makes b a burst of Frames, MaxBurst of them, which the port fills in and truncates to
+// as many as it has.
+func (b *Burst) General() []Frame {
+	b.Fill(MaxBurst, 0)
+	b.general = true
+	r := b.others()
+	r.more = r.more[:0]
+	return r.list[:]
+}
+
+// Frames describes frames first to end-1 in general. Whoever transmits them may change what
+// they are in: their headers, and how much of each is sent. A plain frame is described anew
+// each time, and by this call not counted as one that was copied as such.
+func (b *Burst) Frames(first, end int) []Frame {
+	r := b.others()
+	if !b.general {
+		for i := first; i < end; i++ {
+			b.describe(i, &r.list[i], r.views[i][:0])
+			from, k := b.at(i)
+			from.slow |= 1 << k
+		}
+	}
+	return r.list[first:end]
+}
+
+// describe makes a Frame of plain frame i.
+func (b *Burst) describe(i int, f *Frame, views [][]byte) {
+	from, k := b.at(i)
+	op, bit := &b.Ops[i], uint64(1)<<i
+	*f = Frame{Len: int(op.N)}
+	var start []byte // that stands for the frame's first bytes
+	switch {
+	case b.undone&bit != 0:
+		s := &from.starts[k]
+		f.Header, start = s.header, s.head[:s.keep]
+	case b.renamed&bit != 0:
+		start = from.names[k][:]
+	}
+	if b.valid&bit != 0 {
+		f.Header.Flags |= FlagDataValid
+	}
+	if start != nil {
+		views = append(views, start)
+	}
+	first := op.N
+	if b.tailed&bit != 0 {
+		first -= from.Tails[k].N
+	}
+	pieces := [2][]byte{view(op.Src, first)}
+	if b.tailed&bit != 0 {
+		pieces[1] = view(from.Tails[k].Src, from.Tails[k].N)
+	}
+	skip := len(start)
+	for _, p := range pieces {
+		if skip >= len(p) {
+			skip -= len(p)
+			continue
+		}
+		views = append(views, p[skip:])
+		skip = 0
+	}
+	f.Data = views
+}
+
+// Head copies the first bytes of frame i and returns how many: all of head, at most
+// packet.MaxHead bytes, or of the frame.
+func (b *Burst) Head(i int, head []byte) (n int) {
+	switch {
+	case b.general:
+		n, _, _ = CopyViews(head, b.rest.list[i].Data, 0, 0)
+		return n
+	case b.undone>>i&1 != 0: // what was checked of it, more of which than anybody asks for is ours
+		from, k := b.at(i)
+		return copy(head, from.starts[k].head[:min(int(b.Ops[i].N), packet.MaxHead)])
+	}
+	return b.gather(i, head)
+}
+
+// Addresses are destination and source of frame i, as the low 48 bits of words in the
+// order of memory. They are read once; SetAddresses makes them those that go out.
+func (b *Burst) Addresses(i int) (dst, src uint64) {
+	const low48 = 1<<48 - 1
+	if bit := uint64(1) << i; !b.general && b.undone&bit == 0 && (b.tailed&bit == 0 || b.Ops[i].N-b.Tails[i].N >= MinFrame) {
+		at := b.Ops[i].Src
+		return load64(at) & low48, load64(at+6) & low48
+	}
+	var head [MinFrame]byte
+	b.Head(i, head[:])
+	return binary.LittleEndian.Uint64(head[:]) & low48, binary.LittleEndian.Uint64(head[6:]) & low48
+}
+
+// SetAddresses fixes the addresses of frame i as they were read: its sender could change
+// them in its own memory after the look.
+func (b *Burst) SetAddresses(i int, dst, src uint64) {
+	if !b.general {
+		b.renamed |= 1 << i
+		setAddresses(&b.names[i], dst, src)
+		return
+	}
+	r := b.rest
+	f := &r.list[i]
+	if f.Own() {
+		return
+	}
+	setAddresses(&r.heads[i], dst, src)
+	if len(f.Data) == 1 {
+		f.Data = append(r.views[i][:0], r.heads[i][:], f.Data[0][AddressBytes:])
+		return
+	}
+	r.more = f.ReplaceStart(r.heads[i][:], r.more)
+}
+
+func setAddresses(head *[AddressBytes]byte, dst, src uint64) {
+	binary.LittleEndian.PutUint64(head[:], dst|src<<48)
+	binary.LittleEndian.PutUint32(head[8:], uint32(src>>16))
+}
+
+// Pick makes b those frames of another burst that which lists, in that order. It is to be
+// transmitted only, and from must stay as it is meanwhile; from is what is released. A burst
+// that was picked itself cannot be picked from.
+func (b *Burst) Pick(from *Burst, which []uint8) {
+	b.Fill(len(which), 0)
+	b.origin = from
+	copy(b.order[:], which)
+	if b.general = from.general; b.general {
+		r := b.others()
+		for k, i := range which {
+			r.list[k] = from.rest.list[i]
+		}
+		return
+	}
+	ops := b.Ops[:len(which)]
+	for k := range ops {
+		ops[k] = from.Ops[which[k]&(MaxBurst-1)]
+	}
+	if from.tailed|from.undone|from.valid|from.renamed == 0 {
+		return
+	}
+	for k, i := range which {
+		b.tailed |= from.tailed >> i & 1 << k
+		b.undone |= from.undone >> i & 1 << k
+		b.valid |= from.valid >> i & 1 << k
+		b.renamed |= from.renamed >> i & 1 << k
+	}
+}
+
+// PutBack gives the burst from which b was picked what has changed since of frames k and on: how
+// much of each has been sent.
+func (b *Burst) PutBack(k int) {
+	if b.origin != nil && b.general {
+		for ; k < b.n; k++ {
+			b.origin.rest.list[b.order[k]] = b.rest.list[k]
+		}
+	}
+}
+
+// Index is which frame i of b is in the burst as it was received.
+func (b *Burst) Index(i int) int {
+	_, k := b.at(i)
+	return k
+}
+
+// Begun reports whether some of frame i has been sent, in pieces, and the rest not.
+func (b *Burst) Begun(i int) bool { return b.general && b.rest.list[i].begun() }
