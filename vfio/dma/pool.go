@@ -1,11 +1,15 @@
 package dma
 
-import "sync"
+import (
+	"errors"
+	"sync"
+)
 
 // Pool is the memory of one port. An arena gives nothing back, and a port whose device is
 // taken away and comes back needs the same memory again: after Rewind the pool hands out
 // once more what it has got from the arena, as far as it fits. So a port takes no more memory
-// however often that happens, and needs nothing of the kernel for it.
+// however often that happens, and needs nothing of the kernel for it. A device that asks for
+// more each time gets up to growth times what the pool had at the first Rewind.
 //
 // Safe for concurrent use.
 type Pool struct {
@@ -13,7 +17,16 @@ type Pool struct {
 
 	mu     sync.Mutex
 	pieces []piece
+	total  int // bytes of all pieces
+	limit  int // of total; 0: none yet
 }
+
+// growth bounds what a pool takes after the first Rewind: a device may come back with another
+// MTU, or larger rings.
+const growth = 4
+
+// ErrPoolFull says that a port wants far more memory than it had at first.
+var ErrPoolFull = errors.New("the device wants far more memory than it did at the start")
 
 // allocator is what a pool needs of an Arena.
 type allocator interface {
@@ -38,9 +51,13 @@ func (p *Pool) Alloc(size, align int) (Memory, error) {
 		clear(mem.Bytes)
 		return mem, nil
 	}
+	if p.limit > 0 && size > p.limit-p.total {
+		return Memory{}, ErrPoolFull
+	}
 	mem, err := p.arena.Alloc(size, align)
 	if err == nil {
 		p.pieces = append(p.pieces, piece{mem, true})
+		p.total += size
 	}
 	return mem, err
 }
@@ -61,6 +78,9 @@ func (p *Pool) best(size, align int) (best *piece) {
 func (p *Pool) Rewind() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.limit == 0 {
+		p.limit = growth * p.total
+	}
 	for i := range p.pieces {
 		p.pieces[i].used = false
 	}

@@ -1,6 +1,9 @@
 package dma
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 // countingArena hands out memory at rising addresses.
 type countingArena struct{ allocs int }
@@ -44,5 +47,32 @@ func TestPool(t *testing.T) {
 	}
 	if m := get(200); arena.allocs != 4 || m.IOVA == large.IOVA {
 		t.Error("a request that does not fit got memory that is in use")
+	}
+}
+
+// TestPoolStaysBounded: a device that asks for a little more each time it is opened, a thousand
+// times, does not eat the machine's memory, and one that asks for the same gets no more at all.
+func TestPoolStaysBounded(t *testing.T) {
+	for _, more := range []int{0, 64} {
+		arena := &countingArena{}
+		p := NewPool(arena)
+		p.Rewind() // of an empty pool says nothing
+		total, refused := 0, 0
+		for i := range 1000 {
+			for range 4 {
+				before := arena.allocs
+				m, err := p.Alloc(4096+i*more, 64)
+				if errors.Is(err, ErrPoolFull) {
+					refused++
+				}
+				if arena.allocs > before {
+					total += len(m.Bytes)
+				}
+			}
+			p.Rewind()
+		}
+		if most := 4 * 4096 * growth; total > most || more == 0 && (total != 4*4096 || refused > 0) {
+			t.Errorf("%d more each time: %d bytes were taken in the end, of %d; %d refused", more, total, most, refused)
+		}
 	}
 }
