@@ -21,6 +21,7 @@ type coreRing struct {
 
 	offered, taken uint16 // avail and used index, or slots of a packed ring
 	wrap, usedWrap bool   // wrap counters that go with them
+	flows          int    // of which frames are in turns, each to a ring of its own
 	number         uint64 // of the last frame
 	bad            int    // completions that were not what they should have been
 }
@@ -37,7 +38,7 @@ const (
 func (r *coreRing) buf(s int) int { return r.bufs + s*coreStride + 116 }
 
 func newCoreRing(m []byte, packed, rx bool, size int) *coreRing {
-	r := &coreRing{mem: m, packed: packed, rx: rx, size: size, wrap: true, usedWrap: true}
+	r := &coreRing{mem: m, packed: packed, rx: rx, size: size, flows: 1, wrap: true, usedWrap: true}
 	if !rx {
 		r.desc = 0x8000
 	}
@@ -75,7 +76,7 @@ func (r *coreRing) offer(n int) {
 			r.number++
 			b := r.buf(s)
 			*r.p64(b), *r.p32(b + 8) = 0, 0
-			*r.p64(b + 12), *r.p32(b + 20) = uint64(station(1)|station(0)<<48), uint32(station(0)>>16)
+			*r.p64(b + 12), *r.p32(b + 20) = uint64(station(1)|station(0)<<48), uint32(station(0)>>16)|uint32(r.number)%uint32(r.flows)<<24
 			*r.p64(b + 12 + 14) = r.number
 		}
 		d := r.desc + s*16
@@ -109,7 +110,7 @@ func (r *coreRing) offer(n int) {
 // check looks at what the device says of the buffer in slot s.
 func (r *coreRing) check(s int, n uint32) {
 	if r.rx {
-		r.number++
+		r.number += uint64(r.flows)
 		if n != uint32(12+r.size) || *r.p64(r.buf(s) + 12 + 14) != r.number {
 			r.bad++
 		}

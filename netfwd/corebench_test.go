@@ -38,17 +38,19 @@ type coreRow struct {
 	Median float64 `json:"ns_median"` // of the turns' medians
 }
 
-// coreRig is two guests, whose drivers are on the same core, and what joins them.
+// coreRig is queue pairs of two guests, whose drivers are on the same core, and what joins
+// them: one of the first guest, and one or more of the second.
 type coreRig struct {
 	group  group
-	guests [2]*guest.Port
-	tx, rx *coreRing // of the first guest, and of the second
+	guests []*guest.Port
+	tx     *coreRing   // of the first guest
+	rx     []*coreRing // of the second
 }
 
-func newCoreRig(t testing.TB, packed bool, size int, join func([]Port) group) *coreRig {
-	c := &coreRig{}
+func newCoreRig(t testing.TB, packed bool, size, pairs int, join func([]Port) group) *coreRig {
+	c := &coreRig{guests: make([]*guest.Port, 1+pairs)}
 	var ports []Port
-	var queues [2]*guest.Queues
+	queues := make([]*guest.Queues, 1+pairs)
 	for p := range c.guests {
 		m := coreMemory(t)
 		table, err := mem.New([]mem.Region{{GPA: coreGPA, Mem: m}})
@@ -59,11 +61,12 @@ func newCoreRig(t testing.TB, packed bool, size int, join func([]Port) group) *c
 		var rings [2]*vring.Device
 		for k := range rings {
 			r := newCoreRing(m, packed, k == 0, size)
-			switch { // frames go from the first guest's transmit ring to the second's receive ring
+			switch r.flows = pairs; { // frames go from the first guest's transmit ring to the second's receive rings
 			case p == 0 && k == 1:
 				c.tx = r
-			case p == 1 && k == 0:
-				c.rx = r
+			case p > 0 && k == 0:
+				c.rx = append(c.rx, r)
+				r.number = uint64((p-1+pairs-1)%pairs+1) - uint64(pairs)
 			}
 			cfg := vring.DeviceConfig{
 				Size: coreSize, Mem: table, Packed: packed,
@@ -82,12 +85,15 @@ func newCoreRig(t testing.TB, packed bool, size int, join func([]Port) group) *c
 		}
 		ports = append(ports, c.guests[p])
 	}
-	c.rx.offer(coreSize)
+	for _, rx := range c.rx {
+		rx.offer(coreSize)
+	}
 	c.group = join(ports)
 	installed := make(chan struct{})
 	go func() {
-		c.guests[0].Install(queues[0])
-		c.guests[1].Install(queues[1])
+		for i, g := range c.guests {
+			g.Install(queues[i])
+		}
 		close(installed)
 	}()
 	for waiting := true; waiting; {
@@ -102,6 +108,30 @@ func newCoreRig(t testing.TB, packed bool, size int, join func([]Port) group) *c
 	return c
 }
 
+// take takes a burst at all rings, and offers buffers for the next.
+func (c *coreRig) take() {
+	c.tx.take(coreBurst)
+	for _, rx := range c.rx {
+		rx.take(coreBurst / len(c.rx))
+		rx.offer(coreBurst / len(c.rx))
+	}
+}
+
+// steeredOf joins the first port with the others as queue pairs of one guest, which has
+// sent each of the generator's flows through another one.
+func steeredOf(ports []Port) group {
+	d, l := newSteeredLane(ports[0], ports[1:]...)
+	for _, q := range d.steer.queues {
+		l.addIdle(newDirection(q)) // for its changes
+	}
+	for i := range ports[1:] {
+		b := append(addressOf(station(1)), addressOf(station(0))...)
+		b[11] |= byte(i)
+		d.steer.flows[flowOfHead(append(b, 0, 0))] = uint8(i + 1)
+	}
+	return l
+}
+
 // turn serves bursts and returns what a frame has cost in each of some short runs, in
 // ticks, sorted. Drivers are not timed.
 func (c *coreRig) turn(t testing.TB) []uint64 {
@@ -114,15 +144,17 @@ func (c *coreRig) turn(t testing.TB) []uint64 {
 			at := cycles()
 			c.group.step()
 			spent += cycles() - at
-			c.tx.take(coreBurst)
-			c.rx.take(coreBurst)
-			c.rx.offer(coreBurst)
+			c.take()
 		}
 		if run >= 0 {
 			ticks = append(ticks, spent/bursts)
 		}
 	}
-	if bad := c.tx.bad + c.rx.bad; bad != 0 {
+	bad := c.tx.bad
+	for _, rx := range c.rx {
+		bad += rx.bad
+	}
+	if bad != 0 {
 		t.Fatalf("%d completions are not what they should be", bad)
 	}
 	if n := c.guests[0].Counters(); n.Plain != n.RxPackets || n.Plain == 0 {
@@ -155,7 +187,10 @@ func BenchmarkCore(b *testing.B) {
 	for _, packed := range []bool{false, true} {
 		for _, size := range []int{64, 1518} {
 			ring := map[bool]string{false: "split", true: "packed"}[packed]
-			pair, sw := newCoreRig(b, packed, size, pairOf), newCoreRig(b, packed, size, switchOf)
+			rigs := map[string]*coreRig{
+				"vvufwd": newCoreRig(b, packed, size, 1, pairOf), "vvufwd, switch": newCoreRig(b, packed, size, 1, switchOf),
+				"vvufwd, steered to 2": newCoreRig(b, packed, size, 2, steeredOf),
+			}
 			found := map[string]*coreRow{}
 			var names []string
 			medians := map[string][]float64{}
@@ -169,7 +204,7 @@ func BenchmarkCore(b *testing.B) {
 				medians[dut] = append(medians[dut], median)
 			}
 			for range *coreRounds {
-				for dut, c := range map[string]*coreRig{"vvufwd": pair, "vvufwd, switch": sw} {
+				for dut, c := range rigs {
 					ticks := c.turn(b)
 					ns := func(t uint64) float64 { return float64(t) * perTick / coreBurst }
 					note(dut, ns(ticks[0]), ns(ticks[len(ticks)/2]))
@@ -240,16 +275,17 @@ func publishCore(b *testing.B, rows []coreRow) {
 
 // A burst of plain frames is copied as such, comes through whole, and allocates nothing.
 func TestCoreRig(t *testing.T) {
-	for name, join := range map[string]func([]Port) group{"pair": pairOf, "switch": switchOf} {
+	for name, rig := range map[string]struct {
+		pairs int
+		join  func([]Port) group
+	}{"pair": {1, pairOf}, "switch": {1, switchOf}, "steered": {2, steeredOf}, "steered to 4": {4, steeredOf}} {
 		for _, packed := range []bool{false, true} {
-			c := newCoreRig(t, packed, 64, join)
+			c := newCoreRig(t, packed, 64, rig.pairs, rig.join)
 			c.turn(t)
 			if n := testing.AllocsPerRun(100, func() {
 				c.tx.offer(coreBurst)
 				c.group.step()
-				c.tx.take(coreBurst)
-				c.rx.take(coreBurst)
-				c.rx.offer(coreBurst)
+				c.take()
 			}); n != 0 {
 				t.Errorf("%s, packed %v: %v allocations a burst", name, packed, n)
 			}

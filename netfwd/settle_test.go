@@ -234,7 +234,7 @@ func TestDisabledTooLong(t *testing.T) {
 }
 
 // newSteeredLane is a lane that carries what comes from one port to several.
-func newSteeredLane(from Port, to ...*fakePort) (*direction, *lane) {
+func newSteeredLane(from Port, to ...Port) (*direction, *lane) {
 	s := &steering{}
 	for _, p := range to {
 		s.queues = append(s.queues, newMember(p))
@@ -243,6 +243,13 @@ func newSteeredLane(from Port, to ...*fakePort) (*direction, *lane) {
 	d.dst, d.steer = s.queues[0], newSteered(s)
 	l.add(d, 0)
 	return d, l
+}
+
+func asPorts(fakes []*fakePort) (ports []Port) {
+	for _, p := range fakes {
+		ports = append(ports, p)
+	}
+	return ports
 }
 
 // A ring stops while frames of a burst, sorted for several queue pairs, are sent and
@@ -259,7 +266,7 @@ func TestSortedBurstWhenItsRingStops(t *testing.T) {
 				ports = append(ports, &fakePort{name: string(rune('a' + i)), room: -1})
 			}
 			ports[blocked].room = 3
-			d, l := newSteeredLane(from, ports...)
+			d, l := newSteeredLane(from, asPorts(ports)...)
 			from.sendNumbered(0, n, flows)
 			l.step()
 			if d.sent == 0 || d.released != 0 || !d.blocked() {
@@ -334,7 +341,7 @@ func TestNothingComesFromTheDead(t *testing.T) {
 	from.install(nil, func(*guest.Queues) {})
 	ports := []*fakePort{{name: "a", room: 3}, {name: "b", room: -1}}
 	ports[0].room, ports[1].room = -1, 1
-	d, l := newSteeredLane(from, ports...)
+	d, l := newSteeredLane(from, asPorts(ports)...)
 	from.sendNumbered(0, 60, 12)
 	l.step()
 	from.install(l, func(q *guest.Queues) { q.FromGuest = nil })

@@ -210,7 +210,7 @@ func steeredDirection(t *testing.T, src *fakePort) {
 		src.in = append(src.in, flowFrame(t, false, false, false, false, i%10, i))
 	}
 	ports := []*fakePort{{name: "a", room: -1}, {name: "b", room: 2}, {name: "c", room: -1}}
-	d, _ := newSteeredLane(src, ports...)
+	d, _ := newSteeredLane(src, asPorts(ports)...)
 	queues := d.steer.queues
 	if !d.step() || !d.blocked() || src.held != 40 || d.dst != queues[1] {
 		t.Fatalf("blocked %v at %s, %d frames held", d.blocked(), d.dst.Name(), src.held)
