@@ -42,10 +42,10 @@ func (e *HungError) Error() string {
 	return fmt.Sprintf("%s: hangs: %d frames to be sent are with the device, and none was done in %v", e.Port, e.Pending, e.For)
 }
 
-// awaitFailure waits until the card says that it has failed, or hangs, and returns why; or
-// until ctx is done, and returns nil.
-func (s *Slot) awaitFailure(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+// awaitFailure waits until the card says that it has failed, or hangs, which is looked
+// at in that interval, and returns why; or until ctx is done, and returns nil.
+func (s *Slot) awaitFailure(ctx context.Context, every time.Duration) error {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	looks := make([]look, len(s.ports))
 	failed := s.failures()
@@ -59,7 +59,7 @@ func (s *Slot) awaitFailure(ctx context.Context) error {
 		}
 		for i, p := range s.ports {
 			if n := looks[i].again(p); n >= hungLooks {
-				return &HungError{Port: p.name, Pending: looks[i].last.pending(), For: hungLooks * lookEvery}
+				return &HungError{Port: p.name, Pending: looks[i].last.pending(), For: hungLooks * every}
 			}
 		}
 	}

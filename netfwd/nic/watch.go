@@ -1,6 +1,7 @@
 package nic
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -25,6 +26,10 @@ type Watcher struct {
 	Slot   *Slot
 	OnLink func(up bool) // told of each change
 	Log    *zap.Logger
+
+	// LookEvery is in which interval it is looked whether the card hangs: 0 for what is
+	// right for hardware.
+	LookEvery time.Duration
 
 	delay time.Duration // before the last restart
 }
@@ -65,7 +70,7 @@ func (w *Watcher) watch(ctx context.Context) (why error) {
 	stop := make(chan struct{})
 	go func() {
 		defer close(stop)
-		cancel(w.Slot.awaitFailure(own))
+		cancel(w.Slot.awaitFailure(own, cmp.Or(w.LookEvery, lookEvery)))
 	}()
 	err := w.Slot.Card().Watch(own, func(up bool) {
 		w.Log.Info("link changed", zap.Bool("up", up))

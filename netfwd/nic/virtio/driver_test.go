@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 	"vvufwd/netfwd/nic"
 	"vvufwd/vfio/dma"
 	"vvufwd/virtio"
+	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/nettest"
 	virtionic "vvufwd/virtio/net/nic"
 	virtiopci "vvufwd/virtio/pci"
 	"vvufwd/virtio/vring"
@@ -91,6 +94,53 @@ func TestBrokenDeviceIsRestarted(t *testing.T) {
 	<-done
 	if st := slot.State(); st.Restarts != 3 || !st.Working {
 		t.Errorf("state %+v", st)
+	}
+	if err := slot.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A device that takes frames and sends none of them is found out by its ring, and restarted.
+func TestHungDeviceIsRestarted(t *testing.T) {
+	o := newOpener(t)
+	slot, _, err := nic.NewSlot(o, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	back := make(chan struct{}, 1)
+	w := nic.Watcher{Slot: slot, Log: zap.NewNop(), LookEvery: 10 * time.Millisecond, OnLink: func(up bool) {
+		if up {
+			back <- struct{}{}
+		}
+	}}
+	var all sync.WaitGroup
+	all.Go(func() { w.Run(ctx) })
+	all.Go(func() {
+		port := slot.Ports()[0]
+		r := port.(netfwd.Replaceable)
+		var b virtionet.Burst
+		b.General()[0] = nettest.Frame(nettest.Payload(60, 1))
+		b.Truncate(1)
+		for sent := 0; ctx.Err() == nil; time.Sleep(time.Millisecond) {
+			if r.Changed() {
+				r.Sync()
+			}
+			if sent < 3 {
+				sent += port.Transmit(&b, 0, 1)
+			}
+		}
+		r.Leave()
+	})
+	select {
+	case <-back:
+	case <-time.After(time.Minute):
+		t.Error("it was not restarted")
+	}
+	cancel()
+	all.Wait()
+	if st := slot.State(); o.opens != 2 || st.Restarts != 1 {
+		t.Errorf("opened %d times, state %+v", o.opens, st)
 	}
 	if err := slot.Close(); err != nil {
 		t.Error(err)
