@@ -21,6 +21,7 @@ type DeviceConfig struct {
 	Packed   bool // VIRTIO_F_RING_PACKED was negotiated
 	EventIdx bool // VIRTIO_F_EVENT_IDX was negotiated
 	Indirect bool // VIRTIO_F_INDIRECT_DESC was negotiated
+	InOrder  bool // VIRTIO_F_IN_ORDER was negotiated: chains are pushed as they were popped
 
 	// ReadOnly is for a ring with whose buffers the device does nothing but read them.
 	// Write flags in indirect tables of a packed ring are ignored then: DPDK's driver
@@ -54,6 +55,7 @@ type Device struct {
 	eventIdx bool
 	indirect bool
 	readOnly bool
+	skips    bool // one used element, of the last, completes all that are published together
 	size     uint16
 
 	// Both formats count chains; in a split ring the counts are its indices.
@@ -116,6 +118,9 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 	}
 	common := Device{
 		size: uint16(cfg.Size), eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
+		// What was written into buffers without an element of their own cannot be said: they
+		// count as filled (2.7.9).
+		skips: cfg.InOrder && cfg.ReadOnly,
 		views: make([][]byte, 0, 256), pushed: make([]completion, 0, max(256, cfg.Size)), mem: cfg.Mem,
 	}
 	var q *Device

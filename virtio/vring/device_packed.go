@@ -172,24 +172,32 @@ func (q *packedDevice) unpop(n int) {
 // publish writes used descriptors. The driver looks at them in ring order, so what comes
 // after the first is not seen before the first is.
 func (q *packedDevice) publish() {
-	first, firstState := q.used.at, uint32(0)
+	before, first, firstState := q.used, q.used.at, uint32(0)
 	for i, c := range q.pushed {
 		s := q.held[c.head]
 		flags := q.used.usedFlags()
 		if c.written != 0 {
 			flags |= DescWrite
 		}
-		state := stateOf(s.id, flags)
-		if i == 0 {
+		switch state := stateOf(s.id, flags); {
+		case q.skips:
+		case i == 0:
 			q.ring.setLen(first, c.written)
 			firstState = state
-		} else {
+		default:
 			q.ring.setUsed(q.used.at, c.written, state)
 		}
 		q.used.advance(s.count, q.size)
 		q.room += s.count
 		q.moved += uint32(s.count)
 		q.names = append(q.names, c.head)
+	}
+	if q.skips {
+		last := q.pushed[len(q.pushed)-1]
+		id := q.held[last.head].id
+		q.ring.setLen(first, last.written)
+		q.markLast(before, q.used, id)
+		firstState = stateOf(id, before.usedFlags())
 	}
 	q.moved = min(q.moved, uint32(q.size)+1)
 	q.ring.setState(first, firstState)

@@ -81,14 +81,16 @@ func (q *splitDevice) popOther(c *Chain, head uint16) bool {
 func (q *splitDevice) unpop(int) {}
 
 func (q *splitDevice) publish() {
-	used, at := q.used, q.published
-	for _, c := range q.pushed {
-		used.put(at, uint32(c.head), c.written)
-		at++
+	used, at, written := q.used, q.published, q.pushed
+	if q.skips {
+		written = q.pushed[len(q.pushed)-1:]
 	}
-	order.StoreRelease16(used.idx(), at)
+	for i, c := range written {
+		used.put(at+uint16(i), uint32(c.head), c.written)
+	}
+	order.StoreRelease16(used.idx(), at+uint16(len(q.pushed)))
 	if q.logging != nil {
-		q.logUsed(q.published, len(q.pushed))
+		q.logUsed(at, len(written))
 	}
 }
 

@@ -14,6 +14,7 @@ type DriverConfig struct {
 	Base     uint64 // address of Memory[0] for the device (IOVA)
 	Packed   bool   // VIRTIO_F_RING_PACKED was negotiated
 	EventIdx bool   // VIRTIO_F_EVENT_IDX was negotiated
+	InOrder  bool   // VIRTIO_F_IN_ORDER was negotiated: one completion may stand for several
 
 	// IndirectMemory, if not nil, makes Add use indirect tables for buffers of
 	// several parts: IndirectParts descriptors for each entry of the ring, at
@@ -74,6 +75,25 @@ type Driver struct {
 	nextUsed  uint16 // next completion to take
 	seenUsed  uint16 // completions as of the last Completed
 	fault     error
+
+	// What Completed saw. A buffer of a packed ring says how many slots its completion
+	// skips, and to look at the next one means to know that: the device's answers are read
+	// once.
+	done   []done
+	taken  int   // of done, handed out
+	broken Fault // of the completion after them, if any
+
+	// With IN_ORDER: names of outstanding buffers, as they were added, in a ring of size
+	// places. nil without.
+	order  []uint16
+	oldest uint16 // of order, that Completed has not seen
+	newest uint16 // of order, the next place
+}
+
+// done is a completion that was checked.
+type done struct {
+	head, parts uint16
+	len         uint32
 }
 
 // driverFormat is what the two formats do differently. The ring has no fault when it is
@@ -86,9 +106,7 @@ type driverFormat interface {
 	addTable(head uint16, table []byte, at uint64, read, write []Part) (writable uint32)
 	publish()                 // what was added, of which there is some
 	needKick(old uint16) bool // NeedKick, after the fence; old is published at the last decision
-	completed() int           // Completed
-	take() (Used, bool)       // Take, of those that were seen
-	peek(k int) (Used, bool)  // Peek, of those that were seen
+	look()                    // for completions, which it notes until one is broken
 	setInterrupts(wanted bool)
 }
 
@@ -123,9 +141,13 @@ func NewDriver(cfg DriverConfig) (*Driver, error) {
 		size: uint16(n), base: cfg.Base, eventIdx: cfg.EventIdx,
 		indirect: cfg.IndirectMemory, indirectBase: cfg.IndirectBase, indirectParts: cfg.IndirectParts,
 		next: make([]uint16, n), parts: make([]uint16, n), writable: make([]uint32, n), free: uint16(n),
+		done: make([]done, 0, n),
 	}
 	for i := range common.next {
-		common.next[i] = uint16(i + 1) // the last link is never followed: free counts
+		common.next[i] = uint16((i + 1) % n) // free counts
+	}
+	if cfg.InOrder {
+		common.order = make([]uint16, n)
 	}
 	av, us := TableBytes(n), usedOffset(n)
 	desc, driver, device := cfg.Memory[:av], cfg.Memory[av:us], cfg.Memory[us:]
@@ -197,6 +219,10 @@ func (q *Driver) hold(head, n, next uint16, writable uint32) {
 	q.parts[head], q.writable[head] = n, writable
 	q.nextAvail++
 	q.inUse++
+	if q.order != nil {
+		q.order[q.newest] = head
+		q.newest = (q.newest + 1) % q.size
+	}
 }
 
 // part is the k-th descriptor of a buffer, without links.
@@ -254,8 +280,66 @@ func (q *Driver) Completed() int {
 	if q.fault != nil {
 		return 0
 	}
-	return q.format.completed()
+	if q.broken == noFault {
+		q.format.look()
+	}
+	if q.fault != nil {
+		return 0
+	}
+	return int(q.seenUsed - q.nextUsed)
 }
+
+// note notes a completion that names the buffer id and says that the device has written n
+// bytes into it. There are at most unseen of them. It returns how many slots, or
+// descriptors, were completed; none if the completion is broken.
+func (q *Driver) note(id, n uint32, unseen int) (slots uint16) {
+	if q.order != nil {
+		if slots = q.noteSkipped(id, unseen); q.broken != noFault {
+			q.seenUsed++
+			return 0
+		}
+	}
+	q.seenUsed++
+	if q.broken = q.check(id, &n); q.broken != noFault {
+		return 0
+	}
+	return slots + q.noteOne(uint16(id), n)
+}
+
+// noteSkipped notes the buffers before id, which were completed without a word (2.7.9): all
+// of what the device may write to in them is written.
+func (q *Driver) noteSkipped(id uint32, unseen int) (slots uint16) {
+	end := q.oldest
+	for k := 0; uint32(q.order[end]) != id; k++ {
+		if end = (end + 1) % q.size; k+1 >= unseen {
+			q.broken = FaultUsedOrder
+			return 0
+		}
+	}
+	for ; q.oldest != end; q.oldest = (q.oldest + 1) % q.size {
+		head := q.order[q.oldest]
+		q.seenUsed++
+		slots += q.noteOne(head, q.writable[head])
+	}
+	q.oldest = (q.oldest + 1) % q.size
+	return slots
+}
+
+// noteOne appends to done, which never holds more than a ring's worth. A name does not
+// count as outstanding until it is taken.
+func (q *Driver) noteOne(head uint16, n uint32) (slots uint16) {
+	if q.taken > 0 && len(q.done) == cap(q.done) {
+		q.done = q.done[:copy(q.done, q.done[q.taken:])]
+		q.taken = 0
+	}
+	slots = q.parts[head]
+	q.done = append(q.done, done{head, slots, n})
+	q.parts[head] = 0
+	return slots
+}
+
+// unseen is how many outstanding buffers no completion was seen of.
+func (q *Driver) unseen() int { return int(q.inUse - (q.seenUsed - q.nextUsed)) }
 
 // Take hands out the next buffer that the last Completed saw, or false. The
 // device's answer is checked: the head is outstanding and Len fits the buffer.
@@ -263,20 +347,30 @@ func (q *Driver) Take(u *Used) bool {
 	if q.fault != nil || q.seenUsed == q.nextUsed {
 		return false
 	}
-	var ok bool
-	*u, ok = q.format.take()
-	return ok
+	if q.taken == len(q.done) {
+		q.fault = q.broken
+		return false
+	}
+	d := q.done[q.taken]
+	if q.taken++; q.taken == len(q.done) {
+		q.done, q.taken = q.done[:0], 0
+	}
+	q.nextUsed++
+	q.parts[d.head] = d.parts
+	q.release(d.head)
+	u.Head, u.Len = d.head, d.len
+	return true
 }
 
 // Peek is what the k-th Take from now on would give, of those that the last Completed
 // saw, with nothing taken; false if there is none or it is false.
 func (q *Driver) Peek(k int, u *Used) bool {
-	if q.fault != nil || uint16(k) >= q.seenUsed-q.nextUsed {
+	if q.fault != nil || q.taken+k >= len(q.done) {
 		return false
 	}
-	var ok bool
-	*u, ok = q.format.peek(k)
-	return ok
+	d := &q.done[q.taken+k]
+	u.Head, u.Len = d.head, d.len
+	return true
 }
 
 // check is the fault of a device that says that it has finished with the buffer id
@@ -294,14 +388,17 @@ func (q *Driver) check(id uint32, n *uint32) Fault {
 	return noFault
 }
 
-// release puts the descriptors of a chain back on the free list.
+// release puts the descriptors of a chain back on the free list. With IN_ORDER they are
+// used in the order of the table (2.7.5.1), and never leave their list.
 func (q *Driver) release(head uint16) {
-	last := head
-	for range q.parts[head] - 1 {
-		last = q.next[last]
+	if q.order == nil {
+		last := head
+		for range q.parts[head] - 1 {
+			last = q.next[last]
+		}
+		q.next[last] = q.freeHead
+		q.freeHead = head
 	}
-	q.next[last] = q.freeHead
-	q.freeHead = head
 	q.free += q.parts[head]
 	q.parts[head] = 0
 	q.inUse--

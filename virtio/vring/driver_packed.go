@@ -11,18 +11,6 @@ type packedDriver struct {
 	firstState uint32 // its id and flags, which publish all of them
 	fresh      uint16 // slots filled since the last Publish
 	moved      uint32 // slots published since the last decision on a kick, at most a lap and one
-
-	// What Completed saw. A buffer says how many slots its completion skips, and to
-	// look at the next one means to know that: the device's answers are read once.
-	done   []done
-	taken  int   // of done, handed out
-	broken Fault // of the completion after them, if any
-}
-
-// done is a completion that was checked.
-type done struct {
-	head, parts uint16
-	len         uint32
 }
 
 func newPackedDriver(common Driver, desc, driver, device []byte) (*Driver, error) {
@@ -30,10 +18,7 @@ func newPackedDriver(common Driver, desc, driver, device []byte) (*Driver, error
 	if err != nil {
 		return nil, err
 	}
-	q := &packedDriver{
-		Driver: common, ring: ring, avail: cursorAt(FirstSlot), used: cursorAt(FirstSlot),
-		done: make([]done, 0, common.size),
-	}
+	q := &packedDriver{Driver: common, ring: ring, avail: cursorAt(FirstSlot), used: cursorAt(FirstSlot)}
 	q.format = q
 	return &q.Driver, nil
 }
@@ -102,58 +87,14 @@ func (q *packedDriver) needKick(uint16) bool {
 	return at.wants(event(q.ring.device), moved, uint32(q.size), q.eventIdx)
 }
 
-// completed checks and notes what the device has finished with since the last look. A
-// name counts as outstanding until it is noted.
-func (q *packedDriver) completed() int {
+func (q *packedDriver) look() {
 	for q.broken == noFault {
 		state := q.ring.state(q.used.at)
 		if !q.used.isUsed(uint16(state >> 16)) {
 			break
 		}
-		id, n := state&0xffff, q.ring.length(q.used.at)
-		q.seenUsed++
-		if q.broken = q.check(id, &n); q.broken != noFault {
-			break
-		}
-		q.note(done{uint16(id), q.parts[id], n})
-		q.used.advance(q.parts[id], q.size)
-		q.parts[id] = 0
+		q.used.advance(q.note(state&0xffff, q.ring.length(q.used.at), q.unseen()), q.size)
 	}
-	return int(q.seenUsed - q.nextUsed)
-}
-
-// note appends to done, which never holds more than a ring's worth.
-func (q *packedDriver) note(d done) {
-	if q.taken > 0 && len(q.done) == cap(q.done) {
-		q.done = q.done[:copy(q.done, q.done[q.taken:])]
-		q.taken = 0
-	}
-	q.done = append(q.done, d)
-}
-
-func (q *packedDriver) take() (u Used, ok bool) {
-	if q.taken == len(q.done) {
-		q.fault = q.broken
-		return Used{}, false
-	}
-	d := q.done[q.taken]
-	if q.taken++; q.taken == len(q.done) {
-		q.done, q.taken = q.done[:0], 0
-	}
-	q.nextUsed++
-	q.parts[d.head] = d.parts
-	q.release(d.head)
-	u.Head, u.Len = d.head, d.len
-	return u, true
-}
-
-func (q *packedDriver) peek(k int) (u Used, ok bool) {
-	if q.taken+k >= len(q.done) {
-		return Used{}, false
-	}
-	d := &q.done[q.taken+k]
-	u.Head, u.Len = d.head, d.len
-	return u, true
 }
 
 func (q *packedDriver) setInterrupts(wanted bool) {

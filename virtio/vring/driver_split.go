@@ -72,36 +72,16 @@ func (q *splitDriver) needKick(old uint16) bool {
 	return crosses(load16(q.used.availEvent()), q.published, old)
 }
 
-func (q *splitDriver) completed() int {
+func (q *splitDriver) look() {
 	idx := load16(q.used.idx())
-	done := idx - q.nextUsed
-	if done > q.inUse {
+	if fresh := idx - q.seenUsed; int(fresh) > q.unseen() {
 		q.fault = FaultUsedIndex
-		return 0
+		return
 	}
-	q.seenUsed = idx
-	return int(done)
-}
-
-func (q *splitDriver) take() (u Used, ok bool) {
-	id, n := q.used.get(q.nextUsed)
-	if fault := q.check(id, &n); fault != noFault {
-		q.fault = fault
-		return Used{}, false
+	for q.seenUsed != idx && q.broken == noFault {
+		id, n := q.used.get(q.seenUsed)
+		q.note(id, n, int(idx-q.seenUsed))
 	}
-	q.nextUsed++
-	u.Head, u.Len = uint16(id), n
-	q.release(u.Head)
-	return u, true
-}
-
-func (q *splitDriver) peek(k int) (u Used, ok bool) {
-	id, n := q.used.get(q.nextUsed + uint16(k))
-	if q.check(id, &n) != noFault {
-		return Used{}, false
-	}
-	u.Head, u.Len = uint16(id), n
-	return u, true
 }
 
 func (q *splitDriver) setInterrupts(wanted bool) {

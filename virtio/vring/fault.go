@@ -25,6 +25,7 @@ const (
 	FaultUsedIndex
 	FaultUsedID
 	FaultUsedLen
+	FaultUsedOrder
 
 	NumFaults
 )
@@ -46,6 +47,7 @@ var faultTexts = [NumFaults]string{
 	FaultUsedIndex:     "used.idx is further ahead than buffers are outstanding",
 	FaultUsedID:        "used element names a buffer that is not outstanding",
 	FaultUsedLen:       "used length exceeds the buffer",
+	FaultUsedOrder:     "used element names a buffer that is not the next, in spite of IN_ORDER",
 }
 
 // String is the rule that was broken, as counters name it.

@@ -128,3 +128,66 @@ func checkDriverStopped(t *testing.T, p *vringtest.Pair) {
 		t.Errorf("fault %v and %d free became %v and %d", fault, free, q.Err(), q.Free())
 	}
 }
+
+// With IN_ORDER a completion names one of the buffers that are outstanding, and of a split
+// ring one that its index covers; those before it are complete as well, and full.
+func TestCompletionsInOrder(t *testing.T) {
+	bothFormats(t, func(t *testing.T, packed bool) {
+		for name, c := range map[string]struct {
+			id    uint16
+			taken int // before the fault
+			fault error
+		}{
+			"the last":        {2, 3, nil},
+			"none":            {7, 0, vring.FaultUsedOrder},
+			"not outstanding": {3, 0, vring.FaultUsedOrder},
+		} {
+			p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8, InOrder: true})
+			at, _ := p.Alloc(64)
+			for range 3 {
+				if _, err := p.Driver.Add(nil, []vring.Part{vringtest.Part(at, 64)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.Driver.Publish()
+			if packed {
+				vringtest.SlotAt(0, 8).Complete(p.Raw, c.id, 5)
+			} else {
+				p.Raw.SetUsed(0, uint32(c.id), 5)
+				p.Raw.SetUsedIdx(3)
+			}
+			p.Driver.Completed()
+			var u vring.Used
+			for i := range c.taken {
+				want := vring.Used{Head: uint16(i), Len: 64}
+				if i == 2 {
+					want.Len = 5
+				}
+				if !p.Driver.Take(&u) || u != want {
+					t.Errorf("%s: took %+v, want %+v", name, u, want)
+				}
+			}
+			if p.Driver.Take(&u) || p.Driver.Err() != c.fault {
+				t.Errorf("%s: took %+v, fault %v", name, u, p.Driver.Err())
+			}
+		}
+	})
+}
+
+// The elements that a split ring's index covers are all that can be skipped.
+func TestSkippingPastTheIndex(t *testing.T) {
+	p := vringtest.NewPair(t, vringtest.Config{Size: 8, InOrder: true})
+	at, _ := p.Alloc(64)
+	for range 3 {
+		if _, err := p.Driver.Add([]vring.Part{vringtest.Part(at, 64)}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Driver.Publish()
+	p.Raw.SetUsed(0, 2, 0)
+	p.Raw.SetUsedIdx(2)
+	p.Driver.Completed()
+	if p.Driver.Take(new(vring.Used)) || p.Driver.Err() != vring.FaultUsedOrder {
+		t.Errorf("fault %v", p.Driver.Err())
+	}
+}

@@ -15,6 +15,8 @@ func fuzzConfig(b byte) vringtest.Config {
 		Size:      1 << (b & 7 % 6),
 		EventIdx:  b&8 != 0,
 		Indirect:  b&16 != 0,
+		InOrder:   b&32 != 0,
+		ReadOnly:  b&64 != 0,
 		RingBase:  0x1000, // low, so that a few random bytes make an address
 		HeapBase:  0x10000,
 		HeapBytes: 0x3000,

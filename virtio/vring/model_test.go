@@ -102,9 +102,11 @@ func newModel(t *rapid.T) *model {
 		Size:     rapid.SampledFrom([]int{1, 2, 4, 8, 32}).Draw(t, "size"),
 		EventIdx: rapid.Bool().Draw(t, "eventIdx"),
 		Indirect: rapid.Bool().Draw(t, "indirect"),
+		InOrder:  rapid.Bool().Draw(t, "inOrder"),
 		Start:    rapid.SampledFrom(starts).Draw(t, "start"),
 		Regions:  rapid.IntRange(1, 5).Draw(t, "regions"), // borders fall anywhere
 	}
+	cfg.ReadOnly = cfg.InOrder && rapid.Bool().Draw(t, "readOnly")
 	if cfg.Packed {
 		cfg.Size += rapid.IntRange(0, 3).Draw(t, "more")
 	}
@@ -187,6 +189,9 @@ func (m *model) add(t *rapid.T) {
 
 // addParts adds a buffer with so many parts to be read and to be written.
 func (m *model) addParts(t *rapid.T, nr, nw int) {
+	if m.cfg.ReadOnly {
+		nw = 0
+	}
 	b := &buffer{need: nr + nw}
 	// Each head has its own memory, so that outstanding buffers do not overlap.
 	addr := m.p.Mem.Regions()[1].GPA + mem.GPA(int(m.p.Driver.NextHead())%m.cfg.Size*2*sideParts*partBytes)
@@ -315,7 +320,10 @@ func (m *model) push(t *rapid.T) {
 	if len(m.held) == 0 {
 		return
 	}
-	i := rapid.IntRange(0, len(m.held)-1).Draw(t, "which")
+	i := 0
+	if !m.cfg.InOrder {
+		i = rapid.IntRange(0, len(m.held)-1).Draw(t, "which")
+	}
 	b := m.held[i]
 	n := rapid.IntRange(0, b.writeLen).Draw(t, "written")
 	b.written = rapid.SliceOfN(rapid.Byte(), n, n).Draw(t, "answer")

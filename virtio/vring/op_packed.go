@@ -88,6 +88,14 @@ func (q *packedDevice) writeOps(ops []Op, head, most uint32) int {
 
 func (q *packedDevice) completeReads(ops []Op) {
 	first, at := q.used, q.used
+	if q.skips {
+		at.advance(uint16(len(ops)), q.size)
+		q.ring.setLen(first.at, 0)
+		last := ops[len(ops)-1].SrcID
+		q.markLast(first, at, last)
+		q.completed(first, at, len(ops), stateOf(last, first.usedFlags()))
+		return
+	}
 	at.advance(1, q.size)
 	for left := ops[1:]; len(left) > 0; {
 		run := min(len(left), int(q.size-at.at))
@@ -110,6 +118,16 @@ func (q *packedDevice) completeWrites(ops []Op, head uint32) {
 	}
 	q.ring.setLen(first.at, head+ops[0].N)
 	q.completed(first, at, len(ops), stateOf(ops[0].DstID, first.usedFlags()|DescWrite))
+}
+
+// markLast marks the last of the slots from first to before next, which are completed with
+// one used descriptor in the first, as used as well. Drivers do not look at it. But if this
+// process is killed the next one sees how far it came, see PackedPosition: the first is soon
+// used again.
+func (q *packedDevice) markLast(first, next cursor, id uint16) {
+	if next.back(1, q.size); next != first {
+		q.ring.setUsed(next.at, 0, stateOf(id, next.usedFlags()))
+	}
 }
 
 // completed shows n used descriptors to the driver, of which it looks at the first first,

@@ -70,6 +70,11 @@ func (q *splitDevice) writeOther(op *Op, at uint16, head, most uint32) bool {
 }
 
 func (q *splitDevice) completeReads(ops []Op) {
+	if q.skips {
+		q.used.usedReads(ops[len(ops)-1:], q.published)
+		q.completed(len(ops))
+		return
+	}
 	at, first := q.published, min(len(ops), q.untilEnd(q.published))
 	q.used.usedReads(ops[:first], at)
 	q.used.usedReads(ops[first:], at+uint16(first))

@@ -16,7 +16,7 @@ func (s *Session) start(i int) error {
 	state, features, commands := s.backend.Ring(i), s.backend.Features(), i == s.controlRing()
 	cfg := vring.DeviceConfig{
 		Size: int(state.Num), Mem: s.memory.Table, Packed: features.Has(virtio.RingPacked),
-		EventIdx: features.Has(virtio.EventIdx), Indirect: features.Has(virtio.IndirectDesc),
+		EventIdx: features.Has(virtio.EventIdx), Indirect: features.Has(virtio.IndirectDesc), InOrder: features.Has(virtio.InOrder),
 		ReadOnly: i%2 == 1 && !commands, // a transmit ring
 	}
 	at, err := s.areas(i)

@@ -55,6 +55,7 @@ func (q *queue) layOut(memory []byte, features virtio.Features) error {
 	q.Driver, err = vring.NewDriver(vring.DriverConfig{
 		Size: q.entries, Memory: memory, Base: base,
 		EventIdx: features.Has(virtio.EventIdx), Packed: features.Has(virtio.RingPacked),
+		InOrder: features.Has(virtio.InOrder),
 	})
 	take(q.call)
 	return err

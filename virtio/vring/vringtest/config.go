@@ -17,6 +17,8 @@ type Config struct {
 	Packed   bool // VIRTIO_F_RING_PACKED; Size is any number then
 	EventIdx bool // both sides use VIRTIO_F_EVENT_IDX
 	Indirect bool // both sides use VIRTIO_F_INDIRECT_DESC
+	InOrder  bool // both sides use VIRTIO_F_IN_ORDER
+	ReadOnly bool // the device only reads
 
 	// IndirectParts is the length of the driver's indirect tables in descriptors;
 	// if 0, 8 or what the ring's size allows. A ring of one entry has no tables:

@@ -78,7 +78,7 @@ func (p *Pair) layOut(cfg Config, ring []byte, tablesAt int) {
 	} else {
 		dc := vring.DriverConfig{
 			Size: n, Memory: ring[:vring.DriverBytes(n)], Base: uint64(cfg.RingBase),
-			Packed: cfg.Packed, EventIdx: cfg.EventIdx,
+			Packed: cfg.Packed, EventIdx: cfg.EventIdx, InOrder: cfg.InOrder,
 		}
 		if cfg.Indirect && n > 1 {
 			dc.IndirectMemory = ring[tablesAt:]
@@ -103,6 +103,7 @@ func (p *Pair) layOut(cfg Config, ring []byte, tablesAt int) {
 	}
 	p.DeviceConfig = vring.DeviceConfig{
 		Size: n, Mem: p.Mem, Packed: cfg.Packed, EventIdx: cfg.EventIdx, Indirect: cfg.Indirect,
+		InOrder: cfg.InOrder, ReadOnly: cfg.ReadOnly,
 		Desc:  cfg.RingBase + mem.GPA(desc),
 		Avail: cfg.RingBase + mem.GPA(avail),
 		Used:  cfg.RingBase + mem.GPA(used),
