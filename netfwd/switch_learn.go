@@ -7,25 +7,26 @@ import virtionet "vvufwd/virtio/net"
 // is behind a port could change them in its own memory after that.
 func (s *Switch) classify(source int) (union, common portSet) {
 	p := &s.ports[source]
-	s.burst.Prefetch()
+	s.burst.ReadAddresses(!p.uplink)
 	common = ^portSet(0)
 	// Frames come in trains: what was found for one often holds for the next.
+	var last virtionet.Addresses
 	var to portSet
 	var flood bool
-	last, version := noStation, s.macs.version
+	version := s.macs.version - 1 // as if the table had changed since
 	for i := range s.burst.Len() {
-		d, a := s.burst.Addresses(i) // each byte is read once
-		if !p.uplink {
-			s.burst.SetAddresses(i, d, a)
-		}
-		dst, src := mac(d), mac(a)
-		if (src != p.last || s.macs.version != p.version) && !s.admit(source, src) {
-			s.to[i], common = 0, 0
-			continue
-		}
-		if dst != last || version != s.macs.version {
+		a := s.burst.Addresses(i)
+		if a != last || s.macs.version != version {
+			src, dst := mac(a.Source()), mac(a.Destination())
+			if (src != p.last || s.macs.version != p.version) && !s.admit(source, src) {
+				s.to[i], common = 0, 0
+				version = s.macs.version - 1 // the next one is looked at in any case
+				continue
+			}
 			to, flood = s.route(source, dst)
-			last, version = dst, s.macs.version
+			last, version = a, s.macs.version
+			union |= to
+			common &= to
 		}
 		if to == 0 {
 			s.source.Counters().Drops[virtionet.DropFiltered]++
@@ -33,8 +34,6 @@ func (s *Switch) classify(source int) (union, common portSet) {
 			s.floods++
 		}
 		s.to[i] = to
-		union |= to
-		common &= to
 	}
 	return union, common
 }

@@ -28,11 +28,11 @@ type Burst struct {
 	tailed  uint64               // with a second piece, in Tails
 	undone  uint64               // with a checksum to be completed, in starts
 	valid   uint64               // whose checksums their sender vouches for
-	renamed uint64               // whose addresses SetAddresses has set
+	renamed uint64               // whose addresses ReadAddresses has fixed
 	slow    uint64               // that a port took as Frames
 	Tails   [MaxBurst]vring.Tail // for ports
 	starts  *[MaxBurst]start     // nil until one is needed
-	names   [MaxBurst][AddressBytes]byte
+	names   [MaxBurst]Addresses  // since ReadAddresses, of Frames too
 
 	// What Transmit has said of the destination.
 	head       int    // bytes of the header before each frame
@@ -53,6 +53,19 @@ type Burst struct {
 	origin *Burst
 	order  [MaxBurst]uint8
 }
+
+// Addresses are the first 12 bytes of a frame, in the order of memory: where it goes, and
+// where it comes from.
+type Addresses struct {
+	low  uint64
+	high uint32
+}
+
+// Destination is where the frame goes, as the low 48 bits of a word.
+func (a Addresses) Destination() uint64 { return a.low & (1<<48 - 1) }
+
+// Source is where it comes from.
+func (a Addresses) Source() uint64 { return a.low>>48 | uint64(a.high)<<16 }
 
 // span is frames first to end-1.
 type span struct{ first, end int }

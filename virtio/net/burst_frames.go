@@ -1,17 +1,12 @@
 package virtionet
 
-import (
-	"encoding/binary"
-
-	"vvufwd/virtio/net/packet"
-)
+import "vvufwd/virtio/net/packet"
 
 // frames is a burst in general, and what looking at it takes.
 type frames struct {
 	list  [MaxBurst]Frame
 	views [MaxBurst][3][]byte // Data of frames that are plain, or have other addresses
-	heads [MaxBurst][AddressBytes]byte
-	more  [][]byte // Data of frames in more pieces
+	more  [][]byte            // Data of frames in more pieces
 }
 
 // others is where a burst in general is.
@@ -58,7 +53,7 @@ func (b *Burst) describe(i int, f *Frame, views [][]byte) {
 		s := &from.starts[k]
 		f.Header, start = s.header, s.head[:s.keep]
 	case b.renamed&bit != 0:
-		start = from.names[k][:]
+		start = from.names[k].bytes()
 	}
 	if b.valid&bit != 0 {
 		f.Header.Flags |= FlagDataValid
@@ -100,44 +95,33 @@ func (b *Burst) Head(i int, head []byte) (n int) {
 	return b.gather(i, head)
 }
 
-// Addresses are destination and source of frame i, as the low 48 bits of words in the
-// order of memory. They are read once; SetAddresses makes them those that go out.
-func (b *Burst) Addresses(i int) (dst, src uint64) {
-	const low48 = 1<<48 - 1
-	if bit := uint64(1) << i; !b.general && b.undone&bit == 0 && (b.tailed&bit == 0 || b.Ops[i].N-b.Tails[i].N >= MinFrame) {
-		at := b.Ops[i].Src
-		return load64(at) & low48, load64(at+6) & low48
-	}
-	var head [MinFrame]byte
-	b.Head(i, head[:])
-	return binary.LittleEndian.Uint64(head[:]) & low48, binary.LittleEndian.Uint64(head[6:]) & low48
-}
-
-// SetAddresses fixes the addresses of frame i as they were read: its sender could change
-// them in its own memory after the look.
-func (b *Burst) SetAddresses(i int, dst, src uint64) {
+// ReadAddresses reads the addresses of all frames, each byte once. With fix these are what goes
+// out: the frames' sender could change them in its own memory after the look.
+func (b *Burst) ReadAddresses(fix bool) {
 	if !b.general {
-		b.renamed |= 1 << i
-		setAddresses(&b.names[i], dst, src)
+		b.Prefetch()
+		b.loadAddresses()
+		if fix {
+			b.renamed = span{0, b.n}.bits()
+		}
 		return
 	}
 	r := b.rest
-	f := &r.list[i]
-	if f.Own() {
-		return
+	for i := range r.list[:b.n] {
+		f, to := &r.list[i], b.names[i].bytes()
+		CopyViews(to, f.Data, 0, 0)
+		switch {
+		case !fix || f.Own(): // that one's are ours
+		case len(f.Data) == 1:
+			f.Data = append(r.views[i][:0], to, f.Data[0][AddressBytes:])
+		default:
+			r.more = f.ReplaceStart(to, r.more)
+		}
 	}
-	setAddresses(&r.heads[i], dst, src)
-	if len(f.Data) == 1 {
-		f.Data = append(r.views[i][:0], r.heads[i][:], f.Data[0][AddressBytes:])
-		return
-	}
-	r.more = f.ReplaceStart(r.heads[i][:], r.more)
 }
 
-func setAddresses(head *[AddressBytes]byte, dst, src uint64) {
-	binary.LittleEndian.PutUint64(head[:], dst|src<<48)
-	binary.LittleEndian.PutUint32(head[8:], uint32(src>>16))
-}
+// Addresses are those of frame i that ReadAddresses has read.
+func (b *Burst) Addresses(i int) Addresses { return b.names[i] }
 
 // Pick makes b those frames of another burst that which lists, in that order. It is to be
 // transmitted only, and from must stay as it is meanwhile; from is what is released. A burst

@@ -71,9 +71,29 @@ func (b *Burst) rename(first, end int) {
 	for i := first; i < end; i++ {
 		if b.renamed>>i&1 != 0 {
 			from, k := b.at(i)
-			*(*[AddressBytes]byte)(unsafe.Add(pointer(b.Ops[i].Dst), b.head)) = from.names[k]
+			to := unsafe.Add(pointer(b.Ops[i].Dst), b.head)
+			*(*uint64)(to), *(*uint32)(unsafe.Add(to, 8)) = from.names[k].low, from.names[k].high
 		}
 	}
+}
+
+// loadAddresses is ReadAddresses for plain frames.
+func (b *Burst) loadAddresses() {
+	special := b.tailed | b.undone
+	ops := b.Ops[:b.n]
+	for i := range ops {
+		at := pointer(ops[i].Src)
+		if special>>i&1 != 0 {
+			b.Head(i, b.names[i].bytes())
+			continue
+		}
+		b.names[i] = Addresses{*(*uint64)(at), *(*uint32)(unsafe.Add(at, 8))}
+	}
+}
+
+// bytes are the addresses as they lie in a frame, on machines with the lowest byte first.
+func (a *Addresses) bytes() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(a)), AddressBytes)
 }
 
 // gather copies the first bytes of plain frame i and returns how many: all of head, or of the

@@ -28,8 +28,7 @@ func TestBurstSendsWhatWasChecked(t *testing.T) {
 		if !from.Receive(&b) || b.Len() != 2 || !b.Plain() {
 			t.Fatalf("cut %v: %d frames, plain %v", cut, b.Len(), b.Plain())
 		}
-		dst, src := b.Addresses(1)
-		b.SetAddresses(1, dst, src)
+		b.ReadAddresses(true)
 		for _, r := range from.tx.Mem.Regions()[1:] {
 			for i := range r.Mem {
 				r.Mem[i] ^= 0xff
