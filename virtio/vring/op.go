@@ -40,6 +40,7 @@ type opFormat interface {
 	writeOps(ops []Op, head, most uint32) int
 	completeReads(ops []Op)
 	completeWrites(ops []Op, head uint32)
+	growing(n uint16) bool // Growing
 }
 
 // bounds are what a readable buffer holds: a header of head bytes, and with it at least
@@ -79,6 +80,13 @@ func (q *Device) WriteOps(ops []Op, head, most int) int {
 func (q *Device) Waits() bool {
 	return q.fault != nil || q.Pending() > 0 || q.Available() > 0 || q.fault != nil
 }
+
+// Growing reports whether the driver seems to be at work in the very lines that are to be
+// looked at: a buffer waits, and the n-th from it on does not, in a ring that has room for
+// twice as many. Who waits for a few looks then takes more at a time, and leaves the
+// lines to the driver meanwhile. A split ring's driver shows what it offers by an index, in
+// a line of its own: there it is false.
+func (q *Device) Growing(n int) bool { return q.fault == nil && q.short.growing(uint16(n)) }
 
 // CompleteReads completes the buffers that the first ReadOps of ops described and makes
 // that visible to the driver. They have been read.

@@ -120,6 +120,15 @@ func (q *packedDevice) completeWrites(ops []Op, head uint32) {
 	q.completed(first, at, len(ops), stateOf(ops[0].DstID, first.usedFlags()|DescWrite))
 }
 
+func (q *packedDevice) growing(n uint16) bool {
+	if q.size < 2*n {
+		return false
+	}
+	last := q.pops
+	last.advance(n-1, q.size)
+	return q.pops.isAvail(uint16(q.ring.state(q.pops.at)>>16)) && !last.isAvail(uint16(q.ring.state(last.at)>>16))
+}
+
 // markLast marks the last of the slots from first to before next, which are completed with
 // one used descriptor in the first, as used as well. Drivers do not look at it. But if this
 // process is killed the next one sees how far it came, see PackedPosition: the first is soon

@@ -88,6 +88,8 @@ func (q *splitDevice) completeWrites(ops []Op, head uint32) {
 	q.completed(len(ops))
 }
 
+func (q *splitDevice) growing(uint16) bool { return false }
+
 // completed shows n used elements to the driver.
 func (q *splitDevice) completed(n int) {
 	q.completedOps(n)

@@ -61,10 +61,14 @@ func (g *Port) readPlain(b *virtionet.Burst) (n int, other bool) {
 	if q == nil || g.muted || g.due || q.Err() != nil {
 		return 0, true
 	}
+	if g.batch.waits(q) {
+		return 0, false
+	}
 	n, tailed := q.ReadOps(&b.Ops, &b.Tails, g.cur.HeaderLen, virtionet.MinFrame, virtionet.MaxFrame)
 	if n == 0 {
 		return 0, q.Waits()
 	}
+	g.batch.took(n)
 	b.Fill(n, tailed)
 	if may := g.cur.Sends; may != 0 {
 		b.Prefetch()

@@ -130,6 +130,8 @@ type Port struct {
 	ours *announcer                      // nil until it is needed
 	room []vring.Chain                   // buffers for frames to the guest, see room; at least MaxBurst
 
+	batch batch // of plain frames
+
 	unsettled   bool    // see Unsettled
 	later       bool    // what was put into cur's ToGuest is published by Commit
 	unsignalled [2]bool // something was published in cur's ToGuest, FromGuest since Notify
