@@ -27,6 +27,8 @@ type group interface {
 	// there is work already.
 	enableKicks() (work bool)
 	disableKicks()
+	// waits reports whether something is to be done after a time, though nobody kicks.
+	waits() bool
 
 	// contain deals with a panic, most likely an access to memory that vanished, that
 	// struck while the group was served. It returns the ports that have failed.

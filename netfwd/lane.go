@@ -136,6 +136,11 @@ func (l *lane) enableKicks() (work bool) {
 	return work
 }
 
+// waits is about frames that await a guest's return, see direction.settled.
+func (l *lane) waits() bool {
+	return slices.ContainsFunc(l.dirs, func(d *direction) bool { return !d.record.deadline.IsZero() })
+}
+
 // awaited reports whether frames wait for room at a port.
 func (l *lane) awaited(p *member) bool {
 	for _, d := range l.dirs {

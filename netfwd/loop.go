@@ -18,7 +18,8 @@ type Config struct {
 	// CPU to which the loop's thread is pinned, or -1.
 	CPU int
 	// IdleAfter is how long the loop polls without seeing a frame before it asks
-	// for kicks and sleeps. Negative: never, it polls for ever.
+	// for kicks and sleeps, see idlePolicy for what it learns. Zero: not at all, it sleeps
+	// at once. Negative: for ever, it never sleeps.
 	IdleAfter time.Duration
 	// OnFault is told which ports have failed after the loop caught a memory
 	// fault or a panic in its own goroutine. The loop goes on when it returns: it must
@@ -43,6 +44,7 @@ type Loop struct {
 	drainer peerfd.Drainer
 	stats   publisher
 	clock   busyClock
+	idle    idlePolicy
 	ctx     context.Context
 }
 
@@ -56,20 +58,21 @@ func newLoop(groups []group, cfg Config) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
-	l := &Loop{cfg: cfg, wake: fd, adopted: make(chan struct{}), gone: make(chan struct{})}
+	l := &Loop{cfg: cfg, wake: fd, adopted: make(chan struct{}), gone: make(chan struct{}), idle: idlePolicy{after: cfg.IdleAfter}}
 	l.take(groups)
 	l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	l.stats.renew(l.describe)
 	return l, nil
 }
 
-// Run forwards until ctx is done. It takes the calling goroutine's thread for
-// itself. Faults of memory that a peer took away are caught: that peer's port is
+// Run forwards until ctx is done. If it is pinned it takes the calling goroutine's thread for
+// itself: otherwise Go's scheduler would pass it from one thread to another and back whenever it
+// lets somebody else run, which it does a hundred times a second. Faults of memory that a peer took away are caught: that peer's port is
 // failed and the loop goes on, so that another session can start.
 func (l *Loop) Run(ctx context.Context) error {
-	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	defer l.leave()
 	if l.cfg.CPU >= 0 {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		var set unix.CPUSet
 		set.Set(l.cfg.CPU)
 		if err := unix.SchedSetaffinity(0, &set); err != nil {
@@ -162,7 +165,6 @@ func (l *Loop) Close() error { return unix.Close(l.wake) }
 
 // forward runs rounds until the context ends.
 func (l *Loop) forward() {
-	var idleSince time.Time
 	worked := false
 	for rounds := 0; ; rounds++ {
 		moved := l.round()
@@ -185,14 +187,18 @@ func (l *Loop) forward() {
 			l.serving = i
 			g.housekeep(now)
 		}
-		if worked || idleSince.IsZero() {
-			idleSince, worked = now, false
+		if worked {
+			l.idle.worked(now)
+			worked = false
 			continue
 		}
-		if len(l.groups) == 0 || l.cfg.IdleAfter >= 0 && now.Sub(idleSince) >= l.cfg.IdleAfter {
-			if !l.sleep() {
-				idleSince = time.Time{}
-			}
+		sleep, limit := l.idle.idle(now)
+		if len(l.groups) == 0 {
+			sleep, limit = true, forever
+		}
+		if sleep {
+			l.sleep(limit)
+			rounds = -1 // look around after the next one: the sleep may have been long
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package netfwd
 
-import virtionet "vvufwd/virtio/net"
+import (
+	"time"
+
+	virtionet "vvufwd/virtio/net"
+)
 
 // member is a port with all that it can do: what it does not implement is done for it. There is
 // one for each port, made before it is served.
@@ -9,10 +13,11 @@ type member struct {
 	Replaceable
 	Peer
 	Sleeper
+	Restless
 }
 
 func newMember(p Port) *member {
-	m := &member{p, fixedRings{}, noPeer{p}, awake{}}
+	m := &member{p, fixedRings{}, noPeer{p}, awake{}, certain{}}
 	if r, ok := p.(Replaceable); ok {
 		m.Replaceable = r
 	}
@@ -23,6 +28,9 @@ func newMember(p Port) *member {
 		m.Sleeper = s
 	} else {
 		m.Peer = watched{m.Peer}
+	}
+	if r, ok := p.(Restless); ok {
+		m.Restless = r
 	}
 	return m
 }
@@ -61,3 +69,8 @@ func (awake) WakeFDs() []int                       { return nil }
 type watched struct{ Peer }
 
 func (watched) Polled() bool { return true }
+
+// certain is a port that nobody has to look at.
+type certain struct{}
+
+func (certain) LongestSleep() time.Duration { return forever }

@@ -1,6 +1,10 @@
 package netfwd
 
-import virtionet "vvufwd/virtio/net"
+import (
+	"time"
+
+	virtionet "vvufwd/virtio/net"
+)
 
 // Port is one queue pair of a device: frames arrive at it, and are sent through it. Every
 // kind of port implements it in whole. What only some kinds can do is in the interfaces
@@ -119,4 +123,12 @@ type Sleeper interface {
 	// WakeFDs are the non-blocking eventfds at which kicks arrive: a sleeping loop
 	// waits for them and drains them. They may change whenever the port does.
 	WakeFDs() []int
+}
+
+// Restless is a port that a sleeping loop may have to look at though no kick comes: it has
+// something to do after a time, or cannot promise that kicks do not get lost.
+type Restless interface {
+	// LongestSleep is how long to sleep at most before one looks, at this moment; negative:
+	// without a limit.
+	LongestSleep() time.Duration
 }

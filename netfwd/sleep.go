@@ -1,19 +1,44 @@
 package netfwd
 
 import (
+	"runtime"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// longestSleep bounds a sleep, should a kick be lost on the way (a device that
-// has no vector for it at that moment drops it).
-const longestSleep = 100 * time.Millisecond
+// A sleeping loop is woken by a kick, by control or statistics through its own eventfd, and
+// by nothing else: there is no look now and then. So no kick may get lost. What keeps it:
+//
+//   - The wish for kicks is written before the last look at a ring, with a fence between, by
+//     enableKicks. A frame that came before is found by that look, one that comes later is
+//     kicked for (vring.Device.EnableKicks, vring.Driver.EnableInterrupts).
+//   - A kick counts an eventfd up, which stays readable until drain. It is drained before the
+//     next look at the ring, never after.
+//   - Through a socket, the eventfd is the front-end's own. When it hands over another one, or
+//     starts a ring anew, control asks for a change of the port and wakes the loop, which looks at
+//     all rings then. A front-end without one is polled (Polled).
+//   - A device (vvudev, QEMU's fork, a NIC) raises an MSI-X vector. All vectors of a function
+//     are enabled at once, before the first is given to a ring, and no other is enabled later,
+//     so that none is ever without its eventfd. One that is masked for a moment, as Linux does
+//     to move an interrupt to another CPU, is pending in the device (PCI 3.0, 6.8.2.9). A
+//     device that has no vector for a kick drops it, or keeps it as vvudev does: the
+//     driver gives vectors to all rings before a front-end is let in, and a ring that starts is looked at.
+//   - Ports that cannot promise it say for how long one may sleep, as do those that have
+//     something to do after a time, see Restless.
 
-// longestNap bounds it where a peer asked to be polled. A ring of 256 takes a frame each
+// longestNap bounds a sleep where a peer asked to be polled. A ring of 256 takes a frame each
 // 200 ns meanwhile, and the processor is free for most of the time.
 const longestNap = 50 * time.Microsecond
+
+// longestWait bounds it while frames wait for a time that comes, see group.waits.
+const longestWait = 100 * time.Millisecond
+
+// longestBrief is how long a sleep may last in which the loop keeps its place in Go's
+// scheduler, see briefPoll. One that lasts longer goes on without. It is above the time between the frames
+// of a trickle of 100 a second, and costs one signal by Go's monitor.
+const longestBrief = 12 * time.Millisecond
 
 // Wake makes a sleeping loop look around. Safe for concurrent use.
 func (l *Loop) Wake() {
@@ -23,29 +48,29 @@ func (l *Loop) Wake() {
 // oneEvent is what an eventfd counts as one, on machines with their lowest byte first.
 var oneEvent = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
-// sleep asks all ports for kicks and waits for one, unless something came up while
-// asking. It reports whether it was a nap, for a peer that is polled: what has come then
-// the next round finds.
-func (l *Loop) sleep() (nap bool) {
-	work := l.ctx.Err() != nil || l.stats.due() || l.wanted.Load() != nil
+// sleep asks all ports for kicks and waits for one, at most for limit, unless something came
+// up while asking.
+func (l *Loop) sleep(limit time.Duration) {
+	busy := l.ctx.Err() != nil || l.stats.due() || l.wanted.Load() != nil
+	work := false
 	l.poll = l.poll[:1] // our own eventfd stays
-	longest := longestSleep
 	for i, g := range l.groups {
 		l.serving = i
 		work = g.enableKicks() || work
 		ports := g.members()
 		l.poll = appendWakeFDs(l.poll, ports)
-		if slices.ContainsFunc(ports, (*member).Polled) {
-			longest = longestNap
+		limit = shorter(limit, longestOf(ports))
+		if g.waits() {
+			limit = shorter(limit, longestWait)
 		}
 	}
-	nap = longest == longestNap && !work
-	if !work {
-		timeout := unix.NsecToTimespec(longest.Nanoseconds())
-		n, _ := unix.Ppoll(l.poll, &timeout, nil) // an error is a short sleep
-		if n > 0 {
+	if work {
+		l.idle.kicked()
+	}
+	if !work && !busy {
+		l.idle.sleeps()
+		if l.await(limit) > 0 {
 			l.drain()
-			nap = false
 		}
 	}
 	for i, g := range l.groups {
@@ -53,14 +78,58 @@ func (l *Loop) sleep() (nap bool) {
 		g.disableKicks()
 	}
 	l.clock.tick(false)
-	return nap
+}
+
+// longestOf is how long a loop may sleep that serves these ports.
+func longestOf(ports []*member) time.Duration {
+	if slices.ContainsFunc(ports, (*member).Polled) {
+		return longestNap
+	}
+	limit := forever
+	for _, p := range ports {
+		limit = shorter(limit, p.LongestSleep())
+	}
+	return limit
+}
+
+// shorter is the shorter one of two sleeps, each of which may be for ever.
+func shorter(a, b time.Duration) time.Duration {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// await waits for a kick, and returns how many descriptors are readable.
+func (l *Loop) await(limit time.Duration) (n int) {
+	brief := shorter(limit, longestBrief)
+	if runtime.GOMAXPROCS(0) > 1 { // else nobody could run meanwhile
+		timeout := unix.NsecToTimespec(brief.Nanoseconds())
+		if n = briefPoll(l.poll, &timeout); n != 0 || brief == limit {
+			return n
+		}
+		if limit > 0 {
+			limit -= brief
+		}
+	}
+	var timeout *unix.Timespec
+	if limit >= 0 {
+		t := unix.NsecToTimespec(limit.Nanoseconds())
+		timeout = &t
+	}
+	n, _ = unix.Ppoll(l.poll, timeout, nil) // an error is a short sleep
+	return n
 }
 
 // drain empties the eventfds that woke us, without waiting for one.
 func (l *Loop) drain() {
 	for i := range l.poll {
-		if l.poll[i].Revents != 0 {
-			l.drainer.Drain(int(l.poll[i].Fd))
+		if l.poll[i].Revents == 0 {
+			continue
+		}
+		l.drainer.Drain(int(l.poll[i].Fd))
+		if i > 0 {
+			l.idle.kicked()
 		}
 	}
 }

@@ -52,7 +52,7 @@ func TestNapsDoNotAllocate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			nap := func() {
 				l.Wake() // so that it does not last
-				l.sleep()
+				l.sleep(forever)
 			}
 			if n := testing.AllocsPerRun(100, nap); n != 0 {
 				t.Errorf("%v allocations a nap", n)

@@ -119,6 +119,10 @@ func (s *Switch) enableKicks() (work bool) {
 	return work
 }
 
+// waits is false: old addresses are forgotten by housekeep, which comes before they are
+// used, but for a burst.
+func (s *Switch) waits() bool { return false }
+
 func (s *Switch) disableKicks() {
 	for _, q := range s.all {
 		s.source = q

@@ -2,6 +2,7 @@ package nic
 
 import (
 	"sync/atomic"
+	"time"
 
 	virtionet "vvufwd/virtio/net"
 )
@@ -70,6 +71,14 @@ func (p *port) EnableKicks(forRoom bool) (frames, room bool) {
 		p.told.Store(uint64(progressOf(pending, done)))
 	}
 	return p.Queue.EnableKicks(forRoom)
+}
+
+// LongestSleep is the queue pair's, or without a limit: its interrupts cannot get lost then.
+func (p *port) LongestSleep() time.Duration {
+	if q, ok := p.Queue.(interface{ LongestSleep() time.Duration }); ok {
+		return q.LongestSleep()
+	}
+	return -1
 }
 
 // Sync takes over another queue pair. Frames that were not released are lost with the old one's

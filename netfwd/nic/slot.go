@@ -90,6 +90,7 @@ func (s *Slot) Card() Card {
 func (s *Slot) SetLink(up bool) {
 	for _, p := range s.ports {
 		p.linkDown.Store(!up)
+		p.wake() // what waits for room is to be dropped
 	}
 }
 

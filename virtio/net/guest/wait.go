@@ -45,6 +45,21 @@ func (g *Port) awaits(ring int, until time.Time) bool {
 	return g.patient[ring]
 }
 
+// LongestSleep bounds the sleep of a forwarder while a ring is awaited: frames that wait for it are to
+// be dropped some time, though nobody kicks. It is negative, for without a bound, otherwise.
+func (g *Port) LongestSleep() time.Duration {
+	before := g.patient // one more look, after the time is over
+	g.awaits(0, g.cur.ToGuestAwaited)
+	g.awaits(1, g.cur.FromGuestAwaited)
+	if before != [2]bool{} {
+		return awaitedLook
+	}
+	return -1
+}
+
+// awaitedLook is how often to look whether waiting for a ring is over.
+const awaitedLook = 100 * time.Millisecond
+
 // turnAway is txFrames while the receive ring is closed: frames wait as long as it is
 // awaited, and are dropped after that.
 func (g *Port) turnAway(frames []virtionet.Frame) int {

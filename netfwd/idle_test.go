@@ -1,0 +1,186 @@
+package netfwd
+
+import (
+	"math/rand"
+	"testing"
+	"time"
+)
+
+// idleRun plays a loop with an idlePolicy: frames come at given times, a look takes a fixed time,
+// and a kick or the end of a sleep wakes it at once.
+type idleRun struct {
+	policy idlePolicy
+	now    time.Time
+	look   time.Duration
+
+	polled time.Duration // in looks that saw nothing
+	caught int           // frames that came while it polled
+}
+
+const idleLook = 8 * time.Microsecond
+
+func newIdleRun(after time.Duration) *idleRun {
+	return &idleRun{policy: idlePolicy{after: after}, now: time.Unix(1000, 0), look: idleLook}
+}
+
+// until plays until the next frame, which comes gap after the last one.
+func (r *idleRun) until(gap time.Duration) {
+	arrival := r.now.Add(gap)
+	for r.now.Before(arrival) {
+		sleep, limit := r.policy.idle(r.now)
+		if !sleep {
+			r.now = r.now.Add(r.look)
+			r.polled += r.look
+			if !r.now.Before(arrival) {
+				r.caught++
+			}
+			continue
+		}
+		r.policy.sleeps()
+		if limit >= 0 && r.now.Add(limit).Before(arrival) {
+			r.now = r.now.Add(limit)
+			continue
+		}
+		r.now = arrival
+		r.policy.kicked()
+	}
+	r.policy.worked(r.now)
+}
+
+// play plays n frames, and returns what share of the time was polled and of the frames was caught.
+func (r *idleRun) play(n int, gap func(i int) time.Duration) (polled, caught float64) {
+	begin := r.now
+	r.polled, r.caught = 0, 0
+	for i := range n {
+		r.until(gap(i))
+	}
+	return float64(r.polled) / float64(r.now.Sub(begin)), float64(r.caught) / float64(n)
+}
+
+func always(gap time.Duration) func(int) time.Duration {
+	return func(int) time.Duration { return gap }
+}
+
+// TestIdlePolicyAwaitsRegularFrames wants frames at regular times to be polled for, and little
+// else.
+func TestIdlePolicyAwaitsRegularFrames(t *testing.T) {
+	const after = 500 * time.Microsecond
+	for _, gap := range []time.Duration{time.Millisecond, 2 * time.Millisecond, 10 * time.Millisecond, 200 * time.Millisecond, time.Second} {
+		r := newIdleRun(after)
+		r.play(20, always(gap)) // to learn it
+		polled, caught := r.play(1000, always(gap))
+		if caught < 0.99 {
+			t.Errorf("every %v: %.2f of the frames were polled for", gap, caught)
+		}
+		if most := float64(after)/float64(gap) + 0.25; polled > most {
+			t.Errorf("every %v: polled %.3f of the time, want %.3f at most", gap, polled, most)
+		}
+		// They stop: it gives up.
+		before := r.polled
+		r.until(time.Hour)
+		if extra := r.polled - before; extra > after+minLooks*idleLook+gap/4 {
+			t.Errorf("every %v, then none: polled %v more", gap, extra)
+		}
+	}
+	// Each comes with a jitter.
+	random := rand.New(rand.NewSource(1))
+	r := newIdleRun(after)
+	jitter := func(int) time.Duration {
+		return 50*time.Millisecond + time.Duration(random.Intn(2000)-1000)*time.Microsecond
+	}
+	r.play(20, jitter)
+	if _, caught := r.play(1000, jitter); caught < 0.9 {
+		t.Errorf("with a jitter: %.2f of the frames were polled for", caught)
+	}
+}
+
+// TestIdlePolicyIsBounded wants no pattern of frames to cost more than is promised: IdleAfter (or the
+// least looks) for each frame, and half of all time.
+func TestIdlePolicyIsBounded(t *testing.T) {
+	const after = 500 * time.Microsecond
+	random := rand.New(rand.NewSource(2))
+	for name, gap := range map[string]func(int) time.Duration{
+		"exponential, 1 ms":   func(int) time.Duration { return time.Duration(random.ExpFloat64() * float64(time.Millisecond)) },
+		"exponential, 3 ms":   func(int) time.Duration { return time.Duration(random.ExpFloat64() * float64(3*time.Millisecond)) },
+		"exponential, 50 ms":  func(int) time.Duration { return time.Duration(random.ExpFloat64() * float64(50*time.Millisecond)) },
+		"just after the wish": always(after + 10*time.Microsecond),
+		"just after the most": always(maxWindow*after + 10*time.Microsecond),
+		"now early, now late": func(i int) time.Duration { return time.Duration(1+i%2*5) * time.Millisecond },
+		"five, then late":     func(i int) time.Duration { return time.Duration(2+i%6/5*30) * time.Millisecond },
+	} {
+		r := newIdleRun(after)
+		r.play(50, gap)
+		begin := r.now
+		polled, _ := r.play(4000, gap)
+		mean := r.now.Sub(begin) / 4000
+		if most := min(1, float64(after)/float64(mean)) + 0.5; polled > most {
+			t.Errorf("%s: polled %.3f of the time, want %.3f at most", name, polled, most)
+		}
+	}
+}
+
+// TestIdlePolicyPollsLongerWhenItPays has frames that come irregularly, soon after the
+// loop would have fallen asleep: more of them are caught than without.
+func TestIdlePolicyPollsLongerWhenItPays(t *testing.T) {
+	const after = 500 * time.Microsecond
+	gap := func(i int) time.Duration { // often enough in time, and then so long that credit is saved
+		return []time.Duration{900, 1300, 700, 1100, 60000}[i*7%5] * time.Microsecond
+	}
+	r := newIdleRun(after)
+	r.play(50, gap)
+	if _, caught := r.play(1000, gap); caught < 0.5 {
+		t.Errorf("%.2f of the frames were polled for", caught)
+	}
+}
+
+// TestIdlePolicyCountsLooks has a processor that is away for most of the time: a time without frames
+// that nobody looked at does not count.
+func TestIdlePolicyCountsLooks(t *testing.T) {
+	r := newIdleRun(500 * time.Microsecond)
+	r.policy.worked(r.now)
+	for i := range minLooks - 1 {
+		r.now = r.now.Add(10 * time.Millisecond)
+		if sleep, _ := r.policy.idle(r.now); sleep {
+			t.Fatalf("sleeps after %d looks", i+1)
+		}
+	}
+	if sleep, limit := r.policy.idle(r.now); !sleep || limit != forever {
+		t.Errorf("after %d looks it sleeps: %v, for %v", minLooks, sleep, limit)
+	}
+}
+
+// TestIdlePolicyKeepsItsMeaning: 0 sleeps at once, less than that never.
+func TestIdlePolicyKeepsItsMeaning(t *testing.T) {
+	r := newIdleRun(0)
+	r.play(10, always(time.Millisecond))
+	if sleep, limit := r.policy.idle(r.now); !sleep || limit != forever {
+		t.Errorf("--idle-after 0s: sleeps %v, for %v", sleep, limit)
+	}
+	r = newIdleRun(-1)
+	r.policy.worked(r.now)
+	for range 1000 {
+		r.now = r.now.Add(time.Minute)
+		if sleep, _ := r.policy.idle(r.now); sleep {
+			t.Fatal("--idle-after -1s sleeps")
+		}
+	}
+	// A wake-up for nothing, by statistics for one, is followed by another sleep at once; one by a
+	// kick by another look at least as long as after a frame.
+	r = newIdleRun(time.Millisecond)
+	r.until(time.Second)
+	r.policy.worked(r.now)
+	for r.policy.looks == 0 || !r.policy.slept {
+		r.now = r.now.Add(r.look)
+		if sleep, _ := r.policy.idle(r.now); sleep {
+			r.policy.sleeps()
+		}
+	}
+	r.now = r.now.Add(time.Second)
+	if sleep, _ := r.policy.idle(r.now); !sleep {
+		t.Error("polls though no kick came")
+	}
+	r.policy.kicked()
+	if sleep, _ := r.policy.idle(r.now); sleep {
+		t.Error("sleeps at once after a kick")
+	}
+}
