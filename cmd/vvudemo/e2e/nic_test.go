@@ -60,6 +60,9 @@ func TestIntelNICs(t *testing.T) {
 			if nic.Offloads.Passed == 0 || nic.TxBytes < 2*longest*nic.TxPackets {
 				t.Errorf("%d bytes went to the NIC in %d frames, %d with offloads: no large segments", nic.TxBytes, nic.TxPackets, nic.Offloads.Passed)
 			}
+			if c.nic != machine.IGBVF && (nic.SegmentedByNIC() == 0 || nic.SegmentedByNIC() > nic.Offloads.Passed) {
+				t.Errorf("the NIC counted %d large segments, of %d frames with offloads", nic.SegmentedByNIC(), nic.Offloads.Passed)
+			}
 			if wire := uint64(r.Capture.Kind(capture.TCP).FromApp.Frames); wire < 2*nic.TxPackets {
 				t.Errorf("%d frames of TCP are on the wire, of %d that were sent: the NIC has not cut", wire, nic.TxPackets)
 			}

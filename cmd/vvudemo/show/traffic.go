@@ -129,6 +129,9 @@ func (d *demo) count(ctx context.Context) (string, error) {
 	if vvu.Offloads != (counters.Offloads{}) || nic.Offloads != (counters.Offloads{}) {
 		figure += fmt.Sprintf("; offloads: from the app VM %v, to it %v", nic.Offloads, vvu.Offloads)
 	}
+	if n := nic.SegmentedByNIC(); n > 0 {
+		figure += fmt.Sprintf("; the NIC has cut %d large segments", n)
+	}
 	for _, c := range []struct {
 		what  string
 		bytes uint64

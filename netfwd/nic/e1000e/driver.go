@@ -191,7 +191,7 @@ func (c *card) route(pairs int) {
 
 // unmask lets the chip tell of its link.
 func (c *card) unmask() {
-	c.Load(regICR) // what caused the last interrupt; there is no next one before
+	c.Store(regICR, intel.InterruptLink|causeOther) // what caused the last one; reading would clear the queues' causes, too
 	c.Store(regIMS, intel.InterruptLink|causeOther)
 }
 

@@ -11,7 +11,16 @@ type Port struct {
 	TxBytes   uint64            `json:"tx_bytes"`
 	Offloads  Offloads          `json:"offloads,omitzero"`
 	Drops     map[string]uint64 `json:"drops,omitempty"`
+	Device    Device            `json:"device,omitzero"`
 }
+
+// Device is what the device behind a port tells of itself.
+type Device struct {
+	Counters map[string]uint64 `json:"counters,omitempty"`
+}
+
+// SegmentedByNIC is how many large frames a NIC says that it has cut. Not all kinds tell.
+func (p Port) SegmentedByNIC() uint64 { return p.Device.Counters["tx_segmentation_contexts"] }
 
 // Offloads counts frames for a port with a checksum to be completed or a segment to be cut.
 type Offloads struct {
