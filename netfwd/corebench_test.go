@@ -18,6 +18,7 @@ import (
 	"vvufwd/virtio/mem"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/net/guest"
+	"vvufwd/virtio/net/packet"
 	"vvufwd/virtio/vring"
 )
 
@@ -127,7 +128,7 @@ func steeredOf(ports []Port) group {
 	for i := range ports[1:] {
 		b := append(addressOf(station(1)), addressOf(station(0))...)
 		b[11] |= byte(i)
-		d.steer.flows[flowOfHead(append(b, 0, 0))] = uint8(i + 1)
+		d.steer.flows[flowHash(packet.Flow(append(b, 0, 0)))] = uint8(i + 1)
 	}
 	return l
 }

@@ -1,11 +1,9 @@
 package netfwd
 
 import (
-	"encoding/binary"
 	"math/bits"
 
 	virtionet "vvufwd/virtio/net"
-	"vvufwd/virtio/net/packet"
 )
 
 // steering spreads frames over several queue pairs of a guest as the specification
@@ -59,7 +57,10 @@ func (s *steered) sort(b *batch) (out *virtionet.Burst, first int) {
 	var which, sorted order
 	var to [virtionet.MaxBurst]uint8
 	clear(s.ends)
-	list := which.of(b.unsent())
+	list := inOrder[:b.in.Len()]
+	if b.sorted() || b.sent > 0 {
+		list = which.of(b.unsent())
+	}
 	for k, i := range list {
 		to[k] = s.of(flowOf(&b.in, int(i)))
 		s.ends[to[k]]++
@@ -99,6 +100,14 @@ func (s *steered) run(i int) (q *member, end int) {
 // order is frames of a burst, by their index.
 type order [virtionet.MaxBurst]uint8
 
+// inOrder is all of them, as they came.
+var inOrder = func() (o order) {
+	for i := range o {
+		o[i] = uint8(i)
+	}
+	return o
+}()
+
 // of lists a set of frames in the order in which they came.
 func (o *order) of(set uint64) []uint8 {
 	n := 0
@@ -109,37 +118,12 @@ func (o *order) of(set uint64) []uint8 {
 	return o[:n]
 }
 
-// headBytes is how much of a frame is looked at to tell its flow: headers of TCP over
-// IPv6 with a VLAN tag and all options.
-const headBytes = 128
+// flowOf is a hash of a frame's flow, below flowSlots. What a guest puts there only moves its
+// own frames between queue pairs.
+func flowOf(b *virtionet.Burst, i int) int { return flowHash(b.Flow(i)) }
 
-// flowOf is a hash of a frame's flow, below flowSlots: of its addresses, protocol and
-// ports, the same both ways. What a guest puts there only moves its own frames between
-// queue pairs.
-func flowOf(b *virtionet.Burst, i int) int {
-	var head [headBytes]byte // a copy: the guest can change what it has sent
-	return flowOfHead(head[:b.Head(i, head[:])])
-}
-
-// flowOfHead is flowOf for the first bytes of a frame, which are ours.
-func flowOfHead(b []byte) int {
-	l := packet.Parse(b)
-	var key uint64
-	switch l3 := int(l.L3); {
-	case l.L4 == l.L3: // no IP
-		key = binary.LittleEndian.Uint64(b)<<16 ^ binary.LittleEndian.Uint64(b[6:])<<16
-	case l.IPv6:
-		for off := 8; off < 40; off += 8 {
-			key ^= binary.LittleEndian.Uint64(b[l3+off:])
-		}
-	default:
-		key = uint64(binary.LittleEndian.Uint32(b[l3+12:]) ^ binary.LittleEndian.Uint32(b[l3+16:]))
-	}
-	if l.Protocol != 0 {
-		ports := binary.LittleEndian.Uint16(b[l.L4:]) ^ binary.LittleEndian.Uint16(b[l.L4+2:])
-		key ^= uint64(ports)<<40 ^ uint64(l.Protocol)<<56
-	}
-	// Multiplied by the golden ratio, after the high bits had their say in the low ones.
-	key ^= key >> 32
-	return int(key * 0x9e3779b97f4a7c15 >> (64 - flowBits))
+// flowHash multiplies by the golden ratio, after the high bits had their say in the low ones.
+func flowHash(flow uint64) int {
+	flow ^= flow >> 32
+	return int(flow * goldenRatio >> (64 - flowBits))
 }

@@ -120,8 +120,9 @@ func pointer(addr uint64) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Poin
 // view is n bytes there.
 func view(addr uint64, n uint32) []byte { return unsafe.Slice((*byte)(pointer(addr)), n) }
 
-// load64 and load16 read bytes there.
+// load64, load32 and load16 read bytes there.
 func load64(addr uint64) uint64 { return *(*uint64)(pointer(addr)) }
+func load32(addr uint64) uint32 { return *(*uint32)(pointer(addr)) }
 func load16(addr uint64) uint16 { return *(*uint16)(pointer(addr)) }
 
 // AddressOf is where a buffer lies, which must be of DMA memory or of a guest's: Go neither moves
