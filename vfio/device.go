@@ -75,8 +75,15 @@ func newDevice(c *Container, addr pci.Address, s space, files Files) (*Device, e
 	}
 	// Registers answer from here on; DMA and interrupts wait for EnableBusMaster.
 	d.setCommand(pci.CommandMemory, 0)
+	command := d.config.Load16(pci.OffsetCommand)
 	if err := d.Err(); err != nil {
 		return nil, err
+	}
+	if command&pci.CommandMemory == 0 {
+		return nil, &pci.DeviceError{
+			Device: addr.String(), Problem: fmt.Sprintf("does not answer at its registers: memory decoding does not stay enabled (command register 0x%04x)", command),
+			Remedy: "look whether firmware and kernel gave its BARs addresses (dmesg), and whether it is powered",
+		}
 	}
 	if err := d.enableRequests(info.NumIRQs); err != nil {
 		return nil, fmt.Errorf("%v: %w", addr, err)

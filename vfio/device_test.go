@@ -257,3 +257,14 @@ func TestReset(t *testing.T) {
 		t.Errorf("error: %v", err)
 	}
 }
+
+// TestMemoryDecodingOff: a device whose registers cannot be reached is refused, in one line.
+func TestMemoryDecodingOff(t *testing.T) {
+	m := newMachine(t)
+	m.kernel.dead = true
+	c, err := m.container()
+	m.check(err)
+	defer c.Close()
+	_, err = c.Open(pci.Address{Device: 4})
+	checkDeviceError(t, err, "0000:00:04.0: does not answer at its registers: memory decoding does not stay enabled (command register 0x0000)", "dmesg")
+}

@@ -25,6 +25,7 @@ type fakeKernel struct {
 	noType1      bool
 	noNoIOMMU    bool
 	setAlready   bool // the IOMMU model
+	dead         bool // the device: its registers are zero, and stay so
 	setIOMMU     error
 	setContainer error
 	notViable    bool
@@ -222,6 +223,9 @@ func (k *fakeKernel) GroupDeviceFD(_ int, name string) (int, error) {
 	k.note("open %s", name)
 	if k.openDevice != nil {
 		return -1, k.openDevice
+	}
+	if k.dead {
+		return unix.Open("/dev/zero", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	}
 	return unix.FcntlInt(uintptr(k.device), unix.F_DUPFD_CLOEXEC, 0)
 }

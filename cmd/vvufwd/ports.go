@@ -93,6 +93,7 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 	if err != nil {
 		return nil, err
 	}
+	log.Info("a function is open", zap.Stringer("port", spec), zap.Stringer("vfio", dev.Mode()))
 	log = logging.ForPeer(log).With(zap.Stringer("port", spec))
 	pp := &pciPort{spec: spec, dev: dev, mode: dev.Mode(), container: c, pool: dma.NewPool(dev.Arena()), log: log, owned: o.owned}
 	var p *port
