@@ -186,7 +186,7 @@ func (d *device) drive() *standIn {
 
 // useRegisters reads the device's configuration and rings all of its doorbells.
 func (s *standIn) useRegisters(ctx context.Context) {
-	config, err := s.monitor.BAR(4)
+	config, err := s.monitor.BAR(0)
 	if err != nil {
 		s.d.t.Error(err)
 		return

@@ -91,29 +91,29 @@ func TestVanishedMemory(t *testing.T) {
 		unix.Close(fd)
 		store := func(offset uint64, v uint32) {
 			t.Helper()
-			must(t, c.Write(4, offset, binary.LittleEndian.AppendUint32(nil, v)))
+			must(t, c.Write(0, offset, binary.LittleEndian.AppendUint32(nil, v)))
 		}
 		store(8, 0)
 		for half, features := range []uint32{0, 1<<0 | 1<<1} { // VERSION_1, ACCESS_PLATFORM
 			store(8, uint32(half))
 			store(12, features)
 		}
-		must(t, c.Write(4, 20, []byte{1 | 2 | 8}))
+		must(t, c.Write(0, 20, []byte{1 | 2 | 8}))
 		for q := range uint16(2) {
-			must(t, c.Write(4, 22, binary.LittleEndian.AppendUint16(nil, q)))
+			must(t, c.Write(0, 22, binary.LittleEndian.AppendUint16(nil, q)))
 			for i := range uint64(3) {
 				store(32+8*i, uint32(4096*i)) // below 4 GiB of 1<<32
 				store(36+8*i, 1)
 			}
-			must(t, c.Write(4, 28, []byte{1, 0}))
+			must(t, c.Write(0, 28, []byte{1, 0}))
 		}
-		must(t, c.Write(4, 20, []byte{1 | 2 | 8 | 4}))
+		must(t, c.Write(0, 20, []byte{1 | 2 | 8 | 4}))
 		store(0x2000, 1) // the driver is up
 		for q := range uint64(2) {
-			must(t, c.Write(4, 0x3000+4*q, []byte{0, 0}))
+			must(t, c.Write(0, 0x3000+4*q, []byte{0, 0}))
 		}
 		var status [1]byte
-		must(t, c.Read(4, 20, status[:]))
+		must(t, c.Read(0, 20, status[:]))
 		if status[0]&0x40 == 0 {
 			t.Errorf("status %#x: the device has not noticed", status[0])
 		}
