@@ -42,7 +42,7 @@ func TestWaitingFrontend(t *testing.T) {
 		{"device broke", between, between, broke},
 	} {
 		t.Run(fmt.Sprintf("%s, connects %d, sends %d", test.name, test.connect, test.sends), func(t *testing.T) {
-			r := newForkRig(t, vvutest.ForkConfig{})
+			r := newForkRig(t, vvutest.ForkConfig{Hesitates: hesitates})
 			answered := make(chan error, 1)
 			var app *vvutest.App
 			step := func(now int) {
@@ -65,6 +65,10 @@ func TestWaitingFrontend(t *testing.T) {
 		})
 	}
 }
+
+// hesitates is far longer than a driver needs from the moment in which it makes the device
+// of one that is dead come up to the reset of it, see Device.reset.
+const hesitates = 100 * time.Millisecond
 
 func endedUp(t *testing.T, r *rig) {
 	r.up()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,10 @@ type ForkConfig struct {
 	BARSize        uint64 // bytes of BAR 2; 64 MiB if 0
 	Without        byte   // type of a capability that is missing, 0 for none
 	RefuseFeatures bool   // FEATURES_OK does not stick
+
+	// Hesitates is how long the device has been connected before it reads from the socket:
+	// in QEMU the main loop does that, after the processor that goes on writing registers.
+	Hesitates time.Duration
 }
 
 // Fork is a virtio-vhost-user device that behaves like the 2019 QEMU fork's
@@ -67,6 +72,8 @@ type Fork struct {
 	state         forkState
 	frontend      *vhostuser.Conn // whose socket is open, nil without one; the state may not know of it
 	session       int             // counts the sessions that ended
+	reads         bool            // the device has hesitated for long enough, in session readsIn
+	readsIn       int
 	notifySelect  uint16
 	rings         [forkRings]forkRing
 	holdReplies   bool

@@ -2,6 +2,7 @@ package vvutest
 
 import (
 	"fmt"
+	"time"
 
 	"vvufwd/vvu/vhostuser"
 )
@@ -55,9 +56,7 @@ func (f *Fork) pass(m vhostuser.Message) {
 	defer m.CloseFDs()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for !f.connected() && !f.done {
-		f.cond.Wait()
-	}
+	f.awaitConnection()
 	if f.done {
 		return
 	}
@@ -75,6 +74,24 @@ func (f *Fork) pass(m vhostuser.Message) {
 			}
 			f.cond.Wait()
 		}
+	}
+}
+
+// awaitConnection waits until the device has been connected for as long as it hesitates; mu
+// is held, but not meanwhile.
+func (f *Fork) awaitConnection() {
+	for {
+		for !f.connected() && !f.done {
+			f.cond.Wait()
+		}
+		session := f.session
+		if f.done || f.cfg.Hesitates == 0 || f.reads && f.readsIn == session {
+			return
+		}
+		f.mu.Unlock()
+		time.Sleep(f.cfg.Hesitates)
+		f.mu.Lock()
+		f.reads, f.readsIn = f.connected(), session
 	}
 }
 

@@ -20,7 +20,7 @@ func TestNetworkBoot(t *testing.T) {
 	firmware, err := tools.DebianFirmware(l.ctx, tools.Options{BuildDir: l.build, Progress: func(text string) { l.Log(text) }})
 	l.must(err)
 	kernel, initrd := l.tools.Kernel, l.image()
-	script := "#!ipxe\nkernel tftp://10.0.0.1/kernel console=ttyS0 quiet panic=-1 ipv6.disable=1\ninitrd tftp://10.0.0.1/initrd\nboot\n"
+	script := "#!ipxe\nkernel tftp://10.0.0.1/kernel console=ttyS0 quiet panic=-1 no_timer_check ipv6.disable=1\ninitrd tftp://10.0.0.1/initrd\nboot\n"
 	for _, way := range []struct {
 		name    string
 		options func() []string

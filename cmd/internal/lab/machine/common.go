@@ -26,11 +26,14 @@ func (b Boot) argv(kernelArgs ...string) []string {
 		accel, cpu = "kvm", "host"
 	}
 	args := append([]string(nil), b.QEMU.Command...)
+	// no_timer_check: on a loaded machine an emulated timer can be too late for the
+	// kernel's test of it, and the kernel panics then.
+	kernelArgs = append([]string{"console=ttyS0", "quiet", "panic=-1", "no_timer_check"}, kernelArgs...)
 	return append(args,
 		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
 		"-accel", accel, "-cpu", cpu, "-smp", strconv.Itoa(b.SMP), "-m", fmt.Sprintf("%dM", b.MemoryMiB),
 		"-kernel", b.Kernel, "-initrd", b.Initrd,
-		"-append", strings.Join(append([]string{"console=ttyS0", "quiet", "panic=-1"}, kernelArgs...), " "),
+		"-append", strings.Join(kernelArgs, " "),
 	)
 }
 

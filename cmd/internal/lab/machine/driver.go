@@ -51,9 +51,7 @@ type Driver struct {
 
 // Argv returns the command line.
 func (d Driver) Argv() []string {
-	// no_timer_check: on a loaded machine an emulated timer can be too late for the
-	// kernel's probe, which panics then if interrupts are remapped.
-	args := d.argv(append(append(d.IOMMU.kernelArgs(), "no_timer_check", "--"), d.InitArgs...)...)
+	args := d.argv(append(append(d.IOMMU.kernelArgs(), "--"), d.InitArgs...)...)
 	if d.VVU == BuiltIn {
 		// The fork's base is too old for "-machine memory-backend".
 		args = append(args, "-machine", "q35,kernel-irqchip=split")
