@@ -41,7 +41,7 @@ func (d *Device) BAR(i int) (mmio.Space, error) {
 
 // MapBAR maps n bytes at off of BAR i as memory; both are multiples of the page
 // size. What it covers is shared with the device: copy before checking. The slice
-// is valid until Unmap or Close.
+// is valid until Unmap or Close. What MapRAM has mapped it hands out of that.
 func (d *Device) MapBAR(i int, off, n uint64) ([]byte, error) {
 	if err := d.checkMap(i, off, n); err != nil {
 		return nil, err
@@ -72,7 +72,8 @@ func (d *Device) checkMap(i int, off, n uint64) error {
 	return nil
 }
 
-// Unmap undoes a MapBAR; mem is exactly what that returned.
+// Unmap undoes a MapBAR; mem is exactly what that returned. What is a part of MapRAM's mapping
+// stays mapped until Close.
 func (d *Device) Unmap(mem []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
