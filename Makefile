@@ -68,9 +68,8 @@ unit:
 # tests attack a vvufwd that is a program of its own, without the detector; those about what
 # a program gives up start one, too. Nor do those
 # take part in which memory vanishes under a loop: the detector makes atomic accesses on a
-# stack of its own, where no Go program can catch a fault. And one that races a device's
-# thread on purpose, which the detector makes too slow.
-RACESKIP := Vanish|Storm|NotThere|NoGood|FaultHitsOnly|RecoverTakesBack|WaitingFrontend|Confined|ReadsTheLog
+# stack of its own, where no Go program can catch a fault.
+RACESKIP := Vanish|Storm|NotThere|NoGood|FaultHitsOnly|RecoverTakesBack|Confined|ReadsTheLog
 race:
 	CGO_ENABLED=1 $(GO) test -race -p $(AT_ONCE) -count=1 -skip '$(RACESKIP)' $$(grep -rlE '^\s*go (func|[a-zA-Z.]+\()|"sync(/atomic)?"' --include='*.go' cmd netfwd vfio virtio vvu | \
 	  xargs -n1 dirname | sort -u | grep -v -e /e2e -e /hostile -e /soak -e /confine | sed 's,^,./,')
