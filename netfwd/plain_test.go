@@ -95,10 +95,17 @@ func (e *wayEnd) send(b []byte, cuts []int) {
 	e.tx.Driver.Publish()
 }
 
-// offer offers a receive buffer.
-func (e *wayEnd) offer(n int) {
+// offer offers a receive buffer, in parts of these sizes and one of the rest.
+func (e *wayEnd) offer(n int, cuts ...int) {
 	addr, _ := e.rx.Alloc(n)
-	if head, err := e.rx.Driver.Add(nil, []vring.Part{vringtest.Part(addr, n)}); err == nil {
+	var parts []vring.Part
+	at := addr
+	for _, c := range cuts {
+		parts = append(parts, vringtest.Part(at, c))
+		at += mem.GPA(c)
+	}
+	parts = append(parts, vringtest.Part(at, n-int(at-addr)))
+	if head, err := e.rx.Driver.Add(nil, parts); err == nil {
 		e.places[head] = addr
 	}
 	e.rx.Driver.Publish()
@@ -139,7 +146,7 @@ func play(t *testing.T, seed uint64, long bool) (result []string, plain uint64) 
 	for i := range ends {
 		c := wayConfig{
 			ring: vringtest.Config{
-				Size: 256, Packed: pick(2) == 0, EventIdx: pick(2) == 0, Indirect: pick(2) == 0, Regions: 1 + pick(3), HeapBytes: 1 << 20,
+				Size: 256, Packed: pick(2) == 0, EventIdx: pick(2) == 0, Indirect: pick(2) == 0, Regions: 1 + pick(3), HeapBytes: 2 << 20,
 			},
 			sends: offloads[pick(4)], takes: offloads[pick(4)], mergeable: pick(2) == 0, legacy: pick(4) == 0, mtu: []int{0, 1500, 9000}[pick(3)], long: long,
 		}
@@ -171,7 +178,8 @@ func play(t *testing.T, seed uint64, long bool) (result []string, plain uint64) 
 			}
 		default:
 			for range 64 {
-				e.offer([]int{2048, 2048, 2048, 1526, 100}[pick(5)])
+				n := []int{2048, 2048, 2048, 1526, 100}[pick(5)]
+				e.offer(n, [][]int{nil, nil, {12}, {5, 30}}[pick(4)]...)
 			}
 		}
 	}
@@ -204,7 +212,9 @@ func play(t *testing.T, seed uint64, long bool) (result []string, plain uint64) 
 			frame[pick(12)] ^= byte(1 << pick(8)) // another address
 		}
 		var cuts []int
-		switch pick(4) {
+		switch pick(5) {
+		case 4:
+			cuts = append([]int{e.head + pick(60)}, slices.Repeat([]int{1 + pick(200)}, 1+pick(18))...)
 		case 0:
 			cuts = []int{e.head}
 		case 1:

@@ -11,34 +11,39 @@ import (
 // Burst is frames on their way from one port to others. A port's Receive fills it, and
 // another one's Transmit sends what is in it, see netfwd.Port.
 //
-// All of its frames are of one of two kinds. Plain ones come in one or two pieces, fit one
-// buffer and go out as they are, be it with a checksum left to the receiver. They are
+// All of its frames are of one of two kinds. Plain ones may come in several pieces, fill several
+// buffers, and have a checksum or their segmentation left to the receiver. They are
 // described by Ops, without pointers, where they lie: the ring that they came from has
 // not given them back, and they may be copied once they have a place. All others are
 // Frames, as they are where a port has no plain place for plain ones.
 //
 // A Burst is reused for burst after burst, and belongs to the goroutine that forwards.
 type Burst struct {
-	Ops [MaxBurst]vring.Op // for ports
+	Ops  [MaxBurst]vring.Op // for ports
+	From vring.Spread       // for ports: where frames in several pieces lie
+	To   vring.Writing      // for ports: the places of those that take several
 
 	n       int
 	general bool // the frames are in rest, and Ops says nothing
 
 	// Plain frames that take more than one copy and an empty header, as bits by their index.
-	tailed  uint64               // with a second piece, in Tails
-	undone  uint64               // with a checksum to be completed, in starts
-	valid   uint64               // whose checksums their sender vouches for
-	renamed uint64               // whose addresses ReadAddresses has fixed
-	slow    uint64               // that a port took as Frames
-	Tails   [MaxBurst]vring.Tail // for ports
-	starts  *[MaxBurst]start     // nil until one is needed
-	names   [MaxBurst]Addresses  // since ReadAddresses, of Frames too
+	spread  uint64              // in several pieces, see From
+	undone  uint64              // with a checksum to be completed, in starts
+	gso     uint64              // of these, those to be cut into segments
+	valid   uint64              // whose checksums their sender vouches for
+	renamed uint64              // whose addresses ReadAddresses has fixed
+	slow    uint64              // that a port took as Frames
+	known   uint64              // that rest describes, with how much of each was sent
+	starts  *[MaxBurst]start    // nil until one is needed
+	names   [MaxBurst]Addresses // since ReadAddresses, of Frames too
 
 	// What Transmit has said of the destination.
 	head       int    // bytes of the header before each frame
 	numBuffers uint32 // this field of it, in its place in the last word
 	takesValid bool
 	takesCsum  bool
+	placed     uint64 // frames that have several places, in To
+	base       int    // which frame the first in To is
 
 	copied span // that the last Copy has copied
 	bytes  int  // of these
@@ -90,7 +95,10 @@ type start struct {
 }
 
 // Reset makes b a burst of no frames, to which plain ones can be added.
-func (b *Burst) Reset() { b.Fill(0, 0) }
+func (b *Burst) Reset() {
+	b.From.Reset()
+	b.Fill(0)
+}
 
 // Add adds a plain frame of n bytes at an address of this process that can be read until
 // the frame is released. There must be less than MaxBurst.
@@ -100,11 +108,25 @@ func (b *Burst) Add(addr uint64, n uint32) {
 	b.n++
 }
 
-// Fill makes b a burst of n plain frames, of which a port has set Ops and, for those that
-// tailed names by bits, Tails.
-func (b *Burst) Fill(n int, tailed uint64) {
+// AddPieces is Add for a frame of n bytes in several pieces, which were added to From.
+func (b *Burst) AddPieces(n uint32) {
+	b.From.Close(b.n)
+	b.spread |= 1 << b.n
+	b.Add(b.From.Of(b.n)[0].Addr, n)
+}
+
+// Pieces is in how many pieces plain frame i was added.
+func (b *Burst) Pieces(i int) int {
+	if b.spread>>i&1 == 0 {
+		return 1
+	}
+	return len(b.From.Of(i))
+}
+
+// Fill makes b a burst of n plain frames, of which a port has set Ops and From.
+func (b *Burst) Fill(n int) {
 	b.n, b.general, b.origin, b.Recorder = n, false, nil, nil
-	b.tailed, b.undone, b.valid, b.renamed, b.slow = tailed, 0, 0, 0, 0
+	b.spread, b.undone, b.gso, b.valid, b.renamed, b.slow, b.known = b.From.Set(), 0, 0, 0, 0, 0, 0
 	b.copied, b.bytes = span{}, 0
 }
 
@@ -159,7 +181,10 @@ func (b *Burst) inspect(i int, word uint64, more uint16, may Offloads) bool {
 	s.layout, s.keep, ok = h.compare(head, n, may)
 	s.header = h
 	b.undone |= 1 << i
-	return ok && h.GSOType == GSONone
+	if h.IsGSO() {
+		b.gso |= 1 << i
+	}
+	return ok
 }
 
 // SetValid says that whoever plain frame i comes from vouches for its checksums.
@@ -174,12 +199,60 @@ func (b *Burst) Unfinished(i int) Unfinished {
 	return Unfinished{from.starts[k].header, from.starts[k].layout}
 }
 
-// SetDestination is for a port that gives plain frames places: it says how long the header
-// before each is, what its NumBuffers is to be, and what may be left undone. A port without
-// such headers says 0 and 0.
-func (b *Burst) SetDestination(headerLen int, numBuffers uint16, takes Offloads) {
-	b.head, b.numBuffers = headerLen, uint32(numBuffers)<<16
-	b.takesValid, b.takesCsum = takes&OffloadDataValid != 0, takes&OffloadCsum != 0
+// Destination is what a port that gives plain frames places says of itself.
+type Destination struct {
+	HeaderLen  int      // bytes of the header before each frame; 0: none
+	NumBuffers uint16   // this field of it: 1 if buffers are counted, else 0
+	MaxFrame   int      // bytes of a frame, or of the segments of one that is to be cut
+	Takes      Offloads // what may be left undone
+}
+
+// SetDestination is called before plain frames first to end-1 get their places. It returns
+// the end of those that go to that port as they are; the next one has to be cut here. Frames
+// in To.Long, which counts from first, may be longer than MaxFrame: their segments are not.
+func (b *Burst) SetDestination(first, end int, d Destination) int {
+	b.head, b.numBuffers = d.HeaderLen, uint32(d.NumBuffers)<<16
+	b.takesValid, b.takesCsum = d.Takes&OffloadDataValid != 0, d.Takes&OffloadCsum != 0
+	b.To.Head, b.To.Most, b.To.Long = uint32(d.HeaderLen), uint32(d.MaxFrame), b.gso>>first
+	b.placed = 0
+	if b.gso == 0 {
+		return end
+	}
+	for i := first; i < end; i++ {
+		if b.gso>>i&1 != 0 {
+			from, k := b.at(i)
+			if s := &from.starts[k]; b.Begun(i) || !d.passes(&s.header, &s.layout) {
+				return i
+			}
+		}
+	}
+	return end
+}
+
+// passes reports whether a frame that is to be cut need not be cut here.
+func (d *Destination) passes(h *Header, l *packet.Layout) bool {
+	need := h.gsoOffloads(l.IPv6) | OffloadCsum
+	return need&^d.Takes == 0 && int(l.End)+int(h.GSOSize) <= d.MaxFrame
+}
+
+// ToCut is the end of the frames from first on, up to end, that are to be cut into segments;
+// if the first one is not, it is end.
+func (b *Burst) ToCut(first, end int) int {
+	if run := bits.TrailingZeros64(^(b.gso >> first)); run > 0 && !b.general {
+		return min(end, first+run)
+	}
+	return end
+}
+
+// Placed says that n frames from first on have places, several of them those that To says.
+// It returns how many of them Copy can serve: the next one lacks a checksum, and does not lie in
+// one piece any more.
+func (b *Burst) Placed(first, n int) int {
+	b.placed, b.base = b.To.Spread.Set()<<first, first
+	if odd := b.placed & b.undone; odd != 0 && !b.takesCsum {
+		return min(n, bits.TrailingZeros64(odd)-first)
+	}
+	return n
 }
 
 // at is where what there is of frame i besides its op stands.

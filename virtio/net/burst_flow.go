@@ -12,9 +12,9 @@ func (b *Burst) Flow(i int) uint64 {
 			from, k := b.at(i)
 			head := from.starts[k].head[:]
 			at, n = AddressOf(head), min(n, uint32(len(head)))
-		case b.tailed&bit != 0:
+		case b.spread&bit != 0:
 			from, k := b.at(i)
-			n -= from.Tails[k].N
+			n = from.From.Of(k)[0].N
 		}
 		if key, ok := flowOf(at, n); ok {
 			return key

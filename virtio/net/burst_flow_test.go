@@ -6,6 +6,7 @@ import (
 
 	"vvufwd/virtio/net/packet"
 	"vvufwd/virtio/net/packet/packettest"
+	"vvufwd/virtio/vring"
 )
 
 // The flow of a plain frame, of one in pieces, and of one whose headers are a copy of ours is the
@@ -36,9 +37,10 @@ func TestFlowIsOneWhateverTheBurst(t *testing.T) {
 			t.Errorf("frame %d: flow %#x, want %#x", i, got, want)
 		}
 		for cut := 1; cut < len(f) && cut < 100; cut++ {
-			b.Ops[0].Src, b.Ops[0].N = at, uint32(len(f))
-			b.Fill(1, 1)
-			b.Tails[0].Src, b.Tails[0].N = at+uint64(cut), uint32(len(f)-cut)
+			b.Reset()
+			b.From.Add(vring.Piece{Addr: at, N: uint32(cut)})
+			b.From.Add(vring.Piece{Addr: at + uint64(cut), N: uint32(len(f) - cut)})
+			b.AddPieces(uint32(len(f)))
 			if got := b.Flow(0); got != want {
 				t.Fatalf("frame %d cut at %d: flow %#x, want %#x", i, cut, got, want)
 			}

@@ -20,7 +20,7 @@ func (b *Burst) others() *frames {
 // General makes b a burst of Frames, MaxBurst of them, which the port fills in and truncates to
 // as many as it has.
 func (b *Burst) General() []Frame {
-	b.Fill(MaxBurst, 0)
+	b.Fill(MaxBurst)
 	b.general = true
 	r := b.others()
 	r.more = r.more[:0]
@@ -33,8 +33,9 @@ func (b *Burst) General() []Frame {
 func (b *Burst) Frames(first, end int) []Frame {
 	r := b.others()
 	if !b.general {
+		r.more = r.more[:0]
 		for i := first; i < end; i++ {
-			b.describe(i, &r.list[i], r.views[i][:0])
+			b.describe(i, r)
 			from, k := b.at(i)
 			from.slow |= 1 << k
 		}
@@ -43,42 +44,32 @@ func (b *Burst) Frames(first, end int) []Frame {
 }
 
 // describe makes a Frame of plain frame i.
-func (b *Burst) describe(i int, f *Frame, views [][]byte) {
+func (b *Burst) describe(i int, r *frames) {
 	from, k := b.at(i)
-	op, bit := &b.Ops[i], uint64(1)<<i
-	*f = Frame{Len: int(op.N)}
-	var start []byte // that stands for the frame's first bytes
-	switch {
-	case b.undone&bit != 0:
+	op, bit, f := &b.Ops[i], uint64(1)<<i, &r.list[i]
+	*f = Frame{Len: int(op.N), sent: b.sent(i)}
+	b.known |= bit
+	if b.undone&bit != 0 {
 		s := &from.starts[k]
-		f.Header, start = s.header, s.head[:s.keep]
-	case b.renamed&bit != 0:
-		start = from.names[k].bytes()
+		f.Header, f.layout = s.header, s.layout
 	}
 	if b.valid&bit != 0 {
 		f.Header.Flags |= FlagDataValid
 	}
-	if start != nil {
-		views = append(views, start)
-	}
-	first := op.N
-	if b.tailed&bit != 0 {
-		first -= from.Tails[k].N
-	}
-	pieces := [2][]byte{view(op.Src, first)}
-	if b.tailed&bit != 0 {
-		pieces[1] = view(from.Tails[k].Src, from.Tails[k].N)
-	}
-	skip := len(start)
-	for _, p := range pieces {
-		if skip >= len(p) {
-			skip -= len(p)
-			continue
+	if b.spread&bit != 0 {
+		first := len(r.more)
+		for _, p := range from.From.Of(k) {
+			r.more = append(r.more, view(p.Addr, p.N)) // grows to what bursts take, then no more
 		}
-		views = append(views, p[skip:])
-		skip = 0
+		f.Data = r.more[first:len(r.more):len(r.more)]
+	} else {
+		f.Data = append(r.views[i][:0], view(op.Src, op.N))
 	}
-	f.Data = views
+	if start := b.start(i); start != nil && b.spread&bit != 0 {
+		r.more = f.ReplaceStart(start, r.more)
+	} else if start != nil {
+		f.Data = append(r.views[i][:0], start, view(op.Src, op.N)[len(start):])
+	}
 }
 
 // Head copies the first bytes of frame i and returns how many: all of head, at most
@@ -127,7 +118,8 @@ func (b *Burst) Addresses(i int) Addresses { return b.names[i] }
 // transmitted only, and from must stay as it is meanwhile; from is what is released. A burst
 // that was picked itself cannot be picked from.
 func (b *Burst) Pick(from *Burst, which []uint8) {
-	b.Fill(len(which), 0)
+	b.Fill(len(which))
+	b.spread = 0
 	b.origin = from
 	copy(b.order[:], which)
 	if b.general = from.general; b.general {
@@ -141,23 +133,32 @@ func (b *Burst) Pick(from *Burst, which []uint8) {
 	for k := range ops {
 		ops[k] = from.Ops[which[k]&(MaxBurst-1)]
 	}
-	if from.tailed|from.undone|from.valid|from.renamed == 0 {
+	if from.spread|from.undone|from.valid|from.renamed == 0 {
 		return
 	}
 	for k, i := range which {
-		b.tailed |= from.tailed >> i & 1 << k
+		b.spread |= from.spread >> i & 1 << k
 		b.undone |= from.undone >> i & 1 << k
+		b.gso |= from.gso >> i & 1 << k
 		b.valid |= from.valid >> i & 1 << k
 		b.renamed |= from.renamed >> i & 1 << k
+		if from.known>>i&1 != 0 {
+			b.setSent(k, from.sent(int(i)))
+		}
 	}
 }
 
 // PutBack gives the burst from which b was picked what has changed since of frames k and on: how
 // much of each has been sent.
 func (b *Burst) PutBack(k int) {
-	if b.origin != nil && b.general {
-		for ; k < b.n; k++ {
+	if b.origin == nil {
+		return
+	}
+	for ; k < b.n; k++ {
+		if b.general {
 			b.origin.rest.list[b.order[k]] = b.rest.list[k]
+		} else if b.known>>k&1 != 0 {
+			b.origin.setSent(int(b.order[k]), b.sent(k))
 		}
 	}
 }
@@ -169,4 +170,20 @@ func (b *Burst) Index(i int) int {
 }
 
 // Begun reports whether some of frame i has been sent, in pieces, and the rest not.
-func (b *Burst) Begun(i int) bool { return b.general && b.rest.list[i].begun() }
+func (b *Burst) Begun(i int) bool {
+	return b.general && b.rest.list[i].begun() || b.gso>>i&1 != 0 && b.sent(i) > 0
+}
+
+// sent is how much of plain frame i was sent, in pieces.
+func (b *Burst) sent(i int) int {
+	if b.known>>i&1 == 0 {
+		return 0
+	}
+	return b.rest.list[i].sent
+}
+
+// setSent says so.
+func (b *Burst) setSent(i, n int) {
+	b.known |= 1 << i
+	b.others().list[i].sent = n
+}

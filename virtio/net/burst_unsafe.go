@@ -14,7 +14,7 @@ import (
 // far as the rings are concerned nothing has happened.
 func (b *Burst) Copy(first, end int) {
 	total := uint64(0)
-	special := (b.tailed | b.undone | b.valid) & span{first, end}.bits()
+	special := (b.spread | b.placed | b.undone | b.valid) & span{first, end}.bits()
 	for i := first; i < end; {
 		run := min(end, i+bits.TrailingZeros64(special>>i)) // up to the next special one
 		total += vring.CopyOps(b.Ops[i:run], b.head, b.numBuffers)
@@ -30,7 +30,8 @@ func (b *Burst) Copy(first, end int) {
 	}
 }
 
-// copySpecial is Copy for a frame in two pieces, or with something in its header.
+// copySpecial is Copy for a frame in several pieces or places, or with something in its
+// header.
 func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
 	from, k := b.at(i)
 	op, bit := &b.Ops[i], uint64(1)<<i
@@ -38,20 +39,18 @@ func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
 	if b.valid&bit != 0 && b.takesValid {
 		header.Flags = FlagDataValid
 	}
-	frame := view(op.Dst+uint64(b.head), op.N)
 	undone := b.undone&bit != 0
 	if undone && b.takesCsum {
 		header = from.starts[k].header
 	}
 	header.NumBuffers = uint16(b.numBuffers >> 16)
-	header.Put((*[HeaderLen]byte)(to))
-	first := op.N
-	if b.tailed&bit != 0 {
-		tail := &from.Tails[k]
-		first -= tail.N
-		copy(frame[first:], view(tail.Src, tail.N))
+	if b.placed&bit != 0 {
+		b.scatter(i, &header)
+		return
 	}
-	copy(frame, view(op.Src, first))
+	header.Put((*[HeaderLen]byte)(to)) // the frame overwrites what a shorter header has not
+	frame := view(op.Dst+uint64(b.head), op.N)
+	b.gather(i, frame)
 	if !undone {
 		return
 	}
@@ -65,11 +64,73 @@ func (b *Burst) copySpecial(i int, to unsafe.Pointer) {
 	}
 }
 
+// scatter is Copy for a frame that has several places. What was checked of it, or set, goes
+// before the rest, so that no place is written twice.
+func (b *Burst) scatter(i int, header *Header) {
+	from, k := b.at(i)
+	places := places{left: b.To.Spread.Of(i - b.base)}
+	if header.NumBuffers != 0 {
+		header.NumBuffers = 0
+		for _, p := range places.left {
+			if p.End {
+				header.NumBuffers++
+			}
+		}
+	}
+	var raw [HeaderLen]byte
+	header.Put(&raw)
+	places.put(raw[:b.head])
+	start := b.start(i)
+	places.put(start)
+	skip := uint32(len(start))
+	if b.spread>>i&1 == 0 {
+		places.put(view(b.Ops[i].Src, b.Ops[i].N)[skip:])
+		return
+	}
+	for _, p := range from.From.Of(k) {
+		before := min(skip, p.N)
+		skip -= before
+		places.put(view(p.Addr, p.N)[before:])
+	}
+}
+
+// start is what goes out in place of the first bytes of plain frame i: what was checked of it,
+// or the addresses that were set. What was checked of it has those.
+func (b *Burst) start(i int) []byte {
+	from, k := b.at(i)
+	switch {
+	case b.undone>>i&1 != 0:
+		s := &from.starts[k]
+		return s.head[:s.keep]
+	case b.renamed>>i&1 != 0:
+		return from.names[k].bytes()
+	}
+	return nil
+}
+
+// places are where the rest of a frame goes.
+type places struct {
+	left []vring.Piece
+	done uint32 // bytes of left[0]
+}
+
+// put fills the next len(b) bytes, which there are.
+func (p *places) put(b []byte) {
+	for len(b) > 0 {
+		place := &p.left[0]
+		n := copy(view(place.Addr+uint64(p.done), place.N-p.done), b)
+		b = b[n:]
+		if p.done += uint32(n); p.done == place.N {
+			p.left, p.done = p.left[1:], 0
+		}
+	}
+}
+
 // rename writes the addresses that were set over those that were copied. Only the
 // receiver, in whose memory this is, could see anything else meanwhile.
 func (b *Burst) rename(first, end int) {
 	for i := first; i < end; i++ {
-		if b.renamed>>i&1 != 0 {
+		if (b.renamed&^b.placed)>>i&1 != 0 {
 			from, k := b.at(i)
 			to := unsafe.Add(pointer(b.Ops[i].Dst), b.head)
 			*(*uint64)(to), *(*uint32)(unsafe.Add(to, 8)) = from.names[k].low, from.names[k].high
@@ -79,7 +140,7 @@ func (b *Burst) rename(first, end int) {
 
 // loadAddresses is ReadAddresses for plain frames.
 func (b *Burst) loadAddresses() {
-	special := b.tailed | b.undone
+	special := b.spread | b.undone
 	ops := b.Ops[:b.n]
 	for i := range ops {
 		at := pointer(ops[i].Src)
@@ -98,19 +159,17 @@ func (a *Addresses) bytes() []byte {
 
 // gather copies the first bytes of plain frame i and returns how many: all of head, or of the
 // frame.
-func (b *Burst) gather(i int, head []byte) int {
-	op := &b.Ops[i]
-	first := op.N
-	if b.tailed>>i&1 != 0 {
-		from, k := b.at(i)
-		tail := from.Tails[k]
-		first -= tail.N
-		if n := copy(head, view(op.Src, first)); n < len(head) {
-			return n + copy(head[n:], view(tail.Src, tail.N))
-		}
-		return len(head)
+func (b *Burst) gather(i int, head []byte) (n int) {
+	if b.spread>>i&1 == 0 {
+		return copy(head, view(b.Ops[i].Src, b.Ops[i].N))
 	}
-	return copy(head, view(op.Src, first))
+	from, k := b.at(i)
+	for _, p := range from.From.Of(k) {
+		if n += copy(head[n:], view(p.Addr, p.N)); n == len(head) {
+			break
+		}
+	}
+	return n
 }
 
 // pointer makes a pointer of an address that a ring has checked to lie in the memory of

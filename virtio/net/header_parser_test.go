@@ -69,7 +69,7 @@ func checkFinished(f *virtionet.Frame, data []byte, takes virtionet.Offloads) er
 		return fmt.Errorf("the frame was changed")
 	}
 	if !gso.Begin(f, takes, 1518) {
-		if int(f.Layout().End)+int(f.Header.GSOSize) <= 1518 {
+		if longest := int(f.Layout().End) + int(f.Header.GSOSize); f.Header.IsGSO() && longest <= 1518 || !f.Header.IsGSO() && f.Len <= 1518 {
 			return fmt.Errorf("refused: %+v", f.Header)
 		}
 		return nil

@@ -24,13 +24,13 @@ type SoftwareGSO struct {
 }
 
 // Begin starts or continues with a frame for a port that takes these offloads, and
-// frames of at most maxFrame bytes once all is done. It returns false if f's pieces are
+// frames of at most maxFrame bytes once all is done. It returns false if f, or its pieces, are
 // longer. After that each frame that Next returns is to be sent; Sent says that it
 // has been.
 func (g *SoftwareGSO) Begin(f *Frame, takes Offloads, maxFrame int) bool {
 	g.f, g.takes, g.pieces, g.count = f, takes, false, nil
 	if f.Header.GSOType == GSONone {
-		return true // its length is the port's business
+		return f.Len <= maxFrame
 	}
 	if int(f.layout.End)+int(f.Header.GSOSize) > maxFrame {
 		return false

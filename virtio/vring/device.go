@@ -75,6 +75,7 @@ type Device struct {
 	fault  error
 	mem    *mem.Table
 	table  []byte   // private copy of the indirect table at work
+	offers offers   // that writeSpread looks at
 	single [1]Chain // of Pop: what a call through format takes would not be on the caller's stack
 
 	logging *Logging // nil: nobody wants to know what is written

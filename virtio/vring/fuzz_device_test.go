@@ -158,34 +158,50 @@ func (d *drainer) ops(choice int) {
 	}
 	var ops [vring.MaxOps]vring.Op
 	before := q.Position()
+	var spread vring.Spread
 	if choice&1 != 0 {
 		for i := range ops {
 			ops[i].N = uint32(choice * i % 97)
 		}
-		n := q.WriteOps(ops[:1+choice%vring.MaxOps], 12, 80)
+		w := vring.Writing{Head: 12, Most: 80, Mergeable: choice&2 != 0, Long: uint64(choice) * 0x0101_0101_0101_0101}
+		n, _ := q.WriteOps(ops[:1+choice%vring.MaxOps], &w)
+		buffers := 0
 		for i := range ops[:n] {
-			if op := &ops[i]; op.N > 80 || !d.inMemory(at(op.Dst, 12+op.N)) {
-				d.t.Fatalf("op %d writes %d bytes outside the guest's memory", i, op.N)
+			op, room := &ops[i], uint32(0)
+			for _, piece := range placesOf(op, &w.Spread, i, w.Head) {
+				if !d.inMemory(at(piece.Addr, piece.N)) {
+					d.t.Fatalf("op %d writes %d bytes outside the guest's memory", i, piece.N)
+				}
+				clear(at(piece.Addr, piece.N)) // over the ring, perhaps
+				if room += piece.N; piece.End {
+					buffers++
+				}
 			}
-			clear(at(ops[i].Dst, 12+ops[i].N)) // over the ring, perhaps
+			if room != 12+op.N || op.N > 80 && w.Long>>i&1 == 0 {
+				d.t.Fatalf("op %d of %d bytes has room for %d", i, op.N, room)
+			}
 		}
-		if n > q.Size() {
-			d.t.Fatalf("%d ops in a ring of %d", n, q.Size())
+		if buffers > q.Size() {
+			d.t.Fatalf("%d buffers of a ring of %d", buffers, q.Size())
 		}
-		q.CompleteWrites(ops[:n], 12)
+		q.CompleteWrites(ops[:n], &w)
 		return
 	}
-	var tails [vring.MaxOps]vring.Tail
-	n, tailed := q.ReadOps(&ops, &tails, 12, 14, 2000)
+	n := q.ReadOps(&ops, &spread, 12, 14, 2000)
 	for i := range ops[:n] {
-		op, first := &ops[i], ops[i].N
-		ok := d.inMemory(at(op.Dst, 12)) && op.N >= 14 && op.N <= 2000
-		if tailed>>i&1 != 0 {
-			first -= tails[i].N
-			ok = ok && tails[i].N < op.N && d.inMemory(at(tails[i].Src, tails[i].N))
+		op := &ops[i]
+		ok, total := d.inMemory(at(op.Dst, 12)) && op.N >= 14 && op.N <= 2000, op.N
+		if spread.Set()>>i&1 != 0 {
+			total = 0
+			for _, piece := range spread.Of(i) {
+				ok = ok && d.inMemory(at(piece.Addr, piece.N))
+				total += piece.N
+			}
+		} else {
+			ok = ok && d.inMemory(at(op.Src, op.N))
 		}
-		if !ok || !d.inMemory(at(op.Src, first)) {
-			d.t.Fatalf("op %d of %+v, %+v is not in the guest's memory", i, op, tails[i])
+		if !ok || total != op.N {
+			d.t.Fatalf("op %d of %+v is not in the guest's memory", i, op)
 		}
 	}
 	if n > q.Size() {

@@ -58,13 +58,12 @@ type buffer struct {
 	head     uint16
 	need     int // descriptors
 	content  []byte
+	read     []vring.Part
 	write    []vring.Part
 	writeLen int
 	chain    vring.Chain // while the device side holds it
 	pops     int         // its place in the order of pops
 	written  []byte      // what the device side wrote
-
-	plainRead, plainWrite bool // surely plain for ReadOps, WriteOps
 }
 
 // model is a ring as queues. A buffer goes through them from top to bottom.
@@ -234,8 +233,7 @@ func (m *model) addParts(t *rapid.T, nr, nw int) {
 	case err != nil || head != want:
 		t.Fatalf("head %d, want %d: %v", head, want, err)
 	}
-	b.head = head
-	m.notePlain(b, read)
+	b.head, b.read = head, read
 	m.free -= b.need
 	m.added = append(m.added, b)
 }

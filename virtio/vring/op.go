@@ -15,19 +15,14 @@ type Op struct {
 	SrcID, DstID uint16
 }
 
-// Tail is the second piece of an Op's frame, of which Src has the first N - Tail.N bytes.
-type Tail struct {
-	Src uint64
-	N   uint32
-}
-
 // MaxOps is the largest number of ops in a burst: sets of them are the bits of a word.
 const MaxOps = 64
 
 // Plain buffers are those of a single direct descriptor, in one region of the guest's
 // memory, with no flag but the one for their direction: nearly all buffers, in nearly
-// all rings. Readable ones may also be in two pieces, not counting one of nothing but
-// the header, as drivers send a packet whose headers and data lie apart. The calls below serve runs of them in passes, each looking at every
+// all rings. Those of up to maxGathered descriptors in one direction are plain too, direct
+// ones in a split ring or in an indirect table in order, each in one region: they
+// take a look more, and their pieces are in a Spread. The calls below serve runs of them in passes, each looking at every
 // descriptor once, with everything checked that Pop checks. They take nothing out of
 // the ring before the Complete call, which comes when all has been copied: a burst that
 // a fault breaks off, or that the other ring has no room for, leaves nothing to be
@@ -36,10 +31,12 @@ const MaxOps = 64
 
 // opFormat is what the two formats do differently with plain buffers.
 type opFormat interface {
-	readOps(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (n int, tailed uint64)
-	writeOps(ops []Op, head, most uint32) int
+	readOps(ops *[MaxOps]Op, s *Spread, b bounds) (n int)
+	writeOps(ops []Op, w *Writing) (n int, wait bool)
+	gatherNext(s *Spread) bool // adds the pieces of the next of q.offers
 	completeReads(ops []Op)
 	completeWrites(ops []Op, head uint32)
+	completeSpread(ops []Op, s *Spread, head uint32)
 	growing(n uint16) bool // Growing
 }
 
@@ -55,28 +52,40 @@ func (q *Device) idle() bool {
 
 // ReadOps describes, in ring order, as many of the plain readable buffers that wait as
 // ops has room for, at most MaxOps. Each holds a header of head bytes, and after it from
-// least to most bytes of a frame. Those in tailed, by their index, have a second piece.
-// It looks for new buffers at most once. None while chains are in the caller's hands.
-func (q *Device) ReadOps(ops *[MaxOps]Op, tails *[MaxOps]Tail, head, least, most int) (n int, tailed uint64) {
-	if !q.idle() {
-		return 0, 0
-	}
-	return q.short.readOps(ops, tails, bounds{uint32(head), uint32(head + least), uint32(most - least)})
-}
-
-// WriteOps gives the first of ops the plain writable buffers that wait, in ring order,
-// each to one whose N bytes, at most most, it holds after a header of head bytes, and
-// returns how many. It looks for new ones at most once. None while chains are in the
-// caller's hands.
-func (q *Device) WriteOps(ops []Op, head, most int) int {
+// least to most bytes of a frame. Frames in more than one piece, the header not counted, are
+// in s. It looks for new buffers at most once. None while chains are in the caller's hands.
+func (q *Device) ReadOps(ops *[MaxOps]Op, s *Spread, head, least, most int) (n int) {
+	s.Reset()
 	if !q.idle() {
 		return 0
 	}
-	return q.short.writeOps(ops, uint32(head), uint32(most))
+	return q.short.readOps(ops, s, bounds{uint32(head), uint32(head + least), uint32(most - least)})
+}
+
+// Writing says what WriteOps may do.
+type Writing struct {
+	Spread    Spread // of ops that take several buffers, or one of several pieces
+	Long      uint64 // ops that may be longer than Most, by their index
+	Head      uint32 // bytes of the header before each frame
+	Most      uint32 // bytes of a frame
+	Mergeable bool   // a frame may take several buffers, all but the last of which are filled
+}
+
+// WriteOps gives the first of ops the plain writable buffers that wait, in ring order,
+// each to one whose N bytes it holds after the header, and returns how many. An op that
+// gets more pieces than one has them in w.Spread, exactly as long as header and frame. It
+// looks for new buffers at most once. None while chains are in the caller's hands. If it
+// is none, wait says that more buffers of the driver are all that the first op needs.
+func (q *Device) WriteOps(ops []Op, w *Writing) (n int, wait bool) {
+	w.Spread.Reset()
+	if !q.idle() {
+		return 0, false
+	}
+	return q.short.writeOps(ops, w)
 }
 
 // Waits reports whether there is something for Pop, or for whoever asks for the ring's
-// fault, when ReadOps or WriteOps has found nothing. It may look once more.
+// fault, when ReadOps has found nothing. It may look once more.
 func (q *Device) Waits() bool {
 	return q.fault != nil || q.Pending() > 0 || q.Available() > 0 || q.fault != nil
 }
@@ -96,11 +105,15 @@ func (q *Device) CompleteReads(ops []Op) {
 	}
 }
 
-// CompleteWrites completes the buffers that WriteOps gave to ops, with head+N bytes
-// written to each, and makes that visible to the driver.
-func (q *Device) CompleteWrites(ops []Op, head int) {
-	if len(ops) > 0 {
-		q.short.completeWrites(ops, uint32(head))
+// CompleteWrites completes the buffers that WriteOps gave to ops, all written to, and
+// makes that visible to the driver.
+func (q *Device) CompleteWrites(ops []Op, w *Writing) {
+	switch {
+	case len(ops) == 0:
+	case w.Spread.set == 0:
+		q.short.completeWrites(ops, w.Head)
+	default:
+		q.short.completeSpread(ops, &w.Spread, w.Head)
 	}
 }
 

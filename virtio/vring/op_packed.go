@@ -20,9 +20,9 @@ func (q *packedDevice) lookAgain() bool {
 	return true
 }
 
-func (q *packedDevice) readOps(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (n int, tailed uint64) {
+func (q *packedDevice) readOps(ops *[MaxOps]Op, s *Spread, b bounds) (n int) {
 	if !q.lookAgain() {
-		return 0, 0
+		return 0
 	}
 	n = min(MaxOps, int(q.size)) // never more than a lap, whatever the wrap bits say
 	at := q.pops
@@ -31,49 +31,8 @@ func (q *packedDevice) readOps(ops *[MaxOps]Op, tails *[MaxOps]Tail, b bounds) (
 		k, rest := q.ring.readSlots(ops[i:run], at.at, at.plainBits(0), placeOf(&q.region), b)
 		at.advance(uint16(k), q.size)
 		if i += k; i < run {
-			tail, ok := q.readOther(&ops[i], &tails[i], at, rest, b)
-			if !ok {
-				return i, tailed
-			}
-			tailed |= tail << i
-			at.advance(1, q.size)
-			i++
-		}
-	}
-	return n, tailed
-}
-
-// readOther makes an op of what may be in another region than the one hit last, or in
-// an indirect table. rest is what was read of the descriptor.
-func (q *packedDevice) readOther(op *Op, tail *Tail, at cursor, rest uint64, b bounds) (tailed uint64, ok bool) {
-	p := pieces{q: &q.Device, bounds: b}
-	switch rest & plainMask {
-	case at.plainBits(0):
-		p.add(q.ring.addr(at.at), rest)
-	case at.plainBits(DescIndirect):
-		if !q.gatherTable(&p, q.ring.addr(at.at), uint32(rest)) {
-			return 0, false
-		}
-	default:
-		return 0, false
-	}
-	ok = p.put(op, tail)
-	op.SrcID = uint16(rest >> idShift)
-	return p.tailed, ok
-}
-
-func (q *packedDevice) writeOps(ops []Op, head, most uint32) int {
-	if !q.lookAgain() {
-		return 0
-	}
-	n := min(len(ops), int(q.size))
-	at := q.pops
-	for i := 0; i < n; {
-		run := min(n, i+int(q.size-at.at))
-		k, rest := q.ring.writeSlots(ops[i:run], at.at, at.plainBits(DescWrite), placeOf(&q.region), head, most)
-		at.advance(uint16(k), q.size)
-		if i += k; i < run {
-			if rest&plainMask != at.plainBits(DescWrite) || !q.give(&ops[i], q.ring.addr(at.at), uint32(rest), uint16(rest>>idShift), head, most) {
+			if !q.readOther(s, i, &ops[i], at, rest, &b) {
+				s.Undo()
 				return i
 			}
 			at.advance(1, q.size)
@@ -81,6 +40,41 @@ func (q *packedDevice) writeOps(ops []Op, head, most uint32) int {
 		}
 	}
 	return n
+}
+
+// readOther makes op i of what may be in another region than the one hit last, or in
+// an indirect table. rest is what was read of the descriptor.
+func (q *packedDevice) readOther(s *Spread, i int, op *Op, at cursor, rest uint64, b *bounds) bool {
+	addr, id, n := q.ring.addr(at.at), uint16(rest>>idShift), uint32(rest)
+	ok := false
+	switch rest & plainMask {
+	case at.plainBits(0):
+		ok = q.gatherAt(s, id, addr, n)
+	case at.plainBits(DescIndirect):
+		ok = q.gatherTable(s, id, 0, addr, n)
+	}
+	return ok && s.closeRead(i, op, b)
+}
+
+func (q *packedDevice) writeOps(ops []Op, w *Writing) (n int, wait bool) {
+	if !q.lookAgain() {
+		return 0, false
+	}
+	n = min(len(ops), int(q.size))
+	at := q.pops
+	for i := 0; i < n; {
+		run := min(n, i+int(q.size-at.at))
+		k, rest := q.ring.writeSlots(ops[i:run], at.at, at.plainBits(DescWrite), placeOf(&q.region), w.Head, w.Most)
+		at.advance(uint16(k), q.size)
+		if i += k; i < run {
+			if rest&plainMask != at.plainBits(DescWrite) || !q.give(&ops[i], q.ring.addr(at.at), uint32(rest), uint16(rest>>idShift), w.Head, w.Most) {
+				return q.writeSpread(ops, i, offers{left: int(q.size) - i, slot: at}, w)
+			}
+			at.advance(1, q.size)
+			i++
+		}
+	}
+	return n, false
 }
 
 // The first used descriptor is what the driver looks at first: its id and flags are
@@ -147,17 +141,4 @@ func (q *packedDevice) completed(first, next cursor, n int, state uint32) {
 	q.moved = min(q.moved+uint32(n), uint32(q.size)+1)
 	q.completedOps(n)
 	q.seenAvail = q.nextAvail
-}
-
-// gatherTable takes what an indirect table of n bytes lists: length and order say what
-// there is (2.8.7), see followTable.
-func (q *packedDevice) gatherTable(p *pieces, addr uint64, n uint32) bool {
-	at, count := q.opTable(addr, n)
-	for i := range count {
-		addr, rest := wordsAt(at + uint64(i)*DescSize)
-		if flags := uint16(rest >> 48); flags&DescIndirect != 0 || flags&DescWrite != 0 && !q.readOnly || !p.add(addr, rest) {
-			return false
-		}
-	}
-	return count > 0
 }

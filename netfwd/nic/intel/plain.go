@@ -35,7 +35,7 @@ func (q *Queue) Transmit(b *virtionet.Burst, first, end int) (done int) {
 			return n
 		}
 	}
-	return q.txFrames(b.Frames(first, end))
+	return q.txFrames(b.Frames(first, b.ToCut(first, end)))
 }
 
 // readPlain describes the frames that have arrived in one buffer each. If there are none,
@@ -72,7 +72,9 @@ func (q *Queue) readPlain(b *virtionet.Burst) (other bool) {
 func (q *Queue) writePlain(b *virtionet.Burst, first, end int) (n int, other bool) {
 	t := &q.tx
 	t.reclaim()
-	b.SetDestination(0, 0, virtionet.OffloadCsum)
+	if end = b.SetDestination(first, end, virtionet.Destination{MaxFrame: BufferSize, Takes: virtionet.OffloadCsum}); end == first {
+		return 0, true
+	}
 	undone := b.Undone()
 	at, room, last := t.next, t.free(), t.last
 	t.contexts = 0

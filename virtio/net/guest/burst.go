@@ -39,13 +39,14 @@ func (g *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
 		n, other := g.writePlain(b, first, end)
 		if n > 0 {
 			b.Copy(first, first+n)
-			g.cur.ToGuest.CompleteWrites(b.Ops[first:first+n], g.cur.HeaderLen)
+			g.cur.ToGuest.CompleteWrites(b.Ops[first:first+n], &b.To)
 			g.unsignalled[0] = true
 			g.counters.CountSent(b, first, first+n)
 		}
 		if n > 0 || !other {
 			return n
 		}
+		end = b.ToCut(first, end)
 	}
 	if b.Recorder != nil {
 		return g.txRecorded(b.Recorder, b.Frames(first, end))
@@ -64,12 +65,12 @@ func (g *Port) readPlain(b *virtionet.Burst) (n int, other bool) {
 	if g.batch.waits(q) {
 		return 0, false
 	}
-	n, tailed := q.ReadOps(&b.Ops, &b.Tails, g.cur.HeaderLen, virtionet.MinFrame, virtionet.MaxFrame)
+	n = q.ReadOps(&b.Ops, &b.From, g.cur.HeaderLen, virtionet.MinFrame, virtionet.MaxFrame)
 	if n == 0 {
 		return 0, q.Waits()
 	}
 	g.batch.took(n)
-	b.Fill(n, tailed)
+	b.Fill(n)
 	if may := g.cur.Sends; may != 0 {
 		b.Prefetch()
 		for i := range b.Ops[:n] {
@@ -89,10 +90,14 @@ func (g *Port) writePlain(b *virtionet.Burst, first, end int) (n int, other bool
 	if g.closed || g.cur.Filter != nil || q.Err() != nil {
 		return 0, true
 	}
-	b.SetDestination(g.cur.HeaderLen, 1, g.cur.Takes)
-	n = q.WriteOps(b.Ops[first:end], g.cur.HeaderLen, g.cur.maxFrame())
-	if n == 0 {
-		return 0, q.Waits()
+	end = b.SetDestination(first, end, virtionet.Destination{HeaderLen: g.cur.HeaderLen, NumBuffers: 1, MaxFrame: g.cur.maxFrame(), Takes: g.cur.Takes})
+	if end == first {
+		return 0, true
+	}
+	b.To.Mergeable = g.cur.Mergeable
+	n, wait := q.WriteOps(b.Ops[first:end], &b.To)
+	if n = b.Placed(first, n); n == 0 {
+		return 0, !wait
 	}
 	return n, false
 }

@@ -26,9 +26,11 @@ func (n *Port) Release(b *virtionet.Burst, first, end int) {
 		return
 	}
 	var u vring.Used
-	for range end - first {
-		if n.rx.Take(&u) {
-			n.post(n.rxBufferOf[u.Head])
+	for i := first; i < end; i++ {
+		for range b.Pieces(i) {
+			if n.rx.Take(&u) {
+				n.post(n.rxBufferOf[u.Head])
+			}
 		}
 	}
 	n.rx.Publish()
@@ -49,33 +51,71 @@ func (n *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
 			return k
 		}
 	}
+	if b.Plain() {
+		end = b.ToCut(first, end)
+	}
 	return n.txFrames(b.Frames(first, end))
 }
 
 // readPlain fills b with the plain frames that come next, see guest.Port.Receive.
 func (n *Port) readPlain(b *virtionet.Burst) (k int, other bool) {
-	done := min(n.rx.Completed(), virtionet.MaxBurst)
+	done := n.rx.Completed()
 	if done == 0 {
 		return 0, n.rx.Err() != nil
 	}
 	b.Reset()
-	var u vring.Used
-	for k = range done {
-		if !n.rx.Peek(k, &u) {
+	next := 0
+	for k = 0; k < virtionet.MaxBurst && next < done; k++ {
+		used := n.readFrame(b, k, next, done)
+		if used == 0 {
+			b.From.Undo()
 			return k, k == 0
 		}
-		buffer := n.rxBuffers.bytes(n.rxBufferOf[u.Head])
-		length := int(u.Len) - n.headerLen
-		if length < virtionet.MinFrame || n.mergeable && binary.LittleEndian.Uint16(buffer[virtionet.NumBuffersOffset:]) != 1 {
-			return k, k == 0
-		}
-		at := virtionet.AddressOf(buffer)
-		b.Add(at+uint64(n.headerLen), uint32(length))
-		if n.sends != 0 && !b.Inspect(k, at, n.sends) {
-			return k, k == 0
-		}
+		next += used
 	}
-	return done, false
+	return k, false
+}
+
+// readFrame adds frame k, whose first buffer is the one at next of those that are done. It
+// returns how many buffers it has (5.1.6.4), or 0 if it is not plain.
+func (n *Port) readFrame(b *virtionet.Burst, k, next, done int) (used int) {
+	var u vring.Used
+	if !n.rx.Peek(next, &u) {
+		return 0
+	}
+	buffer := n.rxBuffers.bytes(n.rxBufferOf[u.Head])
+	length, used := int(u.Len)-n.headerLen, 1
+	if length < virtionet.MinFrame {
+		return 0
+	}
+	if n.mergeable {
+		used = int(binary.LittleEndian.Uint16(buffer[virtionet.NumBuffersOffset:])) // device memory is ours: it stays as it is
+	}
+	at := virtionet.AddressOf(buffer)
+	data := at + uint64(n.headerLen)
+	switch {
+	case used == 1:
+		b.Add(data, uint32(length))
+	case used == 0 || used > done-next:
+		return 0 // the header lies: all buffers of a frame are published at once
+	default:
+		b.From.Add(vring.Piece{Addr: data, N: uint32(length)})
+		for i := next + 1; i < next+used; i++ {
+			if !n.rx.Peek(i, &u) || u.Len == 0 ||
+				!b.From.Add(vring.Piece{Addr: virtionet.AddressOf(n.rxBuffers.bytes(n.rxBufferOf[u.Head])), N: u.Len}) {
+				return 0
+			}
+			length += int(u.Len)
+		}
+		if length > virtionet.MaxFrame {
+			return 0
+		}
+		b.AddPieces(uint32(length))
+	}
+	if n.sends != 0 && !b.Inspect(k, at, n.sends) {
+		return 0
+	}
+	return used
 }
 
 // writePlain gives plain frames from first on places in DMA buffers and returns how many. If
@@ -85,18 +125,59 @@ func (n *Port) writePlain(b *virtionet.Burst, first, end int) (k int, other bool
 		return 0, true
 	}
 	n.reclaim()
-	b.SetDestination(n.headerLen, 0, n.takes) // the driver's side sets num_buffers to zero (5.1.6.2)
-	k = min(end-first, n.tx.Free())
-	var heads [virtionet.MaxBurst]uint16
-	n.tx.NextHeads(heads[:k])
-	for i, head := range heads[:k] {
-		op := &b.Ops[first+i]
-		if int(op.N) > n.maxFrame || n.headerLen+int(op.N) > n.txBuffers.size {
-			return i, i == 0
-		}
-		op.Dst, op.DstID = virtionet.AddressOf(n.txBuffers.bytes(head)), head
+	// The driver's side sets num_buffers to zero (5.1.6.2).
+	end = b.SetDestination(first, end, virtionet.Destination{HeaderLen: n.headerLen, MaxFrame: n.maxFrame, Takes: n.takes})
+	if end == first {
+		return 0, true
 	}
-	return k, false
+	ops := b.Ops[first:end]
+	count, total := n.room(ops, b.To.Long)
+	if count == 0 {
+		return 0, n.tooLong(&ops[0], b.To.Long)
+	}
+	heads := n.heads[:total]
+	n.tx.NextHeads(heads)
+	b.To.Spread.Reset()
+	for k = range count {
+		op := &ops[k]
+		op.Dst, op.DstID = virtionet.AddressOf(n.txBuffers.bytes(heads[0])), heads[0]
+		size := n.headerLen + int(op.N)
+		if size <= n.txBuffers.size {
+			heads = heads[1:]
+			continue
+		}
+		for left := size; left > 0; left -= n.txBuffers.size {
+			if !b.To.Spread.Add(n.place(heads[0], left)) {
+				b.To.Spread.Undo()
+				return b.Placed(first, k), false
+			}
+			heads = heads[1:]
+		}
+		b.To.Spread.Close(k)
+	}
+	return b.Placed(first, count), false
+}
+
+// room is how many of ops there are descriptors for, and how many those are. Ops in long may
+// be longer than a frame.
+func (n *Port) room(ops []vring.Op, long uint64) (count, total int) {
+	free := n.tx.Free()
+	for i := range ops {
+		need := n.txBuffers.count(n.headerLen + int(ops[i].N))
+		if n.tooLong(&ops[i], long>>i) || total+need > free {
+			return i, total
+		}
+		total += need
+	}
+	return len(ops), total
+}
+
+// tooLong reports whether an op is longer than the device takes, unless long says that it may.
+func (n *Port) tooLong(op *vring.Op, long uint64) bool { return int(op.N) > n.maxFrame && long&1 == 0 }
+
+// place is the buffer of a descriptor, of which size bytes are used, or all of it.
+func (n *Port) place(head uint16, size int) vring.Piece {
+	return vring.Piece{Addr: virtionet.AddressOf(n.txBuffers.bytes(head)), N: uint32(min(size, n.txBuffers.size)), ID: head}
 }
 
 // sendPlain hands plain frames first to end-1, which have been copied, to the device.
@@ -104,8 +185,15 @@ func (n *Port) sendPlain(b *virtionet.Burst, first, end int) {
 	ops := b.Ops[first:end]
 	for i := range ops {
 		op := &ops[i]
-		n.parts[0] = vring.Part{Addr: n.txBuffers.addr(op.DstID), Len: uint32(n.headerLen) + op.N}
-		if _, err := n.tx.Add(n.parts[:], nil); err != nil {
+		parts := n.parts[:]
+		parts[0] = vring.Part{Addr: n.txBuffers.addr(op.DstID), Len: uint32(n.headerLen) + op.N}
+		if b.To.Spread.Set()>>i&1 != 0 {
+			parts = n.chainParts[:0]
+			for _, p := range b.To.Spread.Of(i) {
+				parts = append(parts, vring.Part{Addr: n.txBuffers.addr(p.ID), Len: p.N})
+			}
+		}
+		if _, err := n.tx.Add(parts, nil); err != nil {
 			n.report(1, err) // a descriptor was free: only a faulted ring refuses
 		}
 	}

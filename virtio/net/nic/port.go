@@ -56,8 +56,8 @@ type Port struct {
 
 	views [][]byte
 	parts [1]vring.Part
-	// For a frame that takes several transmit buffers.
-	chainHeads []uint16
+	// For frames that take several transmit buffers.
+	heads      []uint16
 	chainParts []vring.Part
 }
 
@@ -140,7 +140,7 @@ func newPort(cfg config, alloc Allocator) (*Port, error) {
 	if chain > cfg.TxSize {
 		n.takes &^= virtionet.OffloadGSO // the longest would never fit
 	}
-	n.chainHeads, n.chainParts = make([]uint16, chain), make([]vring.Part, chain)
+	n.heads, n.chainParts = make([]uint16, max(chain, cfg.TxSize)), make([]vring.Part, chain)
 	return n, nil
 }
 

@@ -101,7 +101,7 @@ func (n *Port) send(f *virtionet.Frame) {
 // sendChain copies a frame of size bytes with its header into the buffers of as many
 // descriptors as it takes. It is in the ring once all is copied.
 func (n *Port) sendChain(f *virtionet.Frame, size int) {
-	heads := n.chainHeads[:n.txBuffers.count(size)]
+	heads := n.heads[:n.txBuffers.count(size)]
 	n.tx.NextHeads(heads)
 	buffer := n.txBuffers.bytes(heads[0])
 	f.Header.NumBuffers = 0
