@@ -202,9 +202,6 @@ func (q *Queue) putParts(f *virtionet.Frame, h headers) bool {
 	}
 	if need > parts {
 		t.putContext(c)
-		if h.size > 0 {
-			t.last = txContext{} // the next frame is another one's
-		}
 	}
 	first, more, payload := t.next, uint64(0), f.Len
 	if h.sum != 0 {
