@@ -70,7 +70,7 @@ func newCoreRig(t testing.TB, packed bool, size, pairs int, join func([]Port) gr
 				r.number = uint64((p-1+pairs-1)%pairs+1) - uint64(pairs)
 			}
 			cfg := vring.DeviceConfig{
-				Size: coreSize, Mem: table, Packed: packed,
+				Size: coreSize, Mem: table, Packed: packed, InOrder: true, ReadOnly: k == 1, // as the peers have it
 				Desc: coreGPA + mem.GPA(r.desc), Avail: coreGPA + mem.GPA(r.avail), Used: coreGPA + mem.GPA(r.used),
 			}
 			if packed {

@@ -7,7 +7,9 @@ func (q *splitDevice) readOps(ops *[MaxOps]Op, s *Spread, b bounds) (n int) {
 		return 0
 	}
 	n = min(MaxOps, q.Pending())
-	prefetchUsed(q.used.elements(), q.nextUsed, q.size-1, n)
+	if !q.skips {
+		prefetchUsed(q.used.elements(), q.nextUsed, q.size-1, n)
+	}
 	for i := 0; i < n; {
 		at := q.nextAvail + uint16(i)
 		run := min(n, i+q.untilEnd(at))
