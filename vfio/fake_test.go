@@ -145,7 +145,7 @@ func (k *fakeKernel) IOMMUInfo(int) (uapi.IOMMUInfo, []byte, error) {
 	if k.lostIOMMU {
 		return uapi.IOMMUInfo{}, nil, unix.EINVAL
 	}
-	info := uapi.IOMMUInfo{Flags: uapi.IOMMUInfoPageSizes, PageSizes: 4096}
+	info := uapi.IOMMUInfo{Flags: uapi.IOMMUInfoPageSizes, PageSizes: -max(k.alignment, 4096)}
 	if k.ranges == nil {
 		return info, make([]byte, 24), nil
 	}

@@ -244,6 +244,11 @@ func (g *groups) IOVARanges() ([]dma.Range, error) {
 	if err != nil {
 		return nil, err
 	}
+	if sizes := info.PageSizes; info.Flags&uapi.IOMMUInfoPageSizes != 0 && sizes != 0 {
+		if err := checkPages(sizes & -sizes); err != nil {
+			return nil, err
+		}
+	}
 	if info.Flags&uapi.IOMMUInfoCapabilities == 0 {
 		return dma.DefaultRanges(), nil
 	}

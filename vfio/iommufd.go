@@ -2,7 +2,6 @@ package vfio
 
 import (
 	"errors"
-	"fmt"
 	"path/filepath"
 	"sync"
 
@@ -143,8 +142,8 @@ func (s *ioas) IOVARanges() ([]dma.Range, error) {
 	if err != nil {
 		return nil, err
 	}
-	if alignment > dma.Alignment {
-		return nil, fmt.Errorf("the IOMMU maps pages of 0x%x bytes, more than the 0x%x that memory comes in", alignment, dma.Alignment)
+	if err := checkPages(alignment); err != nil {
+		return nil, err
 	}
 	return dmaRanges(ranges), nil
 }

@@ -114,12 +114,16 @@ func TestIOMMUFDErrors(t *testing.T) {
 
 // TestOddIOMMUPages: an IOMMU whose pages are larger than what memory comes in.
 func TestOddIOMMUPages(t *testing.T) {
-	m := newMachine(t)
-	m.cdev("0000:00:04.0", "vfio0")
-	m.kernel.alignment = 16 << 20
-	_, d := m.open()
-	if _, err := d.Arena().Alloc(1, 1); err == nil || !strings.Contains(err.Error(), "pages of 0x1000000 bytes") {
-		t.Errorf("error: %v", err)
+	for _, mode := range []Mode{Type1, IOMMUFD} {
+		m := newMachine(t)
+		if mode == IOMMUFD {
+			m.cdev("0000:00:04.0", "vfio0")
+		}
+		m.kernel.alignment = 16 << 20
+		_, d := m.open()
+		if _, err := d.Arena().Alloc(1, 1); d.Mode() != mode || err == nil || !strings.Contains(err.Error(), "pages of 0x1000000 bytes") {
+			t.Errorf("%v: error: %v", d.Mode(), err)
+		}
 	}
 }
 

@@ -50,6 +50,14 @@ type space interface {
 	close() error
 }
 
+// checkPages refuses an IOMMU whose smallest pages are larger than what memory comes in.
+func checkPages(smallest uint64) error {
+	if smallest > dma.Alignment {
+		return fmt.Errorf("the IOMMU maps pages of 0x%x bytes, more than the 0x%x that memory comes in", smallest, dma.Alignment)
+	}
+	return nil
+}
+
 // mapError explains why memory cannot be mapped for DMA.
 func mapError(mem []byte, iova dma.IOVA, err error) error {
 	if isENOMEM(err) {
