@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"vvufwd/netfwd"
+	"vvufwd/virtio/net/guest"
 )
 
 // Join joins each port with an even index with the one after it, as vvufwd does, and
@@ -57,10 +58,8 @@ func Run(t testing.TB, links []netfwd.Link, loops []netfwd.Config) (b *netfwd.Ba
 
 // hook lets the port of a guest tell of changes.
 func hook(p netfwd.Port, b *netfwd.Balancer) {
-	if g, ok := p.(interface{ OnChange(wake func()) }); ok {
+	if g, ok := p.(*guest.Port); ok {
 		g.OnChange(b.WakeLoops)
-	}
-	if g, ok := p.(interface{ OnShift(changed func()) }); ok {
 		g.OnShift(b.StateChanged)
 	}
 }

@@ -121,6 +121,7 @@ func (c *fakeCard) Queues() (queues []Queue) {
 type fakeQueue struct {
 	absent
 	sent, received, kicksDisabled int
+	recovered                     int
 	pending, done                 atomic.Int64
 	used                          atomic.Int64 // calls altogether
 }
@@ -140,6 +141,7 @@ func (q *fakeQueue) Receive(b *virtionet.Burst) bool {
 	return true
 }
 func (q *fakeQueue) Release(*virtionet.Burst, int, int) { q.used.Add(1) }
+func (q *fakeQueue) Recover()                           { q.used.Add(1); q.recovered++ }
 func (q *fakeQueue) DisableKicks()                      { q.used.Add(1); q.kicksDisabled++ }
 func (q *fakeQueue) InFlight() (int, uint64) {
 	q.used.Add(1)

@@ -92,6 +92,7 @@ func (p *port) Sync() (gone bool) {
 		p.wanted.Store(nil)
 		return false
 	}
+	p.Recover() // what was not released is counted
 	counters := *p.Counters()
 	p.Queue = *with
 	*p.Counters() = counters // they are the port's

@@ -99,6 +99,9 @@ func TestEmptySlot(t *testing.T) {
 	go s.Remove()
 	until(t, p.Changed)
 	p.Sync()
+	if card.queues[0].recovered != 1 {
+		t.Error("what was held was not given up")
+	}
 	until(t, func() bool { return s.Card() == nil })
 	sends(false)
 	if p.Receive(b) {

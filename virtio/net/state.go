@@ -1,7 +1,6 @@
 package virtionet
 
-// State is what a queue pair is good for. Which queue pairs frames are dealt out to
-// depends on it.
+// State is what a queue pair is good for. Which queue pairs frames go to depends on it.
 type State uint32
 
 const (
