@@ -143,25 +143,27 @@ func (d *demo) startDriver(ctx context.Context) (string, error) {
 }
 
 // driverKernel is the driver VM's: a virtio IOMMU takes the second one, for the first has no driver of it.
-func (d *demo) driverKernel() string {
-	if d.NIC == machine.IGBVF {
-		return d.Tools.FullKernel
+func (c *Config) driverKernel() string {
+	switch {
+	case c.NIC == machine.IGBVF:
+		return c.Tools.FullKernel
+	case c.IOMMU == machine.Virtio && c.Tools.NewerKernel != "":
+		return c.Tools.NewerKernel
 	}
-	if d.IOMMU == machine.Virtio && d.Tools.NewerKernel != "" {
-		return d.Tools.NewerKernel
-	}
-	return d.Tools.Kernel
+	return c.Tools.Kernel
 }
 
 // driverModules are its modules.
-func (d *demo) driverModules() *kmod.Tree {
+func (c *Config) driverModules() *kmod.Tree {
 	switch {
-	case d.IOMMU == machine.Virtio && d.Tools.NewerModules != nil:
-		return d.Tools.NewerModules
-	case d.IOMMU == machine.None && d.Tools.BareModules != nil:
-		return d.Tools.BareModules
+	case c.NIC == machine.IGBVF && c.Tools.FullModules != nil:
+		return c.Tools.FullModules
+	case c.IOMMU == machine.Virtio && c.Tools.NewerModules != nil:
+		return c.Tools.NewerModules
+	case c.IOMMU == machine.None && c.Tools.BareModules != nil:
+		return c.Tools.BareModules
 	}
-	return d.Tools.Modules
+	return c.Tools.Modules
 }
 
 // initArgs are vvufwd's arguments: a pair, or a switch in which each app VM may only use its own hardware address.

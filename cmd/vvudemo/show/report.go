@@ -13,10 +13,12 @@ type Report struct {
 	OK      bool    `json:"ok"`
 	Seconds float64 `json:"seconds"`
 
-	DriverQEMU string `json:"driver_qemu,omitempty"`
-	AppQEMU    string `json:"app_qemu"`
-	Kernel     string `json:"kernel"`
-	Device     string `json:"device"` // "vvudev", "built into QEMU" or "none"
+	DriverQEMU   string `json:"driver_qemu,omitempty"`
+	DriverKernel string `json:"driver_kernel,omitempty"`
+	IOMMU        string `json:"iommu,omitempty"` // of the driver VM: "intel", "virtio" or "none"
+	AppQEMU      string `json:"app_qemu"`
+	Kernel       string `json:"kernel"` // of the app VM
+	Device       string `json:"device"` // "vvudev", "built into QEMU" or "none"
 
 	Sizes Sizes  `json:"sizes"`
 	Steps []Step `json:"steps"`

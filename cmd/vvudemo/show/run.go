@@ -67,7 +67,7 @@ func newDemo(cfg Config, fail context.CancelCauseFunc, begin time.Time) *demo {
 func newReport(cfg Config) *Report {
 	r := &Report{AppQEMU: describe(cfg.Tools.AppQEMU), Kernel: cfg.Tools.Modules.Release, Device: "none"}
 	if !cfg.Direct {
-		r.DriverQEMU = describe(cfg.Tools.QEMU)
+		r.DriverQEMU, r.DriverKernel, r.IOMMU = describe(cfg.Tools.QEMU), cfg.driverModules().Release, cfg.IOMMU.String()
 		r.Device = "vvudev"
 		if cfg.Device == machine.BuiltIn {
 			r.Device = "built into QEMU"

@@ -170,7 +170,7 @@ func TestAddressOf(t *testing.T) {
 
 func testReport() *Report {
 	return &Report{
-		OK: false, Seconds: 12.5, DriverQEMU: "11.1 (here)", AppQEMU: "5.2 (there)", Kernel: "6.1.0", Device: "vvudev",
+		OK: false, Seconds: 12.5, DriverQEMU: "11.1 (here)", DriverKernel: "6.12.0", IOMMU: "virtio", AppQEMU: "5.2 (there)", Kernel: "6.1.0", Device: "vvudev",
 		Steps: []Step{
 			{Name: "lease", OK: true, Figure: "10.0.2.15/24", Seconds: 0.16},
 			{Name: "ping", Error: "lost one\nmore", Seconds: 4},
@@ -189,7 +189,7 @@ func TestWriteTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `
-kernel 6.1.0; driver VM on QEMU 11.1 (here); app VM on QEMU 5.2 (there); virtio-vhost-user device: vvudev
+driver VM on QEMU 11.1 (here), kernel 6.12.0, IOMMU virtio; app VM on QEMU 5.2 (there), kernel 6.1.0; virtio-vhost-user device: vvudev
 
 STEP   RESULT  SECONDS  FIGURE
 lease  ok      0.2      10.0.2.15/24

@@ -13,11 +13,11 @@ import (
 
 // WriteTable writes the report for a person.
 func (r *Report) WriteTable(w io.Writer) error {
-	fmt.Fprintf(w, "\nkernel %s; ", r.Kernel)
+	fmt.Fprintln(w)
 	if r.DriverQEMU != "" {
-		fmt.Fprintf(w, "driver VM on QEMU %s; ", r.DriverQEMU)
+		fmt.Fprintf(w, "driver VM on QEMU %s, kernel %s, IOMMU %s; ", r.DriverQEMU, r.DriverKernel, r.IOMMU)
 	}
-	fmt.Fprintf(w, "app VM on QEMU %s; virtio-vhost-user device: %s\n\n", r.AppQEMU, r.Device)
+	fmt.Fprintf(w, "app VM on QEMU %s, kernel %s; virtio-vhost-user device: %s\n\n", r.AppQEMU, r.Kernel, r.Device)
 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "STEP\tRESULT\tSECONDS\tFIGURE")
