@@ -3,6 +3,7 @@ package virtionic
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"vvufwd/virtio"
@@ -130,6 +131,48 @@ func TestNICWantsOffloadsThatItCanUse(t *testing.T) {
 	} {
 		if got := wantedOffloads(c.offered, c.rxSize); got != c.want {
 			t.Errorf("case %d: %v, want %v", i, got, c.want)
+		}
+	}
+}
+
+// A large segment that a NIC's device has merged is plain, and goes out of another NIC as it is,
+// in a chain of buffers; the buffers go back.
+func TestLargeSegmentsArePlain(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		packedRings = packed
+		to := nicReceiver(t, virtio.NetOffloads, 128, 0)
+		from := newNICRig(t, rigFeatures|virtio.NetOffloads, 128, 0)
+		packedRings = false
+		shapes := packettest.Shapes(t, 60000)
+		for _, s := range shapes {
+			h := nettest.GSOHeader(s, 1400)
+			h.NumBuffers = uint16((virtionet.HeaderLen + len(s.Frame) + smallBuffer - 1) / smallBuffer)
+			var raw [virtionet.HeaderLen]byte
+			h.Put(&raw)
+			from.arrive(t, slices.Collect(slices.Chunk(append(raw[:], s.Unfinished()...), smallBuffer))...)
+			from.arrive(t, withHeader(1, nettest.Payload(60, 1)))
+			var b virtionet.Burst
+			if !from.Receive(&b) || !b.Plain() || b.Len() != 2 {
+				t.Fatalf("%s: %d frames, plain %v", s.Name, b.Len(), b.Plain())
+			}
+			if n := to.Port.(*Port).Transmit(&b, 0, 2); n != 2 {
+				t.Fatalf("%s: %d frames sent", s.Name, n)
+			}
+			from.Release(&b, 0, 2)
+			headers, frames := to.Take()
+			if h.NumBuffers = 0; len(frames) != 2 || headers[0] != h || !bytes.Equal(frames[0], s.Unfinished()) || !bytes.Equal(frames[1], nettest.Payload(60, 1)) {
+				t.Fatalf("%s: %d frames, headers %+v, want %+v first, or they differ", s.Name, len(frames), headers, h)
+			}
+			if from.devRx.Available(); from.devRx.Pending() != 128 {
+				t.Fatalf("%s: the device has %d receive buffers, want all 128", s.Name, from.devRx.Pending())
+			}
+		}
+		n := uint64(len(shapes))
+		if c := from.Counters(); c.Plain != 2*n || c.RxPackets != 2*n {
+			t.Errorf("counted %+v, want %d plain", c, 2*n)
+		}
+		if c := to.Port.Counters(); c.Offloaded != n || c.TxPackets != 2*n {
+			t.Errorf("counted %+v, want %d offloaded", c, n)
 		}
 	}
 }
