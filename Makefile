@@ -97,7 +97,8 @@ fuzz:
 soak:
 	SOAKTIME=$(SOAKTIME) $(GO) test -count=1 -p 1 -timeout 3h -v ./cmd/vvudev/soak ./cmd/vvufwd/hostile
 
-# Whole machines and DPDK: one package after the other, for they share build/.
+# Whole machines and DPDK: one package after the other, for the benchmark must be alone; in the
+# others as many tests run at a time as there are processors.
 e2e: build
 	$(GO) test -short -count=1 -p 1 -timeout 30m -v $(E2E)
 

@@ -49,6 +49,27 @@ func (d *Door) Open(ctx context.Context) {
 	go d.accept(ctx)
 }
 
+// Serve opens the door and has one peer after the other served, until ctx ends (nil) or
+// the listener fails.
+func (d *Door) Serve(ctx context.Context, serve func(*net.UnixConn)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d.Open(ctx)
+	for {
+		conn, err := d.Next(ctx)
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				d.Bin.Close(conn)
+			}
+			return nil
+		case err != nil:
+			return err
+		}
+		serve(conn)
+	}
+}
+
 // Next waits for the next peer; the one before is no longer served. The error is that of
 // the listener, or ctx's.
 func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {

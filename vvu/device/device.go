@@ -33,9 +33,9 @@ type Device struct {
 	bin    peerfd.Bin // for descriptors of front-ends
 	kicks  *watcher
 
-	mu   sync.Mutex // released by unlock only
-	cond *sync.Cond // on mu: queues, connection, or both have changed; see wait
-	owed debts
+	mu       sync.Mutex // released by unlock only
+	cond     *sync.Cond // on mu: queues, connection, or both have changed; see wait
+	deferred deferred
 
 	pci   *vfiouser.Config
 	table []byte        // MSI-X table; the monitor keeps its own

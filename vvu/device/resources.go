@@ -27,7 +27,7 @@ func (d *Device) doorbell(offset uint64) {
 		e = d.rings[index-n].err
 	}
 	if e != nil {
-		d.owed.ring = append(d.owed.ring, e)
+		d.deferred.ring = append(d.deferred.ring, e)
 	}
 }
 
@@ -94,7 +94,7 @@ func (d *Device) kicked(tag kickTag) {
 func (d *Device) setKick(ring int, e *peerfd.Event) kickTag {
 	r := &d.rings[ring]
 	if r.kick != nil {
-		d.owed.unwatch = append(d.owed.unwatch, r.kick)
+		d.deferred.unwatch = append(d.deferred.unwatch, r.kick)
 	}
 	r.kick = e
 	r.serial++
@@ -115,7 +115,7 @@ func (d *Device) setErr(ring int, e *peerfd.Event) {
 // drop owes an event, if there is one (not nil), to be closed; mu is held.
 func (d *Device) drop(e *peerfd.Event) {
 	if e != nil {
-		d.owed.close = append(d.owed.close, e)
+		d.deferred.close = append(d.deferred.close, e)
 	}
 }
 

@@ -23,28 +23,19 @@ const (
 // ends (nil) or the socket fails. One that comes while another is served waits for
 // a while, and is then refused; the log says so. It closes l.
 func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	door := peerfd.Door{Listener: l, Bin: &d.bin, Patience: patience, Room: waiting, Said: d.saidAtDoor}
-	door.Open(ctx)
-	for {
-		sock, err := door.Next(ctx)
-		if ctx.Err() != nil {
-			if err == nil {
-				d.bin.Close(sock)
-			}
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("accepting front-ends on %s: %w", l.Addr(), err)
-		}
+	door := peerfd.Door{Listener: l, Bin: &d.bin, Patience: patience, Room: waiting, Said: d.logDoorEvent}
+	err := door.Serve(ctx, func(sock *net.UnixConn) {
 		s := &session{d: d, sock: sock, conn: vhostuser.NewConn(sock)}
 		s.conn.SetBin(&d.bin)
 		s.run(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("accepting front-ends on %s: %w", l.Addr(), err)
 	}
+	return nil
 }
 
-func (d *Device) saidAtDoor(event peerfd.DoorEvent, err error) {
+func (d *Device) logDoorEvent(event peerfd.DoorEvent, err error) {
 	switch event {
 	case peerfd.PeerWaits:
 		d.log.Warn("another front-end is waiting for the connected one to disconnect", zap.Duration("patience", patience))

@@ -48,35 +48,25 @@ const (
 // is served waits for a while, and is then refused; the log says so. Serve closes
 // l, and is called once.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	defer s.events.Close()
-	door := peerfd.Door{Listener: l, Bin: &s.bin, Patience: patience, Room: waiting, Said: s.saidAtDoor}
-	door.Open(ctx)
-	for {
-		conn, err := door.Next(ctx)
-		if ctx.Err() != nil {
-			if err == nil {
-				s.bin.Close(conn)
-			}
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("accepting vfio-user clients on %s: %w", l.Addr(), err)
-		}
+	door := peerfd.Door{Listener: l, Bin: &s.bin, Patience: patience, Room: waiting, Said: s.logDoorEvent}
+	err := door.Serve(ctx, func(conn *net.UnixConn) {
 		s.log.Info("driver VM's monitor connected", zap.Stringer("socket", l.Addr()))
 		switch err := s.ServeConn(ctx, conn); {
 		case ctx.Err() != nil:
-			return nil
 		case err != nil:
 			s.log.Warn("dropped the driver VM's monitor, waiting for the next", zap.Error(err))
 		default:
 			s.log.Info("driver VM's monitor disconnected, waiting for the next")
 		}
+	})
+	if err != nil {
+		return fmt.Errorf("accepting vfio-user clients on %s: %w", l.Addr(), err)
 	}
+	return nil
 }
 
-func (s *Server) saidAtDoor(event peerfd.DoorEvent, err error) {
+func (s *Server) logDoorEvent(event peerfd.DoorEvent, err error) {
 	switch event {
 	case peerfd.PeerWaits:
 		s.log.Warn("another driver VM's monitor is waiting for the connected one to disconnect", zap.Duration("patience", patience))

@@ -110,11 +110,11 @@ func Boot(ram *RAM, path string, cfg AppConfig) (*App, error) {
 	return a, nil
 }
 
-// hurry bounds how long the front-end waits for replies.
-func (a *App) hurry() error { return a.Conn.SetReadDeadline(time.Now().Add(Patience)) }
+// armDeadline bounds how long the front-end waits for replies.
+func (a *App) armDeadline() error { return a.Conn.SetReadDeadline(time.Now().Add(Patience)) }
 
 // Connect negotiates, before the guest runs.
-func (a *App) Connect() error { return errors.Join(a.hurry(), a.Front.Connect()) }
+func (a *App) Connect() error { return errors.Join(a.armDeadline(), a.Front.Connect()) }
 
 // Start is the guest's driver coming up: fresh rings, receive buffers, DRIVER_OK.
 // It returns when the back-end has the rings, for real front-ends do not wait.
@@ -127,7 +127,7 @@ func (a *App) Start() error {
 			signal(q.kick)
 		}
 	}
-	if err := errors.Join(a.hurry(), a.Front.Start()); err != nil {
+	if err := errors.Join(a.armDeadline(), a.Front.Start()); err != nil {
 		return err
 	}
 	want := a.cfg.Features &^ virtio.NetMAC // of these alone the rings know
@@ -173,7 +173,7 @@ func (a *App) Taken(ring int) int {
 
 // Stop resets the guest's device and returns where the rings stood.
 func (a *App) Stop() ([]uint32, error) {
-	if err := a.hurry(); err != nil {
+	if err := a.armDeadline(); err != nil {
 		return nil, err
 	}
 	return a.Front.Stop()

@@ -22,7 +22,7 @@ func (a *App) Reconnect(path string) error {
 		return err // the old one stays, closed
 	}
 	a.Conn = conn
-	return errors.Join(a.hurry(), a.Front.Reconnect(a.Conn))
+	return errors.Join(a.armDeadline(), a.Front.Reconnect(a.Conn))
 }
 
 // Share sends a memory table of its own, with need_reply if asked for, and leaves
@@ -92,7 +92,7 @@ func (a *App) tell(messages ...vhostuser.Message) error {
 
 // Ask sends a message and returns the reply.
 func (a *App) Ask(m vhostuser.Message) (vhostuser.Message, error) {
-	if err := errors.Join(a.hurry(), a.Conn.WriteMessage(m)); err != nil {
+	if err := errors.Join(a.armDeadline(), a.Conn.WriteMessage(m)); err != nil {
 		return m, err
 	}
 	return a.Conn.ReadMessage()

@@ -153,7 +153,7 @@ func (p *Player) step(s *step, ring int) error {
 		p.askAll = p.Orders.AskAll && p.Protocol.Has(vhostuser.ProtoReplyAck)
 	}
 	p.Sent = append(p.Sent, s.request.String())
-	if err := errors.Join(p.hurry(), p.Conn.WriteMessage(m)); err != nil {
+	if err := errors.Join(p.armDeadline(), p.Conn.WriteMessage(m)); err != nil {
 		return fmt.Errorf("%v: %w", s.request, err)
 	}
 	// rust-vmm does not know that SET_LOG_BASE has a reply: it wants an acknowledgement

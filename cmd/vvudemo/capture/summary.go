@@ -30,7 +30,7 @@ type Both struct {
 	ToApp   Count `json:"to_app"`   // sent by anyone else
 }
 
-func (b *Both) of(fromApp bool) *Count {
+func (b *Both) direction(fromApp bool) *Count {
 	if fromApp {
 		return &b.FromApp
 	}
@@ -119,13 +119,13 @@ func summarise(r io.Reader, app net.HardwareAddr) (*Summary, error) {
 func (s *Summary) count(d *decoder, data []byte, length int, app net.HardwareAddr) {
 	kind := d.kind(data)
 	fromApp := bytes.Equal(d.eth.SrcMAC, app)
-	s.Total.of(fromApp).add(length)
+	s.Total.direction(fromApp).add(length)
 	both := s.ByKind[kind]
 	if both == nil {
 		both = new(Both)
 		s.ByKind[kind] = both
 	}
-	both.of(fromApp).add(length)
+	both.direction(fromApp).add(length)
 	switch kind {
 	case DHCP:
 		s.DHCP[d.dhcpType()]++

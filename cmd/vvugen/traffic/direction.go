@@ -89,8 +89,8 @@ func (d *direction) arrived() uint64 {
 	return n
 }
 
-// underWay is the number of frames sent and neither received nor given up.
-func (d *direction) underWay() uint64 {
+// inFlight is the number of frames sent and neither received nor written off.
+func (d *direction) inFlight() uint64 {
 	gone := d.arrived() + d.writtenOff
 	if gone >= d.sent() {
 		return 0
@@ -115,7 +115,7 @@ func (d *direction) send(t int64) bool {
 	if d.window > 0 {
 		// Whole bursts only, see source.send; small windows have small bursts.
 		want = min(want, max(d.window/4, 1))
-		if d.underWay()+want > d.window {
+		if d.inFlight()+want > d.window {
 			return false
 		}
 	}
@@ -156,7 +156,7 @@ func (d *direction) check(now int64) error {
 		d.source.tx.Reap() // send does so only when the window is open
 		moved += d.source.tx.Completed()
 	}
-	if moved != d.idleMark || d.source != nil && d.underWay() == 0 && d.source.tx.Outstanding() == 0 {
+	if moved != d.idleMark || d.source != nil && d.inFlight() == 0 && d.source.tx.Outstanding() == 0 {
 		d.idleMark, d.idleSince = moved, now
 		return nil
 	}

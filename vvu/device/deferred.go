@@ -7,11 +7,11 @@ import (
 	"vvufwd/vvu/vfiouser"
 )
 
-// debts are what is done when mu is released: what touches a descriptor of the
+// deferred is what is done when mu is released: what touches a descriptor of the
 // front-end or of the driver VM's monitor. Nothing of that should take long, but it
 // is the kernel's code that runs, on a file that a peer has too; register accesses,
 // which wait for mu, do not wait for it.
-type debts struct {
+type deferred struct {
 	host    vfiouser.Host // that is to get the vectors
 	vectors []uint16      // to be raised, each once
 	ring    []*peerfd.Event
@@ -19,21 +19,21 @@ type debts struct {
 	unwatch []*peerfd.Event // and close
 }
 
-// unlock releases mu and pays what is owed. It takes the place of mu.Unlock.
+// unlock releases mu and does what was deferred. It takes the place of mu.Unlock.
 func (d *Device) unlock() {
-	owed := d.owed
-	d.owed = debts{}
+	pending := d.deferred
+	d.deferred = deferred{}
 	d.mu.Unlock()
-	for _, v := range owed.vectors {
-		owed.host.Signal(int(v))
+	for _, v := range pending.vectors {
+		pending.host.Signal(int(v))
 	}
-	for _, e := range owed.ring {
+	for _, e := range pending.ring {
 		e.Ring()
 	}
-	for _, e := range owed.unwatch {
+	for _, e := range pending.unwatch {
 		d.kicks.remove(e)
 	}
-	for _, e := range owed.close {
+	for _, e := range pending.close {
 		e.Close()
 	}
 }
@@ -41,7 +41,7 @@ func (d *Device) unlock() {
 // wait waits until something has changed, or just might have. It takes the place of
 // cond.Wait. mu is held.
 func (d *Device) wait() {
-	if d.owed.any() {
+	if d.deferred.any() {
 		d.unlock()
 		d.mu.Lock()
 		return // a change that came meanwhile would not be waited for
@@ -49,7 +49,7 @@ func (d *Device) wait() {
 	d.cond.Wait()
 }
 
-func (o *debts) any() bool {
+func (o *deferred) any() bool {
 	return len(o.vectors)+len(o.ring)+len(o.close)+len(o.unwatch) > 0
 }
 
@@ -58,10 +58,10 @@ func (d *Device) interrupt(vector uint16) {
 	if d.host == nil || int(vector) >= d.layout.vectors {
 		return
 	}
-	if d.owed.host != d.host { // the one before is gone, and no one hears its vectors
-		d.owed.host, d.owed.vectors = d.host, nil
+	if d.deferred.host != d.host { // the one before is gone, and no one hears its vectors
+		d.deferred.host, d.deferred.vectors = d.host, nil
 	}
-	if !slices.Contains(d.owed.vectors, vector) {
-		d.owed.vectors = append(d.owed.vectors, vector)
+	if !slices.Contains(d.deferred.vectors, vector) {
+		d.deferred.vectors = append(d.deferred.vectors, vector)
 	}
 }
