@@ -79,7 +79,7 @@ func TestSwitchTellsOfAnAddressThatTwoHave(t *testing.T) {
 		}
 	}
 	say(2)
-	told := func() []entry { return f.log.find(mark, says("", "one station's address")) }
+	told := func() []entry { return f.log.find(mark, says("", "the same source address")) }
 	eventually(t, "the log tells of an address that two have", func() bool { return len(told()) > 0 })
 	say(100)
 	// What is told is told in order: with a second address the first is done with.
