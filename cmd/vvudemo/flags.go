@@ -34,6 +34,7 @@ type options struct {
 	transfer int
 	pktgen   int64
 	restarts int
+	idle     time.Duration
 	keep     bool
 	matrix   string
 	timeout  time.Duration
@@ -61,6 +62,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.BoolVar(&o.isolate, "isolate", false, "isolate several app VMs from each other")
 	fs.IntVar(&o.transfer, "transfer", show.TransferBytes>>20, "download and upload `N` MiB")
 	fs.Int64Var(&o.pktgen, "pktgen", 0, "let the app VM's kernel packet generator send `N` frames")
+	fs.DurationVar(&o.idle, "idle", 0, "leave the machines alone for `DURATION` and show what they cost then; 0: not at all")
 	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
 	fs.StringVar(&o.tap, "tap", "", "connect the NIC to the TAP device `NAME`, made if it does not exist (needs root), instead of QEMU's user networking")
 	fs.StringVar(&o.nic, "nic", string(machine.VirtioNet), "the driver VM's `NIC`: virtio-net, e1000e, igb, or igbvf (a virtual function of an igb that is the kernel's)")
@@ -125,6 +127,10 @@ func (o *options) check() error {
 		return cli.Usagef("--transfer %d: want 1 to %d", o.transfer, show.MaxTransferBytes>>20)
 	case o.pktgen < 0:
 		return cli.Usagef("--pktgen %d: want 0 or more", o.pktgen)
+	case o.idle < 0:
+		return cli.Usagef("--idle %v: want 0 or more", o.idle)
+	case o.idle > 0 && (o.appVMs > 1 || o.matrix != ""):
+		return cli.Usagef("--idle shows one app VM: drop it, or --app-vms and --matrix")
 	case o.restarts < 0:
 		return cli.Usagef("--restarts %d: want 0 or more", o.restarts)
 	case o.timeout < 0:
@@ -147,7 +153,7 @@ func (o *options) limit() time.Duration {
 	if o.matrix != "" {
 		return 3 * time.Hour
 	}
-	return 10*time.Minute + time.Duration(o.pktgen/slowest)*time.Second + time.Duration(o.restarts)*2*time.Minute
+	return 10*time.Minute + time.Duration(o.pktgen/slowest)*time.Second + time.Duration(o.restarts)*2*time.Minute + o.idle
 }
 
 // needsNewest reports whether a combination that --matrix names has the newest kernel.
@@ -188,7 +194,7 @@ func (o *options) needsHardware() bool { return machine.NIC(o.nic) == machine.IG
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
 		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), TAP: o.tap,
-		Transfer: int64(o.transfer) << 20, Pktgen: o.pktgen, Restarts: o.restarts, Accel: o.accel, SMP: o.smp, OutDir: out,
+		Transfer: int64(o.transfer) << 20, Pktgen: o.pktgen, Restarts: o.restarts, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	if o.device == deviceQEMU {
 		cfg.Device = machine.BuiltIn

@@ -93,7 +93,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 		o.cpus, err = parseCPUs(s)
 		return err
 	})
-	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this long; negative: always poll")
+	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this long, or for up to four times as long while that pays, and 16 looks at the rings; awaits frames that come regularly; negative: always poll")
 	fs.DurationVar(&o.stats, "stats", 0, "print rates each `INTERVAL` to standard output, such as 1s; 0: only totals at the end")
 	fs.BoolVar(&o.statsJSON, "stats-json", false, "print statistics as JSON lines with totals instead of a table")
 	fs.BoolVar(&o.bind, "bind", asInit, "bind the named functions to vfio-pci, and back at the end")

@@ -24,8 +24,8 @@ const (
 // path with the kernel's packet generator and kills the app VM twice under load.
 func TestTwoMachines(t *testing.T) {
 	t.Parallel()
-	report := run(t, show.Config{Pktgen: pktgenFrames, Restarts: restarts})
-	for _, name := range []string{"images", "vvudev", "driver VM", "app VM", "offloads", "lease", "ping", "download", "upload", "pktgen", "restarts", "counters", "power off", "capture"} {
+	report := run(t, show.Config{Pktgen: pktgenFrames, Idle: 5 * time.Second, Restarts: restarts})
+	for _, name := range []string{"images", "vvudev", "driver VM", "app VM", "offloads", "lease", "ping", "download", "upload", "pktgen", "idle", "restarts", "counters", "power off", "capture"} {
 		if step := report.Step(name); step == nil || !step.OK {
 			t.Errorf("step %q: %+v", name, step)
 		}

@@ -40,6 +40,8 @@ type Config struct {
 	Transfer int64
 	// Pktgen is the number of frames that the app VM's kernel packet generator sends. 0: none.
 	Pktgen int64
+	// Idle is how long the machines are left alone, to see what they cost then. 0: not at all.
+	Idle time.Duration
 	// Restarts is how often the app VM is killed under load and started again.
 	Restarts int
 	// Accel is "tcg" or "kvm".

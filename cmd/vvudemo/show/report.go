@@ -29,6 +29,7 @@ type Report struct {
 	Download *Transfer       `json:"download,omitempty"`
 	Upload   *Transfer       `json:"upload,omitempty"`
 	Pktgen   *Pktgen         `json:"pktgen,omitempty"`
+	Idle     *Idle           `json:"idle,omitempty"`
 	Restarts []Restart       `json:"restarts,omitempty"`
 	Ports    []counters.Port `json:"ports,omitempty"`
 

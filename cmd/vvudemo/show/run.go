@@ -117,6 +117,9 @@ func (d *demo) steps() []step {
 	if d.Pktgen > 0 {
 		steps = append(steps, step{"pktgen", d.pktgen})
 	}
+	if d.Idle > 0 {
+		steps = append(steps, step{"idle", d.idle})
+	}
 	if d.Restarts > 0 {
 		steps = append(steps, step{"restarts", d.restarts})
 	}
