@@ -33,16 +33,16 @@ type Port interface {
 	Counters() *virtionet.Counters
 
 	// Receive fills b with the frames that came next, in their order, at most
-	// virtionet.MaxBurst, and is called only when all that it has handed out before was
-	// released. It looks at the ring's index once.
+	// virtionet.MaxBurst and each of virtionet.MinFrame to MaxFrame bytes, and is called only
+	// when all that it has handed out before was released. It looks at the ring's index once.
 	//
 	// Plain frames, which is nearly all, are described where they lie: Burst.Reset, then
 	// Burst.Add for each, and Burst.Inspect if the device may leave checksums undone. The
 	// port keeps their buffers as they are, and may not count them yet: what is not
-	// released comes again. A frame of another kind (in more than two pieces, to be cut)
-	// ends a run of plain ones; if it is the first, Receive fills b with Frames instead
-	// (Burst.General), plain ones after it included. The views of both stay valid until
-	// Release.
+	// released comes again after Recover or Sync. A frame of another kind (in more than
+	// two pieces, to be cut) ends a run of plain ones; if it is the first, Receive fills b
+	// with Frames instead (Burst.General), plain ones after it included. Both stay
+	// valid until Release.
 	//
 	// Frames that lie about themselves are dropped and counted. worked reports whether
 	// anything was taken, be it only to be dropped: that was the port's turn.
@@ -58,9 +58,9 @@ type Port interface {
 	// for one call, or is of another kind. It waits for nothing.
 	//
 	// If b.Plain(): call Burst.SetDestination, give as many frames places as there is room
-	// (Burst.Place), copy them (Burst.Copy), and only then change anything in the ring
-	// and publish it: if the copy breaks off because memory vanished, nothing has
-	// happened. Counters.CountSent counts. Where a plain frame does not do, and if b is
+	// for (Dst and DstID of Burst.Ops), copy them (Burst.Copy), and only then change
+	// anything in the ring and publish it: if the copy is interrupted because memory
+	// vanished, nothing has happened. Counters.CountSent counts. Where a plain frame does not do, and if b is
 	// not plain, Burst.Frames describes them in general, to be copied or, with
 	// virtionet.SoftwareGSO, cut into what the device takes.
 	//
@@ -72,7 +72,7 @@ type Port interface {
 	// something, and costs a load or two if there is nothing to tell.
 	Notify()
 
-	// Recover is called when a fault or a panic, at any port, has broken a burst off, perhaps
+	// Recover is called when a fault or a panic, at any port, has interrupted a burst, perhaps
 	// in the midst of this port's methods. Frames handed out and not released are dropped
 	// or come again, a Transmit that was not finished has not happened, and the
 	// next call finds everything in order.

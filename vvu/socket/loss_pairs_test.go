@@ -19,14 +19,14 @@ import (
 	"vvufwd/vvu/vvutest"
 )
 
-// dealtRig is two endpoints with all their pairs, assigned to loops.
-func dealtRig(t *testing.T, loops int) (paths [2]string) {
+// balancedRig is two endpoints with all their pairs, assigned to loops.
+func balancedRig(t *testing.T, loops int) (paths [2]string) {
 	t.Helper()
-	return dealtRigOf(t, loops, session.MaxPairs, zap.NewNop(), func(_ []netfwd.Port, err error) { t.Errorf("fault: %v", err) })
+	return balancedRigOf(t, loops, session.MaxPairs, zap.NewNop(), func(_ []netfwd.Port, err error) { t.Errorf("fault: %v", err) })
 }
 
-// dealtRigOf is dealtRig with so many pairs, and whatever is to become of faults.
-func dealtRigOf(t *testing.T, loops, pairs int, log *zap.Logger, onFault func([]netfwd.Port, error)) (paths [2]string) {
+// balancedRigOf is balancedRig with so many pairs, and whatever is to become of faults.
+func balancedRigOf(t *testing.T, loops, pairs int, log *zap.Logger, onFault func([]netfwd.Port, error)) (paths [2]string) {
 	t.Helper()
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -80,7 +80,7 @@ func TestNothingIsLostAmongQueuePairs(t *testing.T) {
 		for _, loops := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%d loops, packed %v", loops, features.Has(virtio.RingPacked)), func(t *testing.T) {
 				t.Parallel()
-				paths := dealtRig(t, loops)
+				paths := balancedRig(t, loops)
 				const pairs, n = 4, 8000
 				a := bootApp(t, paths[0], vvutest.NewRAM(t), vvutest.AppConfig{Style: vhostuser.CloudHypervisor, Features: features, Entries: 128})
 				b := bootApp(t, paths[1], vvutest.NewRAM(t), vvutest.AppConfig{Style: vhostuser.CloudHypervisor, Features: features, Entries: 64, RxBuffers: 16, Pairs: pairs})

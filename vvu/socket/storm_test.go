@@ -34,7 +34,7 @@ func TestStorm(t *testing.T) {
 		}
 	})
 	var faults, steps atomic.Int64
-	paths := dealtRigOf(t, 2, (stormRings-1)/2, zap.NewNop(), func(_ []netfwd.Port, err error) {
+	paths := balancedRigOf(t, 2, (stormRings-1)/2, zap.NewNop(), func(_ []netfwd.Port, err error) {
 		faults.Add(1)
 		var memory interface{ Addr() uintptr }
 		if !errors.As(err, &memory) || strings.Contains(err.Error(), "goroutine") {
