@@ -31,6 +31,9 @@ func (q *packedDevice) readOps(ops *[MaxOps]Op, s *Spread, b bounds) (n int) {
 		k, rest := q.ring.readSlots(ops[i:run], at.at, at.plainBits(0), placeOf(&q.region), b)
 		at.advance(uint16(k), q.size)
 		if i += k; i < run {
+			if !at.isAvail(uint16(rest >> 48)) { // the end of most runs
+				return i
+			}
 			if !q.readOther(s, i, &ops[i], at, rest, &b) {
 				s.Undo()
 				return i
