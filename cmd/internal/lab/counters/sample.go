@@ -6,6 +6,7 @@ import "fmt"
 type Port struct {
 	Name      string            `json:"name"`
 	RxPackets uint64            `json:"rx_packets"`
+	Plain     uint64            `json:"plain_packets"` // of RxPackets, those that were copied once, as they were
 	RxBytes   uint64            `json:"rx_bytes"`
 	TxPackets uint64            `json:"tx_packets"`
 	TxBytes   uint64            `json:"tx_bytes"`
