@@ -65,9 +65,17 @@ func (g *Port) readPlain(b *virtionet.Burst) (n int, other bool) {
 	if g.batch.waits(q) {
 		return 0, false
 	}
-	n = q.ReadOps(&b.Ops, &b.From, g.cur.HeaderLen, virtionet.MinFrame, virtionet.MaxFrame)
+	for range 2 { // what has come since the first look is most likely plain, too
+		n = q.ReadOps(&b.Ops, &b.From, g.cur.HeaderLen, virtionet.MinFrame, virtionet.MaxFrame)
+		if n > 0 {
+			break
+		}
+		if !q.Waits() {
+			return 0, false
+		}
+	}
 	if n == 0 {
-		return 0, q.Waits()
+		return 0, true
 	}
 	g.batch.took(n)
 	b.Fill(n)
