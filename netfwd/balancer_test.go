@@ -62,7 +62,7 @@ func startBalancer(t *testing.T, loops int, idle time.Duration, links ...Link) *
 		for _, end := range l {
 			for _, p := range end.Queues {
 				p.(*vm).OnChange(d.WakeLoops)
-				p.(*vm).OnShift(d.StateChanged)
+				p.(*vm).OnStateChange(d.StateChanged)
 			}
 		}
 	}
@@ -255,7 +255,7 @@ func TestBalancerOutlivesItsLoops(t *testing.T) {
 	defer d.Close()
 	for _, v := range append(a.pairs, b.pairs...) {
 		v.OnChange(d.WakeLoops)
-		v.OnShift(d.StateChanged)
+		v.OnStateChange(d.StateChanged)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -39,8 +39,8 @@ type Port interface {
 	// Plain frames, which is nearly all, are described where they lie: Burst.Reset, then
 	// Burst.Add for each, and Burst.Inspect if the device may leave checksums undone. The
 	// port keeps their buffers as they are, and may not count them yet: what is not
-	// released comes again after Recover or Sync. A frame of another kind (in more than
-	// two pieces, to be cut) ends a run of plain ones; if it is the first, Receive fills b
+	// released comes again after Recover or Sync. A frame of another kind (an odd
+	// chain, a header that lies) ends a run of plain ones; if it is the first, Receive fills b
 	// with Frames instead (Burst.General), plain ones after it included. Both stay
 	// valid until Release.
 	//

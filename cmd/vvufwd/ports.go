@@ -61,7 +61,7 @@ func (p *port) follow(f forwarding) {
 	}
 	for _, g := range p.guest.Ports() {
 		g.OnChange(f.WakeLoops)
-		g.OnShift(f.StateChanged)
+		g.OnStateChange(f.StateChanged)
 	}
 }
 

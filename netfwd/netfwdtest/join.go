@@ -60,6 +60,6 @@ func Run(t testing.TB, links []netfwd.Link, loops []netfwd.Config) (b *netfwd.Ba
 func hook(p netfwd.Port, b *netfwd.Balancer) {
 	if g, ok := p.(*guest.Port); ok {
 		g.OnChange(b.WakeLoops)
-		g.OnShift(b.StateChanged)
+		g.OnStateChange(b.StateChanged)
 	}
 }

@@ -87,7 +87,7 @@ const (
 	DropStopped               // the ring was stopped while the frame was in our hands
 	DropBadFrame              // the device announced a frame that is not there
 	DropBadHeader             // the virtio-net header lies about the frame, or asks for what was not negotiated
-	DropFault                 // the port is out of order until it is restarted
+	DropFault                 // the port has failed, until it is restarted
 	DropSpoofed               // the source address is not one that the port may use
 	DropFiltered              // a switch has nowhere to send it: isolated, reserved, or at home behind the same port; or the guest does not want it, see Filter
 	DropNoRoom                // a switch does not wait for room

@@ -60,7 +60,7 @@ func CopyHeader(b *[LegacyHeaderLen]byte, views [][]byte) {
 	CopyViews(b[:], views, 0, 0)
 }
 
-// AfterHeader returns the views behind the n bytes of header, which the views
+// AfterHeader returns the views after the n bytes of header, which the views
 // hold at least. Their slice headers are changed, not the memory.
 func AfterHeader(views [][]byte, n int) [][]byte {
 	for len(views) > 0 && len(views[0]) <= n {

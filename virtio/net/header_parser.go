@@ -79,7 +79,7 @@ func (h *Header) check(l *packet.Layout, n int, may Offloads) bool {
 	h.HdrLen, h.NumBuffers = 0, 0 // a hint; and the ring's own
 	start, field := int(h.CsumStart), int(h.CsumStart)+int(h.CsumOffset)
 	if may&OffloadCsum == 0 || start < int(l.L4) || field+2 > min(n, packet.MaxHead) || h.CsumOffset%2 != 0 {
-		return false // not behind the headers that say where the frame goes, or across two words of the sum
+		return false // not after the headers that say where the frame goes, or across two words of the sum
 	}
 	known := start == int(l.L4) && l.Protocol != 0
 	if known && h.CsumOffset != l.ChecksumOffset() {

@@ -128,7 +128,7 @@ func (g *SoftwareGSO) complete() {
 // skip is the place of byte n of data.
 func skip(data [][]byte, n int) (at, off int) { return advance(data, 0, 0, n) }
 
-// advance is the place n bytes behind another one, which data has.
+// advance is the place n bytes after another one, which data has.
 func advance(data [][]byte, at, off, n int) (newAt, newOff int) {
 	for n += off; at < len(data) && n >= len(data[at]); at++ {
 		n -= len(data[at])

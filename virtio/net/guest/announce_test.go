@@ -193,14 +193,14 @@ func TestAnnouncementAndChanges(t *testing.T) {
 	}
 }
 
-// A guest that is out of order, or left, says nothing.
+// A guest that has failed, or left, says nothing.
 func TestAnnouncementIsLostWithItsGuest(t *testing.T) {
 	frames := make([]virtionet.Frame, virtionet.MaxBurst)
 	r := newGuestRig(t, vringtest.Config{Size: 8}, running)
 	r.install(r.with(announcement(t, 1)))
 	r.Fail(errors.New("its memory vanished"))
 	if n := r.rxFrames(frames); n != 0 {
-		t.Errorf("%d frames from a guest that is out of order", n)
+		t.Errorf("%d frames from a guest that has failed", n)
 	}
 	r = newGuestRig(t, vringtest.Config{Size: 8}, running)
 	r.install(r.with(announcement(t, 1)))

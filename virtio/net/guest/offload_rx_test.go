@@ -141,7 +141,7 @@ func TestLyingHeadersAreDropped(t *testing.T) {
 		"start in the IP header":       {header: func(h *virtionet.Header) { h.GSOType, h.CsumStart, h.CsumOffset = 0, 20, 30 }},
 		"start in the VLAN tag":        {header: func(h *virtionet.Header) { h.GSOType, h.CsumStart = 0, 15 }, shape: "tcp4 tagged"},
 		"start in an extension":        {header: func(h *virtionet.Header) { h.GSOType, h.CsumStart, h.CsumOffset = 0, 54, 20 }, shape: "udp6 extended"},
-		"start behind the frame":       {header: func(h *virtionet.Header) { h.GSOType, h.CsumStart = 0, 5066 }},
+		"start after the frame":        {header: func(h *virtionet.Header) { h.GSOType, h.CsumStart = 0, 5066 }},
 		"start beyond all":             {header: func(h *virtionet.Header) { h.GSOType, h.CsumStart = 0, 0xffff }},
 		"start too far in":             {header: func(h *virtionet.Header) { h.GSOType, h.CsumStart = 0, packet.MaxHead }},
 		"offset beyond all":            {header: func(h *virtionet.Header) { h.GSOType, h.CsumOffset = 0, 0xffff }},
@@ -176,7 +176,7 @@ func TestLyingHeadersAreDropped(t *testing.T) {
 			r.send(t, nettest.Payload(60, 1)) // the next one
 			var frames [4]virtionet.Frame
 			if n := r.rxFrames(frames[:]); n != 1 || frames[0].Header != (virtionet.Header{}) || !bytes.Equal(vringtest.Join(frames[0].Data), nettest.Payload(60, 1)) {
-				t.Fatalf("%d frames, want the one behind it: %+v", n, frames[0].Header)
+				t.Fatalf("%d frames, want the one after it: %+v", n, frames[0].Header)
 			}
 			r.release(1)
 			if c := r.Counters(); c.Drops[virtionet.DropBadHeader] != 1 || c.RxPackets != 1 {

@@ -94,12 +94,12 @@ type Port struct {
 	name   string
 	onFail func(ring string, err error) // told once for each ring that breaks
 
-	wake    func() // makes a sleeping forwarder look at Changed
-	shifted func() // told when the state is another one
-	state   atomic.Uint32
-	wanted  atomic.Pointer[Queues]
-	synced  chan struct{}
-	gone    chan struct{} // closed when nobody forwards any more
+	wake          func() // makes a sleeping forwarder look at Changed
+	onStateChange func() // told when the state is another one
+	state         atomic.Uint32
+	wanted        atomic.Pointer[Queues]
+	synced        chan struct{}
+	gone          chan struct{} // closed when nobody forwards any more
 
 	cur      *Queues
 	reported [2]bool // onFail was called for cur's ToGuest, FromGuest
@@ -128,7 +128,7 @@ type Port struct {
 
 	sent [virtionet.MaxBurst]vring.Chain // what the last rxFrames popped
 	ours *announcer                      // nil until it is needed
-	room []vring.Chain                   // buffers for frames to the guest, see room; at least MaxBurst
+	room []vring.Chain                   // buffers for frames to the guest, see txBurst; at least MaxBurst
 
 	batch batch // of plain frames
 
@@ -143,7 +143,7 @@ var stopped = &Queues{HeaderLen: virtionet.HeaderLen}
 // a ring breaks; it must not block, nor log.
 func New(name string, onFail func(ring string, err error)) *Port {
 	return &Port{
-		name: name, onFail: onFail, wake: func() {}, shifted: func() {},
+		name: name, onFail: onFail, wake: func() {}, onStateChange: func() {},
 		synced: make(chan struct{}), gone: make(chan struct{}),
 		cur: stopped, closed: true, room: make([]vring.Chain, virtionet.MaxBurst), gso: &virtionet.SoftwareGSO{},
 	}
@@ -156,10 +156,10 @@ func (g *Port) Name() string { return g.name }
 // Install.
 func (g *Port) OnChange(wake func()) { g.wake = wake }
 
-// OnShift sets the function that is told whenever State has changed and the forwarder
+// OnStateChange sets the function that is told whenever State has changed and the forwarder
 // has taken the rings over that made it change; call it before the first Install. It
 // must not block.
-func (g *Port) OnShift(shifted func()) { g.shifted = shifted }
+func (g *Port) OnStateChange(onStateChange func()) { g.onStateChange = onStateChange }
 
 // Install replaces the guest's queues and returns when the forwarder uses the
 // new ones: from then on it touches neither the old rings nor their memory. What it holds
@@ -180,7 +180,7 @@ func (g *Port) Install(q *Queues) {
 		g.state.Store(uint32(q.state()))
 	}
 	if g.State() != before {
-		g.shifted()
+		g.onStateChange()
 	}
 }
 
@@ -271,7 +271,7 @@ func (g *Port) left() bool {
 	}
 }
 
-// Fail puts the guest's rings out of order, for a fault that cannot be pinned to
+// Fail stops the guest's rings, for a fault that cannot be pinned to
 // one of them, such as memory that vanished.
 func (g *Port) Fail(err error) {
 	for _, q := range []*vring.Device{g.cur.ToGuest, g.cur.FromGuest} {

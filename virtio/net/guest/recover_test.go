@@ -43,7 +43,7 @@ func TestRecoverTakesBackWhatWasBegun(t *testing.T) {
 	}()
 	r.Recover()
 	if err := r.rx.Device.Err(); err != nil {
-		t.Fatalf("an innocent ring is out of order: %v", err)
+		t.Fatalf("an innocent ring has failed: %v", err)
 	}
 	sent := []virtionet.Frame{nettest.Frame(nettest.Payload(300, 3)), nettest.Frame(nettest.Payload(900, 4)), nettest.Frame(nettest.Payload(200, 5))}
 	if n := r.txFrames(sent); n != 3 {

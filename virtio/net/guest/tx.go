@@ -13,7 +13,7 @@ func (g *Port) txFrames(frames []virtionet.Frame) int {
 		g.lookForRoom()
 	}
 	if g.closed {
-		return g.turnAway(frames)
+		return g.holdOrDrop(frames)
 	}
 	if f := g.cur.Filter; f != nil {
 		return g.txFiltered(f, frames)
@@ -52,7 +52,7 @@ func (g *Port) txWanted(frames []virtionet.Frame) int {
 		q.Available() // else what an earlier look has seen is enough
 	}
 	q.ResetViews()
-	r := room{q: q, popped: q.PopBurst(g.room[:min(len(frames), virtionet.MaxBurst)])}
+	r := txBurst{q: q, popped: q.PopBurst(g.room[:min(len(frames), virtionet.MaxBurst)])}
 	q.PrefetchWrite()
 	done := 0
 	for done < len(frames) && g.put(&r, &frames[done]) {
@@ -75,9 +75,9 @@ func (g *Port) txWanted(frames []virtionet.Frame) int {
 	return done
 }
 
-// room is the state of a burst to the guest: buffers g.room[filled:popped] are
+// txBurst is the state of a burst to the guest: buffers g.room[filled:popped] are
 // popped and empty.
-type room struct {
+type txBurst struct {
 	q      *vring.Device
 	popped int
 	filled int
@@ -89,12 +89,12 @@ const maxRoom = 1024
 
 // exhausted reports whether no more buffers can be had in this burst, even if the
 // guest offers some.
-func (r *room) exhausted() bool { return r.popped == maxRoom || r.q.Exhausted() }
+func (r *txBurst) exhausted() bool { return r.popped == maxRoom || r.q.Exhausted() }
 
 // put copies one frame into as many buffers as it needs, or drops it if it can
 // never fit. It returns false, with nothing sent, when there is no room now, or the ring
 // is broken.
-func (g *Port) put(r *room, f *virtionet.Frame) bool {
+func (g *Port) put(r *txBurst, f *virtionet.Frame) bool {
 	if f.Header.Special() {
 		return g.finish(r, f)
 	}
@@ -103,7 +103,7 @@ func (g *Port) put(r *room, f *virtionet.Frame) bool {
 
 // finish is put for a frame with something left to be done, which the guest is given as
 // it is or not, as it negotiated. What is put of it before there is no room stays put.
-func (g *Port) finish(r *room, f *virtionet.Frame) bool {
+func (g *Port) finish(r *txBurst, f *virtionet.Frame) bool {
 	if !g.gso.Begin(f, g.cur.Takes, g.cur.maxFrame()) {
 		g.counters.Drops[virtionet.DropTooLong]++
 		return true
@@ -120,7 +120,7 @@ func (g *Port) finish(r *room, f *virtionet.Frame) bool {
 // putWhole is put for a frame that the next buffer holds in one piece, which is
 // what nearly all frames are. It returns false, with nothing changed, if things are
 // otherwise.
-func (g *Port) putWhole(r *room, f *virtionet.Frame) bool {
+func (g *Port) putWhole(r *txBurst, f *virtionet.Frame) bool {
 	if r.filled == r.popped {
 		return false
 	}
@@ -151,7 +151,7 @@ func (g *Port) putWhole(r *room, f *virtionet.Frame) bool {
 }
 
 // gather is put for every other frame.
-func (g *Port) gather(r *room, f *virtionet.Frame) bool {
+func (g *Port) gather(r *txBurst, f *virtionet.Frame) bool {
 	if f.Len > g.cur.maxFrame() && !f.Header.IsGSO() { // else its pieces are what counts, see virtionet.SoftwareGSO
 		g.counters.Drops[virtionet.DropTooLong]++
 		return true
@@ -192,7 +192,7 @@ func (g *Port) gather(r *room, f *virtionet.Frame) bool {
 // refuse gives the buffers before the one with index end back empty. The last of them no
 // driver may offer: it has a part to be read, or none to be written to. See accept for why
 // the ring goes on; those before it go back because the order of the ring must be kept.
-func (g *Port) refuse(r *room, end int) {
+func (g *Port) refuse(r *txBurst, end int) {
 	for i := range g.room[r.filled:end] {
 		r.q.Push(g.room[r.filled+i].Head, 0)
 	}
@@ -202,7 +202,7 @@ func (g *Port) refuse(r *room, end int) {
 
 // more pops one buffer beyond those popped so far, or returns false if there is
 // none.
-func (g *Port) more(r *room) bool {
+func (g *Port) more(r *txBurst) bool {
 	if r.popped == maxRoom {
 		return false
 	}

@@ -34,7 +34,7 @@ func (g *Port) lookForRoom() {
 	g.checkFaults() // it is no ring to wait for either
 	g.closed, g.bare = false, false
 	g.state.Store(uint32(virtionet.StateActive))
-	g.shifted()
+	g.onStateChange()
 }
 
 // awaits reports whether a ring is still awaited, 0 for cur's ToGuest, 1 for FromGuest.
@@ -60,9 +60,9 @@ func (g *Port) LongestSleep() time.Duration {
 // awaitedLook is how often to look whether waiting for a ring is over.
 const awaitedLook = 100 * time.Millisecond
 
-// turnAway is txFrames while the receive ring is closed: frames wait as long as it is
+// holdOrDrop is txFrames while the receive ring is closed: frames wait as long as it is
 // awaited, and are dropped after that.
-func (g *Port) turnAway(frames []virtionet.Frame) int {
+func (g *Port) holdOrDrop(frames []virtionet.Frame) int {
 	if g.awaits(0, g.cur.ToGuestAwaited) {
 		return 0
 	}

@@ -82,7 +82,7 @@ func TestNoFrameTakesEndlessWork(t *testing.T) {
 		if c.Drops[virtionet.DropNoBuffer] != 1 || c.TxPackets != 2 || used != 2*(test.most/2)/test.each {
 			t.Errorf("chains of %d: counted %+v, %d used; %v", test.chain, c, used, r.failures)
 		}
-		// Both at once, behind one that was sent: the burst ends before the second.
+		// Both at once, after one that was sent: the burst ends before the second.
 		n := r.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(fits, 4)), nettest.Frame(nettest.Payload(test.most, 5)), nettest.Frame(nettest.Payload(fits, 6))})
 		if n != 1 || c.TxPackets != 3 || c.Drops[virtionet.DropNoBuffer] != 1 {
 			t.Errorf("chains of %d: %d frames of a burst done, counted %+v", test.chain, n, c)

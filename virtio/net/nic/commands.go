@@ -15,7 +15,7 @@ import (
 // for it that could be lost.
 type commands struct {
 	ring     *vring.Driver
-	memory   dma.Memory // the command, and behind it the device's answer
+	memory   dma.Memory // the command, and after it the device's answer
 	notify   Notifier
 	patience time.Duration
 }

@@ -14,7 +14,7 @@ import (
 // commandDevice is the device's side of a control queue.
 type commandDevice struct {
 	ring   *vring.Device
-	answer []byte // to the commands, one byte each; none is given behind the last
+	answer []byte // to the commands, one byte each; none is given after the last
 	got    [][]byte
 }
 

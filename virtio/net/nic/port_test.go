@@ -173,7 +173,7 @@ func TestNICReceivesMergedBuffers(t *testing.T) {
 		t.Error("merged frame differs")
 	}
 	if !bytes.Equal(vringtest.Join(frames[1].Data), nettest.Payload(60, 6)) || frames[1].Len != 60 {
-		t.Errorf("frame behind a bare header differs: %d bytes", frames[1].Len)
+		t.Errorf("frame after a bare header differs: %d bytes", frames[1].Len)
 	}
 	r.release(2)
 	if r.devRx.Available(); r.devRx.Pending() != 8 {

@@ -104,7 +104,7 @@ func (n *Port) release(k int) {
 	n.released += k
 	switch {
 	case n.released == n.held:
-		n.refill(len(n.taken)) // with what was dropped behind the last frame
+		n.refill(len(n.taken)) // with what was dropped after the last frame
 	case n.released > 0:
 		n.refill(n.frameEnd[n.released-1])
 	}

@@ -18,9 +18,9 @@ const (
 
 // Layout is where the headers of a frame lie, in bytes from its start.
 type Layout struct {
-	L3       uint16 // behind the Ethernet header and VLAN tags
-	L4       uint16 // behind the IP header and its extensions; L3 if it is not IP or broken
-	End      uint16 // behind the TCP or UDP header; 0 unless Protocol is set
+	L3       uint16 // after the Ethernet header and VLAN tags
+	L4       uint16 // after the IP header and its extensions; L3 if it is not IP or broken
+	End      uint16 // after the TCP or UDP header; 0 unless Protocol is set
 	Protocol uint8  // TCP or UDP, whole and not a fragment; or 0
 	IPv6     bool
 }
@@ -154,7 +154,7 @@ func (l *Layout) ChecksumOffset() uint16 {
 
 // MaxPayload is how many bytes of payload a packet with these headers can have at most:
 // its length fields have 16 bits, that of IPv4 counts all headers from its own on, that of
-// IPv6 those behind its own, and that of UDP itself. Only if Protocol is set.
+// IPv6 those after its own, and that of UDP itself. Only if Protocol is set.
 func (l *Layout) MaxPayload() int {
 	counted := int(l.End - l.L3)
 	if l.IPv6 {

@@ -47,7 +47,7 @@ func TestParseFindsHeaders(t *testing.T) {
 		if got := packet.Parse(s.Frame); got != s.Layout {
 			t.Errorf("%s: %+v, want %+v", s.Name, got, s.Layout)
 		}
-		// Cut anywhere, it finds as much as there is, and nothing behind the end.
+		// Cut anywhere, it finds as much as there is, and nothing after the end.
 		for n := range s.Frame {
 			got := packet.Parse(s.Frame[:n:n])
 			if n >= int(s.Layout.End) && got != s.Layout || n < int(s.Layout.End) && got.Protocol != 0 {
@@ -90,10 +90,10 @@ func TestParseFollowsIPv6ExtensionsNoFurtherThanTheyAre(t *testing.T) {
 		change func(b []byte)
 		l4     uint16
 	}{
-		"options behind the end": {func(b []byte) { b[55] = 255 }, 54},
-		"fragment header":        {func(b []byte) { b[14+6] = 44 }, 54},
-		"options, then unknown":  {func(b []byte) { b[54] = 59 }, 62},
-		"other version":          {func(b []byte) { b[14] = 0x40 }, 14},
+		"options after the end": {func(b []byte) { b[55] = 255 }, 54},
+		"fragment header":       {func(b []byte) { b[14+6] = 44 }, 54},
+		"options, then unknown": {func(b []byte) { b[54] = 59 }, 62},
+		"other version":         {func(b []byte) { b[14] = 0x40 }, 14},
 	} {
 		b := bytes.Clone(whole)
 		c.change(b)

@@ -66,7 +66,7 @@ func Shapes(t TB, n int) []Shape {
 // ChecksumField is where the transport header's checksum lies in the frame.
 func (s *Shape) ChecksumField() int { return int(s.Layout.L4 + s.Layout.ChecksumOffset()) }
 
-// Payload is what stands behind the headers.
+// Payload is what stands after the headers.
 func (s *Shape) Payload() []byte { return s.Frame[s.Layout.End:] }
 
 // Unfinished is the frame as a guest sends it that leaves the checksum to its device: the
