@@ -25,12 +25,16 @@ func (n *Port) Release(b *virtionet.Burst, first, end int) {
 		n.release(end - first)
 		return
 	}
+	buffers := end - first
+	if b.From.Set() != 0 {
+		for i := first; i < end; i++ {
+			buffers += b.Pieces(i) - 1
+		}
+	}
 	var u vring.Used
-	for i := first; i < end; i++ {
-		for range b.Pieces(i) {
-			if n.rx.Take(&u) {
-				n.post(n.rxBufferOf[u.Head])
-			}
+	for range buffers {
+		if n.rx.Take(&u) {
+			n.post(n.rxBufferOf[u.Head])
 		}
 	}
 	n.rx.Publish()
@@ -65,7 +69,23 @@ func (n *Port) readPlain(b *virtionet.Burst) (k int, other bool) {
 	}
 	b.Reset()
 	next := 0
+	var u vring.Used
 	for k = 0; k < virtionet.MaxBurst && next < done; k++ {
+		if !n.rx.Peek(next, &u) {
+			return k, k == 0
+		}
+		buffer := n.rxBuffers.bytes(n.rxBufferOf[u.Head])
+		length := int(u.Len) - n.headerLen
+		// Device memory is ours: it stays as it is.
+		if length >= virtionet.MinFrame && (!n.mergeable || binary.LittleEndian.Uint16(buffer[virtionet.NumBuffersOffset:]) == 1) {
+			at := virtionet.AddressOf(buffer)
+			b.Add(at+uint64(n.headerLen), uint32(length))
+			if n.sends != 0 && !b.Inspect(k, at, n.sends) {
+				return k, k == 0
+			}
+			next++
+			continue
+		}
 		used := n.readFrame(b, k, next, done)
 		if used == 0 {
 			b.From.Undo()
@@ -130,6 +150,25 @@ func (n *Port) writePlain(b *virtionet.Burst, first, end int) (k int, other bool
 	if end == first {
 		return 0, true
 	}
+	b.To.Spread.Reset()
+	var heads [virtionet.MaxBurst]uint16
+	most := min(end-first, n.tx.Free())
+	n.tx.NextHeads(heads[:most])
+	for i, head := range heads[:most] {
+		op := &b.Ops[first+i]
+		if int(op.N) > n.maxFrame || n.headerLen+int(op.N) > n.txBuffers.size {
+			if i == 0 {
+				return n.writeChains(b, first, end)
+			}
+			return i, false // chains have their turn next
+		}
+		op.Dst, op.DstID = virtionet.AddressOf(n.txBuffers.bytes(head)), head
+	}
+	return most, false
+}
+
+// writeChains is writePlain for frames of which the first does not fit one buffer.
+func (n *Port) writeChains(b *virtionet.Burst, first, end int) (k int, other bool) {
 	ops := b.Ops[first:end]
 	count, total := n.room(ops, b.To.Long)
 	if count == 0 {
@@ -137,7 +176,6 @@ func (n *Port) writePlain(b *virtionet.Burst, first, end int) (k int, other bool
 	}
 	heads := n.heads[:total]
 	n.tx.NextHeads(heads)
-	b.To.Spread.Reset()
 	for k = range count {
 		op := &ops[k]
 		op.Dst, op.DstID = virtionet.AddressOf(n.txBuffers.bytes(heads[0])), heads[0]
@@ -182,12 +220,13 @@ func (n *Port) place(head uint16, size int) vring.Piece {
 
 // sendPlain hands plain frames first to end-1, which have been copied, to the device.
 func (n *Port) sendPlain(b *virtionet.Burst, first, end int) {
-	ops := b.Ops[first:end]
+	ops, set := b.Ops[first:end], b.To.Spread.Set()
 	for i := range ops {
 		op := &ops[i]
 		parts := n.parts[:]
-		parts[0] = vring.Part{Addr: n.txBuffers.addr(op.DstID), Len: uint32(n.headerLen) + op.N}
-		if b.To.Spread.Set()>>i&1 != 0 {
+		if set>>i&1 == 0 {
+			parts[0] = vring.Part{Addr: n.txBuffers.addr(op.DstID), Len: uint32(n.headerLen) + op.N}
+		} else {
 			parts = n.chainParts[:0]
 			for _, p := range b.To.Spread.Of(i) {
 				parts = append(parts, vring.Part{Addr: n.txBuffers.addr(p.ID), Len: p.N})
