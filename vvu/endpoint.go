@@ -33,15 +33,21 @@ type Endpoint struct {
 	connected bool
 	bounces   backoff
 	restarts  backoff
+
+	patience time.Duration // of the last wait, see pollStatus; 0 if something came
 }
 
 // offeredProtocol are the protocol features that we can serve besides several queue
 // pairs. The device lets through what it can carry: QEMU's own takes away all of these.
 const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice | vhostuser.ProtoMTU | vhostuser.ProtoRARP
 
-// pollStatus is how often the status is looked at without an interrupt: one that
-// comes right after start is lost with some devices.
-const pollStatus = 500 * time.Millisecond
+// pollStatus is after which time the status is looked at without an interrupt: one that
+// comes right after start is lost with some devices. Each time in which nothing comes the next one
+// is twice as long, up to pollStatusMost: to wake up costs an emulated machine much.
+const (
+	pollStatus     = 500 * time.Millisecond
+	pollStatusMost = 4 * time.Second
+)
 
 // drainReplies bounds the wait for the device to consume replies of an ended
 // session before the next may begin.
@@ -307,9 +313,11 @@ func (e *Endpoint) wait() {
 		{Fd: int32(e.device.pci.Vector(vectorRx)), Events: unix.POLLIN},
 		{Fd: int32(e.device.pci.Vector(vectorTx)), Events: unix.POLLIN},
 	}
-	if n, _ := unix.Poll(fds, int(pollStatus/time.Millisecond)); n <= 0 {
+	e.patience = min(max(2*e.patience, pollStatus), pollStatusMost)
+	if n, _ := unix.Poll(fds, int(e.patience/time.Millisecond)); n <= 0 {
 		return
 	}
+	e.patience = 0
 	var buf [8]byte
 	for _, f := range fds {
 		if f.Revents != 0 {
