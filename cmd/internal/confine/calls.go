@@ -115,7 +115,7 @@ func runtimeCalls(pid uint32) []call {
 			unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EVENTFD2, unix.SYS_GETRANDOM,
 			unix.SYS_RT_SIGRETURN, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGACTION, unix.SYS_SIGALTSTACK, unix.SYS_RESTART_SYSCALL,
 			unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
-			unix.SYS_BRK, unix.SYS_SET_ROBUST_LIST, unix.SYS_RSEQ, // a C library's, with cgo
+			unix.SYS_BRK, unix.SYS_SET_ROBUST_LIST, unix.SYS_RSEQ, unix.SYS_CLOCK_NANOSLEEP, // a C library's, with cgo: it sleeps when a thread cannot be made
 		),
 		call{unix.SYS_MMAP, []condition{without(argProtection, unix.PROT_EXEC)}},
 		call{unix.SYS_MPROTECT, []condition{without(argProtection, unix.PROT_EXEC)}},
