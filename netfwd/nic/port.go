@@ -64,13 +64,15 @@ func (p *port) tell() {
 	p.told.Store(uint64(progressOf(p.InFlight())))
 }
 
-// EnableKicks is the queue pair's. A forwarder that falls asleep tells first what is left
-// to do, and so is woken for it if need be.
+// EnableKicks is the queue pair's. A forwarder that falls asleep also tells what is left to do,
+// and so is woken for it if need be. It does so last: InFlight takes back what was sent, and
+// room that came before the queue pair was asked for a wake-up is what EnableKicks reports.
 func (p *port) EnableKicks(forRoom bool) (frames, room bool) {
+	frames, room = p.Queue.EnableKicks(forRoom)
 	if pending, done := p.InFlight(); pending > 0 {
 		p.told.Store(uint64(progressOf(pending, done)))
 	}
-	return p.Queue.EnableKicks(forRoom)
+	return frames, room
 }
 
 // LongestSleep is the queue pair's, or without a limit: its interrupts cannot get lost then.

@@ -152,3 +152,26 @@ func TestOpenRefuses(t *testing.T) {
 		t.Errorf("its state is %+v", st)
 	}
 }
+
+// sentQueue has sent something, which it is done with once somebody takes it back.
+type sentQueue struct {
+	*fakeQueue
+	sent bool
+}
+
+func (q *sentQueue) InFlight() (int, uint64) { q.sent = false; return 0, 1 }
+
+// EnableKicks reports what nobody has taken back yet.
+func (q *sentQueue) EnableKicks(forRoom bool) (frames, room bool) { return false, forRoom && q.sent }
+
+// Room that a card has made since the last Transmit is told a forwarder that falls asleep for want
+// of it. To look whether the card hangs must not hide it: no interrupt comes for it any more.
+func TestRoomIsNotHidden(t *testing.T) {
+	p := newPort(&sentQueue{&fakeQueue{absent: newAbsent()}, true}, true)
+	if _, room := p.EnableKicks(true); !room {
+		t.Error("a forwarder sleeps although there is room")
+	}
+	if _, room := p.EnableKicks(true); room {
+		t.Error("there is room again and again")
+	}
+}
