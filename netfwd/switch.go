@@ -67,6 +67,7 @@ type Switch struct {
 	pair           int
 
 	burst  virtionet.Burst
+	held   bool                        // source waits for its Release
 	to     [virtionet.MaxBurst]portSet // where its frames go
 	picked virtionet.Burst             // those of them that go to one port, if not all do
 }

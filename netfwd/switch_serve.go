@@ -49,6 +49,7 @@ func (s *Switch) serve(source int) (worked bool) {
 	}
 	s.burst.Recorder = nil // one port can be told of frames, not some
 	n := s.burst.Len()
+	s.held = true
 	union, common := s.classify(source)
 	if union&(union-1) == 0 && union == common && union != 0 {
 		s.send(bits.TrailingZeros64(uint64(union)), &s.burst) // nearly always
@@ -57,6 +58,7 @@ func (s *Switch) serve(source int) (worked bool) {
 		p.charge(s.scatter(union))
 	}
 	s.source.Release(&s.burst, 0, n)
+	s.held = false
 	return true
 }
 

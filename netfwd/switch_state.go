@@ -2,6 +2,7 @@ package netfwd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func (s *Switch) String() string {
 
 // sort finds out which queue pairs are good for what.
 func (p *switchPort) sort() {
-	p.busy, p.active, p.turn = p.busy[:0], p.active[:0], 0
+	p.busy, p.active = p.busy[:0], p.active[:0]
 	for i, q := range p.queues {
 		switch q.State() {
 		case virtionet.StateActive:
@@ -109,12 +110,13 @@ func (s *Switch) sync(i int, q *member) {
 	s.ports[i].sort()
 }
 
-// enableKicks asks for no word of room: nothing ever waits for it.
+// enableKicks asks for no word of room: nothing ever waits for it. Who tells of some all the same
+// has its first, and takes frames from now on.
 func (s *Switch) enableKicks() (work bool) {
 	for _, q := range s.all {
 		s.source = q
-		frames, _ := q.EnableKicks(false)
-		work = work || frames || q.Changed()
+		frames, room := q.EnableKicks(false)
+		work = work || frames || room || q.Changed()
 	}
 	return work
 }
@@ -130,7 +132,8 @@ func (s *Switch) disableKicks() {
 	}
 }
 
-// housekeep also lets those queue pairs change that step does not look at.
+// housekeep also lets those queue pairs change that step does not look at, and finds those that
+// have got their first buffers.
 func (s *Switch) housekeep(now time.Time) {
 	s.macs.tick(now)
 	for i := range s.ports {
@@ -139,6 +142,7 @@ func (s *Switch) housekeep(now time.Time) {
 				s.sync(i, q)
 			}
 		}
+		s.ports[i].sort()
 	}
 }
 
@@ -160,7 +164,17 @@ func (s *Switch) contain(err error) (failed []Port) {
 		}
 	}
 	s.target = nil
-	return contain(s.all, atWork, err)
+	failed = contain(s.all, atWork, err)
+	if s.held && s.burst.Plain() && !slices.Contains(failed, s.source.Port) {
+		// Plain frames come again, and some ports have them already: so none does.
+		s.source.Counters().Drops[virtionet.DropStopped] += uint64(s.burst.Len())
+		if again := guarded(func() { s.source.Release(&s.burst, 0, s.burst.Len()) }); again != nil {
+			s.source.Fail(again)
+			failed = append(failed, s.source.Port)
+		}
+	}
+	s.held = false
+	return failed
 }
 
 // describe tells of the switch.

@@ -58,8 +58,10 @@ func (p *fakePort) Receive(b *virtionet.Burst) (worked bool) {
 		b.Truncate(n)
 		p.counters.RxPackets += uint64(n)
 	}
-	p.handed = p.in[:n]
-	p.in, p.held = p.in[n:], n
+	p.handed, p.held = p.in[:n], n
+	if !p.plain { // else Release takes them
+		p.in = p.in[n:]
+	}
 	return n > 0
 }
 
@@ -80,8 +82,9 @@ func (p *fakePort) cut(b []byte) (pieces [][]byte) {
 }
 
 func (p *fakePort) Release(b *virtionet.Burst, first, end int) {
-	p.held -= end - first
+	p.held = max(0, p.held-(end-first)) // 0 after Recover, until which plain ones can be released
 	if b.Plain() {
+		p.in = p.in[end-first:]
 		p.counters.CountReceived(b, first, end)
 	}
 }
@@ -516,6 +519,95 @@ func TestSwitchContainsFaults(t *testing.T) {
 		s.ports[2].onTx = nil
 		s.expect(1, frame(station(3), station(1), 1), 3)
 		s.expect(0, good, 2)
+	}
+}
+
+// A burst that a fault breaks off is dropped: some ports have its frames already, and would get
+// them twice if it came again. What comes after it is sent.
+func TestSwitchSendsNothingTwiceAfterAFault(t *testing.T) {
+	gone := mapped(t, 4096)
+	begin := uintptr(unsafe.Pointer(&gone[0]))
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	for _, plain := range []bool{false, true} {
+		s := newFakeSwitch(t, 4, nil)
+		for i := range 4 {
+			s.pass(i, frame(broadcast, station(i), 0))
+		}
+		s.clear()
+		s.ports[2].owns = func(a uintptr) bool { return a >= begin && a < begin+4096 }
+		s.ports[2].onTx = func() { gone[7] = 1 }
+		s.ports[0].plain = plain
+		for n := range 2 * virtionet.MaxBurst {
+			s.ports[0].in = append(s.ports[0].in, frame(broadcast, station(0), n))
+		}
+		err := guarded(func() {
+			for range 4 { // a flood waits for its turn
+				s.step()
+			}
+		})
+		if err == nil {
+			t.Fatal("no fault")
+		}
+		if failed := s.contain(err); len(failed) != 1 || failed[0] != Port(s.ports[2]) {
+			t.Fatalf("plain %v: %d ports failed, want the one whose memory is gone", plain, len(failed))
+		}
+		s.ports[2].onTx = nil
+		s.run()
+		for i, want := range map[int]int{1: 2 * virtionet.MaxBurst, 2: virtionet.MaxBurst, 3: virtionet.MaxBurst} {
+			if got := len(s.ports[i].out); got != want {
+				t.Errorf("plain %v: %d frames at port %d, want %d", plain, got, i, want)
+			}
+		}
+		for n, f := range s.ports[1].out {
+			if !bytes.Equal(f, frame(broadcast, station(0), n)) {
+				t.Fatalf("plain %v: frame %d at port 1 is %x", plain, n, f)
+			}
+		}
+		if got := s.ports[0].drops(virtionet.DropStopped); plain && got != virtionet.MaxBurst { // else a port's Recover counts them
+			t.Errorf("%d frames counted as dropped", got)
+		}
+		s.clear()
+		s.ports[0].plain = false
+		s.expect(0, frame(broadcast, station(0), 1000), 1, 2, 3)
+	}
+}
+
+// Queue pairs of a guest are used as soon as they get their first buffers, though control has
+// nothing to say about it.
+func TestSwitchUsesPairsThatGetBuffers(t *testing.T) {
+	s, p := newQueuesSwitch(t, 2, 2)
+	p[1][1].less, p[1][1].changed = virtionet.StateActive-virtionet.StateSending, true
+	send := func() {
+		for q := range p[0] {
+			p[0][q].in = [][]byte{frame(station(1), station(0), q)}
+			s.step()
+		}
+	}
+	s.step()
+	if send(); len(p[1][0].out) != 2 || len(p[1][1].out) != 0 {
+		t.Fatalf("%d and %d frames, want both at the pair with buffers", len(p[1][0].out), len(p[1][1].out))
+	}
+	p[1][1].less = 0
+	s.housekeep(time.Unix(1001, 0))
+	if send(); len(p[1][0].out) != 3 || len(p[1][1].out) != 1 {
+		t.Errorf("%d and %d frames, want one more at each", len(p[1][0].out), len(p[1][1].out))
+	}
+}
+
+// roomyPort has just got its first buffers.
+type roomyPort struct{ *fakePort }
+
+func (p roomyPort) EnableKicks(bool) (frames, room bool) { return false, true }
+
+// A guest's first buffers, which its kick came too early for, keep the loop from sleeping.
+func TestSwitchDoesNotSleepOnFirstBuffers(t *testing.T) {
+	s, p := newQueuesSwitch(t, 1, 2)
+	if s.enableKicks() {
+		t.Error("there is work in an empty switch")
+	}
+	s.all[2] = newMember(roomyPort{p[1][1]})
+	if !s.enableKicks() {
+		t.Error("the loop sleeps, and nobody uses the buffers")
 	}
 }
 
