@@ -78,7 +78,13 @@ func (q *packedDevice) record(t *Tracker) trackFormat { return newPackedTrack(t,
 // of a burst takes no longer than its work may, what is left of a long ring is for the
 // next look.
 func (q *packedDevice) available() int {
-	for looked := uint16(0); q.room > 0 && !q.stuck && looked < MaxChain; {
+	q.look(MaxChain)
+	return q.Pending()
+}
+
+// look is available for as many slots.
+func (q *packedDevice) look(slots uint16) {
+	for looked := uint16(0); q.room > 0 && !q.stuck && looked < slots; {
 		s := &q.slots[q.scan.at]
 		rest := q.ring.rest(q.scan.at)
 		flags := uint16(rest >> 48)
@@ -101,7 +107,6 @@ func (q *packedDevice) available() int {
 		q.room -= n
 		looked += n
 	}
-	return q.Pending()
 }
 
 // measure counts the descriptors of the chain at scan, of which the first says that

@@ -38,6 +38,7 @@ type opFormat interface {
 	completeWrites(ops []Op, head uint32)
 	completeSpread(ops []Op, s *Spread, head uint32)
 	growing(n uint16) bool // Growing
+	sawTooFew(n int)       // n buffers were seen from nextAvail on; they are too few, and stay pending
 }
 
 // bounds are what a readable buffer holds: a header of head bytes, and with it at least

@@ -126,6 +126,9 @@ func (q *packedDevice) growing(n uint16) bool {
 	return q.pops.isAvail(uint16(q.ring.state(q.pops.at)>>16)) && !last.isAvail(uint16(q.ring.state(last.at)>>16))
 }
 
+// sawTooFew notes them as Available does, so that EnableKicks asks for the one after them.
+func (q *packedDevice) sawTooFew(n int) { q.look(uint16(n)) }
+
 // markLast marks the last of the slots from first to before next, which are completed with
 // one used descriptor in the first, as used as well. Drivers do not look at it. But if this
 // process is killed the next one sees how far it came, see PackedPosition: the first is soon

@@ -97,6 +97,8 @@ func (q *splitDevice) completeWrites(ops []Op, head uint32) {
 
 func (q *splitDevice) growing(uint16) bool { return false }
 
+func (q *splitDevice) sawTooFew(int) {} // they are pending: available has seen them
+
 // completed shows n used elements to the driver.
 func (q *splitDevice) completed(n int) {
 	q.completedOps(n)

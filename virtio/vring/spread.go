@@ -136,7 +136,10 @@ func (q *Device) writeSpread(ops []Op, first int, from offers, w *Writing) (n in
 			before := w.Spread.n
 			if have > 0 && !w.Mergeable || !q.short.gatherNext(&w.Spread) {
 				w.Spread.Undo()
-				return n, o.none && o.taken < q.Size()
+				if wait = o.none && o.taken < q.Size(); wait && n == 0 {
+					q.short.sawTooFew(o.taken)
+				}
+				return n, wait
 			}
 			added := w.Spread.pieces[before:w.Spread.n]
 			for i := range added {

@@ -355,6 +355,7 @@ func (g *Port) EnableKicks(forRoom bool) (frames, room bool) {
 		before := q.Pending() // buffers that were too little for the frame at hand
 		room = q.EnableKicks() && q.Pending() > before
 	}
+	g.checkFaults() // a ring that was found broken by this look is not looked at again
 	return frames, room
 }
 

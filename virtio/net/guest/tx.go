@@ -45,6 +45,7 @@ func (g *Port) txFiltered(f *Filter, frames []virtionet.Frame) int {
 func (g *Port) txWanted(frames []virtionet.Frame) int {
 	q := g.cur.ToGuest
 	if q.Err() != nil {
+		g.checkFaults() // the look for plain buffers may have found it broken
 		g.counters.Drops[virtionet.DropNoPeer] += uint64(len(frames))
 		return len(frames)
 	}
