@@ -121,7 +121,9 @@ type Sleeper interface {
 	// DisableKicks ends that: the loop looks for itself.
 	DisableKicks()
 	// WakeFDs are the non-blocking eventfds at which kicks arrive: a sleeping loop
-	// waits for them and drains them. They may change whenever the port does.
+	// waits for them and drains them. They may change whenever the port does. An epoll
+	// instance will do too, for a port whose frames come through a descriptor that must not be
+	// drained: nothing can be read from it, and it is readable for as long as there is something.
 	WakeFDs() []int
 }
 

@@ -38,7 +38,7 @@ func (o *options) pagesFor(bare []pci.Address) int {
 		switch {
 		case p.onPCI() && slices.Contains(bare, p.addr):
 			these = append(these, p)
-		case p.uplink():
+		case p.onPCI() && p.uplink():
 			others += hugePagesEachNIC
 		}
 	}

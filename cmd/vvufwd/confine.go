@@ -70,6 +70,9 @@ func (o *options) policy() (p confine.Policy) {
 			if o.bind {
 				p.Write = append(p.Write, bindingFiles(port.addr)...)
 			}
+		case port.onInterface():
+			kind, _ := netdevs.named(port.kind)
+			kind.need(&p)
 		case port.client:
 			p.AsyncIO = true // by which package socket rings eventfds
 			p.Connect = append(p.Connect, port.path)

@@ -23,6 +23,7 @@ import (
 type options struct {
 	ports     []portSpec
 	listeners listeners      // of those at sockets
+	opened    interfaces     // of those over the kernel's interfaces
 	nodes     vfio.Nodes     // for those on PCI, if they are open already
 	bare      *vfio.Bare     // those on PCI that no IOMMU confines
 	devmem    *os.File       // /dev/mem, nil: there is none
@@ -128,7 +129,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 func hugePagesFor(ports []portSpec) int {
 	n := hugePagesAnyway
 	for _, p := range ports {
-		if p.uplink() {
+		if p.onPCI() && p.uplink() {
 			n += hugePagesEachNIC
 		}
 	}
@@ -191,7 +192,7 @@ func parseCPUs(s string) ([]int, error) {
 
 var helpText = cli.Help{
 	About: `vvufwd forwards packets between virtio-vhost-user devices and NICs through VFIO,
-and between vhost-user sockets.`,
+vhost-user sockets, and network interfaces of the kernel.`,
 	Usage: `vvufwd --vvu PCI --nic PCI [flags]
 vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]`,
 	Notes: `Ports are paired in the order given, or joined in one switch. ` + noConfine + ` keeps all privileges once ports are

@@ -257,8 +257,12 @@ func (f *forwarder) collect() netfwd.Stats {
 	s := f.forwarding.Collect()
 	for _, p := range f.ports {
 		i := slices.IndexFunc(s.Ports, func(of netfwd.PortStats) bool { return of.Name == p.Name() })
-		if p.nic != nil && i >= 0 {
+		switch {
+		case i < 0:
+		case p.nic != nil:
 			s.Ports[i].Device = p.nic.State()
+		case p.netdev != nil:
+			s.Ports[i].Device = p.netdev.Stats()
 		}
 	}
 	return s

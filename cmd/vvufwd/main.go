@@ -121,6 +121,7 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 		return err
 	}
 	defer o.listeners.close()
+	defer o.opened.close()
 	o.openDevMem(log)
 	return forward(ctx, o, log, out)
 }
@@ -134,10 +135,12 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) err
 		return err
 	}
 	defer o.listeners.close()
+	defer o.opened.close()
 	files := map[string]*os.File{}
 	if err := o.listeners.hand(files); err != nil {
 		return err
 	}
+	o.opened.hand(files)
 	o.openDevMem(log)
 	defer o.closeDevMem()
 	o.handDevMem(files)
@@ -172,6 +175,8 @@ func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
 		return err
 	}
 	defer o.listeners.close()
+	o.opened = inheritInterfaces(o)
+	defer o.opened.close()
 	o.nodes = vfio.InheritNodes(confine.Inherited)
 	if o.bare, err = vfio.InheritBare(confine.Inherited); err != nil {
 		return err
@@ -194,7 +199,12 @@ func prepare(o *options, log *zap.Logger) (err error) {
 	if err := o.openBare(log); err != nil {
 		return err
 	}
-	o.listeners, err = listen(o)
+	if o.opened, err = openInterfaces(o); err != nil {
+		return err
+	}
+	if o.listeners, err = listen(o); err != nil {
+		o.opened.close()
+	}
 	return err
 }
 

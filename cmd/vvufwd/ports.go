@@ -8,6 +8,7 @@ import (
 
 	"vvufwd/cmd/internal/logging"
 	"vvufwd/netfwd"
+	"vvufwd/netfwd/netdev"
 	"vvufwd/netfwd/nic"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
@@ -22,11 +23,12 @@ type port struct {
 	control func(ctx context.Context) error // runs until ctx is done or the port is beyond help
 	closers []func() error                  // in the order in which they are to run
 
-	pci    *pciPort      // if it is on PCI, else nil
-	nic    *nic.Slot     // if it is a NIC, else nil
-	guest  guestEnd      // if the port leads to a guest, else nil
-	link   bool          // if it leads to a network: whether it was up when opened
-	onLink func(up bool) // told of changes
+	pci    *pciPort       // if it is on PCI, else nil
+	nic    *nic.Slot      // if it is a NIC, else nil
+	netdev *netdev.Device // if it is an interface of the kernel, else nil
+	guest  guestEnd       // if the port leads to a guest, else nil
+	link   bool           // if it leads to a network: whether it was up when opened
+	onLink func(up bool)  // told of changes
 }
 
 // guestEnd is what control can do with a port that leads to a guest.
@@ -56,6 +58,9 @@ func (p *port) follow(f forwarding) {
 	if p.nic != nil {
 		p.nic.OnChange(f.WakeLoops)
 	}
+	if p.netdev != nil {
+		p.netdev.Follow(f.WakeLoops, func(up bool) { p.onLink(up) })
+	}
 	if p.guest == nil {
 		return
 	}
@@ -79,6 +84,9 @@ func (p *port) close() error {
 // openPort opens the port that spec names with the driver for its kind. Without
 // ports on PCI there is no container.
 func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
+	if spec.onInterface() {
+		return openInterface(spec, o, log.With(zap.Stringer("port", spec)))
+	}
 	if !spec.onPCI() {
 		return openVhostUser(spec, o, logging.ForPeer(log).With(zap.Stringer("port", spec)))
 	}

@@ -17,35 +17,45 @@ type portSpec struct {
 	kind     string           // one of kinds
 	addr     pci.Address      // of a PCI function
 	path     string           // of a socket
+	iface    string           // of the kernel's, see netdevs
 	client   bool             // connect to the socket rather than listen at it
 	mac      net.HardwareAddr // the only address behind the port of a switch; nil: any
 	isolated bool             // from other isolated ports of a switch
 	flag     string           // how the user wrote it, for errors
 }
 
-func (p portSpec) onPCI() bool { return p.path == "" }
+func (p portSpec) onPCI() bool { return p.path == "" && p.iface == "" }
+
+func (p portSpec) atSocket() bool { return p.path != "" }
+
+func (p portSpec) onInterface() bool { return p.iface != "" }
 
 // uplink reports whether the port leads to a network rather than to an app VM.
 func (p portSpec) uplink() bool {
 	_, driver := nics.Named(p.kind)
-	return driver || p.kind == "nic"
+	return driver || p.kind == "nic" || p.onInterface()
 }
 
 func (p portSpec) String() string {
 	if p.onPCI() {
 		return p.kind + ":" + p.addr.String()
 	}
-	return p.kind + ":" + p.path
+	return p.kind + ":" + p.path + p.iface
 }
 
 // kinds of ports that --port knows.
-var kinds = append([]string{"vvu", "nic", "vhost-user"}, nics.Names()...)
+var kinds = slices.Concat([]string{"vvu", "nic", "vhost-user"}, netdevs.names(), nics.Names())
 
 // parsePort reads ADDRESS[,OPTION…] of a port.
 func parsePort(kind, flagName, s string) (p portSpec, err error) {
 	address, options, _ := strings.Cut(s, ",")
 	p = portSpec{kind: kind, flag: flagName + " " + s}
-	if kind == "vhost-user" {
+	if _, ok := netdevs.named(kind); ok {
+		if err = checkInterface(kind, address); err != nil {
+			return p, err
+		}
+		p.iface = address
+	} else if kind == "vhost-user" {
 		if address == "" {
 			return p, errors.New("want SOCKET or SOCKET,client")
 		}
@@ -76,12 +86,12 @@ func (p *portSpec) set(option string) (err error) {
 	case option == "isolate":
 		p.isolated = true
 		return nil
-	case (option == "client" || option == "server") && !p.onPCI():
+	case (option == "client" || option == "server") && p.atSocket():
 		p.client = option == "client"
 		return nil
 	}
 	known := "mac=ADDRESS or isolate"
-	if !p.onPCI() {
+	if p.atSocket() {
 		known = "client, " + known
 	}
 	return fmt.Errorf("unknown option %q, want %s", option, known)
@@ -105,7 +115,9 @@ func parseKindPort(s string) (portSpec, error) {
 	if !slices.Contains(kinds, kind) {
 		return portSpec{}, fmt.Errorf("unknown kind %q, want one of %s", kind, strings.Join(kinds, ", "))
 	}
-	return parsePort(kind, "--port", rest)
+	p, err := parsePort(kind, "--port", rest)
+	p.flag = "--port " + s
+	return p, err
 }
 
 // checkPorts finds ports that cannot go together.
@@ -113,6 +125,9 @@ func (o *options) checkPorts() error {
 	seen := map[string]bool{}
 	for _, p := range o.ports {
 		place := p.addr.String() + p.path
+		if p.onInterface() {
+			place = p.String()
+		}
 		if seen[place] {
 			return cli.Usagef("%s: named twice", p.flag)
 		}

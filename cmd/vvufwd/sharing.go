@@ -27,7 +27,7 @@ const (
 // ports do is in the BAR of a device, which bounds it.
 func (o *options) sockets() (n int) {
 	for _, p := range o.ports {
-		if !p.onPCI() {
+		if p.atSocket() {
 			n++
 		}
 	}

@@ -19,7 +19,7 @@ type listeners map[string]*net.UnixListener
 func listen(o *options) (listeners, error) {
 	all := listeners{}
 	for _, p := range o.ports {
-		if p.onPCI() || p.client {
+		if !p.atSocket() || p.client {
 			continue
 		}
 		l, err := socket.Open(p.path)
@@ -36,7 +36,7 @@ func listen(o *options) (listeners, error) {
 func inheritListeners(o *options) (listeners, error) {
 	all := listeners{}
 	for _, p := range o.ports {
-		if p.onPCI() || p.client {
+		if !p.atSocket() || p.client {
 			continue
 		}
 		l, err := confine.InheritedListener(p.path)

@@ -47,6 +47,12 @@ var useVFIO = []uint32{vfioBase + 7, vfioBase + 8, vfioBase + 9, vfioBase + 10, 
 // VFIO_GROUP_GET_STATUS, SET_CONTAINER and GET_DEVICE_FD, VFIO_IOMMU_GET_INFO.
 var openVFIO = []uint32{vfioBase + 1, vfioBase + 2, vfioBase + 3, vfioBase + 4, vfioBase + 6, vfioBase + 12}
 
+// Requests to interfaces, for their state.
+var askInterface = []uint32{unix.SIOCGIFFLAGS, unix.SIOCGIFMTU}
+
+// Requests to TAP devices: to find out their names, and to use those that come back.
+var useTAP = append([]uint32{unix.TUNGETIFF, unix.TUNSETIFF, unix.TUNSETVNETHDRSZ, unix.TUNSETOFFLOAD}, askInterface...)
+
 const (
 	vfioBase       = ';'<<8 + 100
 	iommufdBase    = ';'<<8 + 0x80
@@ -80,6 +86,9 @@ func (p Policy) calls() []call {
 	}
 	if p.VFIO {
 		list = append(list, requests(useVFIO)...)
+	}
+	if p.TAP {
+		list = append(list, requests(useTAP)...)
 	}
 	if len(p.OpenVFIO) > 0 {
 		list = append(list, requests(openVFIO)...)

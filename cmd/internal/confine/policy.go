@@ -38,6 +38,9 @@ type Policy struct {
 	OpenVFIO []string
 	// AsyncIO is whether it sets up asynchronous I/O before Finish, and uses it from then on.
 	AsyncIO bool
+	// TAP is whether it uses TAP devices that were opened before Start. It can look after them, and
+	// attach those descriptors again to devices that it may use without a capability.
+	TAP bool
 	// RawIO is whether it opens devices that no IOMMU confines, which takes
 	// CAP_SYS_RAWIO. It keeps that capability, if it has it, for good.
 	RawIO bool

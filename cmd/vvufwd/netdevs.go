@@ -1,0 +1,170 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/confine"
+	"vvufwd/netfwd"
+	"vvufwd/netfwd/netdev"
+	"vvufwd/netfwd/netdev/tap"
+)
+
+// netdevKind is a kind of port over the kernel's network interfaces. Open takes
+// privileges, make does not.
+type netdevKind struct {
+	name string
+	open func(iface string, queues int) ([]*os.File, error)
+	make func(files []*os.File) (netdev.Interface, error)
+	need func(*confine.Policy) // what it needs once it is confined
+}
+
+type netdevKinds []netdevKind
+
+// netdevs are those that there are.
+var netdevs = netdevKinds{
+	{"tap", openTAP, tap.New, func(p *confine.Policy) { p.TAP = true }},
+	{"macvtap", tap.OpenMacvtap, tap.New, func(p *confine.Policy) { p.TAP = true }},
+}
+
+func (k netdevKinds) names() (names []string) {
+	for _, kind := range k {
+		names = append(names, kind.name)
+	}
+	return names
+}
+
+func (k netdevKinds) named(name string) (netdevKind, bool) {
+	for _, kind := range k {
+		if kind.name == name {
+			return kind, true
+		}
+	}
+	return netdevKind{}, false
+}
+
+// inheritedTAP is the address of a TAP device that comes as a descriptor: fd=N.
+const inheritedTAP = "fd="
+
+func openTAP(iface string, queues int) ([]*os.File, error) {
+	if n, ok := strings.CutPrefix(iface, inheritedTAP); ok {
+		fd, err := strconv.Atoi(n)
+		if err != nil {
+			return nil, err
+		}
+		return tap.OpenFD(fd)
+	}
+	return tap.Open(iface, queues)
+}
+
+// checkInterface checks the address of a port of such a kind.
+func checkInterface(kind, address string) error {
+	if n, ok := strings.CutPrefix(address, inheritedTAP); ok && kind == "tap" {
+		if fd, err := strconv.Atoi(n); err != nil || fd < 3 || fd > 1<<20 {
+			return fmt.Errorf("%s: want the number of an open descriptor, 3 or more, such as fd=3", address)
+		}
+		return nil
+	}
+	return netdev.CheckName(address)
+}
+
+// interfaces are the queues of the interfaces that the command line names, by port. They are
+// opened with all the privileges that vvufwd is started with.
+type interfaces map[string][]*os.File
+
+func openInterfaces(o *options) (interfaces, error) {
+	all := interfaces{}
+	for _, p := range o.ports {
+		kind, ok := netdevs.named(p.kind)
+		if !ok {
+			continue
+		}
+		files, err := kind.open(p.iface, min(o.queues, usefulQueues()))
+		if err != nil {
+			all.close()
+			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
+		}
+		all[p.String()] = files
+	}
+	return all, nil
+}
+
+// usefulQueues is how many queues of an interface are of use: each is looked at by a
+// system call, so more than there are loops to do that only cost time.
+func usefulQueues() int { return runtime.NumCPU() }
+
+// handed is the name under which a queue of a port is handed over.
+func handed(port string, i int) string { return fmt.Sprintf("%s#%d", port, i) }
+
+// hand adds the queues to the files that this process hands over to the one that it becomes.
+func (all interfaces) hand(files map[string]*os.File) {
+	for port, queues := range all {
+		for i, f := range queues {
+			files[handed(port, i)] = f
+		}
+	}
+}
+
+// inheritInterfaces takes over what the vvufwd that this one was has opened.
+func inheritInterfaces(o *options) interfaces {
+	all := interfaces{}
+	for _, p := range o.ports {
+		if !p.onInterface() {
+			continue
+		}
+		for i := 0; ; i++ {
+			f := confine.Inherited(handed(p.String(), i))
+			if f == nil {
+				break
+			}
+			all[p.String()] = append(all[p.String()], f)
+		}
+	}
+	return all
+}
+
+// take are the queues of a port, which are the port's from then on.
+func (all interfaces) take(port string) []*os.File {
+	files := all[port]
+	delete(all, port)
+	return files
+}
+
+// close closes what no one has taken.
+func (all interfaces) close() {
+	for _, files := range all {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+}
+
+// openInterface makes a port of an interface.
+func openInterface(spec portSpec, o *options, log *zap.Logger) (*port, error) {
+	files := o.opened.take(spec.String())
+	if len(files) == 0 {
+		return nil, errors.New(spec.String() + " was not handed over")
+	}
+	kind, _ := netdevs.named(spec.kind)
+	iface, err := kind.make(files)
+	if err != nil {
+		return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", spec.flag, err)}
+	}
+	d, err := netdev.NewDevice(spec.String(), iface, log)
+	if err != nil {
+		return nil, err
+	}
+	p := &port{netdev: d, link: d.Up(), onLink: func(bool) {}, control: confined(d.Run), closers: []func() error{d.Close}}
+	for _, q := range d.Ports() {
+		p.Queues = append(p.Queues, netfwd.Port(q))
+	}
+	log.Info("an interface is open", zap.Int("pairs", len(p.Queues)), zap.Bool("link", p.link))
+	return p, nil
+}

@@ -1,0 +1,214 @@
+package netdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// Interface is what a kind of port does to its interface. Control calls it, with one exception:
+// Dropped may be called at any time until Close.
+type Interface interface {
+	// Wires are its queue pairs.
+	Wires() []Wire
+	// Offloads are what the kernel may leave undone in what is read, and what may be left to
+	// it in what is written.
+	Offloads() (leaves, takes virtionet.Offloads)
+	// Look asks for the state. An error says that the interface is gone.
+	Look() (State, error)
+	// Return gets hold again of an interface that was gone.
+	Return() error
+	// Dropped is how many frames the kernel had no room for, if it tells, since the start.
+	Dropped() (n uint64, known bool)
+	Close() error
+}
+
+// Device is an open interface with its queue pairs.
+type Device struct {
+	name   string
+	iface  Interface
+	ports  []*Port
+	events *os.File // a netlink socket: tells when to look
+	log    *zap.Logger
+
+	leaves, takes virtionet.Offloads
+
+	down     atomic.Bool  // there is no way to the interface, or none on from there
+	maxFrame atomic.Int32 // bytes of a frame that is sent
+
+	state   State // as it was last seen
+	gone    bool
+	returns atomic.Uint64 // how many times it came back
+
+	wake   func()
+	onLink func(up bool)
+}
+
+// NewDevice makes ports of an interface, which is its own from then on also if it fails. name
+// identifies it in logs and counters.
+func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error) {
+	d = &Device{name: name, iface: i, log: log, wake: func() {}, onLink: func(bool) {}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	if d.state, err = i.Look(); err != nil {
+		return d, fmt.Errorf("%s: %w", name, err)
+	}
+	d.leaves, d.takes = i.Offloads()
+	d.apply()
+	for n, w := range i.Wires() {
+		of := name
+		if n > 0 {
+			of = fmt.Sprintf("%s/q%d", name, n)
+		}
+		p, err := newPort(of, w, d)
+		if err != nil {
+			return d, err
+		}
+		d.ports = append(d.ports, p)
+	}
+	d.events, err = linkEvents()
+	return d, err
+}
+
+// Ports are its queue pairs.
+func (d *Device) Ports() []*Port { return d.ports }
+
+// Up reports whether the interface had a link when it was opened.
+func (d *Device) Up() bool { return d.state.Runs }
+
+// Follow says whom to tell of changes before Run: wake makes a sleeping forwarder look at all
+// ports, onLink is told of the link.
+func (d *Device) Follow(wake func(), onLink func(up bool)) { d.wake, d.onLink = wake, onLink }
+
+// Stats are what statistics tell of a device.
+type Stats struct {
+	Link    bool    `json:"link"`
+	Returns uint64  `json:"returns"`                  // how many times the interface was gone and came back
+	Dropped *uint64 `json:"kernel_dropped,omitempty"` // frames for us that the kernel had no room for
+}
+
+// Stats may be called at any time until Close.
+func (d *Device) Stats() Stats {
+	s := Stats{Link: !d.down.Load(), Returns: d.returns.Load()}
+	if n, known := d.iface.Dropped(); known {
+		s.Dropped = &n
+	}
+	return s
+}
+
+// How long after a change the next look is at the earliest, and without one at the latest: a
+// queue pair may have found out by itself that the interface does not work.
+const (
+	settling = 20 * time.Millisecond
+	lookEach = 2 * time.Second
+)
+
+// Run follows the interface until ctx is done.
+func (d *Device) Run(ctx context.Context) error {
+	changes := make(chan struct{}, 1)
+	stop := context.AfterFunc(ctx, func() { d.events.SetReadDeadline(time.Now()) })
+	defer stop()
+	go watch(d.events, changes)
+	tick := time.NewTicker(lookEach)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changes:
+			time.Sleep(settling)
+		case <-tick.C:
+		}
+		d.look()
+	}
+}
+
+// watch tells of events until the file has none any more.
+func watch(events *os.File, changes chan<- struct{}) {
+	message := make([]byte, 16<<10)
+	for {
+		if _, err := events.Read(message); err != nil && !errors.Is(err, unix.ENOBUFS) {
+			return
+		}
+		select {
+		case changes <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// look finds out what has become of the interface.
+func (d *Device) look() {
+	before := d.state
+	now, err := d.iface.Look()
+	if err != nil {
+		d.down.Store(true)
+		if !d.gone {
+			d.gone = true
+			d.log.Warn("the interface is gone; its port waits for it", zap.String("interface", before.Name), zap.Error(err))
+			d.onLink(false)
+		}
+		if d.iface.Return() != nil {
+			return
+		}
+		if now, err = d.iface.Look(); err != nil {
+			return
+		}
+	}
+	if d.gone {
+		d.gone, before.Runs = false, false
+		d.returns.Add(1)
+		d.log.Info("the interface is back", zap.String("interface", now.Name))
+	}
+	if before.Name != now.Name {
+		d.log.Info("the interface has another name", zap.String("before", before.Name), zap.String("now", now.Name))
+	}
+	d.state = now
+	if d.apply(); before.Runs != now.Runs {
+		d.log.Info("link", zap.String("interface", now.Name), zap.Bool("up", now.Runs))
+		d.onLink(now.Runs)
+	}
+}
+
+// apply tells the queue pairs of the state.
+func (d *Device) apply() {
+	d.maxFrame.Store(int32(min(virtionet.FrameOf(d.state.MTU), virtionet.MaxFrame)))
+	if was := d.down.Swap(!d.state.Runs); was == d.state.Runs {
+		d.wake()
+	}
+}
+
+// Close closes everything, when no one forwards any more and Run has returned.
+func (d *Device) Close() error {
+	var errs []error
+	for _, p := range d.ports {
+		errs = append(errs, p.close())
+	}
+	if d.events != nil {
+		errs = append(errs, d.events.Close())
+	}
+	return errors.Join(append(errs, d.iface.Close())...)
+}
+
+// linkEvents is a netlink socket that tells of changes of interfaces.
+func linkEvents() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink socket: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK}); err != nil {
+		return nil, errors.Join(fmt.Errorf("bind a netlink socket: %w", err), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), "netlink"), nil
+}

@@ -1,0 +1,39 @@
+package netdevtest
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Namespace gives the calling goroutine, and programs that it starts, a network namespace of
+// their own, which says nothing by itself. The test is skipped where that cannot be.
+func Namespace(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: network namespaces take root")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("skipped: there is no program ip (Debian package iproute2)")
+	}
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("skipped: network namespaces cannot be made: %v", err)
+	}
+	for _, which := range []string{"all", "default"} {
+		// Of the namespace of the thread that opens it.
+		_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+which+"/disable_ipv6", []byte("1"), 0)
+	}
+}
+
+// IP runs ip with these words.
+func IP(t testing.TB, words string) {
+	t.Helper()
+	if out, err := exec.Command("ip", strings.Fields(words)...).CombinedOutput(); err != nil {
+		t.Fatalf("ip %s: %v: %s", words, err, out)
+	}
+}

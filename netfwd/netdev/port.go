@@ -1,0 +1,96 @@
+package netdev
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	virtionet "vvufwd/virtio/net"
+)
+
+// Port is a queue pair of an interface: a netfwd.Port that can wake a sleeping loop. Its
+// methods belong to the goroutine that forwards.
+type Port struct {
+	name     string
+	wire     Wire
+	device   *Device
+	counters virtionet.Counters
+
+	rx           slots
+	next, filled int // slots [next, filled) are frames that were read and not released
+
+	tx   slots
+	soft virtionet.SoftwareGSO
+
+	wake    [1]int // an epoll instance
+	forRoom bool   // it waits for room too
+}
+
+// newPort makes a queue pair.
+func newPort(name string, w Wire, d *Device) (p *Port, err error) {
+	p = &Port{name: name, wire: w, device: d, wake: [1]int{-1}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("%s: %w", name, err), p.close())
+		}
+	}()
+	if err := errors.Join(p.rx.open(), p.tx.open()); err != nil {
+		return p, err
+	}
+	if p.wake[0], err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return p, err
+	}
+	return p, unix.EpollCtl(p.wake[0], unix.EPOLL_CTL_ADD, w.FD(), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(w.FD())})
+}
+
+func (p *Port) close() error {
+	var err error
+	if p.wake[0] >= 0 {
+		err = unix.Close(p.wake[0])
+		p.wake[0] = -1
+	}
+	return errors.Join(err, p.rx.close(), p.tx.close())
+}
+
+// Name identifies the port in logs and counters. Safe for concurrent use.
+func (p *Port) Name() string { return p.name }
+
+// Counters are the port's counters.
+func (p *Port) Counters() *virtionet.Counters { return &p.counters }
+
+// Notify has nothing to tell: the kernel knows of a frame since it was written.
+func (p *Port) Notify() {}
+
+// Recover finds everything in order: frames that were not released come again, and what was not
+// written was not sent.
+func (p *Port) Recover() {}
+
+// EnableKicks makes the descriptor of WakeFDs readable while there are frames and, if forRoom is
+// set, while there is room: so no look is needed to find what is there already.
+func (p *Port) EnableKicks(forRoom bool) (frames, room bool) {
+	if forRoom != p.forRoom {
+		events := uint32(unix.EPOLLIN)
+		if forRoom {
+			events |= unix.EPOLLOUT
+		}
+		e := unix.EpollEvent{Events: events, Fd: int32(p.wire.FD())}
+		if unix.EpollCtl(p.wake[0], unix.EPOLL_CTL_MOD, p.wire.FD(), &e) != nil {
+			return false, true // poll
+		}
+		p.forRoom = forRoom
+	}
+	return p.next < p.filled, forRoom && p.device.down.Load() // what waits is dropped then
+}
+
+// DisableKicks does nothing: the kernel wakes only who waits.
+func (p *Port) DisableKicks() {}
+
+// WakeFDs is an epoll instance, which nobody has to empty, see netfwd.Sleeper. There is none
+// while the interface does not work: its descriptor may be readable for ever then.
+func (p *Port) WakeFDs() []int {
+	if p.device.down.Load() {
+		return nil
+	}
+	return p.wake[:]
+}

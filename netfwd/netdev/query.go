@@ -1,0 +1,65 @@
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// State is what an interface is at a moment.
+type State struct {
+	Name string
+	Up   bool // set up
+	Runs bool // and has a carrier
+	MTU  int  // bytes
+}
+
+// Query asks for the state of an interface by its name through any socket.
+func Query(socket int, name string) (s State, err error) {
+	r := Named(name)
+	if err := r.Ask(socket, unix.SIOCGIFFLAGS); err != nil {
+		return s, err
+	}
+	flags := r.Flags()
+	s = State{Name: name, Up: flags&unix.IFF_UP != 0}
+	s.Runs = s.Up && flags&unix.IFF_RUNNING != 0
+	if err := r.Ask(socket, unix.SIOCGIFMTU); err != nil {
+		return s, err
+	}
+	s.MTU = int(r.Int())
+	return s, nil
+}
+
+// SetUp sets an interface up. It takes CAP_NET_ADMIN.
+func SetUp(socket int, name string) error {
+	r := Named(name)
+	if err := r.Ask(socket, unix.SIOCGIFFLAGS); err != nil {
+		return err
+	}
+	r.SetFlags(r.Flags() | unix.IFF_UP)
+	return r.Ask(socket, unix.SIOCSIFFLAGS)
+}
+
+// CheckName returns an error if no interface can have that name.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("want the name of an interface")
+	case len(name) >= unix.IFNAMSIZ:
+		return fmt.Errorf("interface %q: the name is too long, the kernel's have at most %d characters", name, unix.IFNAMSIZ-1)
+	case name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n"):
+		return fmt.Errorf("interface %q: no interface can have that name", name)
+	}
+	return nil
+}
+
+// Socket is one through which interfaces can be asked for.
+func Socket() (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("create a socket to ask for interfaces: %w", err)
+	}
+	return fd, nil
+}

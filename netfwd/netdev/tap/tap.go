@@ -1,0 +1,132 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/netfwd/netdev"
+	virtionet "vvufwd/virtio/net"
+)
+
+// device is a netdev.Interface.
+type device struct {
+	wires  []netdev.Wire
+	name   string // for one that comes back: what it was called last
+	multi  bool
+	uso    bool // the kernel knows of UDP segmentation
+	socket int
+}
+
+// Offloads of TUNSETOFFLOAD that golang.org/x/sys has not.
+const (
+	offloads    = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN
+	offloadsUSO = offloads | unix.TUN_F_USO4 | unix.TUN_F_USO6
+)
+
+// New makes an interface of the queues of a device. They are its own from then on, also if
+// it fails.
+func New(files []*os.File) (netdev.Interface, error) {
+	d := &device{socket: -1}
+	var errs []error
+	for _, f := range files {
+		fd, err := netdev.Take(f)
+		if errs = append(errs, err); err == nil {
+			d.wires = append(d.wires, &wire{fd})
+		}
+	}
+	if err := errors.Join(append(errs, d.start())...); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *device) start() (err error) {
+	if d.socket, err = netdev.Socket(); err != nil {
+		return err
+	}
+	r, err := d.ask()
+	if err != nil {
+		return err
+	}
+	d.multi = r.Flags()&unix.IFF_MULTI_QUEUE != 0
+	return d.negotiate()
+}
+
+// ask asks for name and flags.
+func (d *device) ask() (netdev.Request, error) {
+	r := netdev.Named("")
+	err := r.Ask(d.wires[0].FD(), unix.TUNGETIFF)
+	if err == nil {
+		d.name = r.Name()
+	}
+	return r, err
+}
+
+// negotiate says how frames are to look.
+func (d *device) negotiate() error {
+	for _, w := range d.wires {
+		if err := unix.IoctlSetPointerInt(w.FD(), unix.TUNSETVNETHDRSZ, headerLen); err != nil {
+			return fmt.Errorf("interface %s: set the length of headers: %w", d.name, err)
+		}
+		d.uso = unix.IoctlSetInt(w.FD(), unix.TUNSETOFFLOAD, offloadsUSO) == nil
+		if d.uso {
+			continue
+		}
+		if err := unix.IoctlSetInt(w.FD(), unix.TUNSETOFFLOAD, offloads); err != nil {
+			return fmt.Errorf("interface %s: set offloads: %w", d.name, err)
+		}
+	}
+	return nil
+}
+
+// Wires is netdev.Interface's.
+func (d *device) Wires() []netdev.Wire { return d.wires }
+
+// Offloads is netdev.Interface's.
+func (d *device) Offloads() (leaves, takes virtionet.Offloads) {
+	takes = virtionet.OffloadCsum | virtionet.OffloadTSO4 | virtionet.OffloadTSO6 | virtionet.OffloadECN
+	if d.uso {
+		takes |= virtionet.OffloadUSO4 | virtionet.OffloadUSO6
+	}
+	return takes | virtionet.OffloadDataValid, takes
+}
+
+// Look is netdev.Interface's.
+func (d *device) Look() (netdev.State, error) {
+	if _, err := d.ask(); err != nil {
+		return netdev.State{}, err
+	}
+	return netdev.Query(d.socket, d.name)
+}
+
+// Return is netdev.Interface's. To attach to a device that somebody else has made takes no
+// capability if it has no owner, or that is us. It makes none.
+func (d *device) Return() error {
+	if _, err := netdev.Query(d.socket, d.name); err != nil {
+		return err
+	}
+	for _, w := range d.wires {
+		if err := attach(w.FD(), d.name, d.multi); err != nil && !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+	}
+	return d.negotiate()
+}
+
+// Dropped is netdev.Interface's: the kernel counts them at the interface only (ip -s link).
+func (d *device) Dropped() (n uint64, known bool) { return 0, false }
+
+// Close is netdev.Interface's.
+func (d *device) Close() error {
+	var errs []error
+	for _, w := range d.wires {
+		errs = append(errs, unix.Close(w.FD()))
+	}
+	if d.socket >= 0 {
+		errs = append(errs, unix.Close(d.socket))
+	}
+	return errors.Join(errs...)
+}

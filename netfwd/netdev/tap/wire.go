@@ -1,0 +1,49 @@
+package tap
+
+import (
+	"golang.org/x/sys/unix"
+
+	"vvufwd/netfwd/netdev"
+	virtionet "vvufwd/virtio/net"
+)
+
+// wire is a queue of a device.
+type wire struct{ fd int }
+
+const headerLen = virtionet.HeaderLen
+
+// lot bounds how many bytes are read at once: they are to be in the cache still when they
+// are copied on.
+const lot = 256 << 10
+
+// HeaderLen is netdev.Wire's.
+func (w *wire) HeaderLen() int { return headerLen }
+
+// FD is netdev.Wire's.
+func (w *wire) FD() int { return w.fd }
+
+// Read is netdev.Wire's.
+func (w *wire) Read(slots *[netdev.Burst]netdev.Slot, frames *[netdev.Burst]uint64) (n, lost int, errno unix.Errno) {
+	for total := 0; n < len(slots) && total < lot; n++ {
+		at := frames[n] - headerLen
+		got, errno := netdev.Read(w.fd, at, headerLen+netdev.FrameRoom)
+		if errno != 0 {
+			return n, 0, errno
+		}
+		slots[n] = netdev.Slot{Header: at, Frame: frames[n], Len: uint32(max(0, got-headerLen))}
+		total += got
+	}
+	return n, 0, 0
+}
+
+// Write is netdev.Wire's.
+func (w *wire) Write(slots []netdev.Slot) (n int, errno unix.Errno) {
+	for n < len(slots) {
+		s := &slots[n]
+		if _, errno := netdev.Write(w.fd, s.Header, headerLen+int(s.Len)); errno != 0 {
+			return n, errno
+		}
+		n++
+	}
+	return n, 0
+}
