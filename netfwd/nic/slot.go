@@ -194,5 +194,11 @@ func (s *Slot) countRestart() uint64 {
 	return s.restarts
 }
 
-// Close takes the card out for good, after the forwarders have ended.
-func (s *Slot) Close() error { return s.Remove() }
+// Close takes the card out for good, after the forwarders have ended, or before any has begun:
+// a port that does not open ends the program while the others have none.
+func (s *Slot) Close() error {
+	for _, p := range s.ports {
+		p.Leave()
+	}
+	return s.Remove()
+}

@@ -71,6 +71,16 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
+// A slot is closed before anyone forwards, when a port beside it does not open: no one is
+// there who would say that he is done with the card.
+func TestClosedBeforeForwarding(t *testing.T) {
+	o := &fakeOpener{pairs: 2}
+	s := newSlot(t, o)
+	if err := s.Close(); err != nil || o.card().closed != 1 || s.Card() != nil {
+		t.Errorf("%v, closed %d times", err, o.card().closed)
+	}
+}
+
 // Without a card, or a link, what is sent is dropped and counted; nothing wakes
 // a sleeping forwarder.
 func TestEmptySlot(t *testing.T) {
