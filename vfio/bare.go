@@ -27,6 +27,7 @@ type Bare struct {
 	// Bindings are what has been done to functions to get them, for who undoes it.
 	Bindings []pci.Binding
 
+	sysfs pci.Sysfs
 	node  *os.File // the container of their groups
 	files map[pci.Address]Files
 	pages *dma.Physical
@@ -63,10 +64,10 @@ func openBare(functions []pci.Address, cfg BareConfig, k kernel, dir string, tak
 	if len(bare) == 0 {
 		return nil, nil
 	}
-	b = &Bare{files: map[pci.Address]Files{}}
+	b = &Bare{sysfs: cfg.Sysfs, files: map[pci.Address]Files{}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, b.Close(), b.undo(cfg.Sysfs))
+			err = errors.Join(err, b.GiveBack())
 			b = nil
 		}
 	}()
@@ -136,12 +137,17 @@ func (b *Bare) hasGroup(fd int) bool {
 	return false
 }
 
-// undo gives functions back to their drivers.
-func (b *Bare) undo(sysfs pci.Sysfs) error {
-	var errs []error
-	for _, binding := range b.Bindings {
-		errs = append(errs, sysfs.Undo(binding))
+// GiveBack closes everything and gives functions back to the drivers that they had. The kernel
+// waits with that until no one has them open any more, in any process.
+func (b *Bare) GiveBack() error {
+	if b == nil {
+		return nil
 	}
+	errs := []error{b.Close()}
+	for _, binding := range b.Bindings {
+		errs = append(errs, b.sysfs.Undo(binding))
+	}
+	b.Bindings = nil
 	return errors.Join(errs...)
 }
 
@@ -228,20 +234,32 @@ type bareState struct {
 }
 
 // Hand adds files to those that are handed to another process: all that InheritBare needs.
-// The caller closes them with the others.
-func (b *Bare) Hand(files map[string]*os.File) error {
+// They are duplicates, which the caller closes with the others.
+func (b *Bare) Hand(files map[string]*os.File) (err error) {
 	if b == nil {
 		return nil
 	}
 	state := bareState{Bindings: b.Bindings, Groups: map[string]int{}, Places: b.pages.Places()}
-	files[handedNode], files[handedPages] = b.node, b.pages.File()
+	hand := func(name string, fd int) {
+		if files[name] != nil { // a group that functions share
+			return
+		}
+		fd, failed := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("hand over the %s: %w", name, failed))
+			return
+		}
+		files[name] = os.NewFile(uintptr(fd), name)
+	}
+	hand(handedNode, int(b.node.Fd()))
+	hand(handedPages, int(b.pages.File().Fd()))
 	for addr, f := range b.files {
 		state.Groups[addr.String()] = f.Group
-		files[handedDevice+addr.String()] = os.NewFile(uintptr(f.DeviceFD), addr.String())
-		name := handedGroup + strconv.Itoa(f.Group)
-		if files[name] == nil {
-			files[name] = os.NewFile(uintptr(f.GroupFD), name)
-		}
+		hand(handedDevice+addr.String(), f.DeviceFD)
+		hand(handedGroup+strconv.Itoa(f.Group), f.GroupFD)
+	}
+	if err != nil {
+		return err
 	}
 	text, err := json.Marshal(state)
 	if err != nil {
@@ -254,7 +272,6 @@ func (b *Bare) Hand(files map[string]*os.File) error {
 	note := os.NewFile(uintptr(fd), handedBare)
 	files[handedBare] = note
 	_, err = note.WriteAt(text, 0)
-	b.files = nil // they are among the others now
 	return err
 }
 

@@ -65,6 +65,7 @@ func TestBare(t *testing.T) {
 	}
 	handed := map[string]*os.File{}
 	m.check(bare.Hand(handed))
+	m.check(bare.Close())
 	take := func(name string) *os.File {
 		f := handed[name]
 		delete(handed, name)
@@ -236,6 +237,7 @@ func TestInheritHalf(t *testing.T) {
 		m.check(err)
 		handed := map[string]*os.File{}
 		m.check(bare.Hand(handed))
+		m.check(bare.Close())
 		open := countFiles() - len(handed)
 		m.check(handed[missing].Close())
 		delete(handed, missing)

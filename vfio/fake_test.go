@@ -34,6 +34,7 @@ type fakeKernel struct {
 	setIRQsErr   error
 	resetErr     error
 	noReset      bool
+	onDisable    func() // called when vectors are disabled
 	noRequests   bool
 	lostIOMMU    bool // as long as no group is in the container
 
@@ -279,6 +280,9 @@ func (k *fakeKernel) SetIRQEventfds(_ int, index uint32, fds []int) (int, error)
 
 func (k *fakeKernel) DisableIRQs(_ int, index uint32) error {
 	k.note("disable vectors of kind %d", index)
+	if k.onDisable != nil {
+		k.onDisable()
+	}
 	return nil
 }
 

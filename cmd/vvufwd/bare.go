@@ -19,6 +19,7 @@ func (o *options) openBare(log *zap.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	o.held = o.bare.Held()
 	if functions := o.bare.Functions(); len(functions) > 0 {
 		log.Warn("NO IOMMU confines these functions: one that is fooled, by a frame or by its firmware, or a vvufwd that is taken over, "+
 			"reads and writes all of this machine's memory; do not run anything else in it",

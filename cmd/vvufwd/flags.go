@@ -26,6 +26,7 @@ type options struct {
 	opened    interfaces     // of those over the kernel's interfaces
 	nodes     vfio.Nodes     // for those on PCI, if they are open already
 	bare      *vfio.Bare     // those on PCI that no IOMMU confines
+	held      vfio.Held      // of these, what the keeper holds
 	devmem    *os.File       // /dev/mem, nil: there is none
 	keeper    *keeper.Keeper // of those on PCI, nil: there is none, or not yet
 

@@ -24,6 +24,7 @@ import (
 // taken down again.
 type forwarder struct {
 	log        *zap.Logger
+	bare       *vfio.Bare // empty once the container has it
 	container  *vfio.Container
 	ports      []*port
 	forwarding forwarding
@@ -45,8 +46,8 @@ type forwarding interface {
 // takes everything down. Totals, and rates on the way, go to out.
 func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (err error) {
 	f := &forwarder{log: log}
-	if o.bare != nil {
-		f.bindings = o.bare.Bindings
+	if f.bare = o.bare; f.bare != nil {
+		f.bindings = f.bare.Bindings
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
 	if o.bind {
@@ -85,6 +86,9 @@ func (f *forwarder) open(o *options) error {
 			return err
 		}
 	}
+	if err := f.startKeeper(o); err != nil {
+		return err
+	}
 	for _, spec := range o.ports {
 		p, err := openPort(spec, f.container, o, f.log)
 		if err != nil {
@@ -102,7 +106,7 @@ func (f *forwarder) open(o *options) error {
 	for _, p := range f.ports {
 		p.follow(f.forwarding)
 	}
-	f.giveKeeper(o)
+	f.giveKeeper()
 	if o.followLink {
 		f.followLinks(o)
 	}
@@ -168,26 +172,32 @@ func (o *options) functions() (list []pci.Address) {
 }
 
 // startKeeper starts the process that gets devices back, while it can be started. It is nil
-// without devices, or if it does not start.
-func startKeeper(o *options, shared vfio.Shared, log *zap.Logger) *keeper.Keeper {
-	cfg := keeper.Config{Functions: o.functions(), Shared: shared, Bind: o.bind, Confine: !o.privileged}
+// without devices, or if it does not start; then it is an error if it was to hold some.
+func startKeeper(o *options, shared vfio.Shared, log *zap.Logger) (*keeper.Keeper, error) {
+	cfg := keeper.Config{Functions: o.functions(), Shared: shared, Held: o.held, Bind: o.bind, Confine: !o.privileged}
 	if len(cfg.Functions) == 0 {
-		return nil
+		return nil, nil
 	}
 	lockMemory()
 	k, err := keeper.Start(cfg)
-	if err != nil {
+	if err != nil && len(o.held.Devices) == 0 {
 		log.Warn("a device that is removed will not be used again when it returns", zap.Error(err))
-		return nil
+		return nil, nil
 	}
-	return k
+	return k, err
+}
+
+// startKeeper starts the keeper, if it was not started before privileges were given up. No
+// device does DMA yet.
+func (f *forwarder) startKeeper(o *options) (err error) {
+	if f.keeper = o.keeper; f.keeper == nil && f.container != nil && o.privileged {
+		f.keeper, err = startKeeper(o, f.container.Shared(), f.log)
+	}
+	return err
 }
 
 // giveKeeper tells ports who gets their devices back.
-func (f *forwarder) giveKeeper(o *options) {
-	if f.keeper = o.keeper; f.keeper == nil && f.container != nil && o.privileged {
-		f.keeper = startKeeper(o, f.container.Shared(), f.log)
-	}
+func (f *forwarder) giveKeeper() {
 	for _, p := range f.ports {
 		if p.pci != nil {
 			p.pci.keeper = f.keeper
@@ -316,11 +326,12 @@ func (f *forwarder) close() error {
 	if f.container != nil {
 		errs = append(errs, f.container.Close())
 	}
+	errs = append(errs, f.bare.Close())
+	errs = append(errs, f.keeper.Close()) // which lets go of what it holds, and gives back what it has bound
 	for i := len(f.bindings) - 1; i >= 0; i-- {
 		if b := f.bindings[i]; !f.wasAway(b.Function) {
 			errs = append(errs, pci.Sysfs{}.Undo(b))
 		}
 	}
-	errs = append(errs, f.keeper.Close()) // which gives back what it has bound
 	return errors.Join(errs...)
 }

@@ -129,14 +129,20 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 // startConfined does what takes privileges, and has the rest done by this process made
 // again without them. It returns only if it fails. No signal is caught here, because it
 // would be lost.
-func startConfined(o *options, args []string, log *zap.Logger, flush func()) error {
+func startConfined(o *options, args []string, log *zap.Logger, flush func()) (err error) {
 	stop := confine.CatchStop()
 	if err := prepare(o, log); err != nil {
 		return err
 	}
-	defer o.listeners.close()
-	defer o.opened.close()
 	files := map[string]*os.File{}
+	defer func() {
+		o.listeners.close()
+		o.opened.close()
+		for _, f := range files { // a function that is open anywhere cannot be given back
+			f.Close()
+		}
+		err = errors.Join(err, giveBack(o))
+	}()
 	if err := o.listeners.hand(files); err != nil {
 		return err
 	}
@@ -149,22 +155,32 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) err
 		nodes := vfio.OpenNodes()
 		defer nodes.Close()
 		nodes.Hand(files)
-		if k := startKeeper(o, nodes.Shared(o.bare), log); k != nil {
-			defer k.Close()
-			if err := k.Hand(files); err != nil {
-				return err
-			}
+		k, err := startKeeper(o, nodes.Shared(o.bare), log)
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		if err := k.Hand(files); err != nil {
+			return err
 		}
 		if err := o.bare.Hand(files); err != nil {
 			return err
 		}
 	}
 	flush()
-	err := o.policy().Start(append([]string{os.Args[0]}, args...), files, stop)
+	err = o.policy().Start(append([]string{os.Args[0]}, args...), files, stop)
 	if errors.Is(err, confine.ErrStopped) {
 		return nil
 	}
 	return err
+}
+
+// giveBack undoes what prepare has done to functions. It has a thread of its own, as that of
+// the caller may have lost the privileges that it takes.
+func giveBack(o *options) error {
+	done := make(chan error)
+	go func() { done <- o.bare.GiveBack() }()
+	return <-done
 }
 
 // confinedWork is what a process does that startConfined has made.
@@ -178,12 +194,12 @@ func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
 	o.opened = inheritInterfaces(o)
 	defer o.opened.close()
 	o.nodes = vfio.InheritNodes(confine.Inherited)
-	if o.bare, err = vfio.InheritBare(confine.Inherited); err != nil {
-		return err
-	}
 	o.inheritDevMem()
 	if o.keeper, err = keeper.Inherit(o.functions()); err != nil {
 		return err
+	}
+	if o.bare, err = vfio.InheritBare(confine.Inherited); err != nil {
+		return errors.Join(err, o.keeper.Close())
 	}
 	return forward(withConfinement(ctx, o, log), o, log, out)
 }
@@ -200,12 +216,13 @@ func prepare(o *options, log *zap.Logger) (err error) {
 		return err
 	}
 	if o.opened, err = openInterfaces(o); err != nil {
-		return err
+		return errors.Join(err, o.bare.GiveBack())
 	}
 	if o.listeners, err = listen(o); err != nil {
 		o.opened.close()
+		return errors.Join(err, o.bare.GiveBack())
 	}
-	return err
+	return nil
 }
 
 // flush has what was said so far written out, within reason.

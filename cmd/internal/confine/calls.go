@@ -44,8 +44,9 @@ var useVFIO = []uint32{vfioBase + 7, vfioBase + 8, vfioBase + 9, vfioBase + 10, 
 	vfioBase + 18, vfioBase + 19, iommufdBase + 1, iommufdBase + 4, iommufdBase + 5, iommufdBase + 6}
 
 // Requests that opening a device takes: VFIO_CHECK_EXTENSION, SET_IOMMU,
-// VFIO_GROUP_GET_STATUS, SET_CONTAINER and GET_DEVICE_FD, VFIO_IOMMU_GET_INFO.
-var openVFIO = []uint32{vfioBase + 1, vfioBase + 2, vfioBase + 3, vfioBase + 4, vfioBase + 6, vfioBase + 12}
+// VFIO_GROUP_GET_STATUS, SET_CONTAINER and GET_DEVICE_FD, VFIO_IOMMU_GET_INFO. And
+// VFIO_DEVICE_GET_REGION_INFO, which tells where configuration space is, to stop it there.
+var openVFIO = []uint32{vfioBase + 1, vfioBase + 2, vfioBase + 3, vfioBase + 4, vfioBase + 6, vfioBase + 8, vfioBase + 12}
 
 // Requests to interfaces, for their state.
 var askInterface = []uint32{unix.SIOCGIFFLAGS, unix.SIOCGIFMTU}

@@ -26,7 +26,7 @@ type handover struct {
 // Start gives up what the program does not need to open its ports, by executing it
 // again in this process, with argv for arguments. Started is true then, and the files
 // are those of Inherited; here they are closed. It returns only if it fails, and the
-// program should end then.
+// program should end then: the caller's goroutine may have lost privileges, and only it.
 //
 // Signals that ask the program to stop must not be caught but by CatchStop, before files
 // are made that have to be taken away again. If one has come Start fails with ErrStopped;
@@ -47,6 +47,11 @@ func (p Policy) Start(argv []string, files map[string]*os.File, stop Stop) error
 func (p Policy) start(argv []string, files map[string]*os.File, stop Stop) error {
 	runtime.LockOSThread() // and never unlocked: this thread is not good for anything else any more
 	h := handover{PID: os.Getpid(), Name: processName, Files: map[string]int{}}
+	defer func() { // what is open in a program that goes on, if only to clean up, keeps devices busy
+		for _, fd := range h.Files {
+			_ = unix.Close(fd)
+		}
+	}()
 	for what, f := range files {
 		fd, err := inheritable(f)
 		if err != nil {

@@ -24,6 +24,7 @@ import (
 type Config struct {
 	Functions []pci.Address
 	Shared    vfio.Shared // address spaces that the functions join
+	Held      vfio.Held   // what is held in case vvufwd is killed
 	Bind      bool        // functions that are new are bound to vfio-pci
 	Confine   bool        // the keeper gives up what it does not need
 
@@ -48,6 +49,9 @@ const environment = "VVUFWD_KEEPER"
 // Descriptors that a keeper is started with, after its standard streams.
 const firstSharedFD = 3
 
+// endTime is how long a keeper may take to let go of everything.
+const endTime = 5 * time.Second
+
 // Start starts the keeper: this program, once more. Its Main must call Run if IsKeeper says
 // so.
 func Start(cfg Config) (k *Keeper, err error) {
@@ -64,16 +68,29 @@ func Start(cfg Config) (k *Keeper, err error) {
 			f.Close()
 		}
 	}()
-	for _, shared := range []*int{&cfg.Shared.Container, &cfg.Shared.Bare} {
-		if *shared < 0 {
-			continue
+	// share gives the keeper a duplicate of a descriptor, which has another number there.
+	share := func(what string, fd int) (there int) {
+		if fd < 0 || err != nil {
+			return -1
 		}
-		fd, err := unix.FcntlInt(uintptr(*shared), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			return k, fmt.Errorf("container: %w", err)
+		dup, failed := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if failed != nil {
+			err = fmt.Errorf("%s: %w", what, failed)
+			return -1
 		}
-		*shared = len(files) // what it is called in the keeper
-		files = append(files, os.NewFile(uintptr(fd), "container"))
+		files = append(files, os.NewFile(uintptr(dup), what))
+		return len(files) - 1
+	}
+	cfg.Shared.Container, cfg.Shared.Bare = share("container", cfg.Shared.Container), share("container", cfg.Shared.Bare)
+	held := vfio.Held{Devices: map[pci.Address]int{}}
+	if len(cfg.Held.Devices) > 0 {
+		held.Memory = share("DMA memory", cfg.Held.Memory)
+	}
+	for addr, fd := range cfg.Held.Devices {
+		held.Devices[addr] = share(addr.String(), fd)
+	}
+	if cfg.Held = held; err != nil {
+		return k, err
 	}
 	cfg.firstLine = len(files)
 	for _, function := range cfg.Functions {
@@ -97,6 +114,9 @@ func lineName(function pci.Address) string { return "keeper of " + function.Stri
 // Hand adds the keeper's lines to the files that this process hands over to the one that it
 // becomes, see confine.Policy.Start.
 func (k *Keeper) Hand(files map[string]*os.File) error {
+	if k == nil {
+		return nil
+	}
 	for function, l := range k.lines {
 		f, err := l.conn.File()
 		if err != nil {
@@ -189,19 +209,48 @@ func (l *line) await() (vfio.Files, error) {
 	return parseAnswer(text[:n], fds)
 }
 
-// Close ends the keeper.
+// Close ends the keeper, and waits until it has let go of what it held: a function cannot be
+// given back before.
 func (k *Keeper) Close() error {
 	if k == nil {
 		return nil
 	}
 	var errs []error
 	for _, l := range k.lines {
+		_ = l.conn.SetDeadline(time.Now().Add(endTime))
+		_ = l.conn.CloseWrite() // it sees that
+	}
+	for function, l := range k.lines {
+		if err := l.awaitEnd(); err != nil {
+			errs = append(errs, fmt.Errorf("the device keeper has not let go of %v: %w", function, err))
+		}
 		errs = append(errs, l.conn.Close())
 	}
 	if k.process != nil {
-		errs = append(errs, k.process.Release()) // it sees that the lines are closed
+		errs = append(errs, k.process.Release())
 	}
 	return errors.Join(errs...)
+}
+
+// awaitEnd waits until the keeper has closed its side. An answer that no one waits for any more
+// may be before that.
+func (l *line) awaitEnd() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	receiver := peerfd.NewReceiver(l.conn, 2)
+	for {
+		var text [maxAnswer]byte
+		n, fds, err := receiver.Receive(text[:])
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case err != nil || n == 0:
+			return nil
+		}
+	}
 }
 
 // encode writes what a keeper has to know into its environment.
@@ -209,6 +258,10 @@ func (c Config) encode() string {
 	words := []string{
 		fmt.Sprintf("bind=%t", c.Bind), fmt.Sprintf("confine=%t", c.Confine), fmt.Sprintf("iommufd=%t", c.Shared.IOMMUFD),
 		fmt.Sprintf("container=%d", c.Shared.Container), fmt.Sprintf("bare=%d", c.Shared.Bare), fmt.Sprintf("lines=%d", c.firstLine),
+		fmt.Sprintf("memory=%d", c.Held.Memory),
+	}
+	for f, fd := range c.Held.Devices {
+		words = append(words, fmt.Sprintf("held=%d,%v", fd, f))
 	}
 	for _, f := range c.Functions {
 		words = append(words, f.String())
@@ -217,6 +270,7 @@ func (c Config) encode() string {
 }
 
 func decode(text string) (c Config, err error) {
+	c.Held.Devices = map[pci.Address]int{}
 	for _, word := range strings.Fields(text) {
 		name, value, isSetting := strings.Cut(word, "=")
 		if !isSetting {
@@ -238,6 +292,14 @@ func decode(text string) (c Config, err error) {
 			c.Shared.Container, err = strconv.Atoi(value)
 		case "bare":
 			c.Shared.Bare, err = strconv.Atoi(value)
+		case "memory":
+			c.Held.Memory, err = strconv.Atoi(value)
+		case "held":
+			number, name, _ := strings.Cut(value, ",")
+			var f pci.Address
+			if f, err = pci.ParseAddress(name); err == nil {
+				c.Held.Devices[f], err = strconv.Atoi(number)
+			}
 		case "lines":
 			c.firstLine, err = strconv.Atoi(value)
 		default:

@@ -20,8 +20,11 @@ import (
 
 // TestMain is the keeper when Start runs the test program once more.
 func TestMain(m *testing.M) {
+	if os.Getenv(ownerEnv) != "" && !IsKeeper() {
+		own()
+	}
 	if IsKeeper() {
-		if err := Run(zap.NewNop()); err != nil {
+		if err := run(zap.NewNop(), stopSocket); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -99,13 +102,17 @@ func TestKeeperDies(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	want := Config{Functions: []pci.Address{{Device: 5}, {Bus: 1, Device: 4, Function: 1}}, Bind: true, Shared: vfio.Shared{Container: -1, Bare: 3, IOMMUFD: true}, firstLine: 4}
+	want := Config{Functions: []pci.Address{{Device: 5}, {Bus: 1, Device: 4, Function: 1}}, Bind: true, Shared: vfio.Shared{Container: -1, Bare: 3, IOMMUFD: true}, firstLine: 4,
+		Held: vfio.Held{Memory: 5, Devices: map[pci.Address]int{{Device: 5}: 6, {Bus: 1, Device: 4, Function: 1}: 7}}}
 	got, err := decode(want.encode())
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 	if _, err := decode("bind=true 1:2:3:4"); err == nil {
 		t.Error("a function that is none was accepted")
+	}
+	if _, err := decode("held=3,x"); err == nil {
+		t.Error("a held function that is none was accepted")
 	}
 	if _, err := decode("container=x"); err == nil {
 		t.Error("a descriptor that is none was accepted")

@@ -21,7 +21,9 @@ import (
 func IsKeeper() bool { return os.Getenv(environment) != "" }
 
 // Run is all that a keeper does. It returns when vvufwd has ended.
-func Run(log *zap.Logger) error {
+func Run(log *zap.Logger) error { return run(log, vfio.StopDMA) }
+
+func run(log *zap.Logger, stopDMA func(device int) error) error {
 	cfg, err := decode(os.Getenv(environment))
 	if err != nil {
 		return err
@@ -53,38 +55,47 @@ func Run(log *zap.Logger) error {
 	for i, function := range cfg.Functions {
 		w := newWatcher(function, container, cfg.Bind)
 		all.Go(func() {
-			serve(lines[i], w)
-			errs[i] = w.giveBack() // vvufwd has closed the device before the line
+			defer lines[i].Close() // tells vvufwd that this is done
+			h := newHold(function, cfg.Held)
+			h.stopDMA = stopDMA
+			errs[i] = errors.Join(serve(lines[i], w, h), h.letGo())
+			errs[i] = errors.Join(errs[i], w.giveBack()) // vvufwd has closed the device before the line
 		})
 	}
 	all.Wait()
+	if len(cfg.Held.Devices) > 0 { // no device reaches it any more
+		errs = append(errs, unix.Close(cfg.Held.Memory))
+	}
 	return errors.Join(errs...)
 }
 
-// serve answers the requests of one line until the other side closes it.
-func serve(conn *net.UnixConn, w *watcher) {
-	defer conn.Close()
+// serve answers the requests of one line until the other side closes it. What is held of the
+// device at the end is the caller's to let go.
+func serve(conn *net.UnixConn, w *watcher, h *hold) error {
 	var request [1]byte
 	for {
 		if n, err := conn.Read(request[:]); err != nil || n == 0 {
-			return
+			return nil
 		}
+		// Who waits for the device to return has closed it, and the kernel waits for us.
+		failed := h.letGo()
 		files, err := w.await(closed(conn))
 		if errors.Is(err, errEnded) {
-			return
+			return failed
 		}
 		text, fds := answer(files, err)
-		failed := peerfd.Send(conn, text, fds...)
+		failed = errors.Join(failed, peerfd.Send(conn, text, fds...))
 		if err == nil {
-			_ = files.Close() // the other side has them now
+			h.take(files) // the other side has them too
 		}
 		if failed != nil {
-			return
+			return failed
 		}
 	}
 }
 
-// closed returns a function that tells whether the other side of a line has closed it.
+// closed returns a function that tells whether the other side of a line has closed it, or will
+// send no more.
 func closed(conn *net.UnixConn) func() bool {
 	raw, err := conn.SyscallConn()
 	return func() (gone bool) {
@@ -92,9 +103,9 @@ func closed(conn *net.UnixConn) func() bool {
 			return true
 		}
 		_ = raw.Control(func(fd uintptr) {
-			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
 			n, _ := unix.Poll(fds, 0)
-			gone = n > 0 && fds[0].Revents&unix.POLLHUP != 0
+			gone = n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLRDHUP) != 0
 		})
 		return gone
 	}
