@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ import (
 // serves it.
 type vm struct {
 	*guest.Port
-	kick   int // eventfd of both rings
+	kick   int           // eventfd of both rings, at first
+	kickBy *atomic.Int32 // the one that the driver uses by now
 	rx, tx *vringtest.Pair
 	irq    irq
 	failed chan error
@@ -41,20 +43,35 @@ func (i irq) Ring() {
 	}
 }
 
-func (v *vm) WakeFDs() []int { return []int{v.kick} }
+func (v *vm) WakeFDs() []int {
+	if fds := v.Port.WakeFDs(); fds != nil {
+		return fds
+	}
+	return []int{v.kick}
+}
 
 func newVM(t *testing.T, name string) *vm {
 	t.Helper()
-	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK)
+	return newVMWith(t, name, vringtest.Config{Size: 16, EventIdx: true})
+}
+
+func newVMWith(t *testing.T, name string, cfg vringtest.Config) *vm {
+	t.Helper()
+	v := &vm{kick: eventFD(t), kickBy: &atomic.Int32{}, rx: vringtest.NewPair(t, cfg), tx: vringtest.NewPair(t, cfg), irq: irq{make(chan struct{}, 1)}, failed: make(chan error, 8)}
+	v.Port = guest.New(name, func(_ string, err error) { v.failed <- err })
+	v.kickBy.Store(int32(v.kick))
+	use(t, v.rx)
+	return v
+}
+
+func eventFD(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	cfg := vringtest.Config{Size: 16, EventIdx: true}
-	v := &vm{kick: fd, rx: vringtest.NewPair(t, cfg), tx: vringtest.NewPair(t, cfg), irq: irq{make(chan struct{}, 1)}, failed: make(chan error, 8)}
-	v.Port = guest.New(name, func(_ string, err error) { v.failed <- err })
-	use(t, v.rx)
-	return v
+	return fd
 }
 
 // use makes a receive ring one that had a buffer, which came back empty: who has frames
@@ -88,7 +105,7 @@ func (v *vm) queues() *guest.Queues {
 func (v *vm) kickIf(d *vring.Driver) {
 	if d.Publish() && d.NeedKick() {
 		one := [8]byte{1}
-		unix.Write(v.kick, one[:])
+		unix.Write(int(v.kickBy.Load()), one[:])
 	}
 }
 
