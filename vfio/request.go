@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"golang.org/x/sys/unix"
-
+	"vvufwd/vfio/await"
 	"vvufwd/vfio/uapi"
 )
 
@@ -35,9 +33,6 @@ func (d *Device) enableRequests(kinds uint32) error {
 	return nil
 }
 
-// requestPoll is how often AwaitRequest looks whether its context has ended.
-const requestPoll = 250 * time.Millisecond
-
 // AwaitRequest waits until the kernel wants the device back and returns ErrRequested, or
 // until ctx is done and returns its cause. Whoever asked is blocked until Release. It must
 // have returned before Release or Close is called.
@@ -47,8 +42,7 @@ func (d *Device) AwaitRequest(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	for ctx.Err() == nil {
-		fds := []unix.PollFd{{Fd: int32(d.request), Events: unix.POLLIN}}
-		if n, _ := unix.Poll(fds, int(requestPoll/time.Millisecond)); n > 0 {
+		if await.Readable(ctx, await.Forever, d.request) {
 			return ErrRequested
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"vvufwd/vfio/await"
 	"vvufwd/vfio/pci"
 	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/session"
@@ -34,16 +35,15 @@ type Endpoint struct {
 	bounces   backoff
 	restarts  backoff
 
-	patience time.Duration // of the last wait, see pollStatus; 0 if something came
+	patience await.Patience // until the status is looked at without an interrupt
 }
 
 // offeredProtocol are the protocol features that we can serve besides several queue
 // pairs. The device lets through what it can carry: QEMU's own takes away all of these.
 const offeredProtocol = vhostuser.ProtoReplyAck | vhostuser.ProtoStatus | vhostuser.ProtoResetDevice | vhostuser.ProtoMTU | vhostuser.ProtoRARP
 
-// pollStatus is after which time the status is looked at without an interrupt: one that
-// comes right after start is lost with some devices. Each time in which nothing comes the next one
-// is twice as long, up to pollStatusMost: to wake up costs an emulated machine much.
+// pollStatus and pollStatusMost are after which time the status is looked at without an interrupt: one that
+// comes right after start is lost with some devices.
 const (
 	pollStatus     = 500 * time.Millisecond
 	pollStatusMost = 4 * time.Second
@@ -61,6 +61,7 @@ func NewEndpoint(device *Device, log *zap.Logger) (*Endpoint, error) {
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
 	e := &Endpoint{device: device, carrier: &carrier{device}, rings: int(device.rings()), log: log, wake: wake, guests: session.NewGuests("vvu:"+device.name, device.Pairs(), log)}
+	e.patience = await.Patience{First: pollStatus, Most: pollStatusMost}
 	e.session = session.New(e.carrier, vhostuser.BackendConfig{Protocol: offeredProtocol, Rings: int(device.rings())}, e.guests, log)
 	return e, nil
 }
@@ -218,7 +219,7 @@ func (e *Endpoint) turn(ctx context.Context) (err error) {
 	status := e.device.status()
 	changed := status == 0 || (status&statusFrontendUp != 0) != e.connected
 	if !changed && !e.device.messages.waiting() {
-		e.wait()
+		e.wait(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -306,22 +307,13 @@ func (e *Endpoint) flush() error {
 
 // wait sleeps until the device interrupts, the context ends, or it is time to
 // look at the status anyway.
-func (e *Endpoint) wait() {
-	fds := []unix.PollFd{
-		{Fd: int32(e.wake), Events: unix.POLLIN},
-		{Fd: int32(e.device.pci.Vector(vectorConfig)), Events: unix.POLLIN},
-		{Fd: int32(e.device.pci.Vector(vectorRx)), Events: unix.POLLIN},
-		{Fd: int32(e.device.pci.Vector(vectorTx)), Events: unix.POLLIN},
-	}
-	e.patience = min(max(2*e.patience, pollStatus), pollStatusMost)
-	if n, _ := unix.Poll(fds, int(e.patience/time.Millisecond)); n <= 0 {
+func (e *Endpoint) wait(ctx context.Context) {
+	fds := []int{e.wake, e.device.pci.Vector(vectorConfig), e.device.pci.Vector(vectorRx), e.device.pci.Vector(vectorTx)}
+	if !e.patience.Readable(ctx, fds...) {
 		return
 	}
-	e.patience = 0
 	var buf [8]byte
-	for _, f := range fds {
-		if f.Revents != 0 {
-			unix.Read(int(f.Fd), buf[:]) // empty is fine: it is non-blocking
-		}
+	for _, fd := range fds {
+		unix.Read(fd, buf[:]) // empty is fine: it is non-blocking
 	}
 }

@@ -1,25 +1,29 @@
 package session
 
 import (
+	"context"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/vfio/await"
 	"vvufwd/virtio/peerfd"
 )
 
 // watch waits for the kicks of one ring. Its goroutine owns it, but for over and stop.
 type watch struct {
-	kick  int  // a duplicate of the guest's eventfd, or negative: the ring is polled
-	wake  int  // our own, or negative
-	over  bool // guarded by Session.mu
-	drain peerfd.Drainer
+	kick     int  // a duplicate of the guest's eventfd, or negative: the ring is polled
+	wake     int  // our own, or negative
+	over     bool // guarded by Session.mu
+	patience await.Patience
+	drain    peerfd.Drainer
 }
 
 const (
-	// lostKick is when the ring is looked at without a kick, should one be lost on the
-	// way (a device that has no vector for it at that moment drops it).
-	lostKick = 250 * time.Millisecond
+	// lostKick and lostKickMost are when the ring is looked at without a kick, should one be lost on
+	// the way (a device that has no vector for it at that moment drops it).
+	lostKick     = 250 * time.Millisecond
+	lostKickMost = 2 * time.Second
 	// pollPause is that for a ring whose guest does not kick.
 	pollPause = 10 * time.Millisecond
 )
@@ -37,6 +41,11 @@ func newWatch(kick int) *watch {
 	if fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err == nil {
 		w.wake = fd
 	}
+	if w.kick >= 0 && w.wake >= 0 {
+		w.patience = await.Patience{First: lostKick, Most: lostKickMost}
+	} else {
+		w.patience = await.Patience{First: pollPause, Most: pollPause}
+	}
 	return w
 }
 
@@ -52,15 +61,9 @@ func (w *watch) stop() {
 // wait sleeps until the guest kicks, the watch is stopped, or it is time to look anyway.
 // It never waits longer, whatever others who have the guest's eventfd do to it.
 func (w *watch) wait() {
-	pause := lostKick
-	if w.kick < 0 || w.wake < 0 {
-		pause = pollPause
+	if w.patience.Readable(context.Background(), w.kick, w.wake) && w.kick >= 0 {
+		w.drain.Drain(w.kick)
 	}
-	fds := []unix.PollFd{{Fd: int32(w.kick), Events: unix.POLLIN}, {Fd: int32(w.wake), Events: unix.POLLIN}} // negative ones are passed over
-	if n, _ := unix.Poll(fds, int(pause/time.Millisecond)); n <= 0 || fds[0].Revents == 0 {
-		return
-	}
-	w.drain.Drain(w.kick)
 }
 
 // close gives the descriptors back.

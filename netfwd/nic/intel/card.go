@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/netfwd/nic"
+	"vvufwd/vfio/await"
 	"vvufwd/vfio/pci"
 	virtionet "vvufwd/virtio/net"
 	virtiopci "vvufwd/virtio/pci"
@@ -93,18 +94,22 @@ func (c *Card) link() (up bool, err error) {
 
 func (c *Card) absent() error { return fmt.Errorf("%s: %w", c.name, virtiopci.ErrAbsent) }
 
-// watchInterval is how often Watch looks without being told: interrupts can be lost.
-const watchInterval = 250 * time.Millisecond
+// watchFirst and watchMost are after which time Watch looks without being told: interrupts can be lost.
+const (
+	watchFirst = 250 * time.Millisecond
+	watchMost  = 2 * time.Second
+)
 
 // Watch is nic.Card's.
 func (c *Card) Watch(ctx context.Context, changed func(up bool)) error {
 	last := c.told.Load()
-	fds := []unix.PollFd{{Fd: int32(c.Function.Vector(VectorOther)), Events: unix.POLLIN}}
+	vector := c.Function.Vector(VectorOther)
+	patience := await.Patience{First: watchFirst, Most: watchMost}
 	var buf [8]byte
 	for ctx.Err() == nil {
 		c.Unmask()
-		if n, _ := unix.Poll(fds, int(watchInterval/time.Millisecond)); n > 0 {
-			_, _ = unix.Read(int(fds[0].Fd), buf[:]) // an eventfd that does not block
+		if patience.Readable(ctx, vector) {
+			_, _ = unix.Read(vector, buf[:]) // an eventfd that does not block
 		}
 		up, err := c.link()
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/vfio/await"
 	"vvufwd/virtio"
 	virtiopci "vvufwd/virtio/pci"
 )
@@ -35,13 +36,14 @@ var (
 // virtiopci.ErrAbsent when the device is gone.
 func (p *Device) Watch(ctx context.Context, changed func(up bool)) error {
 	last := p.linkAtStart
-	fds := []unix.PollFd{{Fd: int32(p.pci.Vector(vectorConfig)), Events: unix.POLLIN}}
+	vector := p.pci.Vector(vectorConfig)
+	patience := await.Patience{First: 250 * time.Millisecond, Most: 2 * time.Second}
 	var buf [8]byte
 	for ctx.Err() == nil {
-		// The interrupt brings news at once; the timeout brings the end of ctx, and
-		// news whose interrupt was lost.
-		if n, _ := unix.Poll(fds, int(250*time.Millisecond/time.Millisecond)); n > 0 {
-			unix.Read(int(fds[0].Fd), buf[:])
+		// The interrupt brings news at once; patience has an end for news whose interrupt was
+		// lost, and for a device that is gone.
+		if patience.Readable(ctx, vector) {
+			unix.Read(vector, buf[:])
 		}
 		switch status := p.transport.Status(); {
 		case p.transport.Absent():
