@@ -32,8 +32,9 @@ type Part struct {
 
 // Used is a buffer that the device has finished with.
 type Used struct {
-	Head uint16 // as returned by Add
-	Len  uint32 // bytes the device wrote into the buffer's writable parts
+	Head  uint16 // as returned by Add
+	parts uint16 // descriptors that it held
+	Len   uint32 // bytes the device wrote into the buffer's writable parts
 }
 
 // ErrFull reports that the ring lacks descriptors for a buffer.
@@ -79,21 +80,15 @@ type Driver struct {
 	// What Completed saw. A buffer of a packed ring says how many slots its completion
 	// skips, and to look at the next one means to know that: the device's answers are read
 	// once.
-	done   []done
-	taken  int   // of done, handed out
-	broken Fault // of the completion after them, if any
+	done   []Used // checked
+	taken  int    // of done, handed out
+	broken Fault  // of the completion after them, if any
 
 	// With IN_ORDER: names of outstanding buffers, as they were added, in a ring of size
 	// places. nil without.
 	order  []uint16
 	oldest uint16 // of order, that Completed has not seen
 	newest uint16 // of order, the next place
-}
-
-// done is a completion that was checked.
-type done struct {
-	head, parts uint16
-	len         uint32
 }
 
 // driverFormat is what the two formats do differently. The ring has no fault when it is
@@ -104,6 +99,11 @@ type driverFormat interface {
 	add(head uint16, read, write []Part) (writable uint32, next uint16)
 	// addTable writes a buffer into an indirect table, and offers that.
 	addTable(head uint16, table []byte, at uint64, read, write []Part) (writable uint32)
+	// addEach writes buffers of one part that the device reads, into as many free
+	// descriptors from head on. It returns which is free next.
+	addEach(head uint16, parts []Part) (next uint16)
+	// renew offers buffers that were taken again, as they were. It returns how many it could.
+	renew(taken []Used) int
 	publish()                 // what was added, of which there is some
 	needKick(old uint16) bool // NeedKick, after the fence; old is published at the last decision
 	look()                    // for completions, which it notes until one is broken
@@ -141,7 +141,7 @@ func NewDriver(cfg DriverConfig) (*Driver, error) {
 		size: uint16(n), base: cfg.Base, eventIdx: cfg.EventIdx,
 		indirect: cfg.IndirectMemory, indirectBase: cfg.IndirectBase, indirectParts: cfg.IndirectParts,
 		next: make([]uint16, n), parts: make([]uint16, n), writable: make([]uint32, n), free: uint16(n),
-		done: make([]done, 0, n),
+		done: make([]Used, 0, n),
 	}
 	for i := range common.next {
 		common.next[i] = uint16((i + 1) % n) // free counts

@@ -7,18 +7,23 @@ type packedDriver struct {
 	avail cursor // where the next descriptor goes
 	used  cursor // where to look for the next completion
 
+	at []uint64 // of buffers of one part that the device writes, that part's address, by name; or inTable
+
 	first      uint16 // slot of the first descriptor that is not published
 	firstState uint32 // its id and flags, which publish all of them
 	fresh      uint16 // slots filled since the last Publish
 	moved      uint32 // slots published since the last decision on a kick, at most a lap and one
 }
 
+// inTable is no buffer's address.
+const inTable = ^uint64(0)
+
 func newPackedDriver(common Driver, desc, driver, device []byte) (*Driver, error) {
 	ring, err := packedRing(int(common.size), desc, driver, device)
 	if err != nil {
 		return nil, err
 	}
-	q := &packedDriver{Driver: common, ring: ring, avail: cursorAt(FirstSlot), used: cursorAt(FirstSlot)}
+	q := &packedDriver{Driver: common, ring: ring, avail: cursorAt(FirstSlot), used: cursorAt(FirstSlot), at: make([]uint64, common.size)}
 	q.format = q
 	return &q.Driver, nil
 }
@@ -31,6 +36,7 @@ func (q *packedDriver) add(head uint16, read, write []Part) (writable uint32, ne
 		d, isWrite := part(read, write, k)
 		if isWrite {
 			writable += d.Len
+			q.at[head] = d.Addr
 		}
 		if k < n-1 {
 			d.Flags |= DescNext
@@ -41,9 +47,32 @@ func (q *packedDriver) add(head uint16, read, write []Part) (writable uint32, ne
 	return writable, next
 }
 
+func (q *packedDriver) addEach(head uint16, parts []Part) (next uint16) {
+	for i := range parts {
+		q.offer(head, Desc{Addr: parts[i].Addr, Len: parts[i].Len})
+		q.parts[head], q.writable[head] = 1, 0
+		head = q.next[head]
+	}
+	return head
+}
+
+func (q *packedDriver) renew(taken []Used) int {
+	for i := range taken {
+		u := &taken[i]
+		n := q.writable[u.Head]
+		if u.parts != 1 || n == 0 || q.at[u.Head] == inTable {
+			return i
+		}
+		q.offer(u.Head, Desc{Addr: q.at[u.Head], Len: n, Flags: DescWrite})
+		q.parts[u.Head] = 1
+	}
+	return len(taken)
+}
+
 func (q *packedDriver) addTable(head uint16, table []byte, at uint64, read, write []Part) (writable uint32) {
 	writable = fillPackedTable(packedTable(table), read, write)
 	q.offer(head, Desc{Addr: at, Len: uint32(len(table)), Flags: DescIndirect})
+	q.at[head] = inTable
 	return writable
 }
 
@@ -93,7 +122,12 @@ func (q *packedDriver) look() {
 		if !q.used.isUsed(uint16(state >> 16)) {
 			break
 		}
-		q.used.advance(q.note(state&0xffff, q.ring.length(q.used.at), q.unseen()), q.size)
+		id, n := state&0xffff, q.ring.length(q.used.at)
+		slots := q.noteQuick(id, n)
+		if slots == 0 {
+			slots = q.note(id, n, q.unseen())
+		}
+		q.used.advance(slots, q.size)
 	}
 }
 

@@ -39,6 +39,33 @@ func (q *splitDriver) add(head uint16, read, write []Part) (writable uint32, nex
 	return writable, next
 }
 
+func (q *splitDriver) addEach(head uint16, parts []Part) (next uint16) {
+	at := q.nextAvail
+	for i := range parts {
+		q.desc.set(head, Desc{Addr: parts[i].Addr, Len: parts[i].Len})
+		*q.avail.entry(at) = head
+		q.parts[head], q.writable[head] = 1, 0
+		at++
+		head = q.next[head]
+	}
+	return head
+}
+
+// renew leaves descriptors as they are: nobody else writes them, and who does harms itself.
+func (q *splitDriver) renew(taken []Used) int {
+	at := q.nextAvail
+	for i := range taken {
+		u := &taken[i]
+		if u.parts != 1 || q.writable[u.Head] == 0 {
+			return i
+		}
+		*q.avail.entry(at) = u.Head
+		q.parts[u.Head] = 1
+		at++
+	}
+	return len(taken)
+}
+
 func (q *splitDriver) addTable(head uint16, table []byte, at uint64, read, write []Part) (writable uint32) {
 	writable = fillTable(tableOf(table), read, write)
 	q.desc.set(head, Desc{Addr: at, Len: uint32(len(table)), Flags: DescIndirect})
@@ -80,7 +107,9 @@ func (q *splitDriver) look() {
 	}
 	for q.seenUsed != idx && q.broken == noFault {
 		id, n := q.used.get(q.seenUsed)
-		q.note(id, n, int(idx-q.seenUsed))
+		if q.noteQuick(id, n) == 0 {
+			q.note(id, n, int(idx-q.seenUsed))
+		}
 	}
 }
 

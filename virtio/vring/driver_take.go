@@ -61,7 +61,7 @@ func (q *Driver) noteOne(head uint16, n uint32) (slots uint16) {
 		q.taken = 0
 	}
 	slots = q.parts[head]
-	q.done = append(q.done, done{head, slots, n})
+	q.done = append(q.done, Used{head, slots, n})
 	q.parts[head] = 0
 	return slots
 }
@@ -84,21 +84,19 @@ func (q *Driver) Take(u *Used) bool {
 		q.done, q.taken = q.done[:0], 0
 	}
 	q.nextUsed++
-	q.parts[d.head] = d.parts
-	q.release(d.head)
-	u.Head, u.Len = d.head, d.len
+	q.parts[d.Head] = d.parts
+	q.release(d.Head)
+	u.Head, u.Len = d.Head, d.Len
 	return true
 }
 
-// Peek is what the k-th Take from now on would give, of those that the last Completed
-// saw, with nothing taken; false if there is none or it is false.
-func (q *Driver) Peek(k int, u *Used) bool {
-	if q.fault != nil || q.taken+k >= len(q.done) {
-		return false
+// Finished are those that the next Takes give, of what the last Completed saw. They are
+// valid until the next call but Publish.
+func (q *Driver) Finished() []Used {
+	if q.fault != nil {
+		return nil
 	}
-	d := &q.done[q.taken+k]
-	u.Head, u.Len = d.head, d.len
-	return true
+	return q.done[q.taken:]
 }
 
 // check is the fault of a device that says that it has finished with the buffer id

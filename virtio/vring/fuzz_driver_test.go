@@ -2,6 +2,7 @@ package vring_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"vvufwd/virtio/vring"
@@ -19,14 +20,18 @@ func FuzzDriverRing(f *testing.F) {
 			place, v := int(program[1]), uint16(program[2])|uint16(program[3])<<8
 			switch program[0] % 8 {
 			case 0:
-				d.add(place%4, int(v%4))
+				if program[0]>>3%4 == 3 {
+					d.addReads(place % 8)
+				} else {
+					d.add(place%4, int(v%4))
+				}
 				p.Driver.Publish()
 			case 1: // a plausible answer
 				r.Complete(uint32(place%(p.Driver.Size()+1)), uint32(v%64))
-				d.take()
+				d.take(program[0] >> 3)
 			case 2:
 				r.SetUsedIdx(v)
-				d.take()
+				d.take(program[0] >> 3)
 			case 3:
 				r.SetUsed(uint16(place), uint32(v)<<(program[0]>>3%17), uint32(v))
 			case 4:
@@ -41,7 +46,7 @@ func FuzzDriverRing(f *testing.F) {
 				smear(r.Table[place*4%len(r.Table):], program[2:4])
 				smear(r.Avail[place*2%len(r.Avail):], program[2:4])
 			case 7: // an honest answer to the oldest buffer
-				d.answer()
+				d.answer(program[0] >> 3)
 			}
 			d.check()
 		}
@@ -114,14 +119,36 @@ func (d *keeper) oldest() (head uint16, k kept, ok bool) {
 }
 
 // answer completes the oldest outstanding buffer as a good device does.
-func (d *keeper) answer() {
+func (d *keeper) answer(how byte) {
 	if head, k, ok := d.oldest(); ok {
 		d.p.Raw.Complete(uint32(head), k.writable)
-		d.take()
+		d.take(how)
 	}
 }
 
-func (d *keeper) take() {
+// addReads adds n buffers of one part at a time.
+func (d *keeper) addReads(n int) {
+	q := d.p.Driver
+	want := min(n, q.Free())
+	heads := make([]uint16, want)
+	q.NextHeads(heads)
+	if q.Err() != nil {
+		want = 0
+	}
+	if got := q.AddReads(parts(n)); got != want {
+		d.t.Fatalf("%d of %d buffers were added, want %d", got, n, want)
+	}
+	for _, head := range heads[:want] {
+		if _, ok := d.chains[head]; ok {
+			d.t.Fatalf("head %d is in use", head)
+		}
+		d.order++
+		d.chains[head] = kept{1, 0, d.order}
+	}
+}
+
+// take takes what is there: one by one, offering some again, or all at once.
+func (d *keeper) take(how byte) {
 	q := d.p.Driver
 	n := q.Completed()
 	most := len(d.chains)
@@ -131,8 +158,43 @@ func (d *keeper) take() {
 	if n > most {
 		d.t.Fatalf("%d done of %d outstanding", n, len(d.chains))
 	}
+	finished := slices.Clone(q.Finished())
+	if len(finished) > n {
+		d.t.Fatalf("%d finished of %d", len(finished), n)
+	}
+	switch how % 3 {
+	case 1:
+		k := q.Renew(int(how))
+		q.Publish()
+		for _, u := range finished[:k] {
+			c, ok := d.chains[u.Head]
+			if !ok || u.Len > c.writable || c.descriptors != 1 || c.writable == 0 {
+				d.t.Fatalf("renewed %+v, which is %+v", u, c)
+			}
+			d.order++
+			c.order = d.order
+			d.chains[u.Head] = c
+		}
+		n, finished = n-k, finished[k:]
+	case 2:
+		k := q.TakeAll()
+		if k != len(finished) {
+			d.t.Fatalf("%d taken of %d finished", k, len(finished))
+		}
+		for _, u := range finished {
+			if c, ok := d.chains[u.Head]; !ok || u.Len > c.writable {
+				d.t.Fatalf("finished %+v, which is not outstanding or too long (%+v)", u, c)
+			}
+			delete(d.chains, u.Head)
+		}
+		n, finished = n-k, nil
+	}
 	var u vring.Used
 	for ; q.Take(&u); n-- {
+		if len(finished) == 0 || finished[0].Head != u.Head || finished[0].Len != u.Len {
+			d.t.Fatalf("took %+v, not the first of %+v", u, finished)
+		}
+		finished = finished[1:]
 		k, ok := d.chains[u.Head]
 		if !ok || u.Len > k.writable {
 			d.t.Fatalf("took %+v, which is not outstanding or too long (%+v)", u, k)

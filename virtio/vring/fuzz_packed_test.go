@@ -143,14 +143,18 @@ func FuzzPackedDriverRing(f *testing.F) {
 			place, v := int(program[1]), uint16(program[2])|uint16(program[3])<<8
 			switch program[0] % 7 {
 			case 0:
-				d.add(place%4, int(v%4))
+				if program[0]/7%4 == 3 {
+					d.addReads(place % 8)
+				} else {
+					d.add(place%4, int(v%4))
+				}
 				p.Driver.Publish()
 			case 1: // a plausible answer where it belongs
 				at.Complete(p.Raw, uint16(place%(n+1)), uint32(v%64))
-				d.take()
+				d.take(program[0] / 7)
 			case 2:
 				vringtest.PutPacked(p.Raw.Table, place%n, vringtest.Packed{Len: uint32(v), ID: v % 8, Flags: v})
-				d.take()
+				d.take(program[0] / 7)
 			case 3:
 				p.Raw.SetDeviceEvent(v, uint16(place))
 			case 4:
@@ -165,7 +169,7 @@ func FuzzPackedDriverRing(f *testing.F) {
 				if head, k, ok := d.oldest(); ok {
 					at.Complete(p.Raw, head, k.writable)
 					at = at.Next(k.descriptors, n)
-					d.take()
+					d.take(program[0] / 7)
 				}
 			}
 			d.check()

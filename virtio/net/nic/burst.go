@@ -31,8 +31,8 @@ func (n *Port) Release(b *virtionet.Burst, first, end int) {
 			buffers += b.Pieces(i) - 1
 		}
 	}
-	var u vring.Used
-	for range buffers {
+	buffers -= n.rx.Renew(buffers)
+	for u := (vring.Used{}); buffers > 0; buffers-- {
 		if n.rx.Take(&u) {
 			n.post(n.rxBufferOf[u.Head])
 		}
@@ -68,12 +68,12 @@ func (n *Port) readPlain(b *virtionet.Burst) (k int, other bool) {
 		return 0, n.rx.Err() != nil
 	}
 	b.Reset()
-	next := 0
-	var u vring.Used
+	next, finished := 0, n.rx.Finished()
 	for k = 0; k < virtionet.MaxBurst && next < done; k++ {
-		if !n.rx.Peek(next, &u) {
-			return k, k == 0
+		if next >= len(finished) {
+			return k, k == 0 // the next one is broken, which Take says
 		}
+		u := &finished[next]
 		buffer := n.rxBuffers.bytes(n.rxBufferOf[u.Head])
 		length := int(u.Len) - n.headerLen
 		// Device memory is ours: it stays as it is.
@@ -96,13 +96,11 @@ func (n *Port) readPlain(b *virtionet.Burst) (k int, other bool) {
 	return k, false
 }
 
-// readFrame adds frame k, whose first buffer is the one at next of those that are done. It
+// readFrame adds frame k, whose first buffer is the one at next of those that are finished. It
 // returns how many buffers it has (5.1.6.4), or 0 if it is not plain.
 func (n *Port) readFrame(b *virtionet.Burst, k, next, done int) (used int) {
-	var u vring.Used
-	if !n.rx.Peek(next, &u) {
-		return 0
-	}
+	finished := n.rx.Finished()
+	u := &finished[next]
 	buffer := n.rxBuffers.bytes(n.rxBufferOf[u.Head])
 	length, used := int(u.Len)-n.headerLen, 1
 	if length < virtionet.MinFrame {
@@ -121,7 +119,10 @@ func (n *Port) readFrame(b *virtionet.Burst, k, next, done int) (used int) {
 	default:
 		b.From.Add(vring.Piece{Addr: data, N: uint32(length)})
 		for i := next + 1; i < next+used; i++ {
-			if !n.rx.Peek(i, &u) || u.Len == 0 ||
+			if i >= len(finished) {
+				return 0
+			}
+			if u = &finished[i]; u.Len == 0 ||
 				!b.From.Add(vring.Piece{Addr: virtionet.AddressOf(n.rxBuffers.bytes(n.rxBufferOf[u.Head])), N: u.Len}) {
 				return 0
 			}
@@ -221,6 +222,17 @@ func (n *Port) place(head uint16, size int) vring.Piece {
 // sendPlain hands plain frames first to end-1, which have been copied, to the device.
 func (n *Port) sendPlain(b *virtionet.Burst, first, end int) {
 	ops, set := b.Ops[first:end], b.To.Spread.Set()
+	if set == 0 {
+		parts := n.burstParts[:len(ops)]
+		for i := range ops {
+			op := &ops[i]
+			parts[i] = vring.Part{Addr: n.txBuffers.addr(op.DstID), Len: uint32(n.headerLen) + op.N}
+		}
+		if n.tx.AddReads(parts) < len(parts) {
+			n.report(1, n.tx.Err()) // descriptors were free: only a faulted ring refuses
+		}
+		ops = nil
+	}
 	for i := range ops {
 		op := &ops[i]
 		parts := n.parts[:]

@@ -59,6 +59,7 @@ type Port struct {
 	// For frames that take several transmit buffers.
 	heads      []uint16
 	chainParts []vring.Part
+	burstParts [virtionet.MaxBurst]vring.Part
 }
 
 // buffers is the DMA memory of a ring, cut into equal buffers.
