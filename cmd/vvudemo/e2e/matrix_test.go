@@ -44,6 +44,9 @@ func TestMatrix(t *testing.T) {
 				t.Errorf("%s: %s of %+v", row.Name, name, transfer)
 			}
 		}
+		if row.PlainFrom < 95 || row.PlainTo < 95 {
+			t.Errorf("%s: only %.1f %% of the frames from the app VM were plain, and %.1f %% of those to it", row.Name, row.PlainFrom, row.PlainTo)
+		}
 		if len(row.FromQueues) != row.Queues() || len(row.ToQueues) != row.Queues() {
 			t.Errorf("%s: frames from and to queues %v, %v", row.Name, row.FromQueues, row.ToQueues)
 		}
@@ -57,13 +60,18 @@ func index(second bool) int {
 	return 0
 }
 
-// TestSwitch boots two app VMs behind one NIC, which transfer at the same time. They reach each other, with and without a VLAN tag,
+// TestSwitch boots two app VMs behind one NIC of Intel's, which transfer at the same time. They reach each other, with and without a VLAN tag,
 // unless they are isolated.
 func TestSwitch(t *testing.T) {
 	t.Parallel()
 	for name, isolate := range map[string]bool{"open": false, "isolated": true} {
 		t.Run(name, func(t *testing.T) {
-			cfg := show.Config{AppVMs: 2, Isolate: isolate}
+			hardware := matrix.HardwarePairs(matrix.Switch)
+			if isolate {
+				hardware = matrix.HardwarePairs(matrix.Isolated)
+			}
+			cfg := shows(hardware...)
+			cfg.AppVMs, cfg.Isolate, cfg.Transfer = 2, isolate, 8<<20
 			if isolate {
 				cfg.Transfer = 4 << 20
 			}

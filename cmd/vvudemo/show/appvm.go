@@ -60,8 +60,9 @@ func (a *appVM) vhostUserSocket() string { return filepath.Join(a.run, a.suffixe
 func (d *demo) newAppVM(number int) (*appVM, error) {
 	a := &appVM{
 		number: number, run: d.run,
-		setup: appSetup{kernel: d.Tools.Kernel, initrd: d.appImage(), smp: 1, netOpts: d.AppNetOpts},
+		setup: appSetup{kernel: d.Tools.Kernel, initrd: d.appImage(), smp: 1},
 	}
+	d.App.apply(a, d.AppNetOpts)
 	a.log = d.out(a.suffixed("app") + ".log")
 	var err error
 	a.ram, err = newRAM(appMemoryMiB << 20)

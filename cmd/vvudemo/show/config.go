@@ -32,6 +32,10 @@ type Config struct {
 	IOMMU machine.IOMMU
 	// AppNetOpts are more properties of the app VM's virtio-net device.
 	AppNetOpts string
+	// App is how the app VM's network device is set up at first, and Again how when it is started again afterwards, with the same
+	// driver VM. With several queue pairs there, several of the NIC's are to carry frames.
+	App   AppSetup
+	Again []AppSetup
 	// ForwarderArgs are more arguments of vvufwd.
 	ForwarderArgs []string
 	// TAP is the TAP device behind the NIC. Empty means QEMU's user networking.

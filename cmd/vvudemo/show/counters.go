@@ -11,20 +11,31 @@ import (
 // statsInterval is how often vvufwd prints its statistics.
 const statsInterval = 500 * time.Millisecond
 
-// vvuPort and nicPort find the two ports of the demo.
-func vvuPort(ports []counters.Port) (counters.Port, error) {
-	return findPort(ports, func(kind string) bool { return kind == "vvu" })
-}
+// vvuPort and nicPort are the two sides of the demo, each the sum of its queue pairs.
+func vvuPort(ports []counters.Port) (counters.Port, error) { return sumOf(ports, isVVU) }
 
 func nicPort(ports []counters.Port) (counters.Port, error) {
-	return findPort(ports, func(kind string) bool { return kind != "vvu" })
+	return sumOf(ports, func(p counters.Port) bool { return !isVVU(p) })
 }
 
-func findPort(ports []counters.Port, wanted func(kind string) bool) (counters.Port, error) {
+func isVVU(p counters.Port) bool { return strings.HasPrefix(p.Name, "vvu:") }
+
+func sumOf(ports []counters.Port, wanted func(counters.Port) bool) (sum counters.Port, err error) {
 	for _, p := range ports {
-		if kind, _, _ := strings.Cut(p.Name, ":"); wanted(kind) {
-			return p, nil
+		if wanted(p) {
+			sum = sum.Plus(p)
 		}
 	}
-	return counters.Port{}, fmt.Errorf("vvufwd's statistics lack one of the two ports: %+v", ports)
+	if sum.Name == "" {
+		return sum, fmt.Errorf("vvufwd's statistics lack one of the two ports: %+v", ports)
+	}
+	return sum, nil
+}
+
+// Sides are what vvufwd counted at the app VM's side and at the NIC's, each the sum of its queue pairs.
+func (r *Report) Sides() (vvu, nic counters.Port, err error) {
+	if vvu, err = vvuPort(r.Ports); err == nil {
+		nic, err = nicPort(r.Ports)
+	}
+	return vvu, nic, err
 }

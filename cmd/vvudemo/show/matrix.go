@@ -131,8 +131,9 @@ func (d *demo) rows(ctx context.Context, rows []matrix.Combination, report *Matr
 		if c.Newest {
 			row.Kernel = d.Tools.NewestModules.Release
 		}
-		begin := time.Now()
+		begin, before := time.Now(), d.counters.Last().Ports
 		err := d.row(ctx, &row)
+		row.countPlain(before, d.counters.Last().Ports)
 		if killed := d.endRow(ctx); err == nil {
 			err = killed
 		}
@@ -158,6 +159,23 @@ func (d *demo) rows(ctx context.Context, rows []matrix.Combination, report *Matr
 		return errors.Join(append(errs, err)...)
 	}
 	return errors.Join(append(errs, d.endDevices(ctx))...)
+}
+
+// countPlain says how much of what passed between two samples was plain. There may be nothing in the first.
+func (r *MatrixRow) countPlain(before, after []counters.Port) {
+	var sides [2]counters.Port
+	for i, side := range []func([]counters.Port) (counters.Port, error){vvuPort, nicPort} {
+		then, _ := side(before) // zero if vvufwd had counted nothing yet
+		now, err := side(after)
+		if err != nil {
+			return
+		}
+		sides[i] = now.Since(then)
+	}
+	app, nic := sides[0], sides[1]
+	app.RxPackets -= min(nic.Offloads.Segmented, app.RxPackets-app.Plain)
+	nic.RxPackets -= min(app.Offloads.Segmented, nic.RxPackets-nic.Plain)
+	r.PlainFrom, r.PlainTo = app.PlainPercent(), nic.PlainPercent()
 }
 
 // endRow kills the app VM and waits until vvufwd has noticed, if it ever connected.

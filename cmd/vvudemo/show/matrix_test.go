@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"vvufwd/cmd/internal/lab/counters"
 	"vvufwd/cmd/internal/lab/kmod"
 	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/internal/lab/tools"
@@ -24,7 +25,7 @@ func testMatrixReport() *MatrixReport {
 			{
 				Combination: good, Name: good.String(), Kernel: "6.1.0-1", OK: true, Seconds: 20, Features: "VERSION_1",
 				Download: &Transfer{Bytes: 16 << 20, Seconds: 1}, Upload: &Transfer{Bytes: 16 << 20, Seconds: 0.5},
-				FromQueues: []uint64{5, 6, 5, 5}, ToQueues: []uint64{21, 0, 0, 0},
+				FromQueues: []uint64{5, 6, 5, 5}, ToQueues: []uint64{21, 0, 0, 0}, PlainFrom: 99.95, PlainTo: 98,
 			},
 			{Combination: bad, Name: bad.String(), Kernel: "6.12.1-2", Error: "no lease\nmore", Seconds: 3},
 		},
@@ -39,8 +40,8 @@ func TestWriteMatrixTable(t *testing.T) {
 	const want = `
 kernels 6.1.0-1 and 6.12.1-2; driver VM on QEMU 11.1 (x); app VM on QEMU 11.1 (x); 16.00 MiB each way
 
-COMBINATION                                               KERNEL  RESULT  SECONDS  MBIT/S TO  FROM  FRAMES FROM QUEUES  TO QUEUES
-packed, one buffer, no offloads, 4 queues, wide NIC, jumbo  6.1     ok      20.0     134        268   5 6 5 5             21 0 0 0
+COMBINATION                                               KERNEL  RESULT  SECONDS  MBIT/S TO  FROM  PLAIN % TO  FROM  FRAMES FROM QUEUES  TO QUEUES
+packed, one buffer, no offloads, 4 queues, wide NIC, jumbo  6.1     ok      20.0     134        268   98.0  100.0  5 6 5 5             21 0 0 0
 split, mergeable, no offloads, 1 queues, narrow NIC         6.12    FAILED  3.0      no lease
 
 1 of 2 shown in 61 s
@@ -113,5 +114,23 @@ func TestRunMatrixOfNothing(t *testing.T) {
 	report, err := RunMatrix(context.Background(), cfg, []matrix.Combination{{Newer: true}})
 	if err == nil || !strings.Contains(err.Error(), "--kernel") || report.OK || len(report.Rows) != 0 {
 		t.Errorf("report = %+v, %v", report, err)
+	}
+}
+
+// Frames that vvufwd had to cut are not counted as ones that should have been plain.
+func TestCountPlain(t *testing.T) {
+	port := func(name string, rx, plain, segmented uint64) counters.Port {
+		return counters.Port{Name: name, RxPackets: rx, Plain: plain, Offloads: counters.Offloads{Segmented: segmented}}
+	}
+	before := []counters.Port{port("vvu:a", 10, 1, 0), port("nic:b", 100, 100, 5)}
+	after := []counters.Port{port("vvu:a", 60, 21, 0), port("vvu:a/q1", 50, 20, 0), port("nic:b", 200, 190, 25), port("nic:b/q1", 100, 80, 30)}
+	var row MatrixRow
+	row.countPlain(before, after)
+	if row.PlainFrom != 80 || row.PlainTo != 85 { // 40 of 100 without 50, 170 of 200
+		t.Errorf("%.1f %% from the app VM, %.1f %% to it", row.PlainFrom, row.PlainTo)
+	}
+	row.countPlain(nil, before)
+	if row.PlainFrom != 20 || row.PlainTo != 100 { // 1 of 10 without 5, and all
+		t.Errorf("without a sample before: %.1f %%, %.1f %%", row.PlainFrom, row.PlainTo)
 	}
 }

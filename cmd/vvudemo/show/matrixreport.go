@@ -34,6 +34,10 @@ type MatrixRow struct {
 	// FromQueues and ToQueues are the frames at each of the app VM's queue pairs while pings were sent from each of its processors.
 	FromQueues []uint64 `json:"from_queues,omitempty"`
 	ToQueues   []uint64 `json:"to_queues,omitempty"`
+	// PlainFrom and PlainTo are how many of a hundred frames from the app VM and to it were plain, of those that vvufwd did not have to
+	// cut into segments.
+	PlainFrom float64 `json:"plain_percent_from"`
+	PlainTo   float64 `json:"plain_percent_to"`
 }
 
 // mtu is the app VM's, in bytes.
@@ -48,7 +52,7 @@ func (r *MatrixRow) mtu() int {
 func (r *MatrixReport) WriteTable(w io.Writer) error {
 	fmt.Fprintf(w, "\nkernels %s; driver VM on QEMU %s; app VM on QEMU %s; %s each way\n\n", strings.Join(r.Kernels, " and "), r.DriverQEMU, r.AppQEMU, size(r.TransferBytes))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "COMBINATION\tKERNEL\tRESULT\tSECONDS\tMBIT/S TO\tFROM\tFRAMES FROM QUEUES\tTO QUEUES")
+	fmt.Fprintln(t, "COMBINATION\tKERNEL\tRESULT\tSECONDS\tMBIT/S TO\tFROM\tPLAIN % TO\tFROM\tFRAMES FROM QUEUES\tTO QUEUES")
 	for _, row := range r.Rows {
 		kernel := strings.Join(strings.SplitN(row.Kernel, ".", 3)[:2], ".")
 		if !row.OK {
@@ -56,8 +60,8 @@ func (r *MatrixReport) WriteTable(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%s\tFAILED\t%.1f\t%.60s\n", row.Name, kernel, row.Seconds, first)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\tok\t%.1f\t%.0f\t%.0f\t%s\t%s\n", row.Name, kernel, row.Seconds, row.Download.MbitPerSecond(), row.Upload.MbitPerSecond(),
-			joined(row.FromQueues), joined(row.ToQueues))
+		fmt.Fprintf(t, "%s\t%s\tok\t%.1f\t%.0f\t%.0f\t%.1f\t%.1f\t%s\t%s\n", row.Name, kernel, row.Seconds, row.Download.MbitPerSecond(), row.Upload.MbitPerSecond(),
+			row.PlainTo, row.PlainFrom, joined(row.FromQueues), joined(row.ToQueues))
 	}
 	if err := t.Flush(); err != nil {
 		return err

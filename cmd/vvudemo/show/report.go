@@ -32,6 +32,7 @@ type Report struct {
 	Idle     *Idle           `json:"idle,omitempty"`
 	Restarts []Restart       `json:"restarts,omitempty"`
 	Ports    []counters.Port `json:"ports,omitempty"`
+	Again    []Again         `json:"again,omitempty"`
 
 	Capture *capture.Summary `json:"capture,omitempty"`
 }

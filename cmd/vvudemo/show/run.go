@@ -114,6 +114,9 @@ func (d *demo) steps() []step {
 		return append(steps, d.switchSteps()...)
 	}
 	steps = append(steps, step{"app VM", d.startApps}, step{"offloads", d.offloads}, step{"lease", d.getLease}, step{"ping", d.ping}, step{"download", d.download}, step{"upload", d.upload})
+	if d.App.Queues > 1 && !d.Direct {
+		steps = append(steps, step{"flows", d.flows})
+	}
 	if d.Pktgen > 0 {
 		steps = append(steps, step{"pktgen", d.pktgen})
 	}
@@ -125,6 +128,9 @@ func (d *demo) steps() []step {
 	}
 	if !d.Direct {
 		steps = append(steps, step{"counters", d.count})
+		if len(d.Again) > 0 {
+			steps = append(steps, step{"again", d.again})
+		}
 	}
 	return append(steps, d.lastSteps(true)...)
 }

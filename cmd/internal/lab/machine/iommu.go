@@ -18,6 +18,9 @@ const (
 	Virtio
 )
 
+// IOMMUs are all kinds.
+var IOMMUs = []IOMMU{Intel, None, Virtio}
+
 // iommuNames are what a person calls them, by their values.
 var iommuNames = []string{"intel", "none", "virtio"}
 
