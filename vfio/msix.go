@@ -40,6 +40,10 @@ func (d *Device) EnableMSIX(n int) error {
 	case errors.Is(err, unix.ENOSPC):
 		// Each CPU has some 200 on x86.
 		err = fmt.Errorf("the machine has not so many to give, use fewer or add CPUs: %w", err)
+	case errors.Is(err, unix.ENODEV):
+		// Seen where an IOMMU remaps interrupts, and the device is behind a bridge that bypasses it.
+		err = fmt.Errorf("the kernel finds nothing that would deliver them; where an IOMMU that this device bypasses remaps interrupts, "+
+			"start the machine without that (intremap=off, and --allow-unsafe-interrupts): %w", err)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("%v: enable %d MSI-X vectors: %w", d.addr, n, err), closeEventfds(vectors))

@@ -3,6 +3,7 @@ package vfio
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -68,6 +69,10 @@ func TestMSIXRefused(t *testing.T) {
 	before := countFiles()
 	m.kernel.setIRQsErr = unix.ENOSPC
 	if err := d.EnableMSIX(4); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("error: %v", err)
+	}
+	m.kernel.setIRQsErr = unix.ENODEV
+	if err := d.EnableMSIX(4); !errors.Is(err, unix.ENODEV) || !strings.Contains(err.Error(), "0000:00:04.0: enable 4 MSI-X vectors: ") || !strings.Contains(err.Error(), "intremap=off") {
 		t.Errorf("error: %v", err)
 	}
 	m.kernel.setIRQsErr, m.kernel.setIRQs = nil, 2

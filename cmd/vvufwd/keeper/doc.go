@@ -11,8 +11,12 @@
 //	                                    opens its group, which joins vvufwd's container, and the device
 //	  *vfio.Files   <── descriptors ──
 //
+// Of devices that no IOMMU confines it has the files open too, and their memory: should vvufwd
+// be killed it stops them before the memory goes back to the kernel, see vfio.Held. While
+// vvufwd waits for such a device to return, it is closed here as well.
+//
 // Which functions these are is fixed when the keeper starts: whoever takes vvufwd over gets
 // no device by way of it that vvufwd did not have. The keeper is confined too: it reads and
 // writes files of sysfs and /dev/vfio, and looks at nothing of a request but that there is
-// one. It ends with vvufwd.
+// one. It ends after vvufwd, which waits for that if it ends in an orderly way.
 package keeper

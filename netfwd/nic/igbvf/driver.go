@@ -130,10 +130,10 @@ func (c *card) problem(what, remedy string) error {
 
 // start takes the function from any state to running.
 func (c *card) start(cfg nic.Config) error {
-	if err := c.Function.EnableBusMaster(); err != nil {
+	if err := c.reset(); err != nil {
 		return err
 	}
-	if err := c.reset(); err != nil {
+	if err := c.Function.EnableBusMaster(); err != nil {
 		return err
 	}
 	if err := c.Function.EnableMSIX(3); err != nil {

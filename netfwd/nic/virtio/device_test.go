@@ -41,6 +41,7 @@ type device struct {
 
 	mu      sync.Mutex
 	resets  int
+	dmaAt   int     // how many these were when it was last allowed DMA
 	enabled [2]bool // queues
 	gone    bool    // all its registers read as ones
 }
@@ -98,11 +99,22 @@ func (d *device) setGone(gone bool) {
 	d.gone = gone
 }
 
+// EnableBusMaster fails for a device that was not reset before: rings of whoever drove it last
+// would be written to.
+func (d *device) EnableBusMaster() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.resets == d.dmaAt {
+		return errors.New("DMA is enabled before the device is reset")
+	}
+	d.busMaster, d.dmaAt = true, d.resets
+	return nil
+}
+
 func (d *device) Address() pci.Address        { return pci.Address{Device: 4} }
 func (d *device) Config() mmio.Space          { return mmiotest.NewFake(256) }
 func (d *device) BARSize(int) uint64          { return 0x4000 }
 func (d *device) BAR(int) (mmio.Space, error) { return d.nic, nil }
-func (d *device) EnableBusMaster() error      { d.busMaster = true; return nil }
 func (d *device) Reset() error                { return errors.ErrUnsupported }
 func (d *device) MSIXCount() int              { return 3 }
 func (d *device) Untranslated() bool          { return false }

@@ -104,10 +104,11 @@ func Open(dev PCIDevice, alloc Allocator, queueSize, maxPairs int, onFail func(r
 		return nil, &pci.DeviceError{Device: dev.Address().String(),
 			Problem: fmt.Sprintf("has %d MSI-X vectors, %d are needed", dev.MSIXCount(), need), Remedy: fmt.Sprintf("start it with vectors=%d or more", need)}
 	}
-	if err = dev.EnableBusMaster(); err != nil {
+	// Reset first: rings of someone who was killed are not written to any more when DMA is allowed.
+	if err = transport.Reset(); err != nil {
 		return nil, err
 	}
-	if err = transport.Reset(); err != nil {
+	if err = dev.EnableBusMaster(); err != nil {
 		return nil, err
 	}
 	p := &Device{name: "virtio-net:" + dev.Address().String(), pci: dev, transport: transport}

@@ -20,12 +20,13 @@ type Function struct {
 	Vectors int // how many MSI-X vectors it has
 	Master  bool
 	Deaf    bool // interrupts are lost
+	resets  int  // when it last did DMA
 }
 
 // NewFunction returns the function of a new chip.
 func NewFunction(t testing.TB, kind Kind) *Function {
 	f := &Function{Chip: New(kind), config: mmiotest.NewFake(256)}
-	f.Vectors = f.layout.vectors
+	f.Vectors, f.resets = f.layout.vectors, f.Resets
 	f.config.Poke(pci.OffsetVendor, 2, 0x8086)
 	f.config.Poke(pci.OffsetDevice, 2, uint64(f.device))
 	f.interrupts = func(vector int) {
@@ -69,8 +70,15 @@ func (f *Function) BAR(i int) (mmio.Space, error) {
 	return f.Chip, nil
 }
 
-// EnableBusMaster notes that it was called.
-func (f *Function) EnableBusMaster() error { f.Master = true; return nil }
+// EnableBusMaster notes that it was called. It fails for a chip that was not reset before: queues
+// of whoever drove it last would go on.
+func (f *Function) EnableBusMaster() error {
+	if f.Resets == f.resets {
+		return errors.New("DMA is enabled before the chip is reset")
+	}
+	f.Master, f.resets = true, f.Resets
+	return nil
+}
 
 // Reset is not there.
 func (f *Function) Reset() error { return errors.ErrUnsupported }
