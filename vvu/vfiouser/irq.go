@@ -30,7 +30,24 @@ func (q *interrupts) signal(vector int) {
 	q.mu.Lock()
 	e := q.raise(vector)
 	q.mu.Unlock()
-	e.Ring()
+	q.ring(vector, e)
+}
+
+// ring rings the eventfd that a vector had a moment ago. One that is replaced or taken away
+// meanwhile may be rung when it is closed already, or nobody waits for it any more: then the interrupt is
+// raised once more, where someone does, or latched. One too many does no harm, one that
+// is lost leaves a driver asleep for ever.
+func (q *interrupts) ring(vector int, e *peerfd.Event) {
+	for e != nil {
+		e.Ring()
+		q.mu.Lock()
+		if q.fds[vector] == e {
+			q.mu.Unlock()
+			return
+		}
+		e = q.raise(vector)
+		q.mu.Unlock()
+	}
 }
 
 // raise latches a vector or returns the eventfd to be rung for it; mu is held.
@@ -72,7 +89,7 @@ func (q *interrupts) assign(first int, events []*peerfd.Event) {
 	}
 	q.mu.Unlock()
 	for i := range events {
-		latched[i].Ring()
+		q.ring(first+i, latched[i])
 		old[i].Close()
 	}
 }
