@@ -99,18 +99,18 @@ func (q *Device) Waits() bool {
 func (q *Device) Growing(n int) bool { return q.fault == nil && q.short.growing(uint16(n)) }
 
 // CompleteReads completes the buffers that the first ReadOps of ops described and makes
-// that visible to the driver. They have been read.
+// that visible to the driver. They have been read. A ring that has a fault by now is left alone.
 func (q *Device) CompleteReads(ops []Op) {
-	if len(ops) > 0 {
+	if len(ops) > 0 && q.fault == nil {
 		q.short.completeReads(ops)
 	}
 }
 
 // CompleteWrites completes the buffers that WriteOps gave to ops, all written to, and
-// makes that visible to the driver.
+// makes that visible to the driver. A ring that has a fault by now is left alone.
 func (q *Device) CompleteWrites(ops []Op, w *Writing) {
 	switch {
-	case len(ops) == 0:
+	case len(ops) == 0 || q.fault != nil:
 	case w.Spread.set == 0:
 		q.short.completeWrites(ops, w.Head)
 	default:

@@ -59,8 +59,8 @@ func (q *splitDevice) writeOps(ops []Op, w *Writing) (n int, wait bool) {
 
 // writeRest is writeOps from op i on, whatever buffers they take.
 func (q *splitDevice) writeRest(ops []Op, i int, w *Writing) (n int, wait bool) {
-	if q.Pending() < int(q.size) && q.available() == 0 { // one op may take many
-		return i, false
+	if q.Pending() < int(q.size) && q.available() == 0 { // one op may take many; the index makes no sense
+		return 0, false
 	}
 	at := q.nextAvail + uint16(i)
 	return q.writeSpread(ops, i, offers{left: int(q.seenAvail - at), at: at}, w)
@@ -101,6 +101,6 @@ func (q *splitDevice) sawTooFew(int) {} // they are pending: available has seen 
 
 // completed shows n used elements to the driver.
 func (q *splitDevice) completed(n int) {
+	order.StoreRelease16(q.used.idx(), q.published+uint16(n)) // before all else: its memory may have vanished
 	q.completedOps(n)
-	order.StoreRelease16(q.used.idx(), q.published)
 }
