@@ -37,6 +37,7 @@ func TestCLI(t *testing.T) { play(t, "testdata", "") }
 func TestConfined(t *testing.T) {
 	dir := clitest.Static(t, "vvufwd", "vvugen")
 	playConfined(t, dir)
+	play(t, "testdata/interfaces", dir)
 	t.Run("starts", func(t *testing.T) { clitest.Starts(t, filepath.Join(dir, "vvufwd"), start) })
 }
 

@@ -14,6 +14,7 @@ import (
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/netfwd"
 	"vvufwd/netfwd/netdev"
+	"vvufwd/netfwd/netdev/packet"
 	"vvufwd/netfwd/netdev/tap"
 )
 
@@ -31,6 +32,7 @@ type netdevKinds []netdevKind
 // netdevs are those that there are.
 var netdevs = netdevKinds{
 	{"tap", openTAP, tap.New, func(p *confine.Policy) { p.TAP = true }},
+	{"packet", packet.Open, packet.New, func(p *confine.Policy) { p.PacketSockets = true }},
 	{"macvtap", tap.OpenMacvtap, tap.New, func(p *confine.Policy) { p.TAP = true }},
 }
 

@@ -48,8 +48,15 @@ var useVFIO = []uint32{vfioBase + 7, vfioBase + 8, vfioBase + 9, vfioBase + 10, 
 // VFIO_DEVICE_GET_REGION_INFO, which tells where configuration space is, to stop it there.
 var openVFIO = []uint32{vfioBase + 1, vfioBase + 2, vfioBase + 3, vfioBase + 4, vfioBase + 6, vfioBase + 8, vfioBase + 12}
 
-// Requests to interfaces, for their state.
-var askInterface = []uint32{unix.SIOCGIFFLAGS, unix.SIOCGIFMTU}
+// Requests to interfaces, for their state and names.
+var askInterface = []uint32{unix.SIOCGIFFLAGS, unix.SIOCGIFMTU, unix.SIOCGIFINDEX, unix.SIOCGIFNAME}
+
+// packetCalls are those on packet sockets.
+var packetCalls = append(
+	anytime(unix.SYS_RECVMMSG, unix.SYS_SENDMMSG),
+	call{unix.SYS_BIND, []condition{is(argAddressLen, unix.SizeofSockaddrLinklayer)}},
+	call{unix.SYS_SETSOCKOPT, []condition{is(argSockLevel, unix.SOL_PACKET), is(argSockOption, unix.PACKET_ADD_MEMBERSHIP)}},
+)
 
 // Requests to TAP devices: to find out their names, and to use those that come back.
 var useTAP = append([]uint32{unix.TUNGETIFF, unix.TUNSETIFF, unix.TUNSETVNETHDRSZ, unix.TUNSETOFFLOAD}, askInterface...)
@@ -62,6 +69,8 @@ const (
 	argOpenFlags   = 2
 	argFcntl       = 1
 	argSockLevel   = 1
+	argSockOption  = 2
+	argAddressLen  = 2
 	unlinkFlagsArg = 2
 )
 
@@ -90,6 +99,10 @@ func (p Policy) calls() []call {
 	}
 	if p.TAP {
 		list = append(list, requests(useTAP)...)
+	}
+	if p.PacketSockets {
+		list = append(list, packetCalls...)
+		list = append(list, requests(askInterface)...)
 	}
 	if len(p.OpenVFIO) > 0 {
 		list = append(list, requests(openVFIO)...)

@@ -41,6 +41,9 @@ type Policy struct {
 	// TAP is whether it uses TAP devices that were opened before Start. It can look after them, and
 	// attach those descriptors again to devices that it may use without a capability.
 	TAP bool
+	// PacketSockets is whether it uses packet sockets that were opened before Start. It can bind
+	// them anew, so as to follow an interface that comes back.
+	PacketSockets bool
 	// RawIO is whether it opens devices that no IOMMU confines, which takes
 	// CAP_SYS_RAWIO. It keeps that capability, if it has it, for good.
 	RawIO bool

@@ -1,0 +1,89 @@
+package packet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/netfwd/netdev"
+)
+
+// Bytes of memory for frames that wait in the kernel, each way. Those that are read have to last for
+// as long as a loop may be held up.
+const (
+	receiveMemory = 8 << 20
+	sendMemory    = 1 << 20
+)
+
+// Open opens a packet socket at an interface, which is promiscuous from then on until the
+// socket is closed. There is one, however many queues are asked for.
+func Open(name string, _ int) (files []*os.File, err error) {
+	if err := netdev.CheckName(name); err != nil {
+		return nil, err
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if errors.Is(err, unix.EPERM) {
+		return nil, fmt.Errorf("interface %s: a packet socket takes CAP_NET_RAW: run as root", name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: packet socket: %w: use a kernel with CONFIG_PACKET", name, err)
+	}
+	if err := open(fd, name); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return []*os.File{os.NewFile(uintptr(fd), "packet:"+name)}, nil
+}
+
+func open(fd int, name string) error {
+	state, err := netdev.Query(fd, name)
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("interface %s does not exist: ip link shows those that do", name)
+	case err != nil:
+		return fmt.Errorf("interface %s: %w", name, err)
+	case !state.Up:
+		return fmt.Errorf("interface %s is down: ip link set %s up", name, name)
+	}
+	r := netdev.Named(name)
+	if err := r.Ask(fd, unix.SIOCGIFHWADDR); err != nil {
+		return fmt.Errorf("interface %s: %w", name, err)
+	}
+	if r.Flags() != unix.ARPHRD_ETHER { // the family of the address
+		return fmt.Errorf("interface %s carries no Ethernet frames: use another one", name)
+	}
+	for _, o := range []struct {
+		force, option, bytes int
+	}{{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, receiveMemory}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, sendMemory}} {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, o.force, o.bytes) != nil { // takes CAP_NET_ADMIN
+			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, o.option, o.bytes) // as much as is allowed
+		}
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
+		return fmt.Errorf("interface %s: keep out what the machine itself sends: %w: use Linux 4.20 or later", name, err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
+		return fmt.Errorf("interface %s: ask for VLAN tags: %w", name, err)
+	}
+	return bind(fd, name)
+}
+
+// bind makes a socket one for an interface, which becomes promiscuous.
+func bind(fd int, name string) error {
+	r := netdev.Named(name)
+	if err := r.Ask(fd, unix.SIOCGIFINDEX); err != nil {
+		return fmt.Errorf("interface %s: %w", name, err)
+	}
+	index := int(r.Int())
+	// Before the first frame can come.
+	m := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
+	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &m); err != nil {
+		return fmt.Errorf("interface %s: make it promiscuous: %w", name, err)
+	}
+	const all = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in the order of the network
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}); err != nil {
+		return fmt.Errorf("interface %s: bind a packet socket: %w", name, err)
+	}
+	return nil
+}

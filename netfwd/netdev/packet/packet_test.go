@@ -1,0 +1,58 @@
+package packet
+
+import (
+	"strings"
+	"testing"
+
+	"go.uber.org/zap/zaptest"
+
+	"vvufwd/netfwd/netdev"
+	"vvufwd/netfwd/netdev/netdevtest"
+)
+
+func TestPacketSockets(t *testing.T) {
+	netdevtest.Suite(t, func(t *testing.T) *netdevtest.Pair {
+		link := func(t testing.TB) {
+			netdevtest.IP(t, "link add v0 mtu 9000 type veth peer name v1 mtu 9000")
+			netdevtest.IP(t, "link set v0 up")
+			netdevtest.IP(t, "link set v1 up")
+		}
+		link(t)
+		return &netdevtest.Pair{
+			A: openDevice(t, "v0"), B: openDevice(t, "v1"), Name: "v0",
+			Away: func(t testing.TB) { netdevtest.IP(t, "link del v0") },
+			Back: link,
+		}
+	})
+}
+
+func openDevice(t *testing.T, name string) *netdev.Device {
+	t.Helper()
+	files, err := Open(name, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := New(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := netdev.NewDevice("packet:"+name, i, zaptest.NewLogger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// What cannot be opened is told in one line that says what to do.
+func TestErrors(t *testing.T) {
+	netdevtest.Namespace(t)
+	netdevtest.IP(t, "link add v0 type veth peer name v1")
+	netdevtest.IP(t, "link set lo up")
+	for name, want := range map[string]string{
+		"v0": "is down: ip link set v0 up", "none": "does not exist", "lo": "carries no Ethernet frames", strings.Repeat("x", 16): "too long",
+	} {
+		if _, err := Open(name, 1); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
