@@ -150,14 +150,14 @@ func OpenMacvtap(name string, queues int) (files []*os.File, err error) {
 	if err := r.Ask(socket, unix.SIOCGIFINDEX); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	if _, err := os.Stat("/sys/class/net/" + name + "/macvtap"); err != nil {
-		return nil, fmt.Errorf("interface %s is no macvtap: for another interface use packet:%s", name, name)
-	}
 	path := fmt.Sprintf("/dev/tap%d", r.Int())
 	for len(files) < queues {
 		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil && len(files) > 0 {
-			break // as many as there can be
+		switch {
+		case err != nil && len(files) > 0:
+			return files, nil // as many as there can be
+		case errors.Is(err, unix.ENOENT):
+			return nil, fmt.Errorf("interface %s is no macvtap, for there is no %s: for another interface use packet:%s", name, path, name)
 		}
 		if err != nil {
 			return files, fmt.Errorf("interface %s: open %s: %w: whoever runs vvufwd must be allowed to, and no one else may have it open", name, path, err)
