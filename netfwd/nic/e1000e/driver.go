@@ -21,7 +21,7 @@ var Driver = nic.Driver{
 	Open: open,
 }
 
-// Registers of the chip (82574 10.2).
+// Registers of the chip (82574 chapter 10).
 const (
 	regBytes = 0x20000
 
@@ -57,7 +57,7 @@ const (
 	extcnfOwner = 1 << 5 // MDIO is software's
 
 	// Descriptors are fetched when few are left, and written back one at a time, in units
-	// of descriptors; bit 22 must be set in TXDCTL (82574 10.2.6.11).
+	// of descriptors; bit 22 must be set in TXDCTL (82574 chapter 10).
 	rxControl = 1<<24 | 1<<16 | 4<<8 | 32
 	txControl = 1<<24 | 1<<22 | 1<<16 | 1<<8 | 31
 
@@ -88,17 +88,19 @@ func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
 	regs.ICR, regs.IMS, regs.IMC = regICR, regIMS, regIMC
 	c := &card{intel.Card{Registers: regs, Function: f, FrameMTU: intel.MTU}}
 	c.Counters, c.Check, c.Unmask = intel.Common, c.check, c.unmask
+	c.CutsAtGigabit = true // Linux does not ask this chip for segments at 10 and 100 Mb/s either
 	if err := c.start(cfg, pairs); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-// start takes the chip from any state to running (82574 4.6).
+// start takes the chip from any state to running (82574 chapter 4).
 func (c *card) start(cfg nic.Config, pairs int) (err error) {
-	if err = c.Reset(); err != nil {
+	if err = c.reset(); err != nil {
 		return err
 	}
+	c.avoidErrata()
 	if c.Address, err = c.MAC(); err != nil {
 		return err
 	}
@@ -176,7 +178,7 @@ func (c *card) addPair(cfg nic.Config, i int) error {
 	return nil
 }
 
-// route gives each cause its vector (82574 10.2.4.9), and makes the chip forget causes whose
+// route gives each cause its vector (82574 chapter 10), and makes the chip forget causes whose
 // message it has sent.
 func (c *card) route(pairs int) {
 	ivar := uint32(ivarValid|intel.VectorOther) << 16
@@ -209,19 +211,25 @@ func (c *card) check() error {
 // ownerLimit is how long the chip's firmware may have the PHY.
 const ownerLimit = time.Second
 
-// owningPHY calls use while MDIO is ours (82574 4.6.1 and 10.2.2.12).
+// owningPHY calls use while MDIO is ours (82574 chapters 4 and 10).
 func (c *card) owningPHY(use func() error) error {
+	if err := c.claimPHY(); err != nil {
+		return err
+	}
+	defer c.Change(regEXTCNF, 0, extcnfOwner)
+	return use()
+}
+
+func (c *card) claimPHY() error {
 	for deadline := time.Now().Add(ownerLimit); ; time.Sleep(time.Millisecond) {
 		c.Change(regEXTCNF, extcnfOwner, 0)
 		if c.Load(regEXTCNF)&extcnfOwner != 0 {
-			break
+			return nil
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s: the chip's firmware does not let go of the PHY", c.Info().Name)
 		}
 	}
-	defer c.Change(regEXTCNF, 0, extcnfOwner)
-	return use()
 }
 
 // Spread is nic.Card's.
@@ -231,4 +239,4 @@ func (c *card) Spread(pairs int) error {
 }
 
 // Close is nic.Card's.
-func (c *card) Close() error { return c.Stop() }
+func (c *card) Close() error { return c.Stop(c.reset) }

@@ -28,6 +28,11 @@ func TestOpen(t *testing.T) {
 		"bus master":                   {0x000, 1 << 2, 0},
 		"firmware knows of the driver": {0x018, 1 << 28, 1 << 28},
 		"RSS":                          {0x5818, 3, 1},
+		"arbitration of queues":        {0x3840, 0x1f<<26 | 1<<10, 1<<26 | 1<<10},
+		"errata, CTRL":                 {0x000, 1 << 29, 0},
+		"errata, CTRL_EXT":             {0x018, 3 << 22, 1 << 22},
+		"errata of PCI Express":        {0x5b00, 1<<27 | 1<<22, 1<<27 | 1<<22},
+		"errata of PCI Express, 2":     {0x5b64, 1, 1},
 		"MDIO is given back":           {0xf00, 1 << 5, 0},
 	} {
 		if got := r.Peek(c.off) & c.mask; got != c.want {
@@ -39,6 +44,9 @@ func TestOpen(t *testing.T) {
 	}
 	if r.Negotiation != 0 {
 		t.Error("the PHY was told to negotiate although there is a link")
+	}
+	if r.Unowned {
+		t.Error("reset while the PHY was the firmware's")
 	}
 }
 

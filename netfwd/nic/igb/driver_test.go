@@ -32,6 +32,7 @@ func TestOpen(t *testing.T) {
 		"transmit queue 3":            {0xe0e8, 1 << 25, 1 << 25},
 		"no fifth queue":              {0xc128, 1 << 25, 0},
 		"RSS":                         {0x5818, 7, 2},
+		"ICR is clear once read":      {0x1514, 1, 1},
 		"semaphores are given back":   {0x5b50, 3, 0},
 		"the PHY is given back":       {0x5b5c, ^uint32(0), 0},
 	} {
@@ -81,6 +82,43 @@ func TestOtherChips(t *testing.T) {
 	}
 	if at, shift := modelOf(0x10c9).ivar(9); at != 0x1704 || shift != 16 {
 		t.Errorf("82576, queue 9: 0x%x, bit %d", at, shift)
+	}
+}
+
+// TestLaterChips have a PHY that may have been switched off.
+func TestLaterChips(t *testing.T) {
+	for device, later := range map[uint16]bool{0x10c9: false, 0x1521: true, 0x1533: true} {
+		f := inteltest.NewFunction(t, inteltest.I82576)
+		f.Config().Store16(2, device)
+		f.Keep[0xe14] = 1<<5 | 1<<2
+		suite.OpenFunction(t, f, Driver)
+		if off := f.Peek(0xe14)&(1<<5) != 0; off == later || f.Peek(0xe14)&(1<<2) == 0 {
+			t.Errorf("%04x: PHPM is 0x%x", device, f.Peek(0xe14))
+		}
+	}
+}
+
+// TestDropsAreCounted as often as they happen: the counters of some chips go on when they have
+// been read, those of others begin again.
+func TestDropsAreCounted(t *testing.T) {
+	for device, want := range map[uint16]uint64{0x10c9: 12, 0x1521: 12, 0x1533: 7} {
+		f := inteltest.NewFunction(t, inteltest.I82576)
+		f.Config().Store16(2, device)
+		f.DropsGoOn = device == 0x1533
+		r := suite.OpenFunction(t, f, Driver)
+		for _, n := range []uint32{5, 7} { // since the last time, or in all
+			f.Poke(0xc030, n)
+			r.Card.Statistics()
+		}
+		found := false
+		for _, s := range r.Card.Statistics() {
+			if found = found || s.Name == "rx_dropped_q0"; s.Name == "rx_dropped_q0" && s.Value != want {
+				t.Errorf("%04x: %d frames were dropped, want %d", device, s.Value, want)
+			}
+		}
+		if !found {
+			t.Errorf("%04x: no such counter", device)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
 	}
 	regs.ICR, regs.IMS, regs.IMC = regICR, regIMS, regIMC
 	c := &card{Card: intel.Card{Registers: regs, Function: f, FrameMTU: intel.MTU}, model: m}
-	c.Counters, c.Check, c.Unmask = counters(pairs), c.check, c.unmask
+	c.Counters, c.Check, c.Unmask = counters(m, pairs), c.check, c.unmask
 	if err := c.start(cfg, pairs); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -41,17 +41,17 @@ func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
 }
 
 // counters are those of the chip and of its queues.
-func counters(pairs int) []intel.Counter {
+func counters(m model, pairs int) []intel.Counter {
 	list := append([]intel.Counter(nil), intel.Common...)
 	for i := range pairs {
 		list = append(list, intel.Counter{
-			Name: fmt.Sprintf("rx_dropped_q%d", i), Register: uint64(regRx + queueBytes*i + queueDropped), Running: true,
+			Name: fmt.Sprintf("rx_dropped_q%d", i), Register: uint64(regRx + queueBytes*i + queueDropped), Running: m.counting,
 		})
 	}
 	return list
 }
 
-// start takes the chip from any state to running (82576 4.5).
+// start takes the chip from any state to running (82576 chapter 4).
 func (c *card) start(cfg nic.Config, pairs int) (err error) {
 	c.Store(regEIMC, ^uint32(0))
 	if err = c.Reset(); err != nil {
@@ -74,6 +74,8 @@ func (c *card) start(cfg nic.Config, pairs int) (err error) {
 			return err
 		}
 	}
+	c.Flush()
+	time.Sleep(disablePause)
 	const tagAndCRC = 4 + 4 + 14
 	c.Store(regRLPML, uint32(c.FrameMTU+tagAndCRC))
 	c.RSS(rssOn)
@@ -87,7 +89,10 @@ func (c *card) start(cfg nic.Config, pairs int) (err error) {
 		if err != nil {
 			return err
 		}
-		q.Start() // tails count only once queues are enabled (82576 4.5.9)
+		q.Start() // tails count only once queues are enabled (82576 chapter 4)
+	}
+	if c.model.later {
+		c.Change(regPHPM, 0, phpmNoLink)
 	}
 	if err = c.LinkUp(c.owningPHY); err != nil {
 		return err
@@ -147,8 +152,12 @@ func (c *card) addPair(cfg nic.Config, i, pairs int) error {
 	return nil
 }
 
-// A queue is enabled within microseconds.
-const enableLimit = 20 * time.Millisecond
+// A queue is enabled within microseconds. One that was enabled by the reset (the first is) may
+// still be at work for disablePause after it was disabled.
+const (
+	enableLimit  = 20 * time.Millisecond
+	disablePause = 10 * time.Millisecond
+)
 
 func (c *card) enable(queue uint64, side string, i int) error {
 	c.Change(queue+queueControl, queueEnable, 0)
@@ -156,10 +165,10 @@ func (c *card) enable(queue uint64, side string, i int) error {
 }
 
 // route gives each cause its vector, and makes the chip mask and forget those whose message it
-// has sent (82576 7.3.2, 7.3.3).
+// has sent (82576 chapter 7).
 func (c *card) route(pairs int) {
 	c.vectors = 1<<(1+2*pairs) - 1
-	c.Store(regGPIE, gpieMSIX|gpieAutoMask|gpiePBA)
+	c.Store(regGPIE, gpieClear|gpieMSIX|gpieAutoMask|gpiePBA)
 	c.Store(regEIAC, c.vectors)
 	c.Store(regEIAM, c.vectors)
 	for i := range pairs {
@@ -204,5 +213,5 @@ func (c *card) Spread(pairs int) error {
 // Close is nic.Card's.
 func (c *card) Close() error {
 	c.Store(regEIMC, ^uint32(0))
-	return c.Stop()
+	return c.Stop(c.Reset)
 }

@@ -10,7 +10,7 @@ import (
 // ownerLimit is how long the chip's firmware, or another function, may have the PHY.
 const ownerLimit = time.Second
 
-// owningPHY calls use while the PHY of this port is ours, and not firmware's (82576 4.7).
+// owningPHY calls use while the PHY of this port is ours, and not firmware's (82576 chapter 4).
 func (c *card) owningPHY(use func() error) error {
 	deadline := time.Now().Add(ownerLimit)
 	for !c.claimPHY() {

@@ -25,9 +25,13 @@ var Driver = nic.Driver{
 // model is what differs among the chips.
 type model struct {
 	pairs int
-	// wide: an entry of IVAR has queue n and queue n+8 (82576 7.3.1.2); later chips have
+	// wide: an entry of IVAR has queue n and queue n+8 (82576 chapter 7); later chips have
 	// queues 2n and 2n+1.
 	wide bool
+	// later: what is true of the 82580 and all that came after it.
+	later bool
+	// counting: the counters of drops go on when they have been read; others are zero then.
+	counting bool
 }
 
 func modelOf(device uint16) model {
@@ -35,11 +39,11 @@ func modelOf(device uint16) model {
 	case 0x10c9, 0x10e8, 0x1526, 0x150a:
 		return model{pairs: 8, wide: true} // of 16
 	case 0x150e, 0x1516, 0x1521:
-		return model{pairs: 8}
+		return model{pairs: 8, later: true}
 	case 0x1539:
-		return model{pairs: 2}
+		return model{pairs: 2, later: true, counting: true}
 	default: // I210, which has least of the others
-		return model{pairs: 4}
+		return model{pairs: 4, later: true, counting: true}
 	}
 }
 
@@ -47,6 +51,7 @@ func modelOf(device uint16) model {
 const (
 	regBytes = 0x10000
 
+	regPHPM     = 0x0e14 // power of the PHY, of later chips
 	regICR      = 0x1500
 	regIMS      = 0x1508
 	regIMC      = 0x150c
@@ -77,11 +82,14 @@ const (
 )
 
 const (
+	gpieClear    = 1 << 0  // reading ICR clears it whatever is masked
 	gpieMSIX     = 1 << 4  // a vector for each cause
 	gpieAutoMask = 1 << 30 // by EIAM, when a message is sent
 	gpiePBA      = 1 << 31
 
 	ivarValid = 0x80
+
+	phpmNoLink = 1 << 5 // go link disconnect: the PHY stays off
 
 	srrctlAdvanced = 1 << 25 // descriptors with one buffer
 	srrctlDrop     = 1 << 31 // frames for a queue without buffers, rather than wait
@@ -94,7 +102,7 @@ const (
 	rssOn = 2 // in MRQC
 
 	// Whose the PHY is: SMBI is taken by reading it as zero, and SWESMBI by setting it
-	// (82576 4.7). Then SW_FW_SYNC can be changed.
+	// (82576 chapter 4). Then SW_FW_SYNC can be changed.
 	swsmDriver   = 1 << 0
 	swsmFirmware = 1 << 1
 )

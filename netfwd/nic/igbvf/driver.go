@@ -24,7 +24,7 @@ var Driver = nic.Driver{
 	Open: open,
 }
 
-// Registers of a virtual function (82576 8.26).
+// Registers of a virtual function (82576 chapter 8).
 const (
 	regBytes = 0x4000
 
@@ -101,7 +101,7 @@ func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
 	return c, nil
 }
 
-// reset resets the function (82576 7.8.2.11), waits until the physical one is ready,
+// reset resets the function (82576 chapter 7), waits until the physical one is ready,
 // and learns its address.
 func (c *card) reset() error {
 	if c.Absent() {
@@ -130,6 +130,8 @@ func (c *card) problem(what, remedy string) error {
 
 // start takes the function from any state to running.
 func (c *card) start(cfg nic.Config) error {
+	// Before the reset its queues may be where a vvufwd before us had them, in memory that is
+	// somebody else's by now.
 	if err := c.reset(); err != nil {
 		return err
 	}
@@ -159,7 +161,7 @@ func (c *card) start(cfg nic.Config) error {
 			return err
 		}
 	}
-	c.Pairs[0].Start() // tails count only once queues are enabled (82576 4.5.9)
+	c.Pairs[0].Start() // tails count only once queues are enabled (82576 chapter 4)
 	c.unmask()
 	c.Flush()
 	return nil

@@ -229,7 +229,7 @@ func TestNewVoicesWakeControl(t *testing.T) {
 }
 
 func TestHash(t *testing.T) {
-	// The example of 82576 8.10.17: bits 47 to 36 of 12:34:56:78:9a:bc.
+	// The example of 82576 chapter 8: bits 47 to 36 of 12:34:56:78:9a:bc.
 	if got := hash([6]byte{0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc}); got != 0xbc9 {
 		t.Errorf("%#x, want 0xbc9", got)
 	}

@@ -8,7 +8,7 @@ import (
 	"vvufwd/netfwd/nic/intel"
 )
 
-// Registers of the mailbox (82576 7.8.2.11 and 8.14.3): a word for control, and the memory that
+// Registers of the mailbox (82576 chapters 7 and 8): a word for control, and the memory that
 // both sides write messages to, in turns.
 const (
 	regMailbox       = 0x0c40

@@ -6,7 +6,7 @@ import (
 	"net"
 )
 
-// reset is the handshake after a reset (82576 7.8.2.11): the physical function answers with
+// reset is the handshake after a reset (82576 chapter 7): the physical function answers with
 // the address that it has for us. It says no if it has none, and serves us all the same.
 func (m *mailbox) reset() (mac net.HardwareAddr, err error) {
 	answer, err := m.ask(msgReset)
@@ -71,5 +71,5 @@ func (m *mailbox) setGroups(macs [][6]byte) error {
 	return err
 }
 
-// hash is what a group's address is found by: bits 47 to 36 of it (82576 8.10.17, MO 00b).
+// hash is what a group's address is found by: bits 47 to 36 of it (82576 chapter 8, MO 00b).
 func hash(mac [6]byte) uint16 { return uint16(mac[4])>>4 | uint16(mac[5])<<4 }

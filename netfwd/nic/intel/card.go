@@ -52,6 +52,9 @@ type Card struct {
 	// Check, if there is one, is called several times a second by Watch and says what is
 	// wrong with the card.
 	Check func() error
+	// CutsAtGigabit says that the chip may be asked for segments only when its link has 1000
+	// Mb/s; else they are made here.
+	CutsAtGigabit bool
 	// Unmask makes the card interrupt (VectorOther) when its link has changed. It is called
 	// again after each interrupt, which may have masked it.
 	Unmask func()
@@ -88,6 +91,12 @@ func (c *Card) link() (up bool, err error) {
 	status := c.Load(RegSTATUS)
 	if status == allOnes {
 		return false, c.absent()
+	}
+	if c.CutsAtGigabit {
+		slow := status&(StatusLinkUp|StatusGigabit) == StatusLinkUp
+		for _, q := range c.Pairs {
+			q.whole.Store(slow)
+		}
 	}
 	return status&StatusLinkUp != 0, nil
 }
@@ -187,7 +196,7 @@ func (t *tally) list() []nic.Statistic {
 	return list
 }
 
-// Common are counters that all physical functions have (82574 10.2.7, 82576 8.18).
+// Common are counters that all physical functions have (82574 chapter 10, 82576 chapter 8).
 var Common = []Counter{
 	{Name: "crc_errors", Register: 0x4000},
 	{Name: "rx_missed", Register: 0x4010},
@@ -199,7 +208,7 @@ var Common = []Counter{
 }
 
 // SpreadOver writes the table by which frames are given to queues: each entry is the number
-// of one of the first n queues, shifted (82574 10.2.8.7, 82576 8.10.18).
+// of one of the first n queues, shifted (82574 chapter 10, 82576 chapter 8).
 func (c *Card) SpreadOver(n int, shift uint) {
 	const entries = 128
 	for i := uint64(0); i < entries; i += 4 {
@@ -238,12 +247,12 @@ func (c *Card) StartReceive() {
 
 // StartTransmit lets the chip send.
 func (c *Card) StartTransmit() {
-	const collisions, distance = 15 << 4, 63 << 12 // as 82574 4.6.6 has them
+	const collisions, distance = 15 << 4, 63 << 12 // as 82574 chapter 4 has them
 	c.Store(RegTCTL, TctlEnable|TctlPad|collisions|distance)
 }
 
 // LinkUp lets the MAC follow the PHY, which is made to negotiate if there is no link yet
-// (82574 4.6.3, 82576 4.5.7). own holds the PHY against the chip's firmware while it is called.
+// (82574 chapter 4, 82576 chapter 4). own holds the PHY against the chip's firmware while it is called.
 func (c *Card) LinkUp(own func(use func() error) error) error {
 	c.Change(RegCTRL, CtrlSLU|CtrlASDE|CtrlFD, CtrlForceSpeed|CtrlForceDuplex|CtrlVME|CtrlMasterDisable|CtrlPHYReset)
 	if up, err := c.link(); err != nil || up {
@@ -252,10 +261,13 @@ func (c *Card) LinkUp(own func(use func() error) error) error {
 	return own(c.Renegotiate)
 }
 
-// Stop ends all transfers. A card that is gone has ended them.
-func (c *Card) Stop() error {
+// Stop ends all transfers, by a reset, and tells the chip's firmware that no driver is there
+// any more. A card that is gone has ended them.
+func (c *Card) Stop(reset func() error) error {
 	if c.Absent() {
 		return nil
 	}
-	return c.Reset()
+	err := reset()
+	c.Change(RegCTRLExt, 0, CtrlExtDriverLoaded)
+	return err
 }

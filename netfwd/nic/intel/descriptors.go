@@ -3,8 +3,8 @@ package intel
 // Descriptors are 16 bytes, two words here.
 
 // A receive descriptor as the chip has written it back: the second word, of which the first
-// half is status and error bits, then length and VLAN tag (82574 7.1, extended write-back;
-// 82576 7.1.5, advanced write-back).
+// half is status and error bits, then length and VLAN tag (82574 chapter 7, extended write-back;
+// 82576 chapter 7, advanced write-back).
 const (
 	rxDone      = 1 << 0
 	rxEnd       = 1 << 1 // of packet
@@ -30,7 +30,7 @@ func sumsRight(w uint64) bool {
 }
 
 // Transmit descriptors, second word. Where they lie is the same in both formats, but for
-// what Format says (82574 7.2, extended data descriptor; 82576 7.2.2.3, advanced).
+// what Format says (82574 chapter 7, extended data descriptor; 82576 chapter 7, advanced).
 const (
 	txEnd    = 1 << 24 // of packet
 	txCRC    = 1 << 25 // add it
@@ -87,7 +87,7 @@ type headers struct {
 	payload     int // of the frame that is cut
 }
 
-// Bits of the context's command: in the extended format (82574 7.2, context descriptor).
+// Bits of the context's command: in the extended format (82574 chapter 7, context descriptor).
 const (
 	extCtxTCP  = 1 << 24
 	extCtxIPv4 = 1 << 25
@@ -96,7 +96,7 @@ const (
 	ip4SumOffset = 10
 )
 
-// Fields of the advanced format (82576 7.2.2.2).
+// Fields of the advanced format (82576 chapter 7).
 const (
 	advCtxMACShift = 9
 	advCtxIPv4     = 1 << 10

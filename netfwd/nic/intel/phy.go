@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Fields of MDIC, through which the registers of the PHY are read and written (82574
-// 10.2.2.7, 82576 8.2.4).
+// Fields of MDIC, through which the registers of the PHY are read and written (82574 chapter
+// 10, 82576 chapter 8).
 const (
 	mdicRegShift = 16
 	mdicPHY      = 1 << 21 // the address of the internal PHY is 1

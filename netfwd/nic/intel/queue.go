@@ -2,6 +2,7 @@ package intel
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"vvufwd/vfio/dma"
@@ -52,6 +53,7 @@ type Queue struct {
 	awake    bool // interrupts are off
 	wakeFDs  []int
 	voices   *Voices
+	whole    atomic.Bool // the chip is not to be asked for segments; control's to say
 }
 
 // Largest and least number of descriptors: their bytes are a multiple of 128, and a frame

@@ -7,7 +7,7 @@ import (
 	"vvufwd/vfio/mmio"
 )
 
-// Registers that the whole family has at the same place (82574 10.2, 82576 8.2 ff.).
+// Registers that the whole family has at the same place (82574 chapter 10, 82576 chapter 8).
 const (
 	RegCTRL    = 0x0000
 	RegSTATUS  = 0x0008
@@ -43,8 +43,9 @@ const (
 
 // Bits of STATUS and others.
 const (
-	StatusLinkUp = 1 << 1
-	StatusMaster = 1 << 19 // bus master enabled, or transactions pending
+	StatusLinkUp  = 1 << 1
+	StatusGigabit = 1 << 7  // of the speed: 1000 Mb/s, else 10 or 100
+	StatusMaster  = 1 << 19 // bus master enabled, or transactions pending
 
 	EECDAutoRead = 1 << 9 // the EEPROM has been read into the chip
 

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// How long a chip may take. The datasheets have 100 ms for the EEPROM (82576 3.3.1.3) and
+// How long a chip may take. The datasheets have 100 ms for the EEPROM (82576 chapter 3) and
 // 80 ms for transactions that are under way (Linux waits as long, too).
 const (
 	masterLimit = 80 * time.Millisecond
 	resetLimit  = 100 * time.Millisecond
 	eepromLimit = 200 * time.Millisecond
-	resetPause  = 10 * time.Millisecond // nothing may be read for 1 ms (82574 4.6.2)
+	resetPause  = 10 * time.Millisecond // nothing may be read for 1 ms (82574 chapter 4)
 )
 
-// Reset stops whatever a chip is doing, and resets it (82574 4.6.2, 82576 4.3.1 and 4.5.5):
+// Reset stops whatever a chip is doing, and resets it (82574 chapter 4, 82576 chapter 4):
 // interrupts off, no more transactions, then a global reset, after which it has read its
 // EEPROM again and interrupts are off again. What it read or wrote before, it does no more.
 func (r *Registers) Reset() error {
@@ -45,7 +45,7 @@ func (r *Registers) Reset() error {
 // errNoMAC says that neither EEPROM nor whoever emulates the chip has an address for it.
 var errNoMAC = errors.New("has no hardware address")
 
-// MAC is the address that the chip has read from its EEPROM (82574 10.2.5.16).
+// MAC is the address that the chip has read from its EEPROM (82574 chapter 10).
 func (r *Registers) MAC() (net.HardwareAddr, error) {
 	low, high := r.Load(RegRAL0), r.Load(RegRAH0)
 	mac := net.HardwareAddr{byte(low), byte(low >> 8), byte(low >> 16), byte(low >> 24), byte(high), byte(high >> 8)}

@@ -154,7 +154,7 @@ func (q *Queue) put(f *virtionet.Frame) bool {
 	switch {
 	case !t.sum(&h, u):
 		takes = 0
-	case f.Header.IsGSO() && !t.segments(&h, u, f.Len):
+	case f.Header.IsGSO() && (q.whole.Load() || !t.segments(&h, u, f.Len)):
 		takes = virtionet.OffloadCsum
 		h.end, h.size = 0, 0
 	}
@@ -238,7 +238,7 @@ func (q *Queue) putParts(f *virtionet.Frame, h headers) bool {
 
 // prepare makes the headers of a frame of n bytes, at the start of b, those from which a
 // chip makes the headers of segments: no length in that of IP, nor in the sum of the pseudo
-// header, and no checksum of IPv4 (82574 7.2, TCP segmentation; 82576 7.2.4).
+// header, and no checksum of IPv4 (82574 chapter 7, TCP segmentation; 82576 chapter 7).
 func prepare(b []byte, h *headers, n int) {
 	ip := b[h.l3:]
 	if h.ipv4 {

@@ -56,8 +56,11 @@ type Chip struct {
 	Gone        bool // all registers read as ones
 	Negotiation int  // how often the PHY was told to negotiate
 	Resets      int
-	Cut         int // frames that the chip has cut
-	Summed      int // frames in which it has completed a checksum
+	Keep        map[uint64]uint32 // what registers are after a reset
+	DropsGoOn   bool              // reading the counters of dropped frames does not clear them
+	Unowned     bool              // an 82574 was reset while its PHY was the firmware's
+	Cut         int               // frames that the chip has cut
+	Summed      int               // frames in which it has completed a checksum
 
 	interrupts func(vector int)
 }
@@ -72,7 +75,7 @@ type queue struct {
 
 // New returns a chip that is as it is after power-on.
 func New(kind Kind) *Chip {
-	c := &Chip{kind: kind, layout: layouts[kind], memory: &Memory{}, Stuck: map[string]bool{}, MAC: [6]byte{0x52, 0x54, 0, 0, 0, 4}}
+	c := &Chip{kind: kind, layout: layouts[kind], memory: &Memory{}, Stuck: map[string]bool{}, Keep: map[uint64]uint32{}, MAC: [6]byte{0x52, 0x54, 0, 0, 0, 4}}
 	c.regs = make([]uint32, c.bytes/4)
 	c.interrupts = func(int) {}
 	if kind == I82576VF {
@@ -110,19 +113,26 @@ func (c *Chip) Poke(off uint64, v uint32) {
 
 const (
 	regCTRL, regSTATUS, regEECD, regMDIC = 0, 8, 0x10, 0x20
+	regCTRLExt                           = 0x18
 	regSWSM, regMailbox, regMailboxMem   = 0x5b50, 0xc40, 0x800
 	regRCTL, regRAL, regRAH, regEXTCNF   = 0x100, 0x5400, 0x5404, 0xf00
 
 	ctrlMasterDisable, ctrlSLU, ctrlReset = 1 << 2, 1 << 6, 1 << 26
-	statusLink, statusMaster              = 1 << 1, 1 << 19
+	statusLink, statusGigabit             = 1 << 1, 1 << 7
+	statusMaster                          = 1 << 19
 )
 
 // reset makes registers what they are after a reset. c.mu is held, or nobody has c yet.
 func (c *Chip) reset() {
+	loaded := c.regs[regCTRLExt/4] & (1 << 28) // which is for firmware, and the driver's to clear
 	clear(c.regs)
+	c.regs[regCTRLExt/4] = loaded
+	for off, v := range c.Keep {
+		c.regs[off/4] = v
+	}
 	c.Resets++
 	c.states = [2]map[int]*queue{{}, {}}
-	c.regs[regSTATUS/4] = statusMaster
+	c.regs[regSTATUS/4] = statusMaster | statusGigabit
 	c.regs[regEECD/4] = 1 << 9
 	if c.kind != I82576VF {
 		c.regs[regRAL/4] = uint32(c.MAC[0]) | uint32(c.MAC[1])<<8 | uint32(c.MAC[2])<<16 | uint32(c.MAC[3])<<24
@@ -133,9 +143,20 @@ func (c *Chip) reset() {
 	if c.PF != nil {
 		c.PF.forget()
 	}
+	if c.kind == I82574 { // what a driver has to change
+		c.regs[0x3840/4], c.regs[regCTRL/4] = 0xf<<27, 1<<29
+		c.regs[regCTRLExt/4] |= 1 << 23
+	}
 	if c.kind == I82574 && !c.NoLink {
 		c.regs[regSTATUS/4] |= statusLink
 	}
+}
+
+// SetSlow makes the link one of 100 Mb/s.
+func (c *Chip) SetSlow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.regs[regSTATUS/4] &^= statusGigabit
 }
 
 // SetLink plugs the cable in or out.
@@ -193,6 +214,8 @@ func (c *Chip) Load32(off uint64) uint32 {
 		c.regs[off/4] |= 1
 	case off == regMailbox && c.kind == I82576VF:
 		c.regs[off/4] &^= 0xb0 // what is fleeting
+	case c.kind == I82576 && !c.DropsGoOn && off >= c.rx && off < c.rx+8*c.stride && (off-c.rx)%c.stride == 0x30:
+		c.regs[off/4] = 0 // frames dropped
 	case off >= 0x4000 && off < 0x4100 && c.kind != I82576VF:
 		c.regs[off/4] = 0 // statistics
 	}
@@ -220,6 +243,7 @@ func (c *Chip) store(off uint64, v uint32) (vectors uint32) {
 			*at = v
 			return 0
 		}
+		c.Unowned = c.Unowned || c.kind == I82574 && c.regs[regEXTCNF/4]&(1<<5) == 0
 		c.reset()
 	case off == regMDIC && c.kind != I82576VF:
 		c.mdic(v)

@@ -59,7 +59,7 @@ func (r *Rig) sent() [][]byte {
 func Run(t *testing.T, kind inteltest.Kind, d nic.Driver) {
 	for name, test := range map[string]func(*testing.T, inteltest.Kind, nic.Driver){
 		"frames pass": framesPass, "the general way": general, "long frames": longFrames, "tags": tags,
-		"checksums in": checksumsIn, "checksums out": checksumsOut, "segments": segments, "software segments": softwareSegments,
+		"checksums in": checksumsIn, "checksums out": checksumsOut, "segments": segments, "software segments": softwareSegments, "slow": slow,
 		"full": full, "interrupts": interrupts, "link": link, "lies": lies, "lies of sent": liesOfSent, "gone": gone,
 		"close": closed, "few vectors": fewVectors, "memory": memory, "no allocation": noAllocation, "abandon": abandon,
 	} {
@@ -232,6 +232,27 @@ func checkSegments(t *testing.T, sent [][]byte, shape packettest.Shape, size int
 	}
 	if !bytes.Equal(data, shape.Payload()) {
 		t.Fatalf("%s: %d segments have %d bytes together, not those of the payload", shape.Name, len(sent), len(data))
+	}
+}
+
+// slow has a link of 100 Mb/s, at which the 82574 is not asked for segments.
+func slow(t *testing.T, kind inteltest.Kind, d nic.Driver) {
+	r := Open(t, kind, d)
+	r.SetSlow()
+	if _, err := r.Card.Link(); err != nil {
+		t.Fatal(err)
+	}
+	for _, shape := range packettest.Shapes(t, 30000) {
+		if shape.Layout.Protocol != packet.TCP {
+			continue
+		}
+		h := nettest.GSOHeader(shape, 1448)
+		h.GSOType &^= virtionet.GSOECN
+		send(r.queue(), nettest.Unfinished(t, shape, h))
+		checkSegments(t, r.sent(), shape, 1448)
+	}
+	if cut := r.Cut > 0; cut != (kind != inteltest.I82574) {
+		t.Errorf("the chip has cut %d frames", r.Cut)
 	}
 }
 
@@ -465,6 +486,9 @@ func closed(t *testing.T, kind inteltest.Kind, d nic.Driver) {
 	}
 	if r.Room(0) != 0 {
 		t.Error("it still receives")
+	}
+	if kind != inteltest.I82576VF && r.Peek(0x18)&(1<<28) != 0 {
+		t.Error("firmware thinks that there is a driver")
 	}
 	again, err := d.Open(r.Function, Config(r.Function))
 	if err != nil {
