@@ -55,6 +55,7 @@ var acts = map[string]func(path string) error{
 		}
 		return fmt.Errorf("%x", left)
 	},
+	"tell its arenas":    func(string) error { return errors.New(os.Getenv(arenasEnv)) },
 	"open an IP socket":  func(string) error { return socket(unix.AF_INET) },
 	"open a UNIX socket": func(string) error { return socket(unix.AF_UNIX) },
 	"open a raw socket":  func(string) error { return socket(unix.AF_NETLINK) },

@@ -114,6 +114,20 @@ func TestRawIOIsKept(t *testing.T) {
 	}
 }
 
+// TestArenas: a C library's malloc does not look for processors once the process is confined,
+// whatever the user has told it.
+func TestArenas(t *testing.T) {
+	for _, setting := range []string{"", "9"} {
+		cmd := command(t, role{Steps: []string{"start"}, Act: "tell its arenas"})
+		if setting != "" {
+			cmd.Env = append(cmd.Env, arenasEnv+"="+setting)
+		}
+		if got := outcome(t, cmd); got != "1" {
+			t.Errorf("with %q for %s it has %q", setting, arenasEnv, got)
+		}
+	}
+}
+
 // asRoot makes a process root of its own user namespace, with all capabilities in it. A
 // machine whose kernel allows no such namespaces cannot run the test.
 func asRoot(t *testing.T, cmd *exec.Cmd) {

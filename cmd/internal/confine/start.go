@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -72,7 +74,20 @@ func (p Policy) start(argv []string, files map[string]*os.File, stop Stop) error
 	if stop.came() {
 		return ErrStopped
 	}
-	return syscall.Exec("/proc/self/exe", argv, append(os.Environ(), startedEnv+"="+string(note)))
+	return syscall.Exec("/proc/self/exe", argv, append(environment(os.Environ()), startedEnv+"="+string(note)))
+}
+
+// arenasEnv tells glibc how many arenas its malloc may have. Unless told it makes ever more,
+// one for each thread that finds the others taken, and asks how many processors there are once it has
+// eight: it opens a file in /sys for that, which no one can do who is confined. It goes on
+// without, but the refusal is in the kernel's log. With cgo the Go run-time takes some bytes of
+// malloc when it starts a thread, and that is all; one arena does for that.
+const arenasEnv = "MALLOC_ARENA_MAX"
+
+// environment is that of the program that Start executes.
+func environment(own []string) []string {
+	own = slices.DeleteFunc(slices.Clone(own), func(v string) bool { return strings.HasPrefix(v, arenasEnv+"=") })
+	return append(own, arenasEnv+"=1")
 }
 
 // ErrStopped is why a program is not started that was asked to stop.
