@@ -87,7 +87,7 @@ func (b *Balancer) Run(ctx context.Context) {
 	b.follow(ctx, b.rebalance)
 }
 
-// rebalance moves lanes to where they belong by now. Loops let go of all that changes
+// rebalance moves lanes to where they belong by now. Loops give up all that changes
 // before any takes it over; lanes that stay as they are go on all the while.
 func (b *Balancer) rebalance() {
 	b.mu.Lock()
@@ -146,7 +146,7 @@ func keep(next, old []assignment) (stay []assignment) {
 }
 
 // build makes the lane, unless there is one. No loop serves its queue pairs meanwhile. It
-// does not look at frames on their way: that is for a loop, which can bear with memory
+// does not look at frames on their way: that is for a loop, which survives memory
 // that has vanished.
 func (a *assignment) build() {
 	if a.lane != nil {

@@ -30,7 +30,7 @@ func (b *batch) receive() (worked bool) {
 	return worked
 }
 
-// forget lets go of frames that src does not hold any more.
+// forget forgets frames that src does not hold any more.
 func (b *batch) forget() {
 	b.in.Reset()
 	b.out, b.sent, b.released, b.touched, b.copied = &b.in, 0, 0, 0, false

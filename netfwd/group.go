@@ -27,13 +27,13 @@ type group interface {
 	// there is work already.
 	enableKicks() (work bool)
 	disableKicks()
-	// waits reports whether something is to be done after a time, though nobody kicks.
+	// waits reports whether something is to be done after a time, though no one kicks.
 	waits() bool
 
 	// contain deals with a panic, most likely an access to memory that vanished, that
 	// struck while the group was served. It returns the ports that have failed.
 	contain(err error) (failed []Port)
-	// leave lets go of the ports, so that no control goroutine waits for the loop. It
+	// leave gives up the ports, so that no control goroutine waits for the loop. It
 	// can be called again after a fault.
 	leave()
 

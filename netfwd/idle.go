@@ -169,7 +169,7 @@ func (r *rhythm) begin(now time.Time, after time.Duration) {
 	r.off += (off - r.off) / 4
 }
 
-// until says whether to sleep until the next burst is near, for ever if nobody knows, or not at all,
+// until says whether to sleep until the next burst is near, for ever if no one knows, or not at all,
 // for it is near.
 func (r *rhythm) until(now time.Time) (sleep bool, limit time.Duration) {
 	r.awaited = false

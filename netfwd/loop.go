@@ -92,7 +92,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	return nil
 }
 
-// leave lets go of the ports and leaves the last counters.
+// leave gives the ports up and leaves the last counters.
 func (l *Loop) leave() {
 	for _, g := range l.groups {
 		l.abandon(g)
@@ -122,7 +122,7 @@ func (l *Loop) describe(s *snapshot) {
 	}
 }
 
-// abandon lets go of the ports of a group for good.
+// abandon gives up the ports of a group for good.
 func (l *Loop) abandon(g group) {
 	// Rings can vanish at the very end too, those of one port after the other.
 	for range len(g.members()) + 1 {

@@ -70,7 +70,7 @@ type watched struct{ Peer }
 
 func (watched) Polled() bool { return true }
 
-// certain is a port that nobody has to look at.
+// certain is a port that no one has to look at.
 type certain struct{}
 
 func (certain) LongestSleep() time.Duration { return forever }

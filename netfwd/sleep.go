@@ -103,7 +103,7 @@ func shorter(a, b time.Duration) time.Duration {
 // await waits for a kick, and returns how many descriptors are readable.
 func (l *Loop) await(limit time.Duration) (n int) {
 	brief := shorter(limit, longestBrief)
-	if runtime.GOMAXPROCS(0) > 1 { // else nobody could run meanwhile
+	if runtime.GOMAXPROCS(0) > 1 { // else no one could run meanwhile
 		timeout := unix.NsecToTimespec(brief.Nanoseconds())
 		if n = briefPoll(l.poll, &timeout); n != 0 || brief == limit {
 			return n

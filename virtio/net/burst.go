@@ -80,7 +80,7 @@ func (s span) bits() uint64 { return ^uint64(0) >> (MaxBurst - (s.end - s.first)
 
 // Recorder knows which frames of a Burst were sent, should this process be killed.
 type Recorder interface {
-	// Intend notes that the next n frames, which its owner has handed out and nobody has
+	// Intend notes that the next n frames, which its owner has handed out and no one has
 	// released yet, are about to be published in to. They are released next.
 	Intend(n int, to *vring.Device)
 }

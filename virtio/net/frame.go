@@ -81,7 +81,7 @@ type Drop uint8
 const (
 	DropRunt      Drop = iota // shorter than an Ethernet header
 	DropTooLong               // longer than the port's MTU allows
-	DropNoPeer                // nobody serves or offers the ring: front-end away, ring stopped or disabled
+	DropNoPeer                // no one serves or offers the ring: front-end away, ring stopped or disabled
 	DropNoBuffer              // the guest's buffers cannot hold the frame at all
 	DropLinkDown              // the NIC has no link
 	DropStopped               // the ring was stopped while the frame was in our hands

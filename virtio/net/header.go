@@ -6,7 +6,7 @@ import (
 	"vvufwd/virtio"
 )
 
-// Header is struct virtio_net_hdr (5.1.6), which stands before every frame in a
+// Header is struct virtio_net_hdr (5.1.6), which precedes every frame in a
 // ring. It is hostile when it comes from a guest: what goes anywhere is what was
 // negotiated and is true of the frame (see HeaderParser), and nothing else.
 type Header struct {

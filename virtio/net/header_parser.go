@@ -21,7 +21,7 @@ func (p *HeaderParser) Reset() { p.views = p.views[:0] }
 // Parse checks the header of the i-th frame of the burst, a private copy, against the
 // frame and against what its sender may leave undone. On success
 // f.Header is what of it is true and matters, and may be relied on; if it is special, a
-// private copy of the packet's headers stands in place of the frame's first bytes. It
+// private copy of the packet's headers replaces the frame's first bytes. It
 // returns false for a header that lies. f has Data and Len, and a zero Header.
 func (p *HeaderParser) Parse(i int, f *Frame, b *[LegacyHeaderLen]byte, may Offloads) bool {
 	if b[0]&(FlagNeedsCsum|FlagDataValid) == 0 && b[1] == GSONone {

@@ -78,9 +78,9 @@ type Device struct {
 	offers offers   // that writeSpread looks at
 	single [1]Chain // of Pop: what a call through format takes would not be on the caller's stack
 
-	logging *Logging // nil: nobody wants to know what is written
+	logging *Logging // nil: no one wants to know what is written
 
-	track   *Tracker // nil: nobody wants to know what is in our hands
+	track   *Tracker // nil: no one wants to know what is in our hands
 	resumed bool     // see Resumed
 	intent  Intent
 	began   uint16
@@ -266,7 +266,7 @@ func (q *Device) DisableKicks() {
 }
 
 // EnableKicks asks the driver to notify us of the next chain beyond those that
-// the last Available saw, and reports whether any is waiting, old or new. Nobody
+// the last Available saw, and reports whether any is waiting, old or new. No one
 // may sleep on new ones; chains left pending, too small for the frame at hand,
 // give no notification: compare Pending before and after.
 func (q *Device) EnableKicks() (waiting bool) {

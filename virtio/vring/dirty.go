@@ -42,7 +42,7 @@ func (q *Device) LogWritten(chains []Chain) {
 }
 
 // LogViews marks all that was popped since ResetViews, for a burst that was broken off:
-// nobody knows how much of it was written. Only if Logged.
+// no one knows how much of it was written. Only if Logged.
 func (q *Device) LogViews() {
 	for _, v := range q.views {
 		q.logging.Memory.MarkView(v)

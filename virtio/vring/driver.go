@@ -282,7 +282,7 @@ func (q *Driver) DisableInterrupts() {
 }
 
 // EnableInterrupts asks the device to interrupt us at the next completion, and
-// reports whether one is waiting already, in which case nobody may sleep.
+// reports whether one is waiting already, in which case no one may sleep.
 func (q *Driver) EnableInterrupts() (waiting bool) {
 	if q.fault != nil {
 		return false

@@ -51,7 +51,7 @@ func (q *splitDriver) addEach(head uint16, parts []Part) (next uint16) {
 	return head
 }
 
-// renew leaves descriptors as they are: nobody else writes them, and who does harms itself.
+// renew leaves descriptors as they are: no one else writes them, and who does harms itself.
 func (q *splitDriver) renew(taken []Used) int {
 	at := q.nextAvail
 	for i := range taken {

@@ -66,7 +66,7 @@ func TrackBytes(size int, packed bool) int {
 }
 
 // NewTracker returns the tracker of a ring of size entries. b, of TrackBytes, is zero if
-// nobody had it before; token is the name that the ring gets then, not 0. resumed reports
+// no one had it before; token is the name that the ring gets then, not 0. resumed reports
 // whether a back-end had it: it went with chains in its hands, perhaps.
 func NewTracker(b []byte, size int, packed bool, token uint64) (t *Tracker, resumed bool) {
 	t = &Tracker{b: b[:TrackBytes(size, packed)], size: uint16(size), taken: make([]uint16, size)}

@@ -32,7 +32,7 @@ func inFlight(memory []byte, size int, packed bool) (n int) {
 func TestTrackedChainsGoBack(t *testing.T) {
 	bothFormats(t, func(t *testing.T, packed bool) {
 		const size = 16
-		memory := vring.Memory(vring.TrackBytes(size, packed))
+		memory := vringtest.Memory(vring.TrackBytes(size, packed))
 		p := vringtest.NewPair(t, vringtest.Config{Size: size, Packed: packed})
 		cfg := p.DeviceConfig
 		cfg.Track, cfg.Resumed = vring.NewTracker(memory, size, packed, 1)

@@ -18,7 +18,7 @@ import (
 	"vvufwd/virtio/net/nettest"
 	virtionic "vvufwd/virtio/net/nic"
 	virtiopci "vvufwd/virtio/pci"
-	"vvufwd/virtio/vring"
+	"vvufwd/virtio/vring/vringtest"
 )
 
 // arena is memory that no device reaches; it counts what was taken.
@@ -26,7 +26,7 @@ type arena struct{ bytes int }
 
 func (a *arena) Alloc(size, _ int) (dma.Memory, error) {
 	a.bytes += size
-	return dma.Memory{Bytes: vring.Memory(size), IOVA: dma.IOVA(a.bytes+4095) &^ 4095}, nil
+	return dma.Memory{Bytes: vringtest.Memory(size), IOVA: dma.IOVA(a.bytes+4095) &^ 4095}, nil
 }
 
 // opener opens the device as vvufwd does.

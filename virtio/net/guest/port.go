@@ -51,7 +51,7 @@ type Queues struct {
 	// unfinished. With neither, headers are not looked at and zero.
 	Sends, Takes virtionet.Offloads
 
-	// Where writes to guest memory are marked; nil while nobody wants to know.
+	// Where writes to guest memory are marked; nil while no one wants to know.
 	ToGuestLog, FromGuestLog *vring.Logging
 
 	// Filter is which frames the guest wants; nil: all.
@@ -99,7 +99,7 @@ type Port struct {
 	state         atomic.Uint32
 	wanted        atomic.Pointer[Queues]
 	synced        chan struct{}
-	gone          chan struct{} // closed when nobody forwards any more
+	gone          chan struct{} // closed when no one forwards any more
 
 	cur      *Queues
 	reported [2]bool // onFail was called for cur's ToGuest, FromGuest
@@ -249,7 +249,7 @@ func (g *Port) Sync() (gone bool) {
 	return q == stopped
 }
 
-// Leave says that nobody forwards any more: Install no longer waits. It can be
+// Leave says that no one forwards any more: Install no longer waits. It can be
 // called again, if the guest's memory vanished under the first call.
 func (g *Port) Leave() {
 	g.takeBack()
@@ -346,7 +346,7 @@ func (g *Port) DisableKicks() {
 
 // EnableKicks asks the guest to notify us when it sends a frame and, if forRoom
 // is set, when it offers more receive buffers. It reports which of the two is
-// there already, in which case nobody may sleep.
+// there already, in which case no one may sleep.
 func (g *Port) EnableKicks(forRoom bool) (frames, room bool) {
 	if q := g.cur.FromGuest; q != nil {
 		frames = q.EnableKicks() && !(g.muted && g.awaits(1, g.cur.FromGuestAwaited)) || g.due

@@ -84,7 +84,7 @@ func (g *Port) inspect(i int, f *virtionet.Frame, c *vring.Chain) bool {
 // completes them and goes on. Here the ring goes on. It is in order, for the chain has a
 // name by which it can be given back; a guest survives a buffer that comes back, whatever
 // was in it, but not a network card that stops for one. Only where the ring itself makes no
-// sense, so that nobody can say what comes next or what a descriptor means, it stops.
+// sense, so that no one can say what comes next or what a descriptor means, it stops.
 func (g *Port) accept(c *vring.Chain) bool {
 	length := int(c.ReadLen) - g.cur.HeaderLen
 	if c.WriteLen == 0 && length >= virtionet.MinFrame && length <= virtionet.MaxFrame && g.cur.FromGuestEnabled {

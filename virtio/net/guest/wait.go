@@ -23,7 +23,7 @@ func (g *Port) assess() {
 }
 
 // lookForRoom looks whether the guest has offered its first receive buffer. Until then
-// nobody shall wait for its receive ring who has another one to go to: monitors that keep
+// no one shall wait for its receive ring who has another one to go to: monitors that keep
 // to themselves how many queue pairs their guest uses have all rings enabled, and only some
 // of them ever get buffers.
 func (g *Port) lookForRoom() {
@@ -46,7 +46,7 @@ func (g *Port) awaits(ring int, until time.Time) bool {
 }
 
 // LongestSleep bounds the sleep of a forwarder while a ring is awaited: frames that wait for it are to
-// be dropped some time, though nobody kicks. It is negative, for without a bound, otherwise.
+// be dropped some time, though no one kicks. It is negative, for without a bound, otherwise.
 func (g *Port) LongestSleep() time.Duration {
 	before := g.patient // one more look, after the time is over
 	g.awaits(0, g.cur.ToGuestAwaited)

@@ -235,7 +235,7 @@ func (n *Port) DisableKicks() {
 
 // EnableKicks asks the device to interrupt us when a frame arrives and, if
 // forRoom is set, when it has sent one. It reports which of the two is there
-// already, in which case nobody may sleep.
+// already, in which case no one may sleep.
 func (n *Port) EnableKicks(forRoom bool) (frames, room bool) {
 	frames = n.rx.EnableInterrupts()
 	if forRoom {

@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Memory is n bytes that a ring can lie in, but no device can reach.
+func Memory(n int) []byte { return heap(n) }
+
 // heap returns n zeroed bytes at a 16-aligned address, inside the Go heap so
 // that the race detector sees accesses and synchronisation.
 func heap(n int) []byte {
