@@ -11,7 +11,7 @@ import "time"
 // of that it learns two things, each of which has a bound:
 //
 //   - Bursts that come at regular times are awaited: the loop sleeps until shortly before the
-//     next one is due, and polls then. That is worth a quarter of the time between
+//     next one is due, and polls then, and after each for as long as frames came after a pause in the last one. That is worth a quarter of the time between
 //     bursts at most, and is given up for good when a burst does not come, until
 //     enoughPeriods have been regular again.
 //   - If frames come soon after the loop fell asleep (within maxWindow times IdleAfter since
@@ -57,9 +57,13 @@ const forever time.Duration = -1
 
 // worked notes a look that saw frames.
 func (p *idlePolicy) worked(now time.Time) {
-	if p.slept || p.bursts.awaited {
-		p.resize(now.Sub(p.frame))
-		p.bursts.begin(now, p.after)
+	gap := now.Sub(p.frame)
+	switch {
+	case p.bursts.within(now):
+		p.bursts.more(gap)
+	case p.slept || p.bursts.awaited:
+		p.resize(gap)
+		p.bursts.begin(now)
 	}
 	p.frame, p.last, p.looks = now, now, 0
 	p.slept, p.woken = false, false
@@ -100,8 +104,11 @@ func (p *idlePolicy) polling(now time.Time) time.Duration {
 	} else if p.credit >= maxCredit*p.after {
 		p.poor = false
 	}
-	if p.poor || p.bursts.regular() { // whose times are known better
+	switch {
+	case p.poor:
 		return p.after
+	case p.bursts.regular(): // whose times are known better
+		return max(p.after, min(3*p.bursts.pause/2, 2*maxWindow*p.after))
 	}
 	return max(p.window, p.after)
 }
@@ -136,6 +143,9 @@ type rhythm struct {
 	off     time.Duration // mean difference of a period from what was expected
 	known   int           // periods in a row that were as expected
 	awaited bool          // the next burst is polled for now
+
+	pause  time.Duration // the longest one within the last burst: until the answer to a ping, for one
+	paused time.Duration // that within this burst so far
 }
 
 // enoughPeriods in a row must be as expected before any is counted on.
@@ -150,9 +160,20 @@ func (r *rhythm) margin() time.Duration { return min(3*r.off+leastMargin, r.peri
 // leastMargin covers what it takes to wake up by a timer.
 const leastMargin = 100 * time.Microsecond
 
+// within reports whether a frame that comes now is one of the last burst, although the loop may have slept
+// since: the answer to a ping comes soon after, as measured by the time between pings.
+func (r *rhythm) within(now time.Time) bool { return !r.awaited && now.Sub(r.start) < r.period/8 }
+
+// more notes a frame of the last burst, which came that long after the one before.
+func (r *rhythm) more(gap time.Duration) {
+	r.paused = max(r.paused, gap)
+	r.pause = max(r.pause, r.paused)
+}
+
 // begin notes a burst.
-func (r *rhythm) begin(now time.Time, after time.Duration) {
+func (r *rhythm) begin(now time.Time) {
 	r.awaited = false
+	r.pause, r.paused = r.paused, 0
 	if r.start.IsZero() {
 		r.start = now
 		return

@@ -184,3 +184,29 @@ func TestIdlePolicyKeepsItsMeaning(t *testing.T) {
 		t.Error("sleeps at once after a kick")
 	}
 }
+
+// TestIdlePolicyAwaitsAnswers plays pings: a request at regular times, and its answer some time after
+// it, which is longer than IdleAfter. Both are to be polled for, which takes little.
+func TestIdlePolicyAwaitsAnswers(t *testing.T) {
+	const after = 500 * time.Microsecond
+	for _, answer := range []time.Duration{700 * time.Microsecond, 1800 * time.Microsecond, 2500 * time.Microsecond} {
+		for _, period := range []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, time.Second} {
+			r := newIdleRun(after)
+			pings := func(i int) time.Duration {
+				if i%2 == 1 {
+					return answer
+				}
+				return period - answer
+			}
+			r.play(30, pings) // to learn it
+			if polled, caught := r.play(100, pings); caught < 1 || polled > 0.15 {
+				t.Errorf("answers %v after, each %v: %.0f %% of the frames were polled for, in %.1f %% of the time", answer, period, 100*caught, 100*polled)
+			}
+			// Without answers it stops to look for them.
+			r.play(10, always(period))
+			if polled, caught := r.play(100, always(period)); caught < 1 || polled > 0.05 {
+				t.Errorf("no answers any more, each %v: %.0f %% of the frames were polled for, in %.1f %% of the time", period, 100*caught, 100*polled)
+			}
+		}
+	}
+}
