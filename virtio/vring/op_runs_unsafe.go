@@ -1,7 +1,6 @@
 package vring
 
 import (
-	"sync/atomic"
 	"unsafe"
 )
 
@@ -17,7 +16,7 @@ func (op *Op) word(w uint64) { *(*uint64)(unsafe.Pointer(&op.N)) = w }
 func (r packed) readSlots(ops []Op, at uint16, want uint64, w place, b bounds) (n int, rest uint64) {
 	p, head := unsafe.Add(r.base, uintptr(at)*DescSize), uint64(b.head)
 	for i := range ops {
-		rest = atomic.LoadUint64((*uint64)(unsafe.Add(p, 8)))
+		rest = loadRest(unsafe.Add(p, 8))
 		if rest&plainMask != want || uint32(rest)-b.least > b.span {
 			return i, rest
 		}
@@ -39,7 +38,7 @@ func (r packed) writeSlots(ops []Op, at uint16, want uint64, w place, head, most
 	p := unsafe.Add(r.base, uintptr(at)*DescSize)
 	for i := range ops {
 		op := &ops[i]
-		rest = atomic.LoadUint64((*uint64)(unsafe.Add(p, 8)))
+		rest = loadRest(unsafe.Add(p, 8))
 		if rest&plainMask != want || uint32(rest) < head+op.N || op.N > most {
 			return i, rest
 		}

@@ -68,7 +68,7 @@ func packedDesc(addr, rest uint64) (d Desc, id uint16) {
 // rest loads length, id and flags of descriptor i with acquire, addr its address, to be
 // read after that.
 func (r packed) rest(i uint16) uint64 {
-	return atomic.LoadUint64((*uint64)(unsafe.Add(r.base, uintptr(i)*DescSize+8)))
+	return loadRest(unsafe.Add(r.base, uintptr(i)*DescSize+8))
 }
 func (r packed) addr(i uint16) uint64 { return *(*uint64)(unsafe.Add(r.base, uintptr(i)*DescSize)) }
 
