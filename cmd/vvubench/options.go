@@ -30,6 +30,12 @@ type options struct {
 // againstTestpmd is the value of --against that names no file.
 const againstTestpmd = "testpmd"
 
+var helpText = cli.Help{
+	About: "vvubench measures vvufwd side by side with DPDK's testpmd.",
+	Usage: "vvubench [flags]",
+	Notes: "Exit codes: 0 done, 1 run-time failure, 2 usage.",
+}
+
 // parseOptions reads the command line. Help goes to out.
 func parseOptions(args []string, out io.Writer) (*options, error) {
 	o := &options{only: regexp.MustCompile("")}
@@ -51,7 +57,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.IntVar(&o.cpu, "cpu", 0, "forward on CPU `N`")
 	f.IntVar(&o.generatorCPU, "generator-cpu", 1, "generate on CPU `N`")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
-	err := cli.Parse(f, args, out, cli.Help{Usage: "vvubench [flags]", About: "vvubench measures vvufwd side by side with DPDK's testpmd."})
+	err := cli.Parse(f, args, out, helpText)
 	if err != nil || o.version || o.list {
 		return o, err
 	}

@@ -30,6 +30,12 @@ type options struct {
 	version   bool
 }
 
+var helpText = cli.Help{
+	About: "vvudev gives a stock QEMU, 10.1 or later, the virtio-vhost-user PCI device.",
+	Usage: "vvudev --vfio-user PATH --vhost-user PATH --ram FILE [flags]",
+	Notes: "Exit codes: 0 after a signal, 1 run-time failure, 2 usage, 3 the RAM file or a socket is not usable.",
+}
+
 // parseOptions reads the command line. Help goes to out.
 func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f := cli.NewFlags("vvudev")
@@ -44,7 +50,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.StringVar(&o.logFormat, "log-format", logging.Console, "`FORM` of the log: console or json")
 	f.BoolVar(&o.noConfine, "no-confine", false, "keep all privileges after start-up, for debugging")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
-	err = cli.Parse(f, args, out, cli.Help{Usage: "vvudev --vfio-user PATH --vhost-user PATH --ram FILE [flags]"})
+	err = cli.Parse(f, args, out, helpText)
 	switch {
 	case err != nil || o.version:
 		return o, err

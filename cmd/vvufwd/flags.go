@@ -95,7 +95,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 		o.cpus, err = parseCPUs(s)
 		return err
 	})
-	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this long, or for up to four times as long while that pays, and 16 looks at the rings; awaits frames that come regularly; negative: always poll")
+	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this `TIME` (up to four times as long while that pays) and 16 looks at the rings, and wake up for frames that come regularly; 0s: at once; negative: always poll")
 	fs.DurationVar(&o.stats, "stats", 0, "print rates each `INTERVAL` to standard output, such as 1s; 0: only totals at the end")
 	fs.BoolVar(&o.statsJSON, "stats-json", false, "print statistics as JSON lines with totals instead of a table")
 	fs.BoolVar(&o.bind, "bind", asInit, "bind the named functions to vfio-pci, and back at the end")
@@ -109,9 +109,9 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.BoolVar(&o.followLink, "follow-link", false, "take guests' links down with their NIC's, by refusing their front-ends; QEMU needs reconnect-ms at its chardev for that, and does not start a machine while the link is down")
 	fs.Func("max-memory", fmt.Sprintf("refuse front-ends at sockets that share more than `SIZE`, such as 64G (default %d times the machine's memory); at most half of the process's address space for all together", generosity), o.maxMemory.Set)
 	fs.IntVar(&o.queues, "queues", session.MaxPairs, "serve up to `N` queue pairs of each port, at most 8; how many are used, its front-end and guest choose")
-	fs.IntVar(&o.queueSize, "queue-size", 256, "entries of a NIC's rings, at most what the device allows")
-	fs.Func("log-level", "debug, info, warn or error (default info)", o.logLevel.Set)
-	fs.StringVar(&o.logFormat, "log-format", "console", "console or json")
+	fs.IntVar(&o.queueSize, "queue-size", 256, "`ENTRIES` of a NIC's rings, at most what the device allows")
+	fs.Func("log-level", "lowest `LEVEL` to log: debug, info, warn or error (default info)", o.logLevel.Set)
+	fs.StringVar(&o.logFormat, "log-format", "console", "`FORM` of the log: console or json")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 
 	if err := cli.Parse(fs, args, help, helpText); err != nil || o.version {
@@ -198,5 +198,5 @@ vhost-user sockets, and network interfaces of the kernel.`,
 vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]`,
 	Notes: `Ports are paired in the order given, or joined in one switch. ` + noConfine + ` keeps all privileges once ports are
 served, for debugging. Exit codes: 0 done, 1 run-time failure, 2 usage, 3 a device is not usable,
-4 a device is gone: restart what provides it, and then this machine.`,
+4 a device is gone: restart what provides it, and this machine after it.`,
 }

@@ -1,6 +1,7 @@
-// Vvufwd forwards packets between virtio-vhost-user devices and NICs.
+// Vvufwd forwards packets between virtio-vhost-user devices and NICs, vhost-user sockets, and
+// network interfaces of the kernel.
 //
-// It is a userspace driver for both, through VFIO, and runs in the virtual
+// It is a userspace driver for the devices and the NICs, through VFIO, and runs in the virtual
 // machine that owns them, as an ordinary command or as its /init. Another virtual
 // machine's virtio-net device then has its back-end here, and the host never
 // touches the NIC.
@@ -21,8 +22,9 @@
 // are opened by another process (package keeper).
 //
 // Logs go to standard error, statistics to standard output. Nothing waits for whoever
-// reads them: what he does not take in time is dropped and counted (package logging).
-// Exit codes: 0 done, 1 run-time failure, 2 usage, 3 a device is not usable.
+// reads them: what is not taken in time is dropped and counted (package logging).
+// Exit codes: 0 done, 1 run-time failure, 2 usage, 3 a device is not usable, 4 a
+// device is gone.
 package main
 
 import (

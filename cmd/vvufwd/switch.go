@@ -21,9 +21,9 @@ const (
 // switchFlags defines the flags of a switch.
 func (o *options) switchFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&o.switched, "switch", false, "join all ports, 2 to 64, in one switch that learns addresses, rather than in pairs")
-	fs.BoolVar(&o.isolate, "isolate", false, "with --switch: no way between app VMs, only to NICs; for single ports add \",isolate\" to each")
+	fs.BoolVar(&o.isolate, "isolate", false, "with --switch: no way between app VMs, only to NICs and interfaces; for single ports add \",isolate\" to each")
 	fs.DurationVar(&o.macAge, "mac-age", defaultMACAge, "with --switch: forget an address of which no frame came for this `TIME`")
-	fs.IntVar(&o.macLimit, "mac-limit", defaultMACLimit, "with --switch: learn up to `N` addresses from each app VM, 16 times as many from a NIC")
+	fs.IntVar(&o.macLimit, "mac-limit", defaultMACLimit, "with --switch: learn up to `N` addresses from each app VM, 16 times as many from a NIC or an interface")
 }
 
 // misplaced returns a usage error if a flag was given that only a switch has.

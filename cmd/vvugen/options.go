@@ -44,6 +44,13 @@ const (
 	windowOfRing    = -1
 )
 
+var helpText = cli.Help{
+	About: "vvugen is a vhost-user front-end without a virtual machine: it generates, receives and checks frames.",
+	Usage: `vvugen --port SOCKET --port SOCKET [flags]
+vvugen --port SOCKET --tx-only | --rx-only [flags]`,
+	Notes: "Exit codes: 0 done, 1 run-time failure, or --verify found something wrong, 2 usage.",
+}
+
 // parseOptions reads the command line. Help goes to out.
 func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f := cli.NewFlags("vvugen")
@@ -72,7 +79,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.BoolVar(&o.json, "json", false, "print one JSON object instead of a table")
 	f.BoolVar(&o.quiet, "quiet", false, "print no progress")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
-	err = cli.Parse(f, args, out, cli.Help{Usage: "vvugen --port SOCKET --port SOCKET [flags]"})
+	err = cli.Parse(f, args, out, helpText)
 	if err != nil || o.version {
 		return o, err
 	}
