@@ -97,7 +97,10 @@ func TestUnfilteredFeatures(t *testing.T) {
 	l.step("reset", func(l *lab) {
 		l.must(a.app.Rebind(l.ctx, commandLimit))
 		l.must(a.app.Address(l.ctx, commandLimit, a.address+"/24"))
-		l.together(func() error { return l.pings(a, b, 3, 56) }, func() error { return l.pings(b, a, 3, 8000) })
+		// A device without VIRTIO_NET_F_MAC has another address now, and what is sent to the one
+		// before is filtered: b learns it from a's first packet.
+		l.must(l.pings(a, b, 3, 56))
+		l.must(l.pings(b, a, 3, 8000))
 	})
 	l.step("power off", func(l *lab) {
 		l.together(func() error { return l.powerOff(a) }, func() error { return l.powerOff(b) })
