@@ -37,12 +37,6 @@ const (
 	queueBytes = 0x100
 
 	// Of a queue, from its first.
-	queueLow     = 0x00
-	queueHigh    = 0x04
-	queueLen     = 0x08
-	queueHead    = 0x10
-	queueTail    = 0x18
-	queueControl = 0x28
 	queueArbiter = 0x40 // TARC
 )
 
@@ -77,17 +71,12 @@ func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
 	if err != nil {
 		return nil, err
 	}
-	bar, err := f.BAR(0)
-	if err != nil {
+	c := &card{}
+	if err := c.Find(f, name, regBytes); err != nil {
 		return nil, err
 	}
-	regs, err := intel.NewRegisters(bar, name+":"+f.Address().String(), regBytes)
-	if err != nil {
-		return nil, err
-	}
-	regs.ICR, regs.IMS, regs.IMC = regICR, regIMS, regIMC
-	c := &card{intel.Card{Registers: regs, Function: f, FrameMTU: intel.MTU}}
-	c.Counters, c.Check, c.Unmask = intel.Common, c.check, c.unmask
+	c.ICR, c.IMS, c.IMC = regICR, regIMS, regIMC
+	c.Counters, c.Check, c.Unmask = intel.Common, c.Remembers, c.unmask
 	c.CutsAtGigabit = true // Linux does not ask this chip for segments at 10 and 100 Mb/s either
 	if err := c.start(cfg, pairs); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -136,45 +125,15 @@ func (c *card) start(cfg nic.Config, pairs int) (err error) {
 
 // addPair sets queue pair i up.
 func (c *card) addPair(cfg nic.Config, i int) error {
-	rx, tx := uint64(regRx+queueBytes*i), uint64(regTx+queueBytes*i)
-	rxTail, err := c.Part(rx+queueTail, 4)
-	if err != nil {
-		return err
-	}
-	txTail, err := c.Part(tx+queueTail, 4)
-	if err != nil {
-		return err
-	}
-	interrupts, err := c.Part(regICR, 0x20)
-	if err != nil {
-		return err
-	}
-	q, err := intel.NewQueue(intel.QueueConfig{
-		Name: intel.QueueName(c.Info().Name, i), Memory: cfg.Memory, Size: cfg.QueueSize, Format: intel.Extended, MTU: c.FrameMTU,
-		RxTail: rxTail, TxTail: txTail,
-		Interrupts: intel.Interrupts{
-			Registers: interrupts, Set: regIMS - regICR, Clear: regIMC - regICR, Cause: 0,
-			Rx: causeRx << i, Tx: causeTx << i,
-		},
-		WakeFDs: []int{c.Function.Vector(intel.RxVector(i)), c.Function.Vector(intel.TxVector(i))},
+	tx := uint64(regTx + queueBytes*i)
+	err := c.AddPair(cfg, intel.Pair{
+		Rx: uint64(regRx + queueBytes*i), Tx: tx, RxControl: rxControl, TxControl: txControl, Format: intel.Extended,
+		Set: regIMS, Clear: regIMC, Cause: regICR, RxBit: causeRx << i, TxBit: causeTx << i,
 	})
 	if err != nil {
 		return err
 	}
-	rxRing, txRing, bytes := q.Layout()
-	for _, side := range []struct {
-		at, ring uint64
-		control  uint32
-	}{{rx, uint64(rxRing), rxControl}, {tx, uint64(txRing), txControl}} {
-		c.Store(side.at+queueLow, uint32(side.ring))
-		c.Store(side.at+queueHigh, uint32(side.ring>>32))
-		c.Store(side.at+queueLen, bytes)
-		c.Store(side.at+queueHead, 0)
-		c.Store(side.at+queueTail, 0)
-		c.Store(side.at+queueControl, side.control)
-	}
 	c.Change(tx+queueArbiter, arbiterOn, 0)
-	c.Pairs = append(c.Pairs, q)
 	return nil
 }
 
@@ -195,17 +154,6 @@ func (c *card) route(pairs int) {
 func (c *card) unmask() {
 	c.Store(regICR, intel.InterruptLink|causeOther) // what caused the last one; reading would clear the queues' causes, too
 	c.Store(regIMS, intel.InterruptLink|causeOther)
-}
-
-// errForgetful says that the chip was reset by somebody else.
-var errForgetful = errors.New("the chip has lost its settings: something has reset it")
-
-// check finds out whether the chip still does what it was told.
-func (c *card) check() error {
-	if c.Load(intel.RegRCTL)&intel.RctlEnable == 0 {
-		return fmt.Errorf("%s: %w", c.Info().Name, errForgetful)
-	}
-	return nil
 }
 
 // ownerLimit is how long the chip's firmware may have the PHY.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"vvufwd/netfwd/nic/intel"
 	"vvufwd/netfwd/nic/intel/inteltest"
 	"vvufwd/netfwd/nic/intel/inteltest/suite"
 )
@@ -180,7 +181,7 @@ func TestLeftSemaphore(t *testing.T) {
 func TestResetFromOutside(t *testing.T) {
 	r := suite.Open(t, inteltest.I82576, Driver)
 	r.Lost()
-	if err := r.Card.Watch(t.Context(), func(bool) {}); !errors.Is(err, errForgetful) {
+	if err := r.Card.Watch(t.Context(), func(bool) {}); !errors.Is(err, intel.ErrForgetful) {
 		t.Errorf("error %v", err)
 	}
 }

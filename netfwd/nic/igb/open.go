@@ -23,17 +23,12 @@ func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
 	if err != nil {
 		return nil, err
 	}
-	bar, err := f.BAR(0)
-	if err != nil {
+	c := &card{model: m}
+	if err := c.Find(f, name, regBytes); err != nil {
 		return nil, err
 	}
-	regs, err := intel.NewRegisters(bar, name+":"+f.Address().String(), regBytes)
-	if err != nil {
-		return nil, err
-	}
-	regs.ICR, regs.IMS, regs.IMC = regICR, regIMS, regIMC
-	c := &card{Card: intel.Card{Registers: regs, Function: f, FrameMTU: intel.MTU}, model: m}
-	c.Counters, c.Check, c.Unmask = counters(m, pairs), c.check, c.unmask
+	c.ICR, c.IMS, c.IMC = regICR, regIMS, regIMC
+	c.Counters, c.Check, c.Unmask = counters(m, pairs), c.Remembers, c.unmask
 	if err := c.start(cfg, pairs); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -45,7 +40,7 @@ func counters(m model, pairs int) []intel.Counter {
 	list := append([]intel.Counter(nil), intel.Common...)
 	for i := range pairs {
 		list = append(list, intel.Counter{
-			Name: fmt.Sprintf("rx_dropped_q%d", i), Register: uint64(regRx + queueBytes*i + queueDropped), Running: m.counting,
+			Name: fmt.Sprintf("rx_dropped_q%d", i), Register: rxOf(i) + queueDropped, Running: m.counting,
 		})
 	}
 	return list
@@ -83,8 +78,8 @@ func (c *card) start(cfg nic.Config, pairs int) (err error) {
 	c.StartReceive()
 	c.StartTransmit()
 	for i, q := range c.Pairs {
-		if err = c.enable(uint64(regRx+queueBytes*i), "receive", i); err == nil {
-			err = c.enable(uint64(regTx+queueBytes*i), "transmit", i)
+		if err = c.EnableQueue(rxOf(i), fmt.Sprintf("receive queue %d", i)); err == nil {
+			err = c.EnableQueue(txOf(i), fmt.Sprintf("transmit queue %d", i))
 		}
 		if err != nil {
 			return err
@@ -103,66 +98,30 @@ func (c *card) start(cfg nic.Config, pairs int) (err error) {
 	return nil
 }
 
+// rxOf is the first register of receive queue i, txOf of transmit queue i.
+func rxOf(i int) uint64 { return uint64(regRx + queueBytes*i) }
+func txOf(i int) uint64 { return uint64(regTx + queueBytes*i) }
+
 // addPair sets queue pair i up.
 func (c *card) addPair(cfg nic.Config, i, pairs int) error {
-	rx, tx := uint64(regRx+queueBytes*i), uint64(regTx+queueBytes*i)
-	rxTail, err := c.Part(rx+queueTail, 4)
-	if err != nil {
-		return err
-	}
-	txTail, err := c.Part(tx+queueTail, 4)
-	if err != nil {
-		return err
-	}
-	interrupts, err := c.Part(regEIMS, regEICR+4-regEIMS)
-	if err != nil {
-		return err
-	}
-	q, err := intel.NewQueue(intel.QueueConfig{
-		Name: intel.QueueName(c.Info().Name, i), Memory: cfg.Memory, Size: cfg.QueueSize, Format: intel.Advanced, MTU: c.FrameMTU,
-		RxTail: rxTail, TxTail: txTail,
-		Interrupts: intel.Interrupts{
-			Registers: interrupts, Set: 0, Clear: regEIMC - regEIMS, Cause: regEICR - regEIMS,
-			Rx: 1 << intel.RxVector(i), Tx: 1 << intel.TxVector(i),
-		},
-		WakeFDs: []int{c.Function.Vector(intel.RxVector(i)), c.Function.Vector(intel.TxVector(i))},
+	err := c.AddPair(cfg, intel.Pair{
+		Rx: rxOf(i), Tx: txOf(i), RxControl: intel.AdvancedRx, TxControl: intel.AdvancedTx, Format: intel.Advanced,
+		Set: regEIMS, Clear: regEIMC, Cause: regEICR, RxBit: 1 << intel.RxVector(i), TxBit: 1 << intel.TxVector(i),
 	})
 	if err != nil {
 		return err
 	}
-	rxRing, txRing, bytes := q.Layout()
-	for _, side := range []struct {
-		at, ring uint64
-		control  uint32
-	}{{rx, uint64(rxRing), rxControl}, {tx, uint64(txRing), txControl}} {
-		c.Store(side.at+queueControl, 0)
-		c.Store(side.at+queueLow, uint32(side.ring))
-		c.Store(side.at+queueHigh, uint32(side.ring>>32))
-		c.Store(side.at+queueLen, bytes)
-		c.Store(side.at+queueHead, 0)
-		c.Store(side.at+queueTail, 0)
-		c.Store(side.at+queueControl, side.control)
-	}
-	split := uint32(srrctlAdvanced | intel.BufferSize>>10)
+	split := uint32(intel.SplitAdvanced)
 	if pairs > 1 {
 		split |= srrctlDrop
 	}
-	c.Store(rx+queueSplit, split)
-	c.Pairs = append(c.Pairs, q)
+	c.Store(rxOf(i)+intel.QueueSplit, split)
 	return nil
 }
 
-// A queue is enabled within microseconds. One that was enabled by the reset (the first is) may
-// still be at work for disablePause after it was disabled.
-const (
-	enableLimit  = 20 * time.Millisecond
-	disablePause = 10 * time.Millisecond
-)
-
-func (c *card) enable(queue uint64, side string, i int) error {
-	c.Change(queue+queueControl, queueEnable, 0)
-	return c.Await(queue+queueControl, queueEnable, queueEnable, enableLimit, fmt.Sprintf("the start of %s queue %d", side, i))
-}
+// A queue that was enabled by the reset (the first is) may still be at work for so long after it
+// was disabled.
+const disablePause = 10 * time.Millisecond
 
 // route gives each cause its vector, and makes the chip mask and forget those whose message it
 // has sent (82576 chapter 7).
@@ -191,17 +150,6 @@ func (c *card) unmask() {
 	c.Load(regICR) // what caused the last interrupt; there is no next one before
 	c.Store(regIMS, intel.InterruptLink)
 	c.Store(regEIMS, 1<<intel.VectorOther)
-}
-
-// errForgetful says that the chip was reset by somebody else.
-var errForgetful = errors.New("the chip has lost its settings: something has reset it")
-
-// check finds out whether the chip still does what it was told.
-func (c *card) check() error {
-	if c.Load(intel.RegRCTL)&intel.RctlEnable == 0 {
-		return fmt.Errorf("%s: %w", c.Info().Name, errForgetful)
-	}
-	return nil
 }
 
 // Spread is nic.Card's.

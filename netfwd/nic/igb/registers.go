@@ -71,13 +71,6 @@ const (
 	queueBytes  = 0x40
 
 	// Of a queue, from its first.
-	queueLow     = 0x00
-	queueHigh    = 0x04
-	queueLen     = 0x08
-	queueSplit   = 0x0c // SRRCTL
-	queueHead    = 0x10
-	queueTail    = 0x18
-	queueControl = 0x28
 	queueDropped = 0x30
 )
 
@@ -91,13 +84,7 @@ const (
 
 	phpmNoLink = 1 << 5 // go link disconnect: the PHY stays off
 
-	srrctlAdvanced = 1 << 25 // descriptors with one buffer
-	srrctlDrop     = 1 << 31 // frames for a queue without buffers, rather than wait
-
-	queueEnable = 1 << 25
-	// Descriptors are fetched when few are left, and written back one at a time.
-	rxControl = 1<<16 | 8<<8 | 8
-	txControl = 1<<16 | 1<<8 | 8
+	srrctlDrop = 1 << 31 // frames for a queue without buffers, rather than wait
 
 	rssOn = 2 // in MRQC
 

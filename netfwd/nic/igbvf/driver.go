@@ -38,20 +38,7 @@ const (
 	regRx       = 0x2800
 	regTx       = 0x3800
 
-	// Of a queue, from its first.
-	queueLow     = 0x00
-	queueHigh    = 0x04
-	queueLen     = 0x08
-	queueSplit   = 0x0c // SRRCTL
-	queueHead    = 0x10
-	queueTail    = 0x18
-	queueControl = 0x28
-
-	ivarValid      = 0x80
-	srrctlAdvanced = 1 << 25 // descriptors with one buffer
-	queueEnable    = 1 << 25
-	rxControl      = 1<<16 | 8<<8 | 8
-	txControl      = 1<<16 | 1<<8 | 8
+	ivarValid = 0x80
 
 	vectors = 1<<3 - 1
 )
@@ -67,7 +54,6 @@ var counters = []intel.Counter{
 const (
 	answerLimit = 2 * time.Second
 	resetLimit  = 5 * time.Second
-	enableLimit = 20 * time.Millisecond
 )
 
 // card is an open virtual function.
@@ -82,18 +68,11 @@ func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
 	if _, err := intel.Pairs(f, 1, 1); err != nil {
 		return nil, err
 	}
-	bar, err := f.BAR(0)
-	if err != nil {
+	c := &card{}
+	if err := c.Find(f, name, regBytes); err != nil {
 		return nil, err
 	}
-	regs, err := intel.NewRegisters(bar, name+":"+f.Address().String(), regBytes)
-	if err != nil {
-		return nil, err
-	}
-	c := &card{
-		Card: intel.Card{Registers: regs, Function: f, FrameMTU: intel.MTU},
-		box:  mailbox{regs: regs, limit: answerLimit},
-	}
+	c.box = mailbox{regs: c.Registers, limit: answerLimit}
 	c.Counters, c.Check, c.Unmask = counters, c.check, c.unmask
 	if err := c.start(cfg); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -145,21 +124,23 @@ func (c *card) start(cfg nic.Config) error {
 	if err := c.introduce(); err != nil {
 		return err
 	}
-	if err := c.addPair(cfg); err != nil {
+	err := c.AddPair(cfg, intel.Pair{
+		Rx: regRx, Tx: regTx, RxControl: intel.AdvancedRx, TxControl: intel.AdvancedTx, Format: intel.Advanced, Vocal: c.voices,
+		Set: regEIMS, Clear: regEIMC, Cause: regEICR, RxBit: 1 << intel.RxVector(0), TxBit: 1 << intel.TxVector(0),
+	})
+	if err != nil {
 		return err
 	}
+	c.Store(regRx+intel.QueueSplit, intel.SplitAdvanced)
 	c.Store(regEIAC, vectors)
 	c.Store(regEIAM, vectors)
 	c.Store(regIVAR, uint32(ivarValid|intel.RxVector(0))|uint32(ivarValid|intel.TxVector(0))<<8)
 	c.Store(regIVARMisc, ivarValid|intel.VectorOther)
-	for _, queue := range []struct {
-		at   uint64
-		side string
-	}{{regRx, "receive"}, {regTx, "transmit"}} {
-		c.Change(queue.at+queueControl, queueEnable, 0)
-		if err := c.Await(queue.at+queueControl, queueEnable, queueEnable, enableLimit, "the start of the "+queue.side+" queue"); err != nil {
-			return err
-		}
+	if err = c.EnableQueue(regRx, "the receive queue"); err == nil {
+		err = c.EnableQueue(regTx, "the transmit queue")
+	}
+	if err != nil {
+		return err
 	}
 	c.Pairs[0].Start() // tails count only once queues are enabled (82576 chapter 4)
 	c.unmask()
@@ -190,50 +171,6 @@ func (c *card) introduce() error {
 	return c.asked.groups(&c.box, nil)
 }
 
-// addPair sets the queue pair up.
-func (c *card) addPair(cfg nic.Config) error {
-	rxTail, err := c.Part(regRx+queueTail, 4)
-	if err != nil {
-		return err
-	}
-	txTail, err := c.Part(regTx+queueTail, 4)
-	if err != nil {
-		return err
-	}
-	interrupts, err := c.Part(regEIMS, regEICR+4-regEIMS)
-	if err != nil {
-		return err
-	}
-	q, err := intel.NewQueue(intel.QueueConfig{
-		Name: c.Info().Name, Memory: cfg.Memory, Size: cfg.QueueSize, Format: intel.Advanced, MTU: c.FrameMTU,
-		RxTail: rxTail, TxTail: txTail, Vocal: c.voices,
-		Interrupts: intel.Interrupts{
-			Registers: interrupts, Set: 0, Clear: regEIMC - regEIMS, Cause: regEICR - regEIMS,
-			Rx: 1 << intel.RxVector(0), Tx: 1 << intel.TxVector(0),
-		},
-		WakeFDs: []int{c.Function.Vector(intel.RxVector(0)), c.Function.Vector(intel.TxVector(0))},
-	})
-	if err != nil {
-		return err
-	}
-	rxRing, txRing, bytes := q.Layout()
-	for _, side := range []struct {
-		at, ring uint64
-		control  uint32
-	}{{regRx, uint64(rxRing), rxControl}, {regTx, uint64(txRing), txControl}} {
-		c.Store(side.at+queueControl, 0)
-		c.Store(side.at+queueLow, uint32(side.ring))
-		c.Store(side.at+queueHigh, uint32(side.ring>>32))
-		c.Store(side.at+queueLen, bytes)
-		c.Store(side.at+queueHead, 0)
-		c.Store(side.at+queueTail, 0)
-		c.Store(side.at+queueControl, side.control)
-	}
-	c.Store(regRx+queueSplit, srrctlAdvanced|intel.BufferSize>>10)
-	c.Pairs = append(c.Pairs, q)
-	return nil
-}
-
 // unmask lets the mailbox interrupt.
 func (c *card) unmask() { c.Store(regEIMS, 1<<intel.VectorOther) }
 
@@ -254,9 +191,8 @@ func (c *card) Close() error {
 		return nil
 	}
 	c.Store(regEIMC, vectors)
-	for _, queue := range []uint64{regRx, regTx} {
-		c.Change(queue+queueControl, 0, queueEnable)
-	}
+	c.DisableQueue(regRx)
+	c.DisableQueue(regTx)
 	c.Store(intel.RegCTRL, intel.CtrlReset)
 	time.Sleep(10 * time.Millisecond)
 	c.Flush()
