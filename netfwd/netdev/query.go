@@ -63,3 +63,11 @@ func Socket() (int, error) {
 	}
 	return fd, nil
 }
+
+// SocketFor is Socket, if an interface can have that name.
+func SocketFor(name string) (int, error) {
+	if err := CheckName(name); err != nil {
+		return -1, err
+	}
+	return Socket()
+}

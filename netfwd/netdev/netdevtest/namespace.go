@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
+
+	"vvufwd/netfwd/netdev"
 )
 
 // Namespace gives the calling goroutine, and programs that it starts, a network namespace of
@@ -36,4 +39,22 @@ func IP(t testing.TB, words string) {
 	if out, err := exec.Command("ip", strings.Fields(words)...).CombinedOutput(); err != nil {
 		t.Fatalf("ip %s: %v: %s", words, err, out)
 	}
+}
+
+// Device is that of an interface: open opens its queues, and make makes the interface of them.
+func Device(t testing.TB, name string, open func() ([]*os.File, error), make func([]*os.File) (netdev.Interface, error)) *netdev.Device {
+	t.Helper()
+	files, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := make(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := netdev.NewDevice(name, i, zaptest.NewLogger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }

@@ -1,10 +1,9 @@
 package packet
 
 import (
+	"os"
 	"strings"
 	"testing"
-
-	"go.uber.org/zap/zaptest"
 
 	"vvufwd/netfwd/netdev"
 	"vvufwd/netfwd/netdev/netdevtest"
@@ -28,19 +27,7 @@ func TestPacketSockets(t *testing.T) {
 
 func openDevice(t *testing.T, name string) *netdev.Device {
 	t.Helper()
-	files, err := Open(name, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := New(files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := netdev.NewDevice("packet:"+name, i, zaptest.NewLogger(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return netdevtest.Device(t, "packet:"+name, func() ([]*os.File, error) { return Open(name, 1) }, New)
 }
 
 // What cannot be opened is told in one line that says what to do.

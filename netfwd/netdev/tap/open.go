@@ -25,10 +25,7 @@ func Open(name string, queues int) (files []*os.File, err error) {
 			files = nil
 		}
 	}()
-	if err := netdev.CheckName(name); err != nil {
-		return nil, err
-	}
-	socket, err := netdev.Socket()
+	socket, err := netdev.SocketFor(name)
 	if err != nil {
 		return nil, err
 	}
@@ -131,10 +128,7 @@ func OpenMacvtap(name string, queues int) (files []*os.File, err error) {
 			files = nil
 		}
 	}()
-	if err := netdev.CheckName(name); err != nil {
-		return nil, err
-	}
-	socket, err := netdev.Socket()
+	socket, err := netdev.SocketFor(name)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
 
 	"vvufwd/netfwd/netdev"
@@ -51,19 +50,7 @@ func pair(t *testing.T, queues int) *netdevtest.Pair {
 
 func open(t *testing.T, name string, queues int) *netdev.Device {
 	t.Helper()
-	files, err := Open(name, queues)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := New(files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := netdev.NewDevice("tap:"+name, i, zaptest.NewLogger(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return netdevtest.Device(t, "tap:"+name, func() ([]*os.File, error) { return Open(name, queues) }, New)
 }
 
 // What cannot be opened is told in one line that says what to do.
@@ -119,18 +106,7 @@ func TestHandedOver(t *testing.T) {
 		t.Fatal(errors.Join(err, unix.Close(fd)))
 	}
 	netdevtest.IP(t, "link set t0 up")
-	files, err := OpenFD(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := New(files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := netdev.NewDevice("tap:fd", i, zaptest.NewLogger(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := netdevtest.Device(t, "tap:fd", func() ([]*os.File, error) { return OpenFD(fd) }, New)
 	if !d.Up() {
 		t.Error("no link")
 	}
