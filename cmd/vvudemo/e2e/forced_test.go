@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,38 +15,25 @@ import (
 func TestEndedByForce(t *testing.T) {
 	t.Parallel()
 	found := findTools(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	out := outDir(t)
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	image, log := filepath.Join(out, "driver.cpio.gz"), filepath.Join(out, "driver.log")
-	if _, err := (initramfs.Driver{Init: found.Vvufwd, Modules: found.BareModules, Busybox: found.Busybox}).Save(image); err != nil {
-		t.Fatal(err)
-	}
 	const second = "0000:00:09.0"
-	boot := machine.Boot{QEMU: found.QEMU, Kernel: found.Kernel, Initrd: image, Accel: "tcg", SMP: 2, MemoryMiB: 256}
-	argv := append(machine.Driver{Boot: boot, IOMMU: machine.None}.Argv(),
-		"-netdev", "user,id=second,ipv6=off", "-device", "e1000e,netdev=second,addr=9,romfile=")
-	p, err := vm.Start(vm.Config{Name: "driver VM", Argv: argv, Env: boot.QEMU.Env, LogPath: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
+	d := bootDriver(t, initramfs.Driver{Init: found.Vvufwd, Modules: found.BareModules, Busybox: found.Busybox}, machine.Driver{
+		Boot: machine.Boot{QEMU: found.QEMU, Kernel: found.Kernel, SMP: 2}, IOMMU: machine.None,
+	}, func(argv []string) []string {
+		return append(argv, "-netdev", "user,id=second,ipv6=off", "-device", "e1000e,netdev=second,addr=9,romfile=")
+	})
 	mark := 0
 	see := func(words ...string) {
 		t.Helper()
-		_, next, err := p.Expect(ctx, mark, 2*time.Minute, fmt.Sprint(words), containing(words...))
+		_, next, err := d.Expect(d.ctx, mark, 2*time.Minute, fmt.Sprint(words), vm.Containing(words...))
 		if err != nil {
-			logTail(t, log)
+			logTail(t, d.log)
 			t.Fatal(err)
 		}
 		mark = next
 	}
 	do := func(command string) {
 		t.Helper()
-		if err := p.Send(command); err != nil {
+		if err := d.Send(command); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,9 +1,8 @@
 package e2e
 
 import (
-	"context"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"vvufwd/cmd/internal/lab/initramfs"
 	"vvufwd/cmd/internal/lab/kmod"
 	"vvufwd/cmd/internal/lab/machine"
-	"vvufwd/cmd/internal/lab/vm"
 )
 
 // TestRefused boots driver VMs that are set up badly. Each says on one line what is wrong and what to do, with the exit code for a
@@ -44,35 +42,20 @@ func TestRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-			defer cancel()
-			out := outDir(t)
-			if err := os.MkdirAll(out, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			image, log := filepath.Join(out, "driver.cpio.gz"), filepath.Join(out, "driver.log")
-			if _, err := (initramfs.Driver{Init: found.Vvufwd, Modules: c.modules}).Save(image); err != nil {
-				t.Fatal(err)
-			}
 			kernel := found.Kernel
 			if c.iommu == machine.Virtio {
 				kernel = found.NewerKernel
 			}
-			d := machine.Driver{
-				Boot:  machine.Boot{QEMU: found.QEMU, Kernel: kernel, Initrd: image, Accel: "tcg", SMP: 1, MemoryMiB: 256},
+			d := bootDriver(t, initramfs.Driver{Init: found.Vvufwd, Modules: c.modules}, machine.Driver{
+				Boot:  machine.Boot{QEMU: found.QEMU, Kernel: kernel, SMP: 1},
 				IOMMU: c.iommu, NICOpts: c.nicOpts,
 				InitArgs: append([]string{"--nic=" + machine.NICAddress, "--vhost-user=/a"}, strings.Fields(c.args)...),
-			}
-			p, err := vm.Start(vm.Config{Name: "driver VM", Argv: d.Argv(), Env: d.QEMU.Env, LogPath: log})
-			if err != nil {
+			}, slices.Clone)
+			if err := d.WaitExit(d.ctx, 4*time.Minute); err != nil {
+				logTail(t, d.log)
 				t.Fatal(err)
 			}
-			defer p.Close()
-			if err := p.WaitExit(ctx, 4*time.Minute); err != nil {
-				logTail(t, log)
-				t.Fatal(err)
-			}
-			text, err := os.ReadFile(log)
+			text, err := os.ReadFile(d.log)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -136,7 +136,7 @@ func (d *demo) startDriver(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, _, err := d.driver.Expect(ctx, 0, bootLimit, "word that vvufwd is forwarding", containing("forwarding")); err != nil {
+	if _, _, err := d.driver.Expect(ctx, 0, bootLimit, "word that vvufwd is forwarding", vm.Containing("forwarding")); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("vvufwd forwards, %.1f s after QEMU's start", time.Since(begin).Seconds()), nil
@@ -187,10 +187,6 @@ func (d *demo) initArgs() []string {
 	return append(args, d.ForwarderArgs...)
 }
 
-func containing(word string) func(string) bool {
-	return func(line string) bool { return strings.Contains(line, word) }
-}
-
 // startApps boots all app VMs at the same time.
 func (d *demo) startApps(ctx context.Context) (string, error) {
 	if len(d.apps) == 1 {
@@ -234,7 +230,7 @@ func (d *demo) endDriver(ctx context.Context) error {
 		return err
 	}
 	// The supervisor's last words; a clean stop says 0.
-	if line, _, err := d.driver.Wait(ctx, 0, containing("vvufwd: exit code")); err == nil && !strings.HasSuffix(strings.TrimSpace(line), " 0") {
+	if line, _, err := d.driver.Wait(ctx, 0, vm.Containing("vvufwd: exit code")); err == nil && !strings.HasSuffix(strings.TrimSpace(line), " 0") {
 		return d.driver.Explain(errors.New("vvufwd did not end well"))
 	}
 	return nil

@@ -74,7 +74,7 @@ func TestNobodyReadsTheDriverVMsConsole(t *testing.T) {
 			execute("system_reset", nil)
 			l.must(q.Close())
 			l.awake(app, 2*time.Second)
-			_, _, err := app.process.Expect(l.ctx, mark, bootLimit, "word that the app VM has booted again", containing("ready"))
+			_, _, err := app.process.Expect(l.ctx, mark, bootLimit, "word that the app VM has booted again", vm.Containing("ready"))
 			l.must(err)
 		}
 	})
@@ -115,7 +115,7 @@ func (l *lab) device(ram, vfioUser, vhostUser string) (p *vm.Process) {
 	})
 	l.must(err)
 	l.atEnd(func() { p.Close() })
-	_, _, err = p.Expect(l.ctx, 0, commandLimit, "word that vvudev is ready", containing("ready"))
+	_, _, err = p.Expect(l.ctx, 0, commandLimit, "word that vvudev is ready", vm.Containing("ready"))
 	l.must(err)
 	return p
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"vvufwd/cmd/internal/lab/vm"
 	"vvufwd/cmd/vvubench/testpmd"
 )
 
@@ -127,12 +128,12 @@ func (l *lab) agreed(f *forwarder, way frontend) {
 		_, features, _ := strings.Cut(line, `"features": "`)
 		features, _, _ = strings.Cut(features, `"`)
 		for _, want := range way.agreed {
-			if !containing(want)(features) {
+			if !vm.Containing(want)(features) {
 				l.Errorf("%s: %s is not in force: %s", name, want, features)
 			}
 		}
 		for _, unwanted := range way.not {
-			if containing(unwanted)(features) {
+			if vm.Containing(unwanted)(features) {
 				l.Errorf("%s: %s is in force: %s", name, unwanted, features)
 			}
 		}

@@ -53,7 +53,7 @@ func (l *lab) forwarder(sockets []string, args ...string) *forwarder {
 func (l *lab) expect(f *forwarder, words ...string) (line string) {
 	l.Helper()
 	var err error
-	line, f.mark, err = f.Expect(l.ctx, f.mark, commandLimit, fmt.Sprintf("line with %q", words), containing(words...))
+	line, f.mark, err = f.Expect(l.ctx, f.mark, commandLimit, fmt.Sprintf("line with %q", words), vm.Containing(words...))
 	l.must(err)
 	return line
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -115,16 +114,4 @@ func (l *lab) eventually(check func() error) {
 		}
 	}
 	l.Fatal(err)
-}
-
-// containing matches lines with all the words in them.
-func containing(words ...string) func(line string) bool {
-	return func(line string) bool {
-		for _, w := range words {
-			if !strings.Contains(line, w) {
-				return false
-			}
-		}
-		return true
-	}
 }

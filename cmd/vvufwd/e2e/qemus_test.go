@@ -8,6 +8,7 @@ import (
 
 	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/internal/lab/tools"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // TestOlderQEMUs joins guests of the QEMUs of Debian 12 and 13, each with split and with packed rings; TestTwoGuests has the newest.
@@ -41,10 +42,10 @@ func (l *lab) olderGuests(image string, older, newer machine.QEMU) {
 	l.switchOn(a)
 	l.switchOn(b)
 	l.together(func() error { return l.ready(a) }, func() error { return l.ready(b) })
-	if line := l.featuresOf(f, a); containing("RING_PACKED")(line) {
+	if line := l.featuresOf(f, a); vm.Containing("RING_PACKED")(line) {
 		l.Errorf("guest a has packed rings: %s", line)
 	}
-	if line := l.featuresOf(f, b); !containing("RING_PACKED")(line) {
+	if line := l.featuresOf(f, b); !vm.Containing("RING_PACKED")(line) {
 		l.Errorf("guest b has no packed rings: %s", line)
 	}
 	bothWays := func() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // stream is a file that is served at a walking pace, and ends when it is told to.
@@ -89,7 +90,7 @@ func (l *lab) resetNIC(driver *driverShell, app *virtualMachine) {
 		l.Errorf("%d bytes were sent with SHA-256 %s, and %d arrived with %s", s.sent.Load(), sent, got.Bytes, got.SHA256)
 	}
 	for _, line := range driver.Tail(4000) {
-		if containing("has failed", machine.NICAddress)(line) {
+		if vm.Containing("has failed", machine.NICAddress)(line) {
 			l.Errorf("the other NIC failed too: %q", line)
 		}
 	}

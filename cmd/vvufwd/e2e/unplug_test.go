@@ -34,7 +34,7 @@ var unplugModel = flag.String("unplug-nic", virtioModel, "the NIC that is unplug
 func (d *driverShell) see(l *lab, words ...string) (line string) {
 	l.Helper()
 	var err error
-	line, d.mark, err = d.Expect(l.ctx, d.mark, bootLimit, fmt.Sprintf("line with %q", words), containing(words...))
+	line, d.mark, err = d.Expect(l.ctx, d.mark, bootLimit, fmt.Sprintf("line with %q", words), vm.Containing(words...))
 	l.must(err)
 	return line
 }
@@ -43,7 +43,7 @@ func (d *driverShell) see(l *lab, words ...string) (line string) {
 // now and then when two of its threads notice the end of the socket at the same time ("error_setv: Assertion").
 func (d *driverShell) survives(l *lab, words ...string) bool {
 	l.Helper()
-	_, next, err := d.Expect(l.ctx, d.mark, bootLimit, fmt.Sprintf("line with %q", words), containing(words...))
+	_, next, err := d.Expect(l.ctx, d.mark, bootLimit, fmt.Sprintf("line with %q", words), vm.Containing(words...))
 	if err == nil {
 		d.mark = next
 		return true

@@ -115,6 +115,18 @@ func (p *Process) Send(line string) error {
 	return nil
 }
 
+// Containing matches lines that have all the words in them.
+func Containing(words ...string) func(line string) bool {
+	return func(line string) bool {
+		for _, w := range words {
+			if !strings.Contains(line, w) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
 // Expect waits at most limit for a line from number mark on that match accepts; what says in the error what was waited for.
 // It returns the line and the number of the line after it.
 func (p *Process) Expect(ctx context.Context, mark int, limit time.Duration, what string, match func(string) bool) (string, int, error) {

@@ -1,0 +1,43 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/vm"
+)
+
+// driverVM is a driver VM without an app VM.
+type driverVM struct {
+	*vm.Process
+	ctx context.Context // of the test, with a limit
+	log string          // what its console shows
+}
+
+// bootDriver boots d, whose processor, memory and image it fills in, with QEMU's arguments as edit
+// makes them. The machine ends with the test.
+func bootDriver(t *testing.T, image initramfs.Driver, d machine.Driver, edit func(argv []string) []string) driverVM {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	out := outDir(t)
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(out, "driver.log")
+	d.Initrd, d.Accel, d.MemoryMiB = filepath.Join(out, "driver.cpio.gz"), "tcg", 256
+	if _, err := image.Save(d.Initrd); err != nil {
+		t.Fatal(err)
+	}
+	p, err := vm.Start(vm.Config{Name: "driver VM", Argv: edit(d.Argv()), Env: d.QEMU.Env, LogPath: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return driverVM{p, ctx, log}
+}
