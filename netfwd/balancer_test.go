@@ -243,7 +243,7 @@ func TestBalancerSpreads(t *testing.T) {
 	expect(1)
 }
 
-// Loops that end, whatever of, leave nobody waiting.
+// Loops that end, whatever of, leave no one waiting.
 func TestBalancerOutlivesItsLoops(t *testing.T) {
 	a, b := newMQVM(t, "a", 2), newMQVM(t, "b", 2)
 	cfg := Config{CPU: -1, IdleAfter: 0}
@@ -286,7 +286,7 @@ func TestAssignmentIsStable(t *testing.T) {
 		vms[i] = newMQVM(t, fmt.Sprint(i), 4)
 	}
 	links := []Link{{vms[0].end(), vms[1].end()}, {vms[2].end(), vms[3].end()}, {vms[4].end(), vms[5].end()}}
-	startBalancer(t, 1, 0, links...) // somebody has to serve them
+	startBalancer(t, 1, 0, links...) // someone has to serve them
 	at := func(loops int) map[*link][]int {
 		d := &Balancer{}
 		for _, l := range links {

@@ -31,7 +31,7 @@ func TestDrainNeverWaits(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(5 * time.Second):
-		t.Error("the loop waits for an event that somebody else took")
+		t.Error("the loop waits for an event that someone else took")
 		unix.Write(blocking, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 		<-done
 	}

@@ -134,7 +134,7 @@ func TestIdlePolicyPollsLongerWhenItPays(t *testing.T) {
 }
 
 // TestIdlePolicyCountsLooks has a processor that is away for most of the time: a time without frames
-// that nobody looked at does not count.
+// that no one looked at does not count.
 func TestIdlePolicyCountsLooks(t *testing.T) {
 	r := newIdleRun(500 * time.Microsecond)
 	r.policy.worked(r.now)

@@ -103,7 +103,7 @@ func (s *sources) step() bool {
 
 // sync lets a port change. Frames from it that are not sent go back to its ring, where
 // they are taken again as soon as it runs. Frames for it wait, unless its peer is gone: it
-// may be somebody else who would take them, and copies of what it sent are no one's. An idle
+// may be someone else who would take them, and copies of what it sent are no one's. An idle
 // port can have some too: who assigns lanes may know that its rings are to stop before
 // the loop has stopped them.
 func (l *lane) sync(p *member) {

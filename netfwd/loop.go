@@ -67,7 +67,7 @@ func newLoop(groups []group, cfg Config) (*Loop, error) {
 
 // Run forwards until ctx is done. If it is pinned it takes the calling goroutine's thread for
 // itself: otherwise Go's scheduler would pass it from one thread to another and back whenever it
-// lets somebody else run, which it does a hundred times a second. Faults of memory that a peer took away are caught: that peer's port is
+// lets someone else run, which it does a hundred times a second. Faults of memory that a peer took away are caught: that peer's port is
 // failed and the loop goes on, so that another session can start.
 func (l *Loop) Run(ctx context.Context) error {
 	defer l.leave()

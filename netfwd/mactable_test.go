@@ -76,7 +76,7 @@ func TestMACTableRefusesTheft(t *testing.T) {
 	}
 }
 
-// A port that floods addresses fills its own share, and nobody else loses one.
+// A port that floods addresses fills its own share, and no one else loses one.
 func TestMACTableUnderFlood(t *testing.T) {
 	start := time.Unix(1000, 0)
 	shares := make([]macShare, 8)

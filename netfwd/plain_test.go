@@ -62,7 +62,7 @@ func newWayEnd(t *testing.T, name string, c wayConfig) *wayEnd {
 	return e
 }
 
-// loggingOf marks what is written for a ring, where nobody looks.
+// loggingOf marks what is written for a ring, where no one looks.
 func loggingOf(t *testing.T, p *vringtest.Pair) *vring.Logging {
 	size := (p.Mem.LogBytes() + mem.DirtyPage) &^ (mem.DirtyPage - 1)
 	log, err := mem.NewDirtyLog(p.Mem, make([]byte, size), 0, size)

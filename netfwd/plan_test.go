@@ -82,12 +82,12 @@ func checkPlan(ends [2][]virtionet.State, lanes []lanePlan) error {
 			}
 			if active[r.to.end] == 0 {
 				if r.to.pair != 0 {
-					return fmt.Errorf("nobody takes frames, and the route is %v", r)
+					return fmt.Errorf("no one takes frames, and the route is %v", r)
 				}
 				continue
 			}
 			if ends[r.to.end][r.to.pair] != virtionet.StateActive {
-				return fmt.Errorf("%v goes where nobody takes frames", r)
+				return fmt.Errorf("%v goes where no one takes frames", r)
 			}
 			here := false
 			for _, other := range l.routes {

@@ -94,7 +94,7 @@ type Replaceable interface {
 	Leave()
 }
 
-// Peer is a port with somebody at the other end who shares its memory, starts and stops its
+// Peer is a port with someone at the other end who shares its memory, starts and stops its
 // rings, and may take the memory away at any time: a guest. Access to memory that vanished
 // panics in the forwarder, see contain. A port whose rings and buffers are ours is none.
 type Peer interface {

@@ -181,7 +181,7 @@ func TestNothingIsLostWhenAGuestChanges(t *testing.T) {
 	}
 }
 
-// Nobody waits for ever for a guest that does not come back, nor for one that is gone.
+// No one waits for ever for a guest that does not come back, nor for one that is gone.
 func TestFramesForNobody(t *testing.T) {
 	for name, away := range map[string]func(*guest.Queues){
 		"stopped":           func(q *guest.Queues) { q.ToGuest = nil },
@@ -335,7 +335,7 @@ func TestSortedBurstForOneQueuePair(t *testing.T) {
 	}
 }
 
-// What a guest that is gone has sent is nobody's, also what was copied of it.
+// What a guest that is gone has sent is no one's, also what was copied of it.
 func TestNothingComesFromTheDead(t *testing.T) {
 	from := newSyncEndWith(t, vringtest.Config{Size: 128})
 	from.install(nil, func(*guest.Queues) {})

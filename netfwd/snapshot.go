@@ -37,7 +37,7 @@ func (p *portSnapshot) listed() bool {
 // publisher hands snapshots from a loop to those who ask for them. The loop answers when
 // it is asked, and then only, without allocating: it fills the one of two snapshots that
 // is not published, so that the one that whoever asked last may still look at stays as it
-// is until somebody asks again.
+// is until someone asks again.
 type publisher struct {
 	mu       sync.Mutex    // held by who asks, until he has looked at the answer
 	asked    atomic.Uint64 // questions so far

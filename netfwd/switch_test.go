@@ -287,7 +287,7 @@ func TestSwitchRefusesSpoofing(t *testing.T) {
 	s.expect(2, frame(station(3), station(2), 0), 3) // known without learning
 	s.expect(7, frame(station(3), station(100), 1), 3)
 	spoofed(2, frame(station(3), station(1), 2)) // another port's
-	spoofed(2, frame(station(3), station(9), 3)) // nobody's
+	spoofed(2, frame(station(3), station(9), 3)) // no one's
 	spoofed(2, frame(station(3), broadcast, 4))
 	spoofed(2, frame(station(3), 0, 5))
 	spoofed(0, frame(station(3), station(2), 6)) // from a port that may use any but others'
@@ -413,7 +413,7 @@ func TestSwitchKeepsOrderWithoutLoops(t *testing.T) {
 	}
 }
 
-// A port that takes nothing delays nobody and loses only what is its own.
+// A port that takes nothing delays no one and loses only what is its own.
 func TestSwitchDoesNotWaitForRoom(t *testing.T) {
 	s := newFakeSwitch(t, 3, nil)
 	for i := range 3 {
@@ -487,7 +487,7 @@ func TestSwitchContainsFaults(t *testing.T) {
 		"while addresses are read":        {gone[:100], nil, 0, []int{0}},
 		"while a frame is copied":         {good, func() { gone[7] = 1 }, 2, []int{2}},
 		"and belongs to a third":          {good, func() { gone[7] = 1 }, 3, []int{3}},
-		"and belongs to nobody":           {good, func() { gone[7] = 1 }, noPort, []int{0, 2}},
+		"and belongs to no one":           {good, func() { gone[7] = 1 }, noPort, []int{0, 2}},
 		"is not what happened, but a bug": {good, func() { panic("a bug") }, 2, []int{0, 2}},
 	} {
 		s := newFakeSwitch(t, 4, nil)
@@ -607,7 +607,7 @@ func TestSwitchDoesNotSleepOnFirstBuffers(t *testing.T) {
 	}
 	s.all[2] = newMember(roomyPort{p[1][1]})
 	if !s.enableKicks() {
-		t.Error("the loop sleeps, and nobody uses the buffers")
+		t.Error("the loop sleeps, and no one uses the buffers")
 	}
 }
 

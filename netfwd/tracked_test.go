@@ -264,12 +264,12 @@ func TestKilledAndOtherGuestsComeBack(t *testing.T) {
 	d := r.lane.dirs[0]
 	r.step()
 	if d.record.deadline.IsZero() || r.from.Driver.Completed() != 0 {
-		t.Fatal("nobody waits for the guest")
+		t.Fatal("no one waits for the guest")
 	}
 	d.record.deadline = time.Now()
 	r.step()
 	if n := r.from.Driver.Completed(); n != 3 {
-		t.Errorf("%d of 3 frames for nobody were dropped", n)
+		t.Errorf("%d of 3 frames for no one were dropped", n)
 	}
 }
 
@@ -318,7 +318,7 @@ func TestIntentIsOverWhenItIsCarriedOut(t *testing.T) {
 	for left := lap - 7; left > 0; left -= 11 {
 		for range min(left, 11) {
 			r.send(1)
-			r.frames-- // for nobody: dropped, without an intent
+			r.frames-- // for no one: dropped, without an intent
 		}
 		r.step()
 		r.receive()

@@ -217,7 +217,7 @@ func (b *Bare) Close() error {
 }
 
 // Names of the files when they are handed from one process to another. Those of a group and
-// of a function have its number and its address behind them.
+// of a function are followed by its number or address.
 const (
 	handedBare   = "what is known of bare functions"
 	handedNode   = "container of bare functions"

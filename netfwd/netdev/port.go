@@ -86,7 +86,7 @@ func (p *Port) EnableKicks(forRoom bool) (frames, room bool) {
 // DisableKicks does nothing: the kernel wakes only who waits.
 func (p *Port) DisableKicks() {}
 
-// WakeFDs is an epoll instance, which nobody has to empty, see netfwd.Sleeper. There is none
+// WakeFDs is an epoll instance, which no one has to empty, see netfwd.Sleeper. There is none
 // while the interface does not work: its descriptor may be readable for ever then.
 func (p *Port) WakeFDs() []int {
 	if p.device.down.Load() {

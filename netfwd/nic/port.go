@@ -19,7 +19,7 @@ type port struct {
 	wanted atomic.Pointer[Queue]
 	asked  atomic.Bool // for told
 	synced chan struct{}
-	gone   chan struct{} // closed when nobody forwards any more
+	gone   chan struct{} // closed when no one forwards any more
 
 	told atomic.Uint64 // progress that the forwarder told since the last look
 }
@@ -30,7 +30,7 @@ func newPort(q Queue, up bool) *port {
 	return p
 }
 
-// replace gives the port another queue pair, which nobody forwards for. It returns when the
+// replace gives the port another queue pair, which no one forwards for. It returns when the
 // forwarder uses it: from then on it touches nothing of the one before. Control calls it.
 func (p *port) replace(with Queue, up bool) {
 	if !up {
@@ -105,7 +105,7 @@ func (p *port) Sync() (gone bool) {
 	return false
 }
 
-// Leave says that nobody forwards any more: replace no longer waits.
+// Leave says that no one forwards any more: replace no longer waits.
 func (p *port) Leave() {
 	if !p.left() {
 		close(p.gone)

@@ -7,7 +7,7 @@ import (
 )
 
 // A card hangs when it has frames to send and is done with none of them. What it has only the
-// forwarder can tell, who is asked now and then: the answer costs it nothing while nobody asks, and
+// forwarder can tell, who is asked now and then: the answer costs it nothing while no one asks, and
 // one that sleeps is woken for it only if the card had something when it fell asleep.
 
 // hungLooks is how many looks in a row must see the same frames in the card's hands, and lookEvery

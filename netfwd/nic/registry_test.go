@@ -27,11 +27,11 @@ func TestChoose(t *testing.T) {
 		t.Error("a driver is not found by its name")
 	}
 	if _, ok := drivers.Named("nic"); ok {
-		t.Error("there is a driver of a name that nobody has")
+		t.Error("there is a driver of a name that no one has")
 	}
 }
 
-// An id that nobody knows: one line that names the device, and lists those that are known.
+// An id that no one knows: one line that names the device, and lists those that are known.
 func TestUnknownID(t *testing.T) {
 	for _, id := range [][2]uint16{{0x8086, 0x1041}, {0x1af4, 0x1042}, {0x1022, 0x2000}, {0x8086, 0x100e}, {0x10ec, 0x8139}} { // the last two have INTx only
 		_, err := drivers.Choose(pci.Info{Address: pci.Address{Device: 4}, Vendor: id[0], Device: id[1]})

@@ -163,7 +163,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// sentQueue has sent something, which it is done with once somebody takes it back.
+// sentQueue has sent something, which it is done with once someone takes it back.
 type sentQueue struct {
 	*fakeQueue
 	sent bool
@@ -171,7 +171,7 @@ type sentQueue struct {
 
 func (q *sentQueue) InFlight() (int, uint64) { q.sent = false; return 0, 1 }
 
-// EnableKicks reports what nobody has taken back yet.
+// EnableKicks reports what no one has taken back yet.
 func (q *sentQueue) EnableKicks(forRoom bool) (frames, room bool) { return false, forRoom && q.sent }
 
 // Room that a card has made since the last Transmit is told a forwarder that falls asleep for want

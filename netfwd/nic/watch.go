@@ -15,7 +15,7 @@ type Opener interface {
 	// that was there before has been closed.
 	Open(pairs int, failed func(why error)) (Card, error)
 	// Stop makes sure that the function, whose card has been closed, reaches no memory and
-	// interrupts nobody, whatever its state: the memory is used again. Hard says that opening
+	// interrupts no one, whatever its state: the memory is used again. Hard says that opening
 	// the card was tried in vain, so that all of the function is to be reset.
 	Stop(hard bool) error
 }

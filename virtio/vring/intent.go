@@ -24,7 +24,7 @@ func (q *Device) Untrack() { q.track = nil }
 // Token names a tracked ring.
 func (q *Device) Token() uint64 { return q.track.Token() }
 
-// Resumed reports whether the ring is tracked and was so by somebody before us, and what
+// Resumed reports whether the ring is tracked and was so by someone before us, and what
 // was intended then.
 func (q *Device) Resumed() (Intent, bool) { return q.intent, q.resumed }
 
@@ -63,7 +63,7 @@ func (t *Tracker) conclude() {
 }
 
 // resume takes over what was recorded of a ring that has just been made. An intent stays on
-// record until the chains are completed: before somebody can tell what became of it the ring
+// record until the chains are completed: before someone can tell what became of it the ring
 // may start again, or this process be killed too.
 func (q *Device) resume(t *Tracker, resumed bool) {
 	q.track, q.resumed, q.began = t, resumed, q.Stand()

@@ -423,7 +423,7 @@ func (m *model) disableInterrupts(*rapid.T) {
 	m.noInterrupt = true
 }
 
-// resetViews gives the views up, which it may only do when nobody holds any.
+// resetViews gives the views up, which it may only do when no one holds any.
 func (m *model) resetViews(*rapid.T) {
 	if len(m.held) == 0 {
 		m.p.Device.ResetViews()

@@ -113,7 +113,7 @@ func testEventsDecide(t *testing.T, packed bool) {
 }
 
 // What came in before notifications were armed is reported by the arming, since
-// nobody is going to be told of it.
+// no one is going to be told of it.
 func TestArmingLooksAgain(t *testing.T) { bothFormats(t, testArmingLooksAgain) }
 
 func testArmingLooksAgain(t *testing.T, packed bool) {

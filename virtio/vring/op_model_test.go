@@ -258,7 +258,7 @@ func TestOpsCountForEvents(t *testing.T) {
 				serve(2) // the event is passed
 			}
 			if p.Device.NeedSignal() {
-				t.Fatalf("round %d: an interrupt that nobody asked for", round)
+				t.Fatalf("round %d: an interrupt that no one asked for", round)
 			}
 		}
 	})

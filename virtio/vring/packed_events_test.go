@@ -46,7 +46,7 @@ func TestWantsByFlags(t *testing.T) {
 			t.Errorf("flags %#x, EVENT_IDX %v: %v, want %v", tt.flags, tt.eventIdx, got, tt.want)
 		}
 	}
-	// A slot outside the ring is passed by nobody, and breaks nothing.
+	// A slot outside the ring is passed by no one, and breaks nothing.
 	for word := range uint32(1 << 16) {
 		if int(word&0x7fff) >= 32 && at.wants(word|uint32(EventDesc)<<16, 3, 32, true) && word>>15 == 1 {
 			t.Fatalf("event %#x outside the ring wants something", word)

@@ -66,7 +66,7 @@ func addOne(t *testing.T, q *vring.Driver, read, write []vring.Part) uint16 {
 	return head
 }
 
-// Without EVENT_IDX nobody is asked for a certain descriptor.
+// Without EVENT_IDX no one is asked for a certain descriptor.
 func TestPackedLayoutOfFlags(t *testing.T) {
 	p := vringtest.NewPair(t, vringtest.Config{Packed: true, Size: 2})
 	p.Driver.DisableInterrupts()

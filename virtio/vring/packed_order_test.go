@@ -56,7 +56,7 @@ func TestPackedChainsGoBackInAnyOrder(t *testing.T) {
 		complete(second)
 		take(short)
 		if p.Device.Available() != 0 {
-			t.Fatalf("round %d: a chain that nobody offered", round)
+			t.Fatalf("round %d: a chain that no one offered", round)
 		}
 		short = offer(10, 1)
 	}

@@ -218,7 +218,7 @@ func TestPackedLapsBetweenDecisions(t *testing.T) {
 		take(t, p, 1)
 	}
 	if !p.Driver.NeedKick() || !p.Device.NeedSignal() {
-		t.Error("two laps passed the event, but nobody is told")
+		t.Error("two laps passed the event, but no one is told")
 	}
 	if p.Driver.NeedKick() || p.Device.NeedSignal() {
 		t.Error("told twice")

@@ -12,7 +12,7 @@ import (
 )
 
 // line is what an eventfd is: ringing it wakes whoever sleeps on it, now or
-// next. hung is closed when nobody has woken for too long.
+// next. hung is closed when no one has woken for too long.
 type line struct {
 	wake  chan struct{}
 	hung  <-chan struct{}
@@ -81,7 +81,7 @@ func testSleepersAlwaysWake(t *testing.T, packed bool) {
 							return
 						}
 					}
-					t.Error("nobody ever slept: the test has shown nothing")
+					t.Error("no one ever slept: the test has shown nothing")
 				})
 			}
 		}

@@ -86,7 +86,7 @@ func (t *Tracker) journal() []byte { return t.b[len(t.b)-journalBytes:] }
 func (t *Tracker) Token() uint64 { return load64At(t.journal(), journalToken) }
 
 // begin makes the record that of a ring of this format, with nothing in our hands. What
-// was in somebody's will be taken again.
+// was in someone's will be taken again.
 func (t *Tracker) begin(format trackFormat, used uint16) {
 	t.format, t.first, t.n = format, 0, 0
 	format.begin(used)

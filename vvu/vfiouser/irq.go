@@ -34,7 +34,7 @@ func (q *interrupts) signal(vector int) {
 }
 
 // ring rings the eventfd that a vector had a moment ago. One that is replaced or taken away
-// meanwhile may be rung when it is closed already, or nobody waits for it any more: then the interrupt is
+// meanwhile may be rung when it is closed already, or no one waits for it any more: then the interrupt is
 // raised once more, where someone does, or latched. One too many does no harm, one that
 // is lost leaves a driver asleep for ever.
 func (q *interrupts) ring(vector int, e *peerfd.Event) {

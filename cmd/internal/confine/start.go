@@ -32,7 +32,8 @@ type handover struct {
 //
 // Signals that ask the program to stop must not be caught but by CatchStop, before files
 // are made that have to be taken away again. If one has come Start fails with ErrStopped;
-// those that come later wait until the program that is executed catches them.
+// those that come later wait until the program that is executed catches them, unless another
+// thread takes one before the exec has ended it: then the process ends at once.
 //
 // What a thread gives up the other threads of a Go program keep, and to make all of
 // them do the same at once is not possible where there is cgo, and has been seen to hang
@@ -112,7 +113,8 @@ func (s Stop) came() bool {
 	return len(s) > 0
 }
 
-// holdStopSignals blocks SIGINT and SIGTERM for the calling thread. After the exec they
+// holdStopSignals blocks SIGINT and SIGTERM for the calling thread, which is all that Go lets one
+// do; see Start for what other threads make of that before the exec. After it they
 // are blocked for all threads, but for the one with which package os/signal catches them:
 // between, they would end the program before it can take its sockets away.
 func holdStopSignals() error {

@@ -86,7 +86,7 @@ func checkIntelNIC(t *testing.T, cfg show.Config, r *show.Report) {
 	if len(r.Again) != len(cfg.Again) {
 		t.Fatalf("%d of %d other app VMs", len(r.Again), len(cfg.Again))
 	}
-	others := uint64(0) // frames that nobody cut
+	others := uint64(0) // frames that no one cut
 	for _, a := range r.Again {
 		checkLeftToNIC(t, a.AppSetup, a.VVU, a.NIC)
 		if a.Alone {

@@ -27,7 +27,7 @@ func TestRefused(t *testing.T) {
 		"the kernel has no no-IOMMU mode": {
 			machine.None, found.Modules, "", "--noiommu", []string{"vvufwd: --noiommu: VFIO is not usable, the kernel has no no-IOMMU mode: ", "CONFIG_VFIO_NOIOMMU=y"},
 		},
-		"no IOMMU, and nobody has accepted that": {
+		"no IOMMU, and no one has accepted that": {
 			machine.None, found.BareModules, "", "", []string{"vvufwd: " + machine.NICAddress + ": ", "in no IOMMU group", "--noiommu"},
 		},
 		"no IOMMU and no huge pages": {

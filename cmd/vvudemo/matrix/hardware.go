@@ -50,7 +50,7 @@ const (
 
 // HardwarePairs are the Hardware that a run of CI shows. Those of all runs have each pair of choices that goes together: a run has
 // one place in the plan, so that the plan costs hardly more than the runs. A virtio-net NIC has several queue pairs with a TAP device
-// behind it only, which Rings has.
+// behind it only; those are the Rings.
 func HardwarePairs(r Run) []Hardware {
 	switch r {
 	case TwoMachines:

@@ -29,7 +29,7 @@ func (l *lab) memoryType(driver *driverShell, want string) {
 	if line := driver.see(l, fmt.Sprintf("[mem %#016x-", first)); !strings.Contains(line, want) {
 		l.Errorf("the kernel's list has %q, want %s", line, want)
 	}
-	// Whoever has /dev/mem open can reach all of the machine: nobody has, once vvufwd is confined.
+	// Whoever has /dev/mem open can reach all of the machine: no one has, once vvufwd is confined.
 	start = driver.Mark()
 	driver.do(l, `echo "@@" open $(ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c -- "-> /dev/mem") mapped $(cat /proc/[0-9]*/maps 2>/dev/null | grep -c " /dev/mem")`)
 	driver.mark = start

@@ -54,7 +54,7 @@ func sent(t *testing.T, guests map[int]*guest, from int, f []byte) (at []int) {
 	if err := guests[from].sendWithin(patience, f); err != nil {
 		t.Fatal(err)
 	}
-	// A marker that reaches everyone is sent behind it: what came out came before.
+	// A marker that reaches everyone is sent after it: what came out came before.
 	marker := between(everyone, stationAddress(from))
 	if err := guests[from].sendWithin(patience, marker); err != nil {
 		t.Fatal(err)

@@ -155,7 +155,7 @@ func testSums(t *testing.T, p *Pair) {
 		r := Collect(t, p.B, 1)[0]
 		want := shape.Unfinished()
 		if r.Header.Flags&virtionet.FlagNeedsCsum == 0 {
-			want = shape.Frame // somebody has completed it
+			want = shape.Frame // someone has completed it
 		}
 		if !bytes.Equal(r.Bytes, want) {
 			t.Errorf("%s: came with %+v, and not the same", shape.Name, r.Header)

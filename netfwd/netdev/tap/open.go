@@ -89,7 +89,7 @@ func explain(name string, exists bool, err error) error {
 	case errors.As(err, &path):
 		return fmt.Errorf("%w: whoever runs vvufwd must be allowed to read and write it", err)
 	case errors.Is(err, unix.EPERM) && exists:
-		return fmt.Errorf("interface %s: %w: it belongs to somebody else; run as its owner (ip tuntap add ... user) or as root", name, err)
+		return fmt.Errorf("interface %s: %w: it belongs to someone else; run as its owner (ip tuntap add ... user) or as root", name, err)
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("interface %s does not exist, and making it takes CAP_NET_ADMIN: run as root, or make it first (ip tuntap add %s mode tap user ...)", name, name)
 	case errors.Is(err, unix.EBUSY):
@@ -104,7 +104,7 @@ func notUp(name string) error {
 	return fmt.Errorf("interface %s is down: ip link set %s up", name, name)
 }
 
-// OpenFD takes a queue of a device that somebody else has opened, by its descriptor.
+// OpenFD takes a queue of a device that someone else has opened, by its descriptor.
 func OpenFD(fd int) ([]*os.File, error) {
 	r := netdev.Named("")
 	if err := r.Ask(fd, unix.TUNGETIFF); err != nil {

@@ -102,7 +102,7 @@ func (d *device) Look() (netdev.State, error) {
 	return netdev.Query(d.socket, d.name)
 }
 
-// Return is netdev.Interface's. To attach to a device that somebody else has made takes no
+// Return is netdev.Interface's. To attach to a device that someone else has made takes no
 // capability if it has no owner, or that is us. It makes none.
 func (d *device) Return() error {
 	if _, err := netdev.Query(d.socket, d.name); err != nil {

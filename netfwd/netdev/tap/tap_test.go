@@ -95,7 +95,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// A descriptor that somebody else opened is as good as one of ours.
+// A descriptor that someone else opened is as good as one of ours.
 func TestHandedOver(t *testing.T) {
 	netdevtest.Namespace(t)
 	fd, err := unix.Open(node, unix.O_RDWR, 0)

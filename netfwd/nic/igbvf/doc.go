@@ -1,5 +1,5 @@
 // Package igbvf drives virtual functions of Intel's 82576 and I350, with one queue pair.
-// The physical function is somebody else's, the kernel's driver in the same machine for example,
+// The physical function is someone else's, the kernel's driver in the same machine for example,
 // and decides what a virtual one gets: it is asked through a mailbox, and may say no. "82576"
 // is the datasheet, cited by chapter.
 //

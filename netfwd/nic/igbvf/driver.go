@@ -110,7 +110,7 @@ func (c *card) problem(what, remedy string) error {
 // start takes the function from any state to running.
 func (c *card) start(cfg nic.Config) error {
 	// Before the reset its queues may be where a vvufwd before us had them, in memory that is
-	// somebody else's by now.
+	// someone else's by now.
 	if err := c.reset(); err != nil {
 		return err
 	}

@@ -152,7 +152,7 @@ func TestAddressesAreAskedFor(t *testing.T) {
 		t.Errorf("VLANs %v", f.PF.VLANs)
 	}
 	before := len(f.PF.Log)
-	for n := range 200 { // somebody wants to keep us busy
+	for n := range 200 { // someone wants to keep us busy
 		voice(c, n)
 		f.Transmit(0, 100)
 		c.Queues()[0].InFlight()
@@ -198,7 +198,7 @@ func TestOwnBroadcasts(t *testing.T) {
 		}
 	}
 	if !arrives(frame(2, true)) || !arrives(frame(1, false)) {
-		t.Error("somebody else's broadcast, or a frame to one station, does not arrive")
+		t.Error("someone else's broadcast, or a frame to one station, does not arrive")
 	}
 	if q.Counters().Dropped() != 0 || c.voices.Echoed() != 200 {
 		t.Errorf("counted %+v, and %d echoes", q.Counters().Drops, c.voices.Echoed())

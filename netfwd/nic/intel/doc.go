@@ -10,5 +10,5 @@
 //
 // What a NIC writes is not trusted: a descriptor is read once, at most once after it was
 // given to the NIC, and its length and parts are checked. What lies in the
-// buffers is a frame, or is not one, for somebody else to find out.
+// buffers is a frame, or is not one, for someone else to find out.
 package intel

@@ -123,7 +123,7 @@ func (q *Queue) Counters() *virtionet.Counters { return &q.counters }
 // WakeFDs are the eventfds of the two interrupts.
 func (q *Queue) WakeFDs() []int { return q.wakeFDs }
 
-// LongestSleep is short enough that nobody's connection breaks. EnableKicks leaves no gap by
+// LongestSleep is short enough that no one's connection breaks. EnableKicks leaves no gap by
 // the manual, but interrupts of real cards have errata.
 func (q *Queue) LongestSleep() time.Duration { return 2 * time.Second }
 

@@ -125,7 +125,7 @@ func (q *Queue) take(f *virtionet.Frame) bool {
 		case total > r.most:
 			q.counters.Drops[virtionet.DropTooLong]++
 		case q.voices != nil && q.voices.echoes(r.buffers.bytes(first)):
-			// Voices count it: nobody has lost a frame.
+			// Voices count it: no one has lost a frame.
 		default:
 			f.Header = virtionet.Header{}
 			if sumsRight(last) {

@@ -33,7 +33,7 @@ const (
 	queueEnable   = 28
 )
 
-// device is the registers of a virtio-net device with one queue pair, whose rings nobody looks at.
+// device is the registers of a virtio-net device with one queue pair, whose rings no one looks at.
 type device struct {
 	nic       *mmiotest.Fake
 	vectors   []int

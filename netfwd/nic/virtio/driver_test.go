@@ -51,7 +51,7 @@ func (o *opener) Open(pairs int, failed func(error)) (nic.Card, error) {
 
 func (o *opener) Stop(bool) error { o.DisableMSIX(); return nil }
 
-// What a device is found to be is why it is restarted: it asks for a reset, was reset by somebody
+// What a device is found to be is why it is restarted: it asks for a reset, was reset by someone
 // else, or is gone and comes back.
 func TestBrokenDeviceIsRestarted(t *testing.T) {
 	o := newOpener(t)
@@ -59,7 +59,7 @@ func TestBrokenDeviceIsRestarted(t *testing.T) {
 	if err != nil || !up {
 		t.Fatal(up, err)
 	}
-	slot.Ports()[0].(netfwd.Replaceable).Leave() // nobody forwards
+	slot.Ports()[0].(netfwd.Replaceable).Leave() // no one forwards
 	ctx, cancel := context.WithCancel(t.Context())
 	links := make(chan bool, 8)
 	w := nic.Watcher{Slot: slot, OnLink: func(up bool) { links <- up }, Log: zap.NewNop()}

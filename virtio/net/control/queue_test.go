@@ -159,7 +159,7 @@ func TestNoCommand(t *testing.T) {
 			{[]byte{4}, []int{1}, 0, 1},
 			{[]byte{4, 0}, []int{1}, 1, 1},
 			{[]byte{4}, nil, 0, 0},
-			{[]byte{4, 0, 1, 0}, nil, 0, 0}, // not done, for nobody would know
+			{[]byte{4, 0, 1, 0}, nil, 0, 0}, // not done, for no one would know
 		} {
 			answer := g.send(tt.command, nil, tt.room)
 			calls := 0

@@ -71,7 +71,7 @@ func New(cfg Config) *Settings {
 	return s
 }
 
-// Unknown returns settings for a guest that may have made some which nobody remembers: it
+// Unknown returns settings for a guest that may have made some which no one remembers: it
 // may be using all queue pairs, and gets all frames that later commands do not rule out.
 func Unknown(cfg Config) *Settings {
 	s := New(cfg)

@@ -207,7 +207,7 @@ func TestUnknownSettings(t *testing.T) {
 	b.do(0, 0, 0)
 	b.do(2, 0, 5, 0)
 	if f := s.Filter(ownAddress); !f.AllUnicast || !f.AllMulticast || f.VLANs != nil {
-		t.Errorf("addresses and VLANs that nobody knows are kept out: %+v", f)
+		t.Errorf("addresses and VLANs that no one knows are kept out: %+v", f)
 	}
 	b.do(tableCommand(1, 1)...)
 	if f := s.Filter(ownAddress); f.AllUnicast || f.AllMulticast || len(f.Addresses) != 3 {

@@ -206,7 +206,7 @@ func TestAnnouncementIsLostWithItsGuest(t *testing.T) {
 	r.install(r.with(announcement(t, 1)))
 	r.Leave()
 	if n := r.rxFrames(frames); n != 0 {
-		t.Errorf("%d frames from a guest that nobody forwards for", n)
+		t.Errorf("%d frames from a guest that no one forwards for", n)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // What was looked at is what goes out, whatever the sender makes of its memory after
-// that: its headers, and addresses that somebody has set.
+// that: its headers, and addresses that someone has set.
 func TestBurstSendsWhatWasChecked(t *testing.T) {
 	for _, cut := range [][]int{nil, {virtionet.HeaderLen}, {virtionet.HeaderLen + 5}, {virtionet.HeaderLen, 40}} {
 		from := newGuestRig(t, vringtest.Config{Indirect: true}, offloading(nettest.AllOffloads, 0))

@@ -30,7 +30,7 @@ func newAuditor(t testing.TB, table *mem.Table) *auditor {
 	t.Helper()
 	size := table.LogBytes()
 	a := &auditor{table: table, bitmap: make([]byte, (size+2*mem.DirtyPage-1)/mem.DirtyPage*mem.DirtyPage)}
-	const skip = 3 // nobody promises that a log is aligned
+	const skip = 3 // no one promises that a log is aligned
 	var err error
 	if a.log, err = mem.NewDirtyLog(table, a.bitmap, skip, size); err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func checkMarks(t *testing.T, c logCase, seed uint64) {
 		case 0:
 			step("a change", func() { install(true) })
 		case 1:
-			install(false) // nobody wants to know any more
+			install(false) // no one wants to know any more
 			step("beginning to log", func() { install(true) })
 		}
 	}

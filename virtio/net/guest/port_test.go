@@ -476,7 +476,7 @@ func TestInstallWaitsForTheForwarder(t *testing.T) {
 		t.Error("frames from a stopped ring")
 	}
 	r.Leave()
-	r.Install(nil) // nobody forwards: must not wait
+	r.Install(nil) // no one forwards: must not wait
 }
 
 // Frames that go back to their ring are counted once, and no counter goes back; of a ring

@@ -39,7 +39,7 @@ func TestTooFewBuffersAreNoWork(t *testing.T) {
 					t.Fatalf("round %d: sent into 2 buffers of 100 bytes", round)
 				}
 				if _, room := to.EnableKicks(true); room {
-					t.Fatalf("round %d: EVENT_IDX %v: nobody sleeps while there are too few buffers", round, eventIdx)
+					t.Fatalf("round %d: EVENT_IDX %v: no one sleeps while there are too few buffers", round, eventIdx)
 				}
 				to.rx.Driver.NeedKick()
 				to.offer(t, 100)

@@ -5,7 +5,7 @@ import (
 	"vvufwd/virtio/vring"
 )
 
-// Tracked reports whether somebody keeps a record of what we take out of the guest's
+// Tracked reports whether someone keeps a record of what we take out of the guest's
 // transmit ring, for a back-end that comes after one that was killed (vhost-user, "Inflight
 // I/O tracking"): of frames that were on their way then none shall be lost, and none be
 // sent twice.
@@ -14,7 +14,7 @@ func (g *Port) Tracked() bool {
 	return q != nil && q.Tracked()
 }
 
-// txRecorded is txFrames for frames of which somebody keeps a record. If the record of this
+// txRecorded is txFrames for frames of which someone keeps a record. If the record of this
 // guest is kept as well, he is told what is about to happen before the guest sees a frame.
 func (g *Port) txRecorded(r virtionet.Recorder, frames []virtionet.Frame) int {
 	if g.bare {

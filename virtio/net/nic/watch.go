@@ -28,7 +28,7 @@ func (p *Device) Link() (up bool, err error) {
 // What a device is found to be when it does not work any more.
 var (
 	ErrNeedsReset = errors.New("the device has given up (DEVICE_NEEDS_RESET)")
-	ErrWasReset   = errors.New("somebody else has reset the device")
+	ErrWasReset   = errors.New("someone else has reset the device")
 )
 
 // Watch follows the link until ctx is done; changed is called after each change since Open.

@@ -44,7 +44,7 @@ func NewPair(t TB, cfg Config) *Pair {
 	ring := take(ringBytes)
 	regions := []mem.Region{{GPA: cfg.RingBase, Mem: ring}}
 	// A gap after each region: a view that runs on past its region's end lands in
-	// bytes that belong to nobody instead of in the region it should have gone to.
+	// bytes that belong to no one instead of in the region it should have gone to.
 	backing := take((region + align) * cfg.Regions)
 	for i := range cfg.Regions {
 		off := (cfg.Regions - 1 - i) * (region + align)

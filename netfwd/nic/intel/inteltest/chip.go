@@ -50,7 +50,7 @@ type Chip struct {
 
 	// What a test may set before the chip is used.
 	Stuck       map[string]bool // "reset", "phy", "phy error", "enable", "owner": what does not happen
-	NoLink      bool            // nobody at the other end of the wire
+	NoLink      bool            // no one at the other end of the wire
 	PF          *PF             // at the other end of a virtual function's mailbox
 	MAC         [6]byte
 	Gone        bool // all registers read as ones
@@ -122,7 +122,7 @@ const (
 	statusMaster                          = 1 << 19
 )
 
-// reset makes registers what they are after a reset. c.mu is held, or nobody has c yet.
+// reset makes registers what they are after a reset. c.mu is held, or no one has c yet.
 func (c *Chip) reset() {
 	loaded := c.regs[regCTRLExt/4] & (1 << 28) // which is for firmware, and the driver's to clear
 	clear(c.regs)
