@@ -61,6 +61,9 @@ func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error)
 			err = errors.Join(err, d.Close())
 		}
 	}()
+	if d.events, err = Events(); err != nil { // from now on: nothing is missed after the first look
+		return d, err
+	}
 	if d.state, err = i.Look(); err != nil {
 		return d, fmt.Errorf("%s: %w", name, err)
 	}
@@ -77,15 +80,29 @@ func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error)
 		}
 		d.ports = append(d.ports, p)
 	}
-	d.events, err = linkEvents()
-	return d, err
+	return d, nil
 }
 
 // Ports are its queue pairs.
 func (d *Device) Ports() []*Port { return d.ports }
 
-// Up reports whether the interface had a link when it was opened.
+// Up reports whether the interface has a link, as far as was seen. It is for the time before Run.
 func (d *Device) Up() bool { return d.state.Runs }
+
+// AwaitLink waits for a link until ctx is done, before Run, and reports whether there is one.
+func (d *Device) AwaitLink(ctx context.Context) bool {
+	tick := time.NewTicker(settling)
+	defer tick.Stop()
+	for !d.state.Runs {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+			d.look()
+		}
+	}
+	return true
+}
 
 // Follow says whom to tell of changes before Run: wake makes a sleeping forwarder look at all
 // ports, onLink is told of the link.
@@ -119,7 +136,7 @@ func (d *Device) Run(ctx context.Context) error {
 	changes := make(chan struct{}, 1)
 	stop := context.AfterFunc(ctx, func() { d.events.SetReadDeadline(time.Now()) })
 	defer stop()
-	go watch(d.events, changes)
+	go Watch(d.events, changes)
 	tick := time.NewTicker(lookEach)
 	defer tick.Stop()
 	for {
@@ -134,8 +151,8 @@ func (d *Device) Run(ctx context.Context) error {
 	}
 }
 
-// watch tells of events until the file has none any more.
-func watch(events *os.File, changes chan<- struct{}) {
+// Watch tells of Events until the file has none any more.
+func Watch(events *os.File, changes chan<- struct{}) {
 	message := make([]byte, 16<<10)
 	for {
 		if _, err := events.Read(message); err != nil && !errors.Is(err, unix.ENOBUFS) {
@@ -201,8 +218,8 @@ func (d *Device) Close() error {
 	return errors.Join(append(errs, d.iface.Close())...)
 }
 
-// linkEvents is a netlink socket that tells of changes of interfaces.
-func linkEvents() (*os.File, error) {
+// Events is a netlink socket that tells of changes of interfaces.
+func Events() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("netlink socket: %w", err)

@@ -49,7 +49,13 @@ func CheckName(name string) error {
 		return errors.New("want the name of an interface")
 	case len(name) >= unix.IFNAMSIZ:
 		return fmt.Errorf("interface %q: the name is too long, the kernel's have at most %d characters", name, unix.IFNAMSIZ-1)
-	case name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n"):
+	}
+	return checkCharacters(name)
+}
+
+// checkCharacters is CheckName apart from the length.
+func checkCharacters(name string) error {
+	if name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n") {
 		return fmt.Errorf("interface %q: no interface can have that name", name)
 	}
 	return nil

@@ -28,8 +28,8 @@ type Pair struct {
 	links chan bool // what A says of its link
 }
 
-// run follows both interfaces until the test ends, and closes them.
-func (p *Pair) run(t *testing.T) {
+// Run follows both interfaces until the test ends, and closes them.
+func (p *Pair) Run(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	p.links = make(chan bool, 64)
@@ -63,7 +63,7 @@ func Suite(t *testing.T, open func(t *testing.T) *Pair) {
 		t.Run(test.name, func(t *testing.T) {
 			Namespace(t)
 			p := open(t)
-			p.run(t)
+			p.Run(t)
 			test.run(t, p)
 		})
 	}
@@ -324,6 +324,17 @@ func testChanges(t *testing.T, p *Pair) {
 		await("up", sent)
 		link(true)
 	}
+	rename := func(from, to string) {
+		IP(t, "link set "+from+" down")
+		await("down", down)
+		link(false)
+		IP(t, "link set "+from+" name "+to)
+		IP(t, "link set "+to+" up")
+		await("renamed", sent)
+		link(true)
+	}
+	rename(p.Name, "renamed")
+	rename("renamed", p.Name)
 	p.Away(t)
 	await("removed", down)
 	link(false)
@@ -333,14 +344,21 @@ func testChanges(t *testing.T, p *Pair) {
 	if stats := p.A.Stats(); !stats.Link || stats.Returns != 1 {
 		t.Errorf("statistics %+v", stats)
 	}
+	p.Passes(t, patience)
+}
+
+// Passes sends frames from A until one comes to B.
+func (p *Pair) Passes(t testing.TB, patience time.Duration) {
+	t.Helper()
+	s := NewSource(t)
 	for end := time.Now().Add(patience); drain(p.B) >= 0; time.Sleep(time.Millisecond) {
 		s.Reset()
 		s.Add(t, virtionet.Header{}, plain(200, 7))
 		if s.Send(t, p.A.Ports()[0]); drain(p.B) > 0 {
-			break
+			return
 		}
 		if time.Now().After(end) {
-			t.Fatal("nothing passes after the return")
+			t.Fatal("nothing passes any more")
 		}
 	}
 }
