@@ -1,6 +1,7 @@
 package nic
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -29,7 +30,11 @@ func (r Registry) Named(name string) (d Driver, ok bool) {
 	return Driver{}, false
 }
 
-// Choose returns the driver for a function by its id.
+// ErrNoDriver says that a function is no NIC that a driver here knows.
+var ErrNoDriver = errors.New("no driver for this function")
+
+// Choose returns the driver for a function by its id. The error wraps ErrNoDriver, and names the
+// interface to use instead if the kernel's driver has made one.
 func (r Registry) Choose(info pci.Info) (Driver, error) {
 	for _, d := range r {
 		for _, c := range d.Chips {
@@ -38,11 +43,34 @@ func (r Registry) Choose(info pci.Info) (Driver, error) {
 			}
 		}
 	}
+	problem := fmt.Sprintf("there is no driver for NIC %04x:%04x but the kernel's", info.Vendor, info.Device)
 	return Driver{}, &pci.DeviceError{
 		Device:  info.Address.String(),
-		Problem: fmt.Sprintf("no driver for NIC %04x:%04x", info.Vendor, info.Device),
-		Remedy:  fmt.Sprintf("use a NIC that is known (%s), or leave this one to its kernel driver: see Limits in the README", r.known()),
+		Problem: problem,
+		Remedy:  fmt.Sprintf("%s (without the kernel's: %s)", instead(info), r.known()),
+		Err:     noDriverError(problem),
 	}
+}
+
+// noDriverError is ErrNoDriver with a text of its own.
+type noDriverError string
+
+func (e noDriverError) Error() string        { return string(e) }
+func (e noDriverError) Is(target error) bool { return target == ErrNoDriver }
+
+// instead is what to do with a function that only the kernel has a driver for.
+func instead(info pci.Info) string {
+	switch {
+	case len(info.Interfaces) == 1:
+		return fmt.Sprintf("use the interface that the kernel's %s makes of it, --nic %s", info.Driver, info.Interfaces[0])
+	case len(info.Interfaces) > 1:
+		return fmt.Sprintf("use one of the interfaces that the kernel's %s makes of it, %s, such as --nic %s", info.Driver, strings.Join(info.Interfaces, ", "), info.Interfaces[0])
+	case info.BoundToVFIO():
+		return fmt.Sprintf("take it from %s, give it to its kernel driver (driver_override, unbind, drivers_probe), and use the interface that this makes of it, --nic INTERFACE", info.Driver)
+	case info.Driver != "":
+		return fmt.Sprintf("its kernel driver is %s, which has made no interface of it in this network namespace; use another function", info.Driver)
+	}
+	return "load its kernel driver (as /init: --modules NAME) and use the interface that this makes of it, --nic INTERFACE"
 }
 
 // known lists all ids: "virtio-net 1af4:1041 1af4:1000, e1000e 8086:10d3".

@@ -40,13 +40,29 @@ func TestUnknownID(t *testing.T) {
 			t.Fatalf("%x: got %v, want a DeviceError", id, err)
 		}
 		line := err.Error()
-		for _, part := range []string{"0000:00:04.0: no driver for NIC", "virtio-net 1af4:1041 1af4:1000, e1000e 8086:10d3", "kernel driver"} {
+		for _, part := range []string{"0000:00:04.0: there is no driver for NIC", "virtio-net 1af4:1041 1af4:1000, e1000e 8086:10d3", "load its kernel driver", "--modules"} {
 			if !strings.Contains(line, part) {
 				t.Errorf("%q does not say %q", line, part)
 			}
 		}
 		if strings.Contains(line, "\n") {
 			t.Errorf("%q is more than a line", line)
+		}
+	}
+}
+
+// What the kernel drives is named by its interface.
+func TestInterfaceInstead(t *testing.T) {
+	for want, info := range map[string]pci.Info{
+		"the kernel's r8169 makes of it, --nic eth0 (":         {Driver: "r8169", Interfaces: []string{"eth0"}},
+		"mlx4_core makes of it, p0, p1, such as --nic p0 (":    {Driver: "mlx4_core", Interfaces: []string{"p0", "p1"}},
+		"take it from vfio-pci, give it to its kernel driver ": {Driver: "vfio-pci"},
+		"its kernel driver is nvme, which has made no interf":  {Driver: "nvme"},
+	} {
+		info.Address = pci.Address{Bus: 1}
+		_, err := drivers.Choose(info)
+		if !errors.Is(err, ErrNoDriver) || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "0000:01:00.0: ") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%+v: %v, want %q", info, err, want)
 		}
 	}
 }

@@ -34,6 +34,9 @@ type Info struct {
 	// VFIODevice is the name of its character device of VFIO, "vfio0" for one; "" while it has
 	// none. Kernels before 6.6, and those without VFIO_DEVICE_CDEV, have no file of that name.
 	VFIODevice string
+	// Interfaces are the names of the network interfaces that its kernel driver has made of it, in
+	// the network namespace that sysfs was mounted in.
+	Interfaces []string
 }
 
 // noIOMMUGroupName is what VFIO calls the groups it makes in no-IOMMU mode.
@@ -103,7 +106,20 @@ func (s Sysfs) Device(addr Address) (Info, error) {
 	if entries, err := os.ReadDir(s.devicePath(addr, "vfio-dev")); err == nil && len(entries) == 1 {
 		info.VFIODevice = entries[0].Name()
 	}
+	info.Interfaces = s.interfaces(addr)
 	return info, nil
+}
+
+// interfaces are the network interfaces of a function. Those of a virtio function belong to the
+// virtio device below it.
+func (s Sysfs) interfaces(addr Address) (names []string) {
+	for _, pattern := range []string{"net/*", "virtio*/net/*"} {
+		found, _ := filepath.Glob(s.devicePath(addr, pattern)) // the pattern is good
+		for _, path := range found {
+			names = append(names, filepath.Base(path))
+		}
+	}
+	return names
 }
 
 // BARAddress is the physical address of BAR i of the function at addr.

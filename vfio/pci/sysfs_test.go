@@ -100,6 +100,20 @@ func populated(t *testing.T) (*fakeSysfs, Sysfs) {
 	return s, Sysfs{Root: s.root}
 }
 
+// Interfaces of the kernel's drivers are below a function, those of virtio below its virtio device.
+func TestInterfaces(t *testing.T) {
+	s, sysfs := populated(t)
+	s.mkdir("devices/pci0000:00/0000:00:04.0/virtio3/net/eth0")
+	s.mkdir("devices/pci0000:00/0001:00:00.0/net/p0")
+	s.mkdir("devices/pci0000:00/0001:00:00.0/net/p1")
+	for want, addr := range map[string]Address{"eth0": {Device: 4}, "p0 p1": {Domain: 1}, "": {Device: 5}} {
+		info, err := sysfs.Device(addr)
+		if got := strings.Join(info.Interfaces, " "); err != nil || got != want {
+			t.Errorf("%v: %q, %v, want %q", addr, got, err, want)
+		}
+	}
+}
+
 func TestDevice(t *testing.T) {
 	_, sysfs := populated(t)
 	got, err := sysfs.Device(Address{Device: 4})
