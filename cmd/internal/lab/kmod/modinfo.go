@@ -2,7 +2,9 @@ package kmod
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"vvufwd/cmd/internal/modules"
@@ -12,8 +14,11 @@ import (
 // directly: the "depends=" record of its .modinfo section, which holds NUL-terminated "key=value" strings.
 func readDepends(file string) ([]string, error) {
 	object, err := elf.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("read kernel module %s: %w", file, err)
+	switch _, unreadable := errors.AsType[*fs.PathError](err); {
+	case unreadable:
+		return nil, fmt.Errorf("read kernel module: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("read kernel module %s: it is no object file (%w)", file, err)
 	}
 	defer object.Close()
 	section := object.Section(".modinfo")

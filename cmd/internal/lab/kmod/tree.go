@@ -165,6 +165,9 @@ func (c *closure) add(name string) error {
 // nearest: that gives the same closure.
 func (t *Tree) direct(path string) ([]string, error) {
 	if t.dep == nil {
+		if c := (Module{Path: path}).Compression(); c != "" {
+			return nil, fmt.Errorf("%s has no modules.dep, and kernel module %s is compressed (%s), so that it cannot be asked what it needs: run depmod for that directory", t.Dir, path, c)
+		}
 		return readDepends(filepath.Join(t.Dir, path))
 	}
 	deps := t.dep[path]

@@ -177,13 +177,24 @@ func TestParseDepends(t *testing.T) {
 	}
 }
 
+// Compressed modules without a modules.dep: the error says what to do.
+func TestCompressedWithoutDep(t *testing.T) {
+	tree, err := Open(writeTree(t, map[string]string{"kernel/a.ko.xz": "\xfd7zXZ"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tree.Closure("a"); err == nil || !strings.Contains(err.Error(), "run depmod") || !strings.Contains(err.Error(), "a.ko.xz") {
+		t.Errorf("%v, want advice", err)
+	}
+}
+
 func TestReadDependsRefusesOtherFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.ko")
 	if err := os.WriteFile(path, []byte("not a module"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readDepends(path); err == nil {
-		t.Error("a text file is accepted as a module")
+	if _, err := readDepends(path); err == nil || !strings.Contains(err.Error(), "no object file") {
+		t.Errorf("a text file: %v", err)
 	}
 	self, err := os.Executable()
 	if err != nil {
