@@ -14,6 +14,7 @@ import (
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/vvufwd/keeper"
+	"vvufwd/cmd/vvufwd/upkeep"
 	"vvufwd/vfio"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/socket"
@@ -29,6 +30,7 @@ type options struct {
 	held      vfio.Held      // of these, what the keeper holds
 	devmem    *os.File       // /dev/mem, nil: there is none
 	keeper    *keeper.Keeper // of those on PCI, nil: there is none, or not yet
+	upkeep    *upkeep.Upkeep // of the kernel's interfaces, nil: there is none
 
 	switched bool // all ports are joined in a switch
 	isolate  bool // its app VMs from each other
@@ -40,6 +42,8 @@ type options struct {
 	stats     time.Duration
 	statsJSON bool
 	bind      bool
+	bindAsked bool     // by flag
+	modules   []string // to load, as init
 
 	hugePages        int
 	requireHugePages bool
@@ -87,7 +91,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 		return port(func(s string) (portSpec, error) { return parsePort(kind, "--"+kind, s) })
 	}
 	fs.Func("vvu", "`PCI` address of a virtio-vhost-user function; repeat for more pairs", short("vvu"))
-	fs.Func("nic", "`PCI` address of a NIC, driver chosen by its id; repeat for more pairs", short("nic"))
+	fs.Func("nic", "`NIC`: a PCI address, driver chosen by its id; or an interface, which stays with its kernel driver; repeat for more pairs", short("nic"))
 	fs.Func("vhost-user", "`SOCKET` at which to wait for a front-end; \"SOCKET,client\" to connect to it", short("vhost-user"))
 	fs.Func("port", "`KIND:ADDRESS` of any port: "+strings.Join(kinds, ", ")+"; a port of a switch takes \",mac=AA:BB:CC:DD:EE:FF\", the only source address that it may use, and \",isolate\"", port(parseKindPort))
 	o.switchFlags(fs)
@@ -98,7 +102,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this `TIME` (up to four times as long while that pays) and 16 looks at the rings, and wake up for frames that come regularly; 0s: at once; negative: always poll")
 	fs.DurationVar(&o.stats, "stats", 0, "print rates each `INTERVAL` to standard output, such as 1s; 0: only totals at the end")
 	fs.BoolVar(&o.statsJSON, "stats-json", false, "print statistics as JSON lines with totals instead of a table")
-	fs.BoolVar(&o.bind, "bind", asInit, "bind the named functions to vfio-pci, and back at the end")
+	o.initFlags(fs, asInit)
 	fs.Func("hugepages", fmt.Sprintf("as /init: reserve `N` huge pages of 2 MiB; 0: none (default %d, and %d more for each NIC)", hugePagesAnyway, hugePagesEachNIC), func(s string) (err error) {
 		o.hugePages, err = strconv.Atoi(s)
 		return err
@@ -114,7 +118,11 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.StringVar(&o.logFormat, "log-format", "console", "`FORM` of the log: console or json")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 
-	if err := cli.Parse(fs, args, help, helpText); err != nil || o.version {
+	err := cli.Parse(fs, args, help, helpText)
+	if err != nil && o.bindAsked && fs.NArg() > 0 {
+		err = cli.Usagef("--bind %s: %w", fs.Arg(0), bindsNoName(fs.Arg(0)))
+	}
+	if err != nil || o.version {
 		return o, err
 	}
 	if o.hugePages == byPorts {
@@ -166,6 +174,9 @@ func (o *options) check() error {
 		return cli.Usagef("--queue-size %d: want a power of two from 2 to 32768", o.queueSize)
 	}
 	if err := o.checkPorts(); err != nil {
+		return err
+	}
+	if err := o.checkBind(); err != nil {
 		return err
 	}
 	return o.checkMemory()

@@ -55,7 +55,7 @@ func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (e
 			return err
 		}
 	}
-	if err := f.open(o); err != nil {
+	if err := f.open(ctx, o); err != nil {
 		return err
 	}
 	return f.run(ctx, o, out)
@@ -78,7 +78,7 @@ func (f *forwarder) bind(ports []portSpec) error {
 }
 
 // open opens the ports and joins them in pairs, or in a switch.
-func (f *forwarder) open(o *options) error {
+func (f *forwarder) open(ctx context.Context, o *options) error {
 	defer o.closeDevMem()
 	o.sayMemory(f.log)
 	if slices.ContainsFunc(o.ports, portSpec.onPCI) {
@@ -107,6 +107,9 @@ func (f *forwarder) open(o *options) error {
 		p.follow(f.forwarding)
 	}
 	f.giveKeeper()
+	if o.owned {
+		f.awaitLinks(ctx)
+	}
 	if o.followLink {
 		f.followLinks(o)
 	}

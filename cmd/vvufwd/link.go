@@ -1,6 +1,31 @@
 package main
 
-import "sync"
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// firstLink is how long an interface that was just set up may take to get a link before ports
+// are served without.
+const firstLink = 5 * time.Second
+
+// awaitLinks waits, within reason, until all interfaces of the kernel have a link. Those that get
+// theirs later are followed like any others.
+func (f *forwarder) awaitLinks(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstLink)
+	defer cancel()
+	for _, p := range f.ports {
+		if p.netdev == nil {
+			continue
+		}
+		if p.link = p.netdev.AwaitLink(ctx); !p.link {
+			f.log.Warn("an interface has no link so far; going on without", zap.String("port", p.Name()))
+		}
+	}
+}
 
 // links makes guests' links follow those of NICs: they are up as long as one of the NICs
 // is that they can reach.

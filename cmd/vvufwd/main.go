@@ -19,7 +19,8 @@
 // For the former it executes itself again, in the same process, which takes /proc.
 // --no-confine switches all that off. A system call that is refused shows in the kernel's log.
 // Devices that a machine takes away and gives back
-// are opened by another process (package keeper).
+// are opened by another process (package keeper); as /init one more sets interfaces up that
+// come back (package upkeep).
 //
 // Logs go to standard error, statistics to standard output. Nothing waits for whoever
 // reads them: what is not taken in time is dropped and counted (package logging).
@@ -42,6 +43,7 @@ import (
 	"vvufwd/cmd/internal/logging"
 	"vvufwd/cmd/vvufwd/appliance"
 	"vvufwd/cmd/vvufwd/keeper"
+	"vvufwd/cmd/vvufwd/upkeep"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
 	"vvufwd/vfio/pci"
@@ -52,7 +54,10 @@ func main() {
 		appliance.Supervise() // does not return; runs us again as its child
 	}
 	if keeper.IsKeeper() {
-		os.Exit(keep())
+		os.Exit(serve(keeper.Run))
+	}
+	if upkeep.IsUpkeep() {
+		os.Exit(serve(upkeep.Run))
 	}
 	stdout, stderr := logging.Streams()
 	code := run(os.Args, stdout, stderr)
@@ -104,12 +109,12 @@ func run(argv []string, stdout, stderr io.Writer) int {
 	return cli.Done
 }
 
-// keep is main for the process that gets devices back, see package keeper. Its log is for
-// what goes wrong only.
-func keep() int {
+// serve is main for the processes that do what takes privileges later, see packages keeper and
+// upkeep. Their logs are for what goes wrong only.
+func serve(run func(log *zap.Logger) error) int {
 	stdout, stderr := logging.Streams()
 	defer logging.Flush(logging.LastWords, stdout, stderr)
-	if err := keeper.Run(logging.New(stderr, "console", zap.WarnLevel)); err != nil {
+	if err := run(logging.New(stderr, "console", zap.WarnLevel)); err != nil {
 		return fail(stderr, err)
 	}
 	return cli.Done
@@ -119,11 +124,13 @@ func keep() int {
 func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 	ctx, stop := appliance.StopSignal(context.Background())
 	defer stop()
-	if err := prepare(o, log); err != nil {
+	if err := prepare(o, log, func() bool { return ctx.Err() != nil }); err != nil {
 		return err
 	}
 	defer o.listeners.close()
 	defer o.opened.close()
+	o.startUpkeep(log)
+	defer o.upkeep.Close()
 	o.openDevMem(log)
 	return forward(ctx, o, log, out)
 }
@@ -133,7 +140,7 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 // would be lost.
 func startConfined(o *options, args []string, log *zap.Logger, flush func()) (err error) {
 	stop := confine.CatchStop()
-	if err := prepare(o, log); err != nil {
+	if err := prepare(o, log, stop.Asked); err != nil {
 		return err
 	}
 	files := map[string]*os.File{}
@@ -149,6 +156,9 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 		return err
 	}
 	o.opened.hand(files)
+	o.startUpkeep(log)
+	defer o.upkeep.Close()
+	o.upkeep.Hand(files)
 	o.openDevMem(log)
 	defer o.closeDevMem()
 	o.handDevMem(files)
@@ -195,6 +205,8 @@ func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
 	defer o.listeners.close()
 	o.opened = inheritInterfaces(o)
 	defer o.opened.close()
+	o.upkeep = upkeep.Inherit()
+	defer o.upkeep.Close()
 	o.nodes = vfio.InheritNodes(confine.Inherited)
 	o.inheritDevMem()
 	if o.keeper, err = keeper.Inherit(o.functions()); err != nil {
@@ -206,18 +218,21 @@ func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
 	return forward(withConfinement(ctx, o, log), o, log, out)
 }
 
-// prepare makes the machine ready, if it is ours, and opens what takes privileges to open.
-func prepare(o *options, log *zap.Logger) (err error) {
+// prepare makes the machine ready, if it is ours, and opens what takes privileges to open. What it
+// waits for it does not wait for once stopped says so.
+func prepare(o *options, log *zap.Logger, stopped func() bool) (err error) {
 	if o.owned {
-		err = appliance.Setup(appliance.Config{HugePages: o.hugePages, VFIO: true, AllowUnsafeInterrupts: o.unsafeInterrupts, NoIOMMU: o.noIOMMU}, log)
-		if err != nil {
+		if err := setup(o, log, stopped); err != nil {
 			return err
 		}
+	}
+	if err := o.checkNICs(); err != nil {
+		return err
 	}
 	if err := o.openBare(log); err != nil {
 		return err
 	}
-	if o.opened, err = openInterfaces(o); err != nil {
+	if o.opened, err = openInterfaces(o, log); err != nil {
 		return errors.Join(err, o.bare.GiveBack())
 	}
 	if o.listeners, err = listen(o); err != nil {

@@ -74,21 +74,29 @@ func checkInterface(kind, address string) error {
 		}
 		return nil
 	}
-	return netdev.CheckName(address)
+	if kind == "tap" { // which may have to be made
+		return netdev.CheckName(address)
+	}
+	return netdev.CheckAnyName(address)
 }
 
 // interfaces are the queues of the interfaces that the command line names, by port. They are
 // opened with all the privileges that vvufwd is started with.
 type interfaces map[string][]*os.File
 
-func openInterfaces(o *options) (interfaces, error) {
+// openInterfaces opens them. What a NIC's port is then called says which way was taken.
+func openInterfaces(o *options, log *zap.Logger) (interfaces, error) {
 	all := interfaces{}
-	for _, p := range o.ports {
-		kind, ok := netdevs.named(p.kind)
-		if !ok {
+	names, err := findInterfaces(o)
+	if err != nil {
+		return nil, err
+	}
+	for i := range o.ports {
+		p := &o.ports[i]
+		if !p.onInterface() {
 			continue
 		}
-		files, err := kind.open(p.iface, min(o.queues, usefulQueues()))
+		files, err := p.openWay(names[p.iface], min(o.queues, usefulQueues()), log)
 		if err != nil {
 			all.close()
 			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
@@ -117,19 +125,31 @@ func (all interfaces) hand(files map[string]*os.File) {
 // inheritInterfaces takes over what the vvufwd that this one was has opened.
 func inheritInterfaces(o *options) interfaces {
 	all := interfaces{}
-	for _, p := range o.ports {
+	for i := range o.ports {
+		p := &o.ports[i]
 		if !p.onInterface() {
 			continue
 		}
-		for i := 0; ; i++ {
-			f := confine.Inherited(handed(p.String(), i))
-			if f == nil {
+		for _, kind := range p.ways() {
+			if files := inheritQueues(kind + ":" + p.iface); len(files) > 0 {
+				p.kind = kind
+				all[p.String()] = files
 				break
 			}
-			all[p.String()] = append(all[p.String()], f)
 		}
 	}
 	return all
+}
+
+// inheritQueues takes over those of one port.
+func inheritQueues(port string) (files []*os.File) {
+	for {
+		f := confine.Inherited(handed(port, len(files)))
+		if f == nil {
+			return files
+		}
+		files = append(files, f)
+	}
 }
 
 // take are the queues of a port, which are the port's from then on.

@@ -14,7 +14,7 @@ import (
 
 // portSpec is a port as named on the command line.
 type portSpec struct {
-	kind     string           // one of kinds
+	kind     string           // one of kinds; "nic" with an interface becomes what serves that best, see chooseWays
 	addr     pci.Address      // of a PCI function
 	path     string           // of a socket
 	iface    string           // of the kernel's, see netdevs
@@ -50,7 +50,7 @@ var kinds = slices.Concat([]string{"vvu", "nic", "vhost-user"}, netdevs.names(),
 func parsePort(kind, flagName, s string) (p portSpec, err error) {
 	address, options, _ := strings.Cut(s, ",")
 	p = portSpec{kind: kind, flag: flagName + " " + s}
-	if _, ok := netdevs.named(kind); ok {
+	if _, ok := netdevs.named(kind); ok || kind == "nic" && namesInterface(address) {
 		if err = checkInterface(kind, address); err != nil {
 			return p, err
 		}
@@ -74,6 +74,12 @@ func parsePort(kind, flagName, s string) (p portSpec, err error) {
 		}
 	}
 	return p, nil
+}
+
+// namesInterface reports whether the address of a NIC is meant to be an interface: a PCI address has
+// colons, which no interface's name has.
+func namesInterface(address string) bool {
+	return address != "" && !strings.Contains(address, ":")
 }
 
 // set carries out one option.

@@ -104,6 +104,9 @@ func (p Policy) calls() []call {
 		list = append(list, packetCalls...)
 		list = append(list, requests(askInterface)...)
 	}
+	if p.SetUpInterfaces {
+		list = append(list, requests([]uint32{unix.SIOCGIFINDEX, unix.SIOCGIFFLAGS, unix.SIOCSIFFLAGS})...)
+	}
 	if len(p.OpenVFIO) > 0 {
 		list = append(list, requests(openVFIO)...)
 		list = append(list, call{unix.SYS_OPENAT, []condition{without(argOpenFlags, unix.O_CREAT|unix.O_TMPFILE&^unix.O_DIRECTORY)}})

@@ -47,6 +47,9 @@ type Policy struct {
 	// RawIO is whether it opens devices that no IOMMU confines, which takes
 	// CAP_SYS_RAWIO. It keeps that capability, if it has it, for good.
 	RawIO bool
+	// SetUpInterfaces is whether it sets network interfaces up through a socket that was made before
+	// Finish. It keeps CAP_NET_ADMIN, if it has it, for good.
+	SetUpInterfaces bool
 }
 
 // Finish takes what was left for opening ports, from all threads of the process, present
@@ -87,11 +90,14 @@ func (p Policy) finish() (landlock int, err error) {
 }
 
 // capabilities are those that are kept.
-func (p Policy) capabilities() uint64 {
+func (p Policy) capabilities() (kept uint64) {
 	if p.RawIO {
-		return 1 << unix.CAP_SYS_RAWIO
+		kept |= 1 << unix.CAP_SYS_RAWIO
 	}
-	return 0
+	if p.SetUpInterfaces {
+		kept |= 1 << unix.CAP_NET_ADMIN
+	}
+	return kept
 }
 
 // checkStarted makes sure that it was Start that made this process.

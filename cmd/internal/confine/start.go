@@ -104,6 +104,9 @@ func CatchStop() Stop {
 	return s
 }
 
+// Asked reports whether there was one so far.
+func (s Stop) Asked() bool { return len(s) > 0 }
+
 // came ends the catching and reports whether there was anything to catch.
 func (s Stop) came() bool {
 	if s == nil {

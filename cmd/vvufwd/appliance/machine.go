@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"vvufwd/netfwd/netdev"
 )
 
 // machine is the system that Setup works on: where its file systems are, and the
@@ -25,6 +27,9 @@ type machine struct {
 	// writeSetting writes to an existing file of /proc or /sys.
 	writeSetting func(path, value string) error
 	sleep        func(time.Duration)
+	// findInterface and setUp are netdev.Lookup and setUp.
+	findInterface func(name string) (string, error)
+	setUp         func(name string) error
 }
 
 // thisMachine is the one that we run on.
@@ -39,6 +44,9 @@ func thisMachine(log *zap.Logger) *machine {
 		release:      kernelRelease,
 		writeSetting: writeSetting,
 		sleep:        time.Sleep,
+
+		findInterface: netdev.Lookup,
+		setUp:         setUp,
 	}
 }
 

@@ -12,6 +12,13 @@ import (
 	"vvufwd/cmd/internal/modules"
 )
 
+// LoadModules loads kernel modules and what they depend on from /lib/modules, in the order of names,
+// with parameters from the kernel command line. One that is loaded or built in already is
+// fine. The error says by name what could not be loaded; the others are loaded nevertheless.
+func LoadModules(names []string, log *zap.Logger) error {
+	return thisMachine(log).loadModules(names...)
+}
+
 // loadModules loads kernel modules and what they depend on, in the order of names.
 // One that is loaded or built in already is fine. The errors say by name what could
 // not be loaded; the others are loaded nevertheless.

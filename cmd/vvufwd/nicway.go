@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"go.uber.org/zap"
+
+	"vvufwd/cmd/internal/cli"
+	"vvufwd/netfwd/netdev"
+	"vvufwd/vfio/pci"
+)
+
+// nicWays are the kinds of ports that --nic tries with an interface, the best first.
+var nicWays = []string{"packet"}
+
+// ways are the kinds that the port may become.
+func (p portSpec) ways() []string {
+	if p.kind == "nic" {
+		return nicWays
+	}
+	return []string{p.kind}
+}
+
+// openWay opens the queues of the port's interface, which the kernel knows by that name, in the best
+// way that there is for it.
+func (p *portSpec) openWay(name string, queues int, log *zap.Logger) (files []*os.File, err error) {
+	named := p.kind
+	var why error
+	for _, way := range p.ways() {
+		kind, _ := netdevs.named(way)
+		if files, err = kind.open(name, queues); err == nil {
+			if p.kind = way; named == "nic" {
+				say := []zap.Field{zap.String("interface", name), zap.String("way", way)}
+				if why != nil {
+					say = append(say, zap.NamedError("because", why))
+				}
+				log.Info("the interface stays with its kernel driver", say...)
+			}
+			return files, nil
+		}
+		why = err
+	}
+	return nil, err
+}
+
+// findInterfaces finds the names by which the kernel knows the interfaces of all ports, and ports that
+// cannot go together.
+func findInterfaces(o *options) (names map[string]string, err error) {
+	names = map[string]string{}
+	taken := map[string]string{} // by whom
+	for _, p := range o.ports {
+		if !p.onInterface() {
+			continue
+		}
+		if p.kind == "tap" {
+			names[p.iface] = p.iface
+			continue
+		}
+		name, err := netdev.Lookup(p.iface)
+		switch {
+		case errors.Is(err, netdev.ErrNotThere) && p.kind == "nic":
+			err = fmt.Errorf("%w; or name a PCI function, such as --nic 0000:00:04.0", err)
+		case errors.Is(err, netdev.ErrNotThere) && p.kind == "macvtap":
+			err = fmt.Errorf("%w: make it first (ip link add link ... name %s type macvtap mode bridge)", err, p.iface)
+		case err == nil:
+			err = o.checkInterface(p, name, taken)
+		}
+		if err != nil {
+			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
+		}
+		names[p.iface] = name
+		taken[name] = p.flag
+	}
+	return names, nil
+}
+
+// checkInterface finds out whether a port can have an interface, besides others.
+func (o *options) checkInterface(p portSpec, name string, taken map[string]string) error {
+	if other, ok := taken[name]; ok {
+		return fmt.Errorf("it is the interface of %s: name each once", other)
+	}
+	driver, place := netdev.Driver(name)
+	if p.kind == "nic" && driver == "tun" {
+		return fmt.Errorf("interface %s is a TAP device and no NIC: --port tap:%s, or if another program has it open --port packet:%s", name, name, name)
+	}
+	function, err := pci.ParseAddress(place)
+	if err != nil {
+		return nil
+	}
+	for _, q := range o.ports {
+		if q.onPCI() && q.addr == function {
+			return fmt.Errorf("interface %s is what the kernel makes of %v, which %s takes: name it in one way", name, function, q.flag)
+		}
+	}
+	return nil
+}
+
+// behind is the PCI function behind an interface.
+func behind(name string) (function pci.Address, ok bool) {
+	real, err := netdev.Lookup(name)
+	if err != nil {
+		return function, false
+	}
+	_, place := netdev.Driver(real)
+	function, err = pci.ParseAddress(place)
+	return function, err == nil
+}

@@ -1,0 +1,109 @@
+package upkeep
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/cmd/internal/confine"
+)
+
+// Upkeep is vvufwd's side of the process. It is owned by one goroutine.
+type Upkeep struct {
+	line *os.File // is closed when vvufwd ends, however it does
+}
+
+// environment marks the process; the value is what Start was told.
+const environment = "VVUFWD_UPKEEP"
+
+const (
+	lineFD   = 3 // in the process
+	lineName = "upkeep of interfaces"
+)
+
+// Start starts the process for interfaces of these names, whose main must call Run if IsUpkeep says so.
+// With confine it gives up what it does not need.
+func Start(names []string, confine bool) (*Upkeep, error) {
+	ours, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start the upkeep of interfaces: %w", err)
+	}
+	defer ours.Close()
+	p, err := os.StartProcess("/proc/self/exe", []string{os.Args[0] + "-upkeep"}, &os.ProcAttr{
+		Files: []*os.File{nil, os.Stdout, os.Stderr, ours}, Env: append(os.Environ(), fmt.Sprintf("%s=%t,%s", environment, confine, strings.Join(names, ","))),
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the upkeep of interfaces: %w", err), theirs.Close())
+	}
+	return &Upkeep{line: theirs}, p.Release()
+}
+
+// Hand adds it to the files that this process hands over to the one that it becomes, see
+// confine.Policy.Start.
+func (u *Upkeep) Hand(files map[string]*os.File) {
+	if u != nil {
+		files[lineName] = u.line
+	}
+}
+
+// Inherit is that of the process that this one was, nil if that had none.
+func Inherit() *Upkeep {
+	if f := confine.Inherited(lineName); f != nil {
+		return &Upkeep{line: f}
+	}
+	return nil
+}
+
+// Close ends the process.
+func (u *Upkeep) Close() error {
+	if u == nil {
+		return nil
+	}
+	return u.line.Close()
+}
+
+// IsUpkeep reports whether this process was started to be one.
+func IsUpkeep() bool { return os.Getenv(environment) != "" }
+
+// decode reads what Start was told.
+func decode(text string) (names []string, confine bool) {
+	words := strings.Split(text, ",")
+	return words[1:], words[0] == "true"
+}
+
+// interfaces are those looked after, with the index that each had last, 0 if it was not there.
+type interfaces struct {
+	names []string
+	index map[string]int32
+	// ask is the index of an interface, and setUp sets it up.
+	ask   func(name string) (int32, error)
+	setUp func(name string) error
+}
+
+// look sets those up that are others than before. What cannot be told or done now is tried again
+// the next time.
+func (i *interfaces) look() error {
+	var errs []error
+	for _, name := range i.names {
+		index, err := i.ask(name)
+		switch {
+		case errors.Is(err, unix.ENODEV):
+			i.index[name] = 0
+			continue
+		case err != nil:
+			errs = append(errs, fmt.Errorf("interface %s: %w", name, err))
+			continue
+		case index == i.index[name]:
+			continue
+		}
+		if err := i.setUp(name); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("interface %s: set it up: %w", name, err))
+			continue
+		}
+		i.index[name] = index
+	}
+	return errors.Join(errs...)
+}
