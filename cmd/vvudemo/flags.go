@@ -25,6 +25,7 @@ type options struct {
 	appNetOpts string
 	vvufwdArgs string
 	nic        string
+	nicPort    machine.NICPort
 	tap        string
 	accel      string
 	smp        int
@@ -66,6 +67,10 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
 	fs.StringVar(&o.tap, "tap", "", "connect the NIC to the TAP device `NAME`, made if it does not exist (needs root), instead of QEMU's user networking")
 	fs.StringVar(&o.nic, "nic", string(machine.VirtioNet), "the driver VM's `NIC`: virtio-net, e1000e, igb, or igbvf (a virtual function of an igb that is the kernel's)")
+	fs.Func("nic-port", "`WAY` to the NIC: vfio, or packet, xdp or interface (the better one) over an interface of the driver VM's kernel (default vfio)", func(s string) (err error) {
+		o.nicPort, err = machine.ParseNICPort(s)
+		return err
+	})
 	fs.StringVar(&o.matrix, "matrix", "", "instead of anything else, try app VMs of several kernels with `COMBINATIONS` of rings, buffers, offloads and queues: all, pairs (a few that cover each pair of choices), or those of all whose name matches a regular expression")
 	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
 	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
@@ -109,8 +114,14 @@ func (o *options) check() error {
 		return cli.Usagef("--accel %q: want tcg or kvm", o.accel)
 	case machine.NIC(o.nic) == machine.IGBVF && o.iommu != machine.Intel:
 		return cli.Usagef("--nic igbvf needs Debian's full kernel, which goes with --iommu intel only here")
-	case o.matrix != "" && machine.NIC(o.nic) != machine.VirtioNet:
-		return cli.Usagef("--matrix sets the machines up itself: drop --nic")
+	case o.nicPort.OfKernel() && o.needsHardware() && o.iommu != machine.Intel:
+		return cli.Usagef("--nic-port %s of an %s needs Debian's full kernel, which goes with --iommu intel only here", o.nicPort, o.nic)
+	case o.nicPort.OfKernel() && machine.NIC(o.nic) == machine.IGBVF:
+		return cli.Usagef("--nic-port %s: of an igb with virtual functions only these are used: give --nic igb", o.nicPort)
+	case o.nicPort.OfKernel() && o.direct:
+		return cli.Usagef("--direct runs without a driver VM: drop --nic-port or --direct")
+	case o.matrix != "" && (machine.NIC(o.nic) != machine.VirtioNet || o.nicPort.OfKernel()):
+		return cli.Usagef("--matrix sets the machines up itself: drop --nic and --nic-port")
 	case !machine.NIC(o.nic).Known():
 		return cli.Usagef("--nic %q: want one of %v", o.nic, machine.NICs)
 	case o.smp < 1 || o.smp > 64:
@@ -188,12 +199,15 @@ func (o *options) combinations() ([]matrix.Combination, error) {
 func (o *options) needsVfioUser() bool { return o.device == deviceVvudev && !o.direct }
 
 // needsHardware reports whether the driver VM's kernel must have drivers for hardware.
-func (o *options) needsHardware() bool { return machine.NIC(o.nic) == machine.IGBVF }
+func (o *options) needsHardware() bool {
+	nic := machine.NIC(o.nic)
+	return nic == machine.IGBVF || o.nicPort.OfKernel() && nic.Hardware()
+}
 
 // config is what the flags say to show. Outputs are left to the caller.
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
-		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), TAP: o.tap,
+		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), NICPort: o.nicPort, TAP: o.tap,
 		Transfer: int64(o.transfer) << 20, Pktgen: o.pktgen, Restarts: o.restarts, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	if o.device == deviceQEMU {

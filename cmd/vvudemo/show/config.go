@@ -22,6 +22,8 @@ type Config struct {
 	Isolate bool
 	// NIC is what kind of NIC the driver VM has.
 	NIC machine.NIC
+	// NICPort is who drives it.
+	NICPort machine.NICPort
 	// NICOpts are more properties of the driver VM's NIC.
 	NICOpts string
 	// NICQueues is the number of the NIC's queue pairs, with a TAP device; 0 means one.
@@ -60,6 +62,11 @@ type Config struct {
 	Progress io.Writer
 	// Console, when not nil, gets every console line of every machine.
 	Console io.Writer
+}
+
+// hardware reports whether the driver VM's kernel must have drivers of hardware.
+func (c *Config) hardware() bool {
+	return c.NIC == machine.IGBVF || c.NICPort.OfKernel() && c.NIC.Hardware()
 }
 
 // transferBytes is the size of the download and of the upload.

@@ -50,7 +50,7 @@ func (d *demo) driverInitramfs() initramfs.Driver {
 	if d.NIC == machine.IGBVF {
 		return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.Tools.FullModules, Busybox: d.Tools.Busybox, VF: true}
 	}
-	return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.driverModules()}
+	return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.driverModules(), MoreModules: d.NICPort.Modules(d.NIC)}
 }
 
 // size writes a number of bytes for a person.
@@ -145,7 +145,7 @@ func (d *demo) startDriver(ctx context.Context) (string, error) {
 // driverKernel is the driver VM's: a virtio IOMMU takes the second one, for the first has no driver of it.
 func (c *Config) driverKernel() string {
 	switch {
-	case c.NIC == machine.IGBVF:
+	case c.hardware():
 		return c.Tools.FullKernel
 	case c.IOMMU == machine.Virtio && c.Tools.NewerKernel != "":
 		return c.Tools.NewerKernel
@@ -156,7 +156,7 @@ func (c *Config) driverKernel() string {
 // driverModules are its modules.
 func (c *Config) driverModules() *kmod.Tree {
 	switch {
-	case c.NIC == machine.IGBVF && c.Tools.FullModules != nil:
+	case c.hardware() && c.Tools.FullModules != nil:
 		return c.Tools.FullModules
 	case c.IOMMU == machine.Virtio && c.Tools.NewerModules != nil:
 		return c.Tools.NewerModules
@@ -182,7 +182,8 @@ func (d *demo) initArgs() []string {
 		}
 		args = append(args, "--vvu", address)
 	}
-	args = append(args, "--nic", d.NIC.Address(), "--stats", statsInterval.String(), "--stats-json")
+	args = append(args, d.NICPort.InitArgs(d.NIC)...)
+	args = append(args, "--stats", statsInterval.String(), "--stats-json")
 	args = append(args, d.IOMMU.InitArgs()...)
 	return append(args, d.ForwarderArgs...)
 }

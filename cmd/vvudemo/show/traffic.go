@@ -126,6 +126,7 @@ func (d *demo) count(ctx context.Context) (string, error) {
 	}
 	d.report.Ports = s.Ports
 	figure := fmt.Sprintf("from the app VM %d frames in and %d out at the NIC, to it %d and %d; dropped %d", vvu.RxPackets, nic.TxPackets, nic.RxPackets, vvu.TxPackets, vvu.Dropped()+nic.Dropped())
+	figure += fmt.Sprintf("; copied once, as they were: %.1f and %.1f %%", vvu.PlainPercent(), nic.PlainPercent())
 	if vvu.Offloads != (counters.Offloads{}) || nic.Offloads != (counters.Offloads{}) {
 		figure += fmt.Sprintf("; offloads: from the app VM %v, to it %v", nic.Offloads, vvu.Offloads)
 	}

@@ -8,7 +8,7 @@ import (
 	"vvufwd/cmd/internal/lab/kmod"
 )
 
-// driverModules are what vvufwd loads when it is PID 1. The NIC's own driver is left out on purpose: vvufwd is the driver.
+// driverModules are what vvufwd loads when it is PID 1 by itself. The NIC's own driver is left out on purpose: vvufwd is the driver.
 var driverModules = []string{"vfio", "vfio_iommu_type1", "vfio_pci"}
 
 // optionalModules are loaded too where the kernel has them: drivers of IOMMUs.
@@ -26,6 +26,8 @@ type Driver struct {
 	Init string
 	// Modules is the kernel's module directory.
 	Modules *kmod.Tree
+	// MoreModules are more kernel modules, which vvufwd is told to load.
+	MoreModules []string
 	// Busybox, if it is not empty, is the path of a static busybox: then /init is a shell that obeys its console, and vvufwd a
 	// command, /vvufwd.
 	Busybox string
@@ -42,7 +44,7 @@ func (d Driver) Save(path string) (int64, error) {
 	if err := d.addInit(a); err != nil {
 		return 0, err
 	}
-	names := slices.Clone(driverModules)
+	names := slices.Concat(driverModules, d.MoreModules)
 	if d.VF {
 		names = append([]string{"igb"}, names...)
 	}

@@ -22,6 +22,9 @@ var NICs = []NIC{VirtioNet, E1000e, IGB, IGBVF}
 // Known reports whether it is one of NICs.
 func (n NIC) Known() bool { return slices.Contains(NICs, n) }
 
+// Hardware reports whether its kernel driver is in kernels for hardware only.
+func (n NIC) Hardware() bool { return !n.virtio() }
+
 func (n NIC) virtio() bool { return n == "" || n == VirtioNet }
 
 // device is QEMU's name of it, with what properties it needs.
