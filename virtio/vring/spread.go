@@ -1,5 +1,7 @@
 package vring
 
+import "math"
+
 // A frame can lie in more pieces than an Op has room for, and can take more buffers of the
 // ring that it goes to: a large segment of a Linux guest comes in up to 18 pieces, and fills
 // up to 45 buffers. Its op says how long it is, and a Spread beside the ops where it lies.
@@ -141,10 +143,15 @@ func (q *Device) writeSpread(ops []Op, first int, from offers, w *Writing) (n in
 				}
 				return n, wait
 			}
-			added := w.Spread.pieces[before:w.Spread.n]
+			added, room := w.Spread.pieces[before:w.Spread.n], uint64(0)
 			for i := range added {
-				have += uint64(added[i].N)
+				room += uint64(added[i].N)
 			}
+			if room > math.MaxUint32 { // FaultLength, which is for Pop to say
+				w.Spread.Undo()
+				return n, false
+			}
+			have += room
 			added[len(added)-1].End = true
 			o.taken++
 			o.left--
