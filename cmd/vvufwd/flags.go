@@ -93,7 +93,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.Func("vvu", "`PCI` address of a virtio-vhost-user function; repeat for more pairs", short("vvu"))
 	fs.Func("nic", "`NIC`: a PCI address, driver chosen by its id; or an interface, which stays with its kernel driver; repeat for more pairs", short("nic"))
 	fs.Func("vhost-user", "`SOCKET` at which to wait for a front-end; \"SOCKET,client\" to connect to it", short("vhost-user"))
-	fs.Func("port", "`KIND:ADDRESS` of any port: "+strings.Join(kinds, ", ")+"; a port of a switch takes \",mac=AA:BB:CC:DD:EE:FF\", the only source address that it may use, and \",isolate\"", port(parseKindPort))
+	fs.Func("port", "`KIND:ADDRESS` of any port: "+strings.Join(kinds, ", ")+"; a port of a switch takes \",mac=AA:BB:CC:DD:EE:FF\", the only source address that it may use, and \",isolate\"; a Wi-Fi card in station mode is packet:IFACE,l2nat: what is sent there has its address", port(parseKindPort))
 	o.switchFlags(fs)
 	fs.Func("cpus", "`LIST` of CPUs, such as 1,2 or 1-3, each with a loop pinned to it; queue pairs are assigned to them, a switch has one (default: not pinned, as many loops as CPUs but one)", func(s string) (err error) {
 		o.cpus, err = parseCPUs(s)
@@ -170,6 +170,8 @@ func (o *options) check() error {
 		return cli.Usagef("--hugepages %d: want 0 or more", o.hugePages)
 	case o.queues < 1 || o.queues > session.MaxPairs:
 		return cli.Usagef("--queues %d: want 1 to %d", o.queues, session.MaxPairs)
+	case o.macAge < time.Second:
+		return cli.Usagef("--mac-age %v: want 1s or more", o.macAge)
 	case o.queueSize < 2 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
 		return cli.Usagef("--queue-size %d: want a power of two from 2 to 32768", o.queueSize)
 	}

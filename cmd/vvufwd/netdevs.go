@@ -14,6 +14,7 @@ import (
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/netfwd"
 	"vvufwd/netfwd/netdev"
+	"vvufwd/netfwd/netdev/l2nat"
 	"vvufwd/netfwd/netdev/packet"
 	"vvufwd/netfwd/netdev/tap"
 )
@@ -25,15 +26,17 @@ type netdevKind struct {
 	open func(iface string, queues int) ([]*os.File, error)
 	make func(files []*os.File) (netdev.Interface, error)
 	need func(*confine.Policy) // what it needs once it is confined
+
+	l2nat bool // its frames can leave with the interface's own address
 }
 
 type netdevKinds []netdevKind
 
 // netdevs are those that there are.
 var netdevs = netdevKinds{
-	{"tap", openTAP, tap.New, func(p *confine.Policy) { p.TAP = true }},
-	{"packet", packet.Open, packet.New, func(p *confine.Policy) { p.PacketSockets = true }},
-	{"macvtap", tap.OpenMacvtap, tap.New, func(p *confine.Policy) { p.TAP = true }},
+	{"tap", openTAP, tap.New, func(p *confine.Policy) { p.TAP = true }, false},
+	{"packet", packet.Open, packet.New, func(p *confine.Policy) { p.PacketSockets = true }, true},
+	{"macvtap", tap.OpenMacvtap, tap.New, func(p *confine.Policy) { p.TAP = true }, false},
 }
 
 func (k netdevKinds) names() (names []string) {
@@ -96,7 +99,11 @@ func openInterfaces(o *options, log *zap.Logger) (interfaces, error) {
 		if !p.onInterface() {
 			continue
 		}
-		files, err := p.openWay(names[p.iface], min(o.queues, usefulQueues()), log)
+		queues := min(o.queues, usefulQueues())
+		if p.l2nat {
+			queues = 1 // who is behind it is known to one
+		}
+		files, err := p.openWay(names[p.iface], queues, log)
 		if err != nil {
 			all.close()
 			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
@@ -176,6 +183,9 @@ func openInterface(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 	}
 	kind, _ := netdevs.named(spec.kind)
 	iface, err := kind.make(files)
+	if err == nil && spec.l2nat {
+		iface, err = l2nat.Wrap(iface, o.macAge)
+	}
 	if err != nil {
 		return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", spec.flag, err)}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -17,10 +18,19 @@ var nicWays = []string{"packet"}
 
 // ways are the kinds that the port may become.
 func (p portSpec) ways() []string {
-	if p.kind == "nic" {
-		return nicWays
+	switch {
+	case p.kind != "nic":
+		return []string{p.kind}
+	case p.l2nat:
+		return slices.DeleteFunc(slices.Clone(nicWays), func(way string) bool { return !canTranslate(way) })
 	}
-	return []string{p.kind}
+	return nicWays
+}
+
+// canTranslate reports whether frames of such a kind of port can leave with the interface's own address.
+func canTranslate(kind string) bool {
+	k, _ := netdevs.named(kind)
+	return k.l2nat
 }
 
 // openWay opens the queues of the port's interface, which the kernel knows by that name, in the best

@@ -21,6 +21,7 @@ type portSpec struct {
 	client   bool             // connect to the socket rather than listen at it
 	mac      net.HardwareAddr // the only address behind the port of a switch; nil: any
 	isolated bool             // from other isolated ports of a switch
+	l2nat    bool             // frames leave with the interface's own address
 	flag     string           // how the user wrote it, for errors
 }
 
@@ -95,10 +96,19 @@ func (p *portSpec) set(option string) (err error) {
 	case (option == "client" || option == "server") && p.atSocket():
 		p.client = option == "client"
 		return nil
+	case option == "l2nat":
+		if !p.onInterface() || p.kind != "nic" && !canTranslate(p.kind) {
+			return errors.New("l2nat is for a Wi-Fi card, as --nic wlan0,l2nat or packet:wlan0,l2nat")
+		}
+		p.l2nat = true
+		return nil
 	}
 	known := "mac=ADDRESS or isolate"
-	if p.atSocket() {
+	switch {
+	case p.atSocket():
 		known = "client, " + known
+	case p.onInterface() && p.kind == "nic", canTranslate(p.kind):
+		known = "l2nat, " + known
 	}
 	return fmt.Errorf("unknown option %q, want %s", option, known)
 }

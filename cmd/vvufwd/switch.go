@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"net"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,18 +23,23 @@ const (
 func (o *options) switchFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&o.switched, "switch", false, "join all ports, 2 to 64, in one switch that learns addresses, rather than in pairs")
 	fs.BoolVar(&o.isolate, "isolate", false, "with --switch: no way between app VMs, only to NICs and interfaces; for single ports add \",isolate\" to each")
-	fs.DurationVar(&o.macAge, "mac-age", defaultMACAge, "with --switch: forget an address of which no frame came for this `TIME`")
+	fs.DurationVar(&o.macAge, "mac-age", defaultMACAge, "with --switch or l2nat: forget an address of which no frame came for this `TIME`")
 	fs.IntVar(&o.macLimit, "mac-limit", defaultMACLimit, "with --switch: learn up to `N` addresses from each app VM, 16 times as many from a NIC or an interface")
 }
 
 // misplaced returns a usage error if a flag was given that only a switch has.
 func (o *options) misplaced(fs *flag.FlagSet) (err error) {
 	fs.Visit(func(f *flag.Flag) {
-		if !o.switched && (f.Name == "isolate" || f.Name == "mac-age" || f.Name == "mac-limit") {
+		if !o.switched && (f.Name == "isolate" || f.Name == "mac-age" && !o.translates() || f.Name == "mac-limit") {
 			err = cli.Usagef("--%s is for a switch: add --switch", f.Name)
 		}
 	})
 	return err
+}
+
+// translates reports whether there is a port whose frames leave with the interface's own address.
+func (o *options) translates() bool {
+	return slices.ContainsFunc(o.ports, func(p portSpec) bool { return p.l2nat })
 }
 
 // checkSwitch finds contradictions among the ports of a switch and its flags.
@@ -53,8 +59,6 @@ func (o *options) checkSwitch() error {
 		return cli.Usagef("isolated ports reach only ports that are not, and all %d are isolated: add a NIC, or isolate fewer", n)
 	case len(o.cpus) > 1:
 		return cli.Usagef("--cpus names %d CPUs: a switch has one loop, give one", len(o.cpus))
-	case o.macAge < time.Second:
-		return cli.Usagef("--mac-age %v: want 1s or more", o.macAge)
 	case o.macLimit < 1 || o.macLimit > largestMACLimit:
 		return cli.Usagef("--mac-limit %d: want 1 to %d", o.macLimit, largestMACLimit)
 	}

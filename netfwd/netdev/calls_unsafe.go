@@ -4,6 +4,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	virtionet "vvufwd/virtio/net"
 )
 
 // Read reads up to n bytes to an address of this process. The descriptor must be non-blocking.
@@ -22,6 +24,14 @@ func Write(fd int, at uint64, n int) (int, unix.Errno) {
 		return 0, errno
 	}
 	return int(got), 0
+}
+
+// Bytes is the frame.
+func (s *Slot) Bytes() []byte { return unsafe.Slice(*(**byte)(unsafe.Pointer(&s.Frame)), s.Len) }
+
+// HeaderBytes is its virtio-net header, but for num_buffers.
+func (s *Slot) HeaderBytes() *[virtionet.LegacyHeaderLen]byte {
+	return *(**[virtionet.LegacyHeaderLen]byte)(unsafe.Pointer(&s.Header))
 }
 
 // Request is struct ifreq: what is asked of an interface, and the answer.

@@ -31,6 +31,12 @@ type Interface interface {
 	Close() error
 }
 
+// Translator is an Interface that changes frames on their way.
+type Translator interface {
+	// Translation is what statistics tell of that, as JSON. It may be called at any time.
+	Translation() any
+}
+
 // Device is an open interface with its queue pairs.
 type Device struct {
 	name   string
@@ -113,6 +119,8 @@ type Stats struct {
 	Link    bool    `json:"link"`
 	Returns uint64  `json:"returns"`                  // how many times the interface was gone and came back
 	Dropped *uint64 `json:"kernel_dropped,omitempty"` // frames for us that the kernel had no room for
+
+	Translation any `json:"l2nat,omitempty"` // of a Translator
 }
 
 // Stats may be called at any time until Close.
@@ -120,6 +128,9 @@ func (d *Device) Stats() Stats {
 	s := Stats{Link: !d.down.Load(), Returns: d.returns.Load()}
 	if n, known := d.iface.Dropped(); known {
 		s.Dropped = &n
+	}
+	if t, ok := d.iface.(Translator); ok {
+		s.Translation = t.Translation()
 	}
 	return s
 }

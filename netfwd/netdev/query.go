@@ -14,6 +14,8 @@ type State struct {
 	Up   bool // set up
 	Runs bool // and has a carrier
 	MTU  int  // bytes
+
+	Address [6]byte // Ethernet address, from kinds of interfaces that have to do with it; else zero
 }
 
 // Query asks for the state of an interface by its name through any socket.

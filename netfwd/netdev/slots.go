@@ -31,6 +31,7 @@ type Slot struct {
 	Header uint64 // of the frame's virtio-net header
 	Frame  uint64 // of its first byte
 	Len    uint32 // bytes; more than virtionet.MaxFrame: it was longer, and is cut off
+	Ready  bool   // for a Wire that changes frames before it sends them: it has changed this one
 }
 
 // slots are the places of a burst.

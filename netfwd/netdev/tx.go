@@ -46,7 +46,7 @@ func (p *Port) place(b *virtionet.Burst, first, end int) (n int, other bool) {
 		if op.N > virtionet.MaxFrame || int(op.N) > most && long>>n&1 == 0 {
 			break
 		}
-		s.Header, s.Frame, s.Len = p.tx.base[n]-uint64(head), p.tx.base[n], op.N
+		*s = Slot{Header: p.tx.base[n] - uint64(head), Frame: p.tx.base[n], Len: op.N}
 		op.Dst = s.Header
 		total += int(op.N)
 		n++
@@ -73,6 +73,10 @@ func (p *Port) write(list []Slot) (sent uint64, done, dropped int) {
 			reason = virtionet.DropTooLong
 		case unix.EINVAL:
 			reason = virtionet.DropBadHeader
+		case Filtered:
+			reason = virtionet.DropFiltered
+		case Spoofed:
+			reason = virtionet.DropSpoofed
 		default:
 			if p.failed(errno); p.device.down.Load() {
 				reason = virtionet.DropLinkDown
@@ -129,7 +133,7 @@ func (p *Port) putOne(f *virtionet.Frame, most int) bool {
 	f.Header.Put((*[virtionet.HeaderLen]byte)(room)) // the frame overwrites what a shorter header has not
 	virtionet.CopyViews(room[head:], f.Data, 0, 0)
 	s := &p.tx.list[0]
-	s.Header, s.Frame, s.Len = p.tx.base[0]-uint64(head), p.tx.base[0], uint32(f.Len)
+	*s = Slot{Header: p.tx.base[0] - uint64(head), Frame: p.tx.base[0], Len: uint32(f.Len)}
 	_, done, dropped := p.write(p.tx.list[:1])
 	if done > dropped {
 		p.counters.TxPackets++

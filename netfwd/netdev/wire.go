@@ -2,6 +2,12 @@ package netdev
 
 import "golang.org/x/sys/unix"
 
+// Why a Wire of ours refuses a frame. The kernel has these errors for keys, and none for a frame.
+const (
+	Filtered = unix.EKEYREJECTED // no such frame may leave here
+	Spoofed  = unix.EKEYREVOKED  // its sender must not use its address
+)
+
 // Wire is how frames of a queue pair get from the kernel and to it. Its methods belong to the
 // goroutine that forwards; they do not block, allocate or log.
 type Wire interface {

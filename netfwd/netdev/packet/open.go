@@ -69,7 +69,8 @@ func open(fd int, name string) error {
 	return bind(fd, name)
 }
 
-// bind makes a socket one for an interface, which becomes promiscuous.
+// bind makes a socket one for an interface, which becomes promiscuous, and hears all groups: for a Wi-Fi
+// card the one does not imply the other.
 func bind(fd int, name string) error {
 	r := netdev.Named(name)
 	if err := r.Ask(fd, unix.SIOCGIFINDEX); err != nil {
@@ -77,9 +78,11 @@ func bind(fd int, name string) error {
 	}
 	index := int(r.Int())
 	// Before the first frame can come.
-	m := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
-	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &m); err != nil {
-		return fmt.Errorf("interface %s: make it promiscuous: %w", name, err)
+	for _, kind := range []uint16{unix.PACKET_MR_PROMISC, unix.PACKET_MR_ALLMULTI} {
+		m := unix.PacketMreq{Ifindex: int32(index), Type: kind}
+		if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &m); err != nil {
+			return fmt.Errorf("interface %s: make it promiscuous: %w", name, err)
+		}
 	}
 	const all = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in the order of the network
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}); err != nil {

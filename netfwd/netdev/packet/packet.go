@@ -16,7 +16,9 @@ import (
 type device struct {
 	wire *wire
 	name string // what it was called last
-	uso  bool   // the kernel knows of UDP segmentation
+
+	address [6]byte // that it had last
+	uso     bool    // the kernel knows of UDP segmentation
 
 	mu      sync.Mutex
 	dropped uint64
@@ -64,7 +66,7 @@ func (d *device) find() (index int, err error) {
 	if err := r.Ask(d.wire.fd, unix.SIOCGIFNAME); err != nil {
 		return 0, err
 	}
-	d.name = r.Name()
+	d.name, d.address = r.Name(), [6]byte(a.Addr[:])
 	return a.Ifindex, nil
 }
 
@@ -88,7 +90,9 @@ func (d *device) Look() (netdev.State, error) {
 	}
 	// That it was down is no news any more: the next read shall not fail for it.
 	_, _ = unix.GetsockoptInt(d.wire.fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	return netdev.Query(d.wire.fd, d.name)
+	s, err := netdev.Query(d.wire.fd, d.name)
+	s.Address = d.address
+	return s, err
 }
 
 // Return is netdev.Interface's: a socket can be bound again to an interface of that name.
