@@ -35,6 +35,7 @@ var rooms = []room{
 	{floor: 2, path: "vvu"},
 	{floor: 3, path: "vvu/device"},
 	{floor: 3, path: "vvu/socket", knowsNot: devices},
+	{floor: 3, path: "vvu/shadow", knowsNot: devices},
 	{floor: 4, path: "vvu/session", knowsNot: devices},
 	{floor: 4, path: "vvu/vfiouser"},
 	{floor: 4, path: "netfwd/nic"},

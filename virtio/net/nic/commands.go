@@ -7,6 +7,7 @@ import (
 
 	"vvufwd/vfio/dma"
 	"vvufwd/virtio"
+	"vvufwd/virtio/net/driver"
 	"vvufwd/virtio/vring"
 )
 
@@ -16,7 +17,7 @@ import (
 type commands struct {
 	ring     *vring.Driver
 	memory   dma.Memory // the command, and after it the device's answer
-	notify   Notifier
+	notify   driver.Notifier
 	patience time.Duration
 }
 
@@ -43,7 +44,7 @@ func (p *Device) setUpCommands(q uint16, alloc Allocator) error {
 	if size < 2 {
 		return fmt.Errorf("%s: control queue of %d entries", p.name, size)
 	}
-	ring, memory, err := newQueue(alloc, p.Features, size, commandSize+1)
+	ring, memory, err := newCommandRing(alloc, p.Features, size)
 	if err != nil {
 		return fmt.Errorf("%s: control queue: %w", p.name, err)
 	}
@@ -52,8 +53,25 @@ func (p *Device) setUpCommands(q uint16, alloc Allocator) error {
 		return err
 	}
 	ring.DisableInterrupts()
-	p.commands = &commands{ring: ring, memory: memory.memory, notify: notify, patience: commandPatience}
+	p.commands = &commands{ring: ring, memory: memory, notify: notify, patience: commandPatience}
 	return nil
+}
+
+// newCommandRing lays out a control queue, and memory for one command and its answer.
+func newCommandRing(alloc Allocator, features virtio.Features, size int) (*vring.Driver, dma.Memory, error) {
+	at, err := alloc.Alloc(vring.DriverBytes(size), 4096)
+	if err != nil {
+		return nil, dma.Memory{}, err
+	}
+	memory, err := alloc.Alloc(commandSize+1, 64)
+	if err != nil {
+		return nil, dma.Memory{}, err
+	}
+	ring, err := vring.NewDriver(vring.DriverConfig{
+		Size: size, Memory: at.Bytes, Base: uint64(at.IOVA),
+		Packed: features.Has(virtio.RingPacked), EventIdx: features.Has(virtio.EventIdx),
+	})
+	return ring, memory, err
 }
 
 // Spread makes frames arrive at the first pairs queue pairs (5.1.6.5.5); where each

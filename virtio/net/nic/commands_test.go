@@ -5,11 +5,27 @@ import (
 	"errors"
 	"testing"
 	"time"
+	"unsafe"
 
+	"vvufwd/vfio/dma"
 	"vvufwd/virtio"
 	"vvufwd/virtio/mem"
 	"vvufwd/virtio/vring"
 )
+
+// heapMemory plays the DMA allocator: memory at addresses that only the fake
+// device understands.
+type heapMemory struct{ regions []mem.Region }
+
+func (h *heapMemory) Alloc(size, align int) (dma.Memory, error) {
+	words := make([]uint64, (size+7)/8+align/8)
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
+	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (align - 1)
+	b = b[skip : skip+size]
+	iova := dma.IOVA(0x1_0000_0000 * uint64(len(h.regions)+1))
+	h.regions = append(h.regions, mem.Region{GPA: mem.GPA(iova), Mem: b})
+	return dma.Memory{Bytes: b, IOVA: iova}, nil
+}
 
 // commandDevice is the device's side of a control queue.
 type commandDevice struct {
@@ -33,7 +49,7 @@ func (d *commandDevice) Notify() {
 func newCommandRig(t *testing.T, answers ...byte) (*Device, *commandDevice) {
 	t.Helper()
 	memory := &heapMemory{}
-	ring, buffer, err := newQueue(memory, virtio.EventIdx, commandEntries, commandSize+1)
+	ring, buffer, err := newCommandRing(memory, virtio.EventIdx, commandEntries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +63,7 @@ func newCommandRig(t *testing.T, answers ...byte) (*Device, *commandDevice) {
 		t.Fatal(err)
 	}
 	d := &commandDevice{ring: device, answer: answers}
-	return &Device{name: "nic", commands: &commands{ring: ring, memory: buffer.memory, notify: d, patience: 20 * time.Millisecond}}, d
+	return &Device{name: "nic", commands: &commands{ring: ring, memory: buffer, notify: d, patience: 20 * time.Millisecond}}, d
 }
 
 func TestSpread(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"vvufwd/vfio/dma"
 	"vvufwd/vfio/pci"
 	"vvufwd/virtio"
-	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/driver"
 	virtiopci "vvufwd/virtio/pci"
 	"vvufwd/virtio/vring"
 )
@@ -33,39 +33,6 @@ const (
 const wanted = virtio.Version1 | virtio.NetMAC | virtio.NetStatus | virtio.NetMTU | virtio.NetMrgRxbuf | virtio.EventIdx |
 	virtio.RingPacked
 
-// wantedOffloads are those that the driver can use with a device that offers these
-// features and with that many entries in its receive ring. A device may only merge
-// segments if the buffers can hold what it makes of them.
-func wantedOffloads(offered virtio.Features, rxSize int) virtio.Features {
-	want := virtio.NetOffloads
-	if !offered.Has(virtio.NetMrgRxbuf) || rxSize*smallBuffer < virtionet.HeaderLen+virtionet.MaxFrame {
-		want &^= virtio.NetGuestTSO4 | virtio.NetGuestTSO6 | virtio.NetGuestECN | virtio.NetGuestUSO4 | virtio.NetGuestUSO6
-	}
-	return withoutOrphans(offered & want)
-}
-
-// withoutOrphans takes away the features that lack one on which they rely (5.1.3.1); a
-// driver must not ask for those.
-func withoutOrphans(f virtio.Features) virtio.Features {
-	const (
-		hostTSO  = virtio.NetHostTSO4 | virtio.NetHostTSO6
-		guestTSO = virtio.NetGuestTSO4 | virtio.NetGuestTSO6
-	)
-	if !f.Has(virtio.NetCsum) {
-		f &^= hostTSO | virtio.NetHostUSO
-	}
-	if !f.Has(virtio.NetGuestCsum) {
-		f &^= guestTSO | virtio.NetGuestUSO4 | virtio.NetGuestUSO6
-	}
-	if f&hostTSO == 0 {
-		f &^= virtio.NetHostECN
-	}
-	if f&guestTSO == 0 {
-		f &^= virtio.NetGuestECN
-	}
-	return f
-}
-
 // PCIDevice is what the NIC driver needs of VFIO; *vfio.Device is one.
 type PCIDevice interface {
 	virtiopci.Device
@@ -75,13 +42,26 @@ type PCIDevice interface {
 	Vector(i int) int
 }
 
+// Allocator hands out memory that the device can reach.
+type Allocator interface {
+	Alloc(size, align int) (dma.Memory, error)
+}
+
+// queueMemory is an Allocator for queue pairs.
+type queueMemory struct{ dma Allocator }
+
+func (q queueMemory) Alloc(size, align int) (driver.Memory, error) {
+	m, err := q.dma.Alloc(size, align)
+	return driver.Memory{Bytes: m.Bytes, Addr: uint64(m.IOVA)}, err
+}
+
 // Device is a NIC on the PCI bus. Its methods belong to control, which is Watch and
 // Spread, each with a goroutine of its own; the queue pairs belong to forwarders.
 type Device struct {
 	name      string
 	pci       PCIDevice
 	transport *virtiopci.Transport
-	queues    []*Port
+	queues    []*driver.Port
 	commands  *commands // nil with one queue pair
 
 	linkAtStart bool
@@ -130,7 +110,7 @@ func (p *Device) open(alloc Allocator, queueSize, maxPairs int, onFail func(ring
 	if err := p.pci.EnableMSIX(vectorFirstPair + 2*pairs); err != nil {
 		return err
 	}
-	want := wanted | wantedOffloads(offered, min(queueSize, int(t.QueueMaxSize(0))))
+	want := wanted | driver.WantedOffloads(offered, min(queueSize, int(t.QueueMaxSize(0))))
 	if pairs > 1 {
 		want |= virtio.NetMQ | virtio.NetCtrlVQ
 	}
@@ -204,7 +184,7 @@ func (p *Device) readConfig() error {
 func (p *Device) setUpPair(i int, alloc Allocator, queueSize int, onFail func(ring string, err error)) (start func(), err error) {
 	t := p.transport
 	rx, tx := uint16(2*i), uint16(2*i+1)
-	cfg := config{
+	cfg := driver.Config{
 		Name: p.name, Features: p.Features, MTU: p.MTU, OnFail: onFail,
 		RxSize: min(queueSize, int(t.QueueMaxSize(rx))), TxSize: min(queueSize, int(t.QueueMaxSize(tx))),
 		WakeFDs: []int{p.pci.Vector(vectorFirstPair + int(rx)), p.pci.Vector(vectorFirstPair + int(tx))},
@@ -212,20 +192,21 @@ func (p *Device) setUpPair(i int, alloc Allocator, queueSize int, onFail func(ri
 	if i > 0 {
 		cfg.Name = fmt.Sprintf("%s/q%d", p.name, i)
 	}
-	nic, err := newPort(cfg, alloc)
+	nic, err := driver.New(cfg, queueMemory{alloc})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Name, err)
 	}
-	rxNotify, err := p.setUpQueue(rx, nic.rx, vectorFirstPair+rx)
+	rxRing, txRing := nic.Rings()
+	rxNotify, err := p.setUpQueue(rx, rxRing, vectorFirstPair+rx)
 	if err != nil {
 		return nil, err
 	}
-	txNotify, err := p.setUpQueue(tx, nic.tx, vectorFirstPair+tx)
+	txNotify, err := p.setUpQueue(tx, txRing, vectorFirstPair+tx)
 	if err != nil {
 		return nil, err
 	}
 	p.queues = append(p.queues, nic)
-	return func() { nic.start(rxNotify, txNotify) }, nil
+	return func() { nic.Start(rxNotify, txNotify) }, nil
 }
 
 // setUpQueue tells the device where a ring is.
@@ -241,7 +222,7 @@ func (p *Device) setUpQueue(q uint16, ring *vring.Driver, vector uint16) (*virti
 func (p *Device) Name() string { return p.name }
 
 // Queues are the NIC's queue pairs.
-func (p *Device) Queues() []*Port { return p.queues }
+func (p *Device) Queues() []*driver.Port { return p.queues }
 
 // Close resets the device: it stops reading and writing our memory. One that is gone is
 // left alone.

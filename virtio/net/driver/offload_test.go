@@ -1,4 +1,4 @@
-package virtionic
+package driver
 
 import (
 	"bytes"
@@ -129,7 +129,7 @@ func TestNICWantsOffloadsThatItCanUse(t *testing.T) {
 		{virtio.NetMrgRxbuf | virtio.NetCsum | virtio.NetHostECN | virtio.NetGuestCsum | virtio.NetGuestECN, 256, virtio.NetCsum | virtio.NetGuestCsum},
 		{virtio.Version1, 256, 0},
 	} {
-		if got := wantedOffloads(c.offered, c.rxSize); got != c.want {
+		if got := WantedOffloads(c.offered, c.rxSize); got != c.want {
 			t.Errorf("case %d: %v, want %v", i, got, c.want)
 		}
 	}

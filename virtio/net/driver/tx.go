@@ -1,4 +1,4 @@
-package virtionic
+package driver
 
 import (
 	virtionet "vvufwd/virtio/net"

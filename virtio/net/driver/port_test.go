@@ -1,4 +1,4 @@
-package virtionic
+package driver
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"testing"
 	"unsafe"
 
-	"vvufwd/vfio/dma"
 	"vvufwd/virtio"
 	"vvufwd/virtio/mem"
 	virtionet "vvufwd/virtio/net"
@@ -15,18 +14,18 @@ import (
 	"vvufwd/virtio/vring/vringtest"
 )
 
-// heapMemory plays the DMA allocator: memory at addresses that only the fake
+// heapMemory plays the allocator: memory at addresses that only the fake
 // device understands.
 type heapMemory struct{ regions []mem.Region }
 
-func (h *heapMemory) Alloc(size, align int) (dma.Memory, error) {
+func (h *heapMemory) Alloc(size, align int) (Memory, error) {
 	words := make([]uint64, (size+7)/8+align/8)
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
 	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (align - 1)
 	b = b[skip : skip+size]
-	iova := dma.IOVA(0x1_0000_0000 * uint64(len(h.regions)+1))
+	iova := 0x1_0000_0000 * uint64(len(h.regions)+1)
 	h.regions = append(h.regions, mem.Region{GPA: mem.GPA(iova), Mem: b})
-	return dma.Memory{Bytes: b, IOVA: iova}, nil
+	return Memory{Bytes: b, Addr: iova}, nil
 }
 
 type notifier int
@@ -55,7 +54,7 @@ func newNICRig(t vringtest.TB, features virtio.Features, size, mtu int) *nicRig 
 		first = vring.FirstSlot
 	}
 	memory := &heapMemory{}
-	nic, err := newPort(config{Name: "nic", Features: features, MTU: mtu, RxSize: size, TxSize: size,
+	nic, err := New(Config{Name: "nic", Features: features, MTU: mtu, RxSize: size, TxSize: size,
 		OnFail: func(ring string, err error) { r.failures = append(r.failures, ring+": "+err.Error()) }}, memory)
 	if err != nil {
 		t.Fatalf("newNIC: %v", err)
@@ -75,7 +74,7 @@ func newNICRig(t vringtest.TB, features virtio.Features, size, mtu int) *nicRig 
 		return d
 	}
 	r.devRx, r.devTx = device(nic.rx), device(nic.tx)
-	nic.start(&r.rxKicks, &r.txKicks)
+	nic.Start(&r.rxKicks, &r.txKicks)
 	return r
 }
 

@@ -1,9 +1,8 @@
-package virtionic
+package driver
 
 import (
 	"fmt"
 
-	"vvufwd/vfio/dma"
 	"vvufwd/virtio"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/vring"
@@ -12,12 +11,12 @@ import (
 // Notifier tells a device that a queue has new buffers.
 type Notifier interface{ Notify() }
 
-// Port is the driver side of one virtio-net queue pair. It owns as many DMA
+// Port is the driver side of one virtio-net queue pair. It owns as many
 // buffers as its rings have entries, so that a frame costs one descriptor for each
-// buffer that it fills: one, but for segments that the device is to cut and, coming
-// in, for what is longer than a buffer.
+// buffer that it fills: one, but for segments that the device is to cut and for what is
+// longer than a buffer.
 //
-// All methods belong to the goroutine that forwards.
+// All methods but Rings and Start belong to the goroutine that forwards.
 type Port struct {
 	name     string
 	counters virtionet.Counters
@@ -62,9 +61,9 @@ type Port struct {
 	burstParts [virtionet.MaxBurst]vring.Part
 }
 
-// buffers is the DMA memory of a ring, cut into equal buffers.
+// buffers is the memory of a ring's buffers, which are equal.
 type buffers struct {
-	memory dma.Memory
+	memory Memory
 	size   int
 }
 
@@ -74,7 +73,7 @@ func (b *buffers) bytes(i uint16) []byte {
 }
 
 func (b *buffers) addr(i uint16) uint64 {
-	return uint64(b.memory.IOVA) + uint64(int(i)*b.size)
+	return b.memory.Addr + uint64(int(i)*b.size)
 }
 
 // count is how many buffers hold n bytes.
@@ -95,24 +94,34 @@ func bufferSize(headerLen, maxFrame int) int {
 	return smallBuffer
 }
 
-// Allocator hands out memory that the device can reach.
+// Memory is memory that the device can reach.
+type Memory struct {
+	Bytes []byte
+	Addr  uint64 // where the device sees Bytes[0]
+}
+
+// Allocator hands out zeroed memory, at multiples of align, a power of two.
 type Allocator interface {
-	Alloc(size, align int) (dma.Memory, error)
+	Alloc(size, align int) (Memory, error)
 }
 
-// config is what negotiation with the device found out.
-type config struct {
+// Config is what negotiation with the device found out.
+type Config struct {
 	Name           string
-	Features       virtio.Features // negotiated
-	MTU            int             // 0: the device does not say, 1500 holds
-	RxSize, TxSize int             // ring entries
-	OnFail         func(ring string, err error)
-	WakeFDs        []int // see Port.WakeFDs
+	Features       virtio.Features              // negotiated
+	MTU            int                          // 0: the device does not say, 1500 holds
+	RxSize, TxSize int                          // ring entries
+	OnFail         func(ring string, err error) // told once for each ring that breaks; it must not block
+	WakeFDs        []int                        // see Port.WakeFDs
+
+	// Jumbo says that frames of any length are sent, whatever the MTU, in chains of small
+	// buffers: for a device that has no wire behind it.
+	Jumbo bool
 }
 
-// newPort lays out rings and buffers. Nothing is visible to the device before
-// start.
-func newPort(cfg config, alloc Allocator) (*Port, error) {
+// New lays out rings and buffers. Nothing is visible to the device before
+// Start.
+func New(cfg Config, alloc Allocator) (*Port, error) {
 	mtu := cfg.MTU
 	if mtu == 0 {
 		mtu = defaultMTU
@@ -127,14 +136,18 @@ func newPort(cfg config, alloc Allocator) (*Port, error) {
 		taken:      make([]uint16, 0, cfg.RxSize), views: make([][]byte, 0, cfg.RxSize),
 	}
 	rxBuffer := bufferSize(n.headerLen, n.maxFrame)
+	txBuffer := rxBuffer
 	if n.mergeable {
 		rxBuffer = smallBuffer
+	}
+	if cfg.Jumbo {
+		n.maxFrame = virtionet.MaxFrame
 	}
 	var err error
 	if n.rx, n.rxBuffers, err = newQueue(alloc, cfg.Features, cfg.RxSize, rxBuffer); err != nil {
 		return nil, fmt.Errorf("receive ring: %w", err)
 	}
-	if n.tx, n.txBuffers, err = newQueue(alloc, cfg.Features, cfg.TxSize, bufferSize(n.headerLen, n.maxFrame)); err != nil {
+	if n.tx, n.txBuffers, err = newQueue(alloc, cfg.Features, cfg.TxSize, txBuffer); err != nil {
 		return nil, fmt.Errorf("transmit ring: %w", err)
 	}
 	chain := n.txBuffers.count(n.headerLen + virtionet.MaxFrame)
@@ -155,14 +168,18 @@ func newQueue(alloc Allocator, features virtio.Features, size, buffer int) (*vri
 		return nil, buffers{}, err
 	}
 	q, err := vring.NewDriver(vring.DriverConfig{
-		Size: size, Memory: ring.Bytes, Base: uint64(ring.IOVA),
+		Size: size, Memory: ring.Bytes, Base: ring.Addr,
 		Packed: features.Has(virtio.RingPacked), EventIdx: features.Has(virtio.EventIdx),
 	})
 	return q, buffers{memory, buffer}, err
 }
 
-// start offers every receive buffer to the device.
-func (n *Port) start(rx, tx Notifier) {
+// Rings are where the rings are that the device is to be told of.
+func (n *Port) Rings() (rx, tx *vring.Driver) { return n.rx, n.tx }
+
+// Start offers every receive buffer to the device, which rx and tx tell of new buffers. No one
+// forwards yet.
+func (n *Port) Start(rx, tx Notifier) {
 	n.rxNotify, n.txNotify = rx, tx
 	for i := range n.rx.Size() {
 		n.post(uint16(i))
