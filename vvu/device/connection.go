@@ -107,10 +107,24 @@ func (d *Device) setLink(up bool) {
 	if d.linkDown == up {
 		d.log.Info("the driver sets the link of the front-end's device", zap.Bool("up", up))
 	}
-	d.linkDown = !up
+	d.changeLink(!up)
 	if !up {
 		d.end(d.session, errors.New("the driver took the link down"), true)
 	}
+}
+
+// changeLink notes whether the link is down; mu is held.
+func (d *Device) changeLink(down bool) {
+	d.deferred.link = d.deferred.link || down != d.linkDown
+	d.linkDown = down
+}
+
+// LinkDown reports whether the driver has taken the link of the front-end's device down. Safe
+// for concurrent use.
+func (d *Device) LinkDown() bool {
+	d.mu.Lock()
+	defer d.unlock()
+	return d.linkDown
 }
 
 // connect starts the session of the front-end that is there; mu is held.

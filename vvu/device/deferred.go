@@ -17,6 +17,7 @@ type deferred struct {
 	ring    []*peerfd.Event
 	close   []*peerfd.Event
 	unwatch []*peerfd.Event // and close
+	link    bool            // OnLink is to be called
 }
 
 // unlock releases mu and does what was deferred. It takes the place of mu.Unlock.
@@ -36,6 +37,9 @@ func (d *Device) unlock() {
 	for _, e := range pending.close {
 		e.Close()
 	}
+	if pending.link && d.onLink != nil {
+		d.onLink()
+	}
 }
 
 // wait waits until something has changed, or just might have. It takes the place of
@@ -50,7 +54,7 @@ func (d *Device) wait() {
 }
 
 func (o *deferred) any() bool {
-	return len(o.vectors)+len(o.ring)+len(o.close)+len(o.unwatch) > 0
+	return len(o.vectors)+len(o.ring)+len(o.close)+len(o.unwatch) > 0 || o.link
 }
 
 // interrupt raises a vector, or none with virtio.NoVector; mu is held.

@@ -19,6 +19,8 @@ type Config struct {
 	Queues int      // vrings that can be connected (max_vhost_queues), 1 to MaxQueues
 	UUID   [16]byte
 	Log    *zap.Logger
+	// OnLink, if not nil, is called whenever LinkDown may have changed. It must not wait.
+	OnLink func()
 }
 
 // Device is a virtio-vhost-user device. It is a vfiouser.Device on one side, and
@@ -31,6 +33,7 @@ type Device struct {
 	uuid   [16]byte
 	events *peerfd.Set
 	bin    peerfd.Bin // for descriptors of front-ends
+	onLink func()
 	kicks  *watcher
 
 	mu       sync.Mutex // released by unlock only
@@ -89,7 +92,7 @@ func New(cfg Config) (*Device, error) {
 	}
 	d := &Device{
 		ram: cfg.RAM, log: cfg.Log, layout: l, uuid: cfg.UUID, pci: pci,
-		table: make([]byte, 16*l.vectors), rings: make([]peerRing, cfg.Queues),
+		table: make([]byte, 16*l.vectors), rings: make([]peerRing, cfg.Queues), onLink: cfg.OnLink,
 	}
 	d.cond = sync.NewCond(&d.mu)
 	if d.kicks, err = newWatcher(d.kicked); err != nil {
@@ -182,7 +185,8 @@ func (d *Device) reset(reason error) {
 	if d.connected() {
 		d.end(d.session, reason, false)
 	}
-	d.driverUp, d.linkDown = false, false
+	d.driverUp = false
+	d.changeLink(false)
 	d.status, d.isr = 0, 0
 	d.offerSelect, d.driverSelect, d.features = 0, 0, 0
 	d.configVector = virtio.NoVector

@@ -24,15 +24,19 @@ const (
 // a while, and is then refused; the log says so. It closes l.
 func (d *Device) ServeFrontends(ctx context.Context, l *net.UnixListener) error {
 	door := peerfd.Door{Listener: l, Bin: &d.bin, Patience: patience, Room: waiting, Said: d.logDoorEvent}
-	err := door.Serve(ctx, func(sock *net.UnixConn) {
-		s := &session{d: d, sock: sock, conn: vhostuser.NewConn(sock)}
-		s.conn.SetBin(&d.bin)
-		s.run(ctx)
-	})
+	err := door.Serve(ctx, func(sock *net.UnixConn) { d.ServeFrontend(ctx, sock) })
 	if err != nil {
 		return fmt.Errorf("accepting front-ends on %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+// ServeFrontend serves one front-end, whose connection it takes over, until that is gone or ctx
+// ends. It is for who takes front-ends himself, or is one: there must be one at a time.
+func (d *Device) ServeFrontend(ctx context.Context, sock *net.UnixConn) {
+	s := &session{d: d, sock: sock, conn: vhostuser.NewConn(sock)}
+	s.conn.SetBin(&d.bin)
+	s.run(ctx)
 }
 
 func (d *Device) logDoorEvent(event peerfd.DoorEvent, err error) {

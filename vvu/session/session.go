@@ -372,6 +372,13 @@ func samePlace(a, b vhostuser.RingState) bool {
 	return a.Num == b.Num && a.Desc == b.Desc && a.Avail == b.Avail && a.Used == b.Used
 }
 
+// MTU is the largest packet that the guest takes, in bytes; 0: the front-end has not said.
+func (s *Session) MTU() uint16 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.backend.MTU()
+}
+
 // Regions is the memory table in force.
 func (s *Session) Regions() []vhostuser.MemoryRegion {
 	s.mu.Lock()

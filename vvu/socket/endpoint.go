@@ -48,9 +48,18 @@ type Endpoint struct {
 	flight   int      // see newInflightFile; or -1
 	limits   Limits
 
-	mu   sync.Mutex
-	down bool            // SetLink
-	conn *vhostuser.Conn // of the session that runs
+	watch func(Frontend)
+
+	mu       sync.Mutex
+	down     bool            // SetLink
+	conn     *vhostuser.Conn // of the session that runs
+	sessions uint64          // that have begun; Run writes it
+}
+
+// Frontend is what an endpoint tells of its front-end.
+type Frontend struct {
+	Session uint64 // number of its connection, from 1; 0: there is none
+	MTU     uint16 // what its guest takes; 0: it has not said
 }
 
 // Open makes a socket at path, with mode 0600, and listens at it; one that no one listens
@@ -92,7 +101,7 @@ func newEndpoint(path string, l *net.UnixListener, maxPairs int, log *zap.Logger
 	if err != nil {
 		log.Warn("INFLIGHT_SHMFD is not offered", zap.Error(err))
 	}
-	return &Endpoint{path: path, listener: l, log: log, events: events, flight: flight, guests: session.NewGuests("vhost-user:"+path, maxPairs, log)}
+	return &Endpoint{path: path, listener: l, log: log, events: events, flight: flight, watch: func(Frontend) {}, guests: session.NewGuests("vhost-user:"+path, maxPairs, log)}
 }
 
 // Ports are the endpoint's queue pairs as a forwarder sees them. They stay the same
@@ -112,6 +121,10 @@ func (e *Endpoint) SetAddress(mac [6]byte) error {
 // Limit bounds what a front-end may share. Without it there are only vhostuser's bounds. Call
 // it before Run.
 func (e *Endpoint) Limit(l Limits) { e.limits = l }
+
+// Watch has told called with each change of what there is to know of the front-end. It must not
+// wait. Call it before Run.
+func (e *Endpoint) Watch(told func(Frontend)) { e.watch = told }
 
 // backendConfig is what sessions offer.
 func (e *Endpoint) backendConfig() vhostuser.BackendConfig {
@@ -160,6 +173,7 @@ func (e *Endpoint) begin(conn *vhostuser.Conn) bool {
 	defer e.mu.Unlock()
 	if !e.down {
 		e.conn = conn
+		e.sessions++
 	}
 	return !e.down
 }
@@ -201,7 +215,9 @@ func (e *Endpoint) Run(ctx context.Context) error {
 			continue
 		}
 		e.log.Info("front-end connected")
+		e.watch(Frontend{Session: e.sessions})
 		err = e.serve(ctx, conn)
+		e.watch(Frontend{})
 		if e.end() {
 			e.log.Info("disconnected the front-end, because the link went down")
 			continue
@@ -284,6 +300,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 			return err
 		}
 	}
+	mtu := uint16(0)
 	defer func() {
 		if r := recover(); r != nil {
 			err = session.Vanished(r)
@@ -308,6 +325,10 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 		}
 		reply, err := s.Handle(m)
 		err = errors.Join(err, c.sweep(s.Regions))
+		if now := s.MTU(); now != mtu {
+			mtu = now
+			e.watch(Frontend{Session: e.sessions, MTU: mtu})
+		}
 		if reply != nil {
 			conn.SetWriteDeadline(time.Now().Add(stalled))
 			if e := conn.WriteMessage(*reply); e != nil {

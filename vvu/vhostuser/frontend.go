@@ -30,10 +30,11 @@ type FrontendConfig struct {
 	Style    Style
 	Features virtio.Features  // wanted; what the back-end does not offer is dropped
 	Protocol ProtocolFeatures // wanted, of those that the style knows; 0 means all of them
-	MTU      uint16           // that its owner gave the device (QEMU's host_mtu); 0: none. Only QEMU tells the back-end
+	MTU      uint16           // that its owner gave the device (QEMU's host_mtu); 0: none. Only QEMU and vvudev tell the back-end
 	Regions  []MemoryRegion
 	Files    []int          // one file descriptor per region
 	Rings    []FrontendRing // two per queue pair: the device's receive queue first
+	Active   int            // queue pairs that are used from the start, if the style knows of it; 0: all
 }
 
 // Frontend is the front-end half of the protocol. It plays the message orders of
@@ -97,6 +98,30 @@ func (f *Frontend) Stop() ([]uint32, error) {
 	return append([]uint32(nil), f.base...), err
 }
 
+// Prepare says, between Connect and Start, what to start for a device that goes by what the
+// back-end offers: see FrontendConfig.
+func (f *Frontend) Prepare(features virtio.Features, rings []FrontendRing, active int) {
+	f.cfg.Features, f.cfg.Rings, f.cfg.Active = features, rings, active
+	f.base = make([]uint32, len(rings))
+}
+
+// Enable enables or disables a queue pair, of a device that has been started.
+func (f *Frontend) Enable(pair int, on bool) error {
+	return f.play("enable", func(f *Frontend) {
+		f.enable(2*pair, on)
+		f.enable(2*pair+1, on)
+	})
+}
+
+// SetMTU tells another MTU, if the back-end wants to know.
+func (f *Frontend) SetMTU(mtu uint16) error {
+	f.cfg.MTU = mtu
+	return f.play("MTU", (*Frontend).setMTU)
+}
+
+// Offered returns the virtio features that the back-end has, as Connect has found out.
+func (f *Frontend) Offered() virtio.Features { return f.offered }
+
 // Features returns the virtio features that both sides have, without bit 30.
 func (f *Frontend) Features() virtio.Features { return f.features }
 
@@ -117,6 +142,14 @@ func (f *Frontend) play(what string, script func(*Frontend)) error {
 }
 
 func (f *Frontend) pairs() int { return len(f.cfg.Rings) / 2 }
+
+// active is how many queue pairs are used from the start.
+func (f *Frontend) active() int {
+	if f.cfg.Active == 0 {
+		return f.pairs()
+	}
+	return f.cfg.Active
+}
 
 func (f *Frontend) fail(err error) {
 	if f.err == nil {

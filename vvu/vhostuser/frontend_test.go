@@ -190,7 +190,7 @@ func life(t *testing.T, cfg FrontendConfig, backend BackendConfig) {
 	step("start", f.Start())
 	checkRunning("start", 0)
 	wantMTU := backend.MTU
-	if cfg.Style.Name == QEMU.Name && f.Protocol().Has(ProtoMTU) {
+	if (cfg.Style.Name == QEMU.Name || cfg.Style.Name == Vvudev.Name) && f.Protocol().Has(ProtoMTU) {
 		wantMTU = cfg.MTU
 	}
 	if got := d.b.MTU(); got != wantMTU {

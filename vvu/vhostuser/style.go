@@ -36,7 +36,7 @@ var (
 )
 
 // Styles returns all known front-ends.
-func Styles() []Style { return []Style{QEMU, QEMUOld, VirtioUser, CloudHypervisor, Crosvm} }
+func Styles() []Style { return []Style{QEMU, QEMUOld, VirtioUser, CloudHypervisor, Crosvm, Vvudev} }
 
 // stopInOrder asks each ring for its position and nothing else.
 func stopInOrder(f *Frontend) {
