@@ -3,6 +3,8 @@
 // Synopsis:
 //
 //	vvudev --vfio-user PATH --vhost-user PATH --ram FILE [flags]
+//	vvudev --vfio-user PATH --vhost-user PATH --shadow SIZE [flags]
+//	vvudev --device vfio-user=PATH,vhost-user=PATH --device … --shadow SIZE [flags]
 //
 // Description:
 //
@@ -31,13 +33,25 @@
 // for the next. It ends on SIGTERM or SIGINT; a driver VM that still runs then
 // loses its device.
 //
+// With --shadow the driver VM does not see the app VM's memory. Vvudev is the back-end of the app
+// VM itself then, and shows the driver VM a region of its own, with rings and the frames that are
+// on their way (package shadow). It forwards between the two, as vvufwd does: a loop polls, and
+// sleeps when no frame comes. There is no RAM file; the app VM may have any memory
+// that can be shared (memory-backend-memfd,share=on), of any size, and may be
+// there before the driver VM or after it.
+//
 // Flags:
 //
 //	--vfio-user PATH    socket to listen on for the driver VM's QEMU
 //	--vhost-user PATH   socket to listen on for the app VM's monitor
 //	--ram FILE          the app VM's RAM file, its mem-path
 //	--create-ram SIZE   create or resize the RAM file, e.g. 256M or 4G
-//	--max-memory SIZE   what the driver VM may share (default four times the machine's)
+//	--max-memory SIZE   what a VM may share (default four times the machine's)
+//	--shadow SIZE       show the driver VM a region of this size in place of the app VM's memory
+//	--device vfio-user=PATH,vhost-user=PATH[,uuid=UUID]
+//	                    with --shadow: a device; repeat for several app VMs
+//	--cpus LIST         with --shadow: CPUs with a loop each (default one loop, not pinned)
+//	--idle-after TIME   with --shadow: when a loop without frames sleeps (default 500µs)
 //	--queues N          vrings that can be connected, 1 to 256 (default 256)
 //	--uuid UUID         identity of the device (default: a random one)
 //	--log-level LEVEL   debug, info, warn or error (default info)

@@ -15,11 +15,15 @@ import (
 
 // opened is what vvudev opens with all the privileges that it is started with.
 type opened struct {
-	monitor, frontend *net.UnixListener
-	ram               *device.RAMFile
+	sockets []sockets       // in the order of the devices
+	ram     *device.RAMFile // nil with a shadow
 }
 
-// Names of the files that a vvudev hands over to the one that it becomes.
+// sockets are those of one device.
+type sockets struct{ monitor, frontend *net.UnixListener }
+
+// Names of the files that a vvudev hands over to the one that it becomes; those of sockets
+// have the path behind them.
 const (
 	monitorFile  = "--vfio-user"
 	frontendFile = "--vhost-user"
@@ -38,15 +42,21 @@ func open(o options, log *zap.Logger) (f *opened, err error) {
 	if err := checkCreateRAM(o, log); err != nil {
 		return f, err
 	}
-	if f.monitor, err = listen(monitorFile, o.vfioUser); err != nil {
-		return f, err
+	for _, d := range o.devices {
+		s := sockets{}
+		if s.monitor, err = listen(monitorFile, d.vfioUser); err == nil {
+			s.frontend, err = listen(frontendFile, d.vhostUser)
+		}
+		f.sockets = append(f.sockets, s)
+		if err != nil {
+			return f, err
+		}
 	}
-	if f.frontend, err = listen(frontendFile, o.vhostUser); err != nil {
-		return f, err
-	}
-	if o.createRAM != 0 {
+	switch {
+	case o.on():
+	case o.createRAM != 0:
 		f.ram, err = device.CreateRAM(o.ram, uint64(o.createRAM))
-	} else {
+	default:
 		f.ram, err = device.OpenRAM(o.ram)
 	}
 	return f, err
@@ -60,34 +70,49 @@ func inherit(o options, _ *zap.Logger) (f *opened, err error) {
 			f.close()
 		}
 	}()
-	if f.monitor, err = confine.InheritedListener(monitorFile); err != nil {
-		return f, err
+	missing := false
+	for _, d := range o.devices {
+		s := sockets{}
+		if s.monitor, err = confine.InheritedListener(monitorFile + " " + d.vfioUser); err == nil {
+			s.frontend, err = confine.InheritedListener(frontendFile + " " + d.vhostUser)
+		}
+		f.sockets = append(f.sockets, s)
+		if err != nil {
+			return f, err
+		}
+		missing = missing || s.monitor == nil || s.frontend == nil
 	}
-	if f.frontend, err = confine.InheritedListener(frontendFile); err != nil {
-		return f, err
+	var ram *os.File
+	if !o.on() {
+		ram = confine.Inherited(ramFile)
+		missing = missing || ram == nil
 	}
-	ram := confine.Inherited(ramFile)
-	if f.monitor == nil || f.frontend == nil || ram == nil {
+	if missing {
 		return f, errors.New("not all files were handed over")
 	}
-	f.ram, err = device.AdoptRAM(o.ram, ram)
+	if ram != nil {
+		f.ram, err = device.AdoptRAM(o.ram, ram)
+	}
 	return f, err
 }
 
 // confined starts vvudev again with these files and without its privileges. It returns only
 // if it fails, or if a signal stops it.
-func (f *opened) confined(policy confine.Policy, stop confine.Stop) error {
+func (f *opened) confined(o options, policy confine.Policy, stop confine.Stop) (err error) {
 	files := map[string]*os.File{}
-	for name, l := range map[string]*net.UnixListener{monitorFile: f.monitor, frontendFile: f.frontend} {
-		file, err := confine.ListenerFile(l)
-		if err != nil {
-			return err
+	for i, d := range o.devices {
+		for name, l := range map[string]*net.UnixListener{
+			monitorFile + " " + d.vfioUser: f.sockets[i].monitor, frontendFile + " " + d.vhostUser: f.sockets[i].frontend,
+		} {
+			if files[name], err = confine.ListenerFile(l); err != nil {
+				return err
+			}
 		}
-		files[name] = file
 	}
-	var err error
-	if files[ramFile], err = f.ram.Dup(); err != nil {
-		return fmt.Errorf("hand it over: %w", err)
+	if f.ram != nil {
+		if files[ramFile], err = f.ram.Dup(); err != nil {
+			return fmt.Errorf("hand it over: %w", err)
+		}
 	}
 	err = policy.Start(os.Args, files, stop)
 	if errors.Is(err, confine.ErrStopped) {
@@ -98,11 +123,12 @@ func (f *opened) confined(policy confine.Policy, stop confine.Stop) error {
 
 // close closes what is open, and removes the sockets.
 func (f *opened) close() {
-	if f.monitor != nil {
-		f.monitor.Close()
-	}
-	if f.frontend != nil {
-		f.frontend.Close()
+	for _, s := range f.sockets {
+		for _, l := range []*net.UnixListener{s.monitor, s.frontend} {
+			if l != nil {
+				l.Close()
+			}
+		}
 	}
 	if f.ram != nil {
 		f.ram.Close()

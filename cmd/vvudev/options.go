@@ -21,6 +21,7 @@ type options struct {
 	vhostUser string
 	ram       string
 	createRAM cli.Size
+	shadowing
 	memory    cli.Size // 0: by the machine's
 	queues    int
 	uuid      uuid
@@ -32,7 +33,9 @@ type options struct {
 
 var helpText = cli.Help{
 	About: "vvudev gives a stock QEMU, 10.1 or later, the virtio-vhost-user PCI device.",
-	Usage: "vvudev --vfio-user PATH --vhost-user PATH --ram FILE [flags]",
+	Usage: "vvudev --vfio-user PATH --vhost-user PATH --ram FILE [flags]\n" +
+		"vvudev --vfio-user PATH --vhost-user PATH --shadow SIZE [flags]\n" +
+		"vvudev --device vfio-user=PATH,vhost-user=PATH --device … --shadow SIZE [flags]",
 	Notes: "Exit codes: 0 after a signal, 1 run-time failure, 2 usage, 3 the RAM file or a socket is not usable.",
 }
 
@@ -43,25 +46,30 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.StringVar(&o.vhostUser, "vhost-user", "", "listen on the socket `PATH` for the app VM's monitor")
 	f.StringVar(&o.ram, "ram", "", "the app VM's RAM `FILE`, its mem-path")
 	f.Var(&o.createRAM, "create-ram", "create or resize the RAM file to `SIZE`, e.g. 256M or 4G")
-	f.Var(&o.memory, "max-memory", fmt.Sprintf("refuse a driver VM that shares more than `SIZE`, such as 64G (default %d times the machine's memory)", generosity))
+	o.shadowFlags(f)
+	f.Var(&o.memory, "max-memory", fmt.Sprintf("refuse a driver VM, and with --shadow an app VM, that shares more than `SIZE`, such as 64G (default %d times the machine's memory)", generosity))
 	f.IntVar(&o.queues, "queues", device.MaxQueues, "number of vrings that can be connected, `N` from 1 to 256")
 	f.Var(&o.uuid, "uuid", "identity of the device, a `UUID` (default random)")
 	f.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel, "lowest `LEVEL` to log: debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", logging.Console, "`FORM` of the log: console or json")
 	f.BoolVar(&o.noConfine, "no-confine", false, "keep all privileges after start-up, for debugging")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
-	err = cli.Parse(f, args, out, helpText)
+	err = cli.Parse(f, withDefaultSize(args), out, helpText)
+	if err == nil && !o.version {
+		err = o.checkShadow()
+	}
 	switch {
 	case err != nil || o.version:
 		return o, err
+	case o.named():
 	case o.vfioUser == "":
 		return o, cli.Usagef("--vfio-user PATH is missing: the socket for the driver VM's QEMU")
 	case o.vhostUser == "":
 		return o, cli.Usagef("--vhost-user PATH is missing: the socket for the app VM's monitor")
 	case o.vfioUser == o.vhostUser:
 		return o, cli.Usagef("--vfio-user and --vhost-user are both %s: give each a socket of its own", o.vfioUser)
-	case o.ram == "":
-		return o, cli.Usagef("--ram FILE is missing: the app VM's RAM file")
+	case o.ram == "" && !o.on():
+		return o, cli.Usagef("--ram FILE is missing: the app VM's RAM file; or use --shadow SIZE, which needs none")
 	case o.queues < 1 || o.queues > device.MaxQueues:
 		return o, cli.Usagef("--queues %d: must be 1 to %d", o.queues, device.MaxQueues)
 	case !logging.Known(o.logFormat):
@@ -70,10 +78,19 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	given := false
 	f.Visit(func(f *flag.Flag) { given = given || f.Name == "uuid" })
 	if !given {
-		rand.Read(o.uuid[:])
-		o.uuid[6], o.uuid[8] = o.uuid[6]&0x0f|0x40, o.uuid[8]&0x3f|0x80 // RFC 9562, version 4
+		o.uuid = randomUUID()
+	}
+	if !o.named() {
+		o.devices = []shadowDevice{{o.vfioUser, o.vhostUser, o.uuid}}
 	}
 	return o, nil
+}
+
+// randomUUID makes one of version 4 (RFC 9562).
+func randomUUID() (u uuid) {
+	rand.Read(u[:])
+	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	return u
 }
 
 // uuid is 16 bytes, written as 8-4-4-4-12 hexadecimal digits.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os/signal"
 	"sync"
 
@@ -30,7 +29,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := logging.New(stderr, o.logFormat, o.logLevel)
-	policy := confine.Policy{Listen: []string{o.vfioUser, o.vhostUser}, AsyncIO: true}
+	policy := o.policy()
 	execute := !o.noConfine && !confine.Started()
 	acquire, stopped := open, confine.Stop(nil)
 	switch {
@@ -48,11 +47,39 @@ func run(args []string, stdout, stderr io.Writer) error {
 		if q, ok := stderr.(*logging.Queue); ok {
 			logging.Flush(logging.LastWords, q)
 		}
-		return files.confined(policy, stopped)
+		return files.confined(o, policy, stopped)
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
+	finish := func() error {
+		if o.noConfine {
+			return nil
+		}
+		return policy.Finish(log)
+	}
+	if o.on() {
+		err = runShadow(ctx, o, files, finish, log)
+	} else {
+		err = runDevice(ctx, o, files, finish, log)
+	}
+	return err
+}
+
+// policy is what serving devices needs.
+func (o *options) policy() confine.Policy {
+	p := confine.Policy{AsyncIO: true, SocketPairs: o.on()}
+	for _, d := range o.devices {
+		p.Listen = append(p.Listen, d.vfioUser, d.vhostUser)
+	}
+	if o.on() {
+		p.Read = []string{maxMappings} // see sharing
+	}
+	return p
+}
+
+// runDevice shows the driver VM the RAM file. finish gives up privileges when all is made.
+func runDevice(ctx context.Context, o options, files *opened, finish func() error, log *zap.Logger) error {
 	dev, err := device.New(device.Config{RAM: files.ram, Queues: o.queues, UUID: o.uuid, Log: log})
 	if err != nil {
 		return err
@@ -60,33 +87,31 @@ func run(args []string, stdout, stderr io.Writer) error {
 	defer dev.Close()
 	server := vfiouser.NewServer(dev, log)
 	server.LimitMemory(o.maxMemory())
-	if !o.noConfine {
-		if err := policy.Finish(log); err != nil {
-			return err
-		}
+	if err := finish(); err != nil {
+		return err
 	}
 	log.Info("ready", zap.String("vfio-user", o.vfioUser), zap.String("vhost-user", o.vhostUser),
 		zap.String("ram", o.ram), zap.Uint64("ram bytes", files.ram.Size()), zap.Uint64("BAR 4 bytes", dev.Region(4).Size))
-	err = serve(ctx, server, dev, files.monitor, files.frontend)
+	err = serve(ctx,
+		func(ctx context.Context) error { return server.Serve(ctx, files.sockets[0].monitor) },
+		func(ctx context.Context) error { return dev.ServeFrontends(ctx, files.sockets[0].frontend) },
+	)
 	log.Info("stopped")
 	return err
 }
 
-// serve runs both sides of the device until ctx ends or one of them fails.
-func serve(ctx context.Context, server *vfiouser.Server, dev *device.Device, monitor, frontend *net.UnixListener) error {
+// serve runs all that there is to run until ctx ends or one of them fails.
+func serve(ctx context.Context, all ...func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	var errs [2]error
-	for i, side := range []func() error{
-		func() error { return server.Serve(ctx, monitor) },
-		func() error { return dev.ServeFrontends(ctx, frontend) },
-	} {
+	errs := make([]error, len(all))
+	for i, one := range all {
 		wg.Go(func() {
-			errs[i] = side()
+			errs[i] = one(ctx)
 			cancel()
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs[:]...)
+	return errors.Join(errs...)
 }

@@ -96,7 +96,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.Func("port", "`KIND:ADDRESS` of any port: "+strings.Join(kinds, ", ")+"; a port of a switch takes \",mac=AA:BB:CC:DD:EE:FF\", the only source address that it may use, and \",isolate\"; a Wi-Fi card in station mode is packet:IFACE,l2nat: what is sent there has its address", port(parseKindPort))
 	o.switchFlags(fs)
 	fs.Func("cpus", "`LIST` of CPUs, such as 1,2 or 1-3, each with a loop pinned to it; queue pairs are assigned to them, a switch has one (default: not pinned, as many loops as CPUs but one)", func(s string) (err error) {
-		o.cpus, err = parseCPUs(s)
+		o.cpus, err = cli.ParseCPUs(s)
 		return err
 	})
 	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this `TIME` (up to four times as long while that pays) and 16 looks at the rings, and wake up for frames that come regularly; 0s: at once; negative: always poll")
@@ -182,26 +182,6 @@ func (o *options) check() error {
 		return err
 	}
 	return o.checkMemory()
-}
-
-// parseCPUs reads "1,3" or "1-3,5".
-func parseCPUs(s string) ([]int, error) {
-	var cpus []int
-	for _, part := range strings.Split(s, ",") {
-		first, last, isRange := strings.Cut(part, "-")
-		lo, err := strconv.Atoi(first)
-		hi := lo
-		if err == nil && isRange {
-			hi, err = strconv.Atoi(last)
-		}
-		if err != nil || lo < 0 || hi < lo || hi >= 1024 {
-			return nil, fmt.Errorf("want CPU numbers such as 1,2 or 1-3")
-		}
-		for c := lo; c <= hi; c++ {
-			cpus = append(cpus, c)
-		}
-	}
-	return cpus, nil
 }
 
 var helpText = cli.Help{

@@ -94,6 +94,9 @@ func (p Policy) calls() []call {
 	if p.AsyncIO {
 		list = append(list, anytime(unix.SYS_IO_SUBMIT, unix.SYS_IO_DESTROY)...)
 	}
+	if p.SocketPairs {
+		list = append(list, call{unix.SYS_SOCKETPAIR, []condition{is(0, unix.AF_UNIX)}})
+	}
 	if p.VFIO {
 		list = append(list, requests(useVFIO)...)
 	}

@@ -38,6 +38,9 @@ type Policy struct {
 	OpenVFIO []string
 	// AsyncIO is whether it sets up asynchronous I/O before Finish, and uses it from then on.
 	AsyncIO bool
+	// SocketPairs is whether it makes sockets that are connected to each other and to no one
+	// else, after Finish too.
+	SocketPairs bool
 	// TAP is whether it uses TAP devices that were opened before Start. It can look after them, and
 	// attach those descriptors again to devices that it may use without a capability.
 	TAP bool
