@@ -10,18 +10,13 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
-
-	virtionet "vvufwd/virtio/net"
 )
 
 // Interface is what a kind of port does to its interface. Control calls it, with one exception:
 // Dropped may be called at any time until Close.
 type Interface interface {
-	// Wires are its queue pairs.
-	Wires() []Wire
-	// Offloads are what the kernel may leave undone in what is read, and what may be left to
-	// it in what is written.
-	Offloads() (leaves, takes virtionet.Offloads)
+	// Queues makes its queue pairs, once. They are to look at c while they forward.
+	Queues(name string, c *Condition) ([]Queue, error)
 	// Look asks for the state. An error says that the interface is gone.
 	Look() (State, error)
 	// Return gets hold again of an interface that was gone.
@@ -39,29 +34,24 @@ type Translator interface {
 
 // Device is an open interface with its queue pairs.
 type Device struct {
-	name   string
-	iface  Interface
-	ports  []*Port
-	events *os.File // a netlink socket: tells when to look
-	log    *zap.Logger
-
-	leaves, takes virtionet.Offloads
-
-	down     atomic.Bool  // there is no way to the interface, or none on from there
-	maxFrame atomic.Int32 // bytes of a frame that is sent
+	name      string
+	iface     Interface
+	queues    []Queue
+	events    *os.File // a netlink socket: tells when to look
+	log       *zap.Logger
+	condition Condition
 
 	state   State // as it was last seen
 	gone    bool
 	returns atomic.Uint64 // how many times it came back
 
-	wake   func()
 	onLink func(up bool)
 }
 
 // NewDevice makes ports of an interface, which is its own from then on also if it fails. name
 // identifies it in logs and counters.
 func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error) {
-	d = &Device{name: name, iface: i, log: log, wake: func() {}, onLink: func(bool) {}}
+	d = &Device{name: name, iface: i, log: log, onLink: func(bool) {}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -73,33 +63,24 @@ func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error)
 	if d.state, err = i.Look(); err != nil {
 		return d, fmt.Errorf("%s: %w", name, err)
 	}
-	d.leaves, d.takes = i.Offloads()
-	d.apply()
-	for n, w := range i.Wires() {
-		of := name
-		if n > 0 {
-			of = fmt.Sprintf("%s/q%d", name, n)
-		}
-		p, err := newPort(of, w, d)
-		if err != nil {
-			return d, err
-		}
-		d.ports = append(d.ports, p)
+	d.condition.set(d.state)
+	if d.queues, err = i.Queues(name, &d.condition); err != nil {
+		return d, err
 	}
 	return d, nil
 }
 
 // Ports are its queue pairs.
-func (d *Device) Ports() []*Port { return d.ports }
+func (d *Device) Ports() []Queue { return d.queues }
 
 // Up reports whether the interface has a link, as far as was seen. It is for the time before Run.
-func (d *Device) Up() bool { return d.state.Runs }
+func (d *Device) Up() bool { return d.state.works() }
 
 // AwaitLink waits for a link until ctx is done, before Run, and reports whether there is one.
 func (d *Device) AwaitLink(ctx context.Context) bool {
 	tick := time.NewTicker(settling)
 	defer tick.Stop()
-	for !d.state.Runs {
+	for !d.state.works() {
 		select {
 		case <-ctx.Done():
 			return false
@@ -112,7 +93,10 @@ func (d *Device) AwaitLink(ctx context.Context) bool {
 
 // Follow says whom to tell of changes before Run: wake makes a sleeping forwarder look at all
 // ports, onLink is told of the link.
-func (d *Device) Follow(wake func(), onLink func(up bool)) { d.wake, d.onLink = wake, onLink }
+func (d *Device) Follow(wake func(), onLink func(up bool)) {
+	d.condition.wake.Store(&wake)
+	d.onLink = onLink
+}
 
 // Stats are what statistics tell of a device.
 type Stats struct {
@@ -125,7 +109,7 @@ type Stats struct {
 
 // Stats may be called at any time until Close.
 func (d *Device) Stats() Stats {
-	s := Stats{Link: !d.down.Load(), Returns: d.returns.Load()}
+	s := Stats{Link: !d.condition.Down(), Returns: d.returns.Load()}
 	if n, known := d.iface.Dropped(); known {
 		s.Dropped = &n
 	}
@@ -181,7 +165,7 @@ func (d *Device) look() {
 	before := d.state
 	now, err := d.iface.Look()
 	if err != nil {
-		d.down.Store(true)
+		d.condition.Fail()
 		if !d.gone {
 			d.gone = true
 			d.log.Warn("the interface is gone; its port waits for it", zap.String("interface", before.Name), zap.Error(err))
@@ -195,34 +179,26 @@ func (d *Device) look() {
 		}
 	}
 	if d.gone {
-		d.gone, before.Runs = false, false
+		d.gone, before = false, State{Name: before.Name}
 		d.returns.Add(1)
 		d.log.Info("the interface is back", zap.String("interface", now.Name))
 	}
 	if before.Name != now.Name {
 		d.log.Info("the interface has another name", zap.String("before", before.Name), zap.String("now", now.Name))
 	}
-	d.state = now
-	if d.apply(); before.Runs != now.Runs {
-		d.log.Info("link", zap.String("interface", now.Name), zap.Bool("up", now.Runs))
-		d.onLink(now.Runs)
+	if now.Trouble != "" && before.Trouble != now.Trouble {
+		d.log.Warn("the port cannot use the interface as it is now", zap.String("interface", now.Name), zap.String("why", now.Trouble))
 	}
-}
-
-// apply tells the queue pairs of the state.
-func (d *Device) apply() {
-	d.maxFrame.Store(int32(min(virtionet.FrameOf(d.state.MTU), virtionet.MaxFrame)))
-	if was := d.down.Swap(!d.state.Runs); was == d.state.Runs {
-		d.wake()
+	d.state = now
+	if d.condition.set(now); before.works() != now.works() {
+		d.log.Info("link", zap.String("interface", now.Name), zap.Bool("up", now.works()))
+		d.onLink(now.works())
 	}
 }
 
 // Close closes everything, when no one forwards any more and Run has returned.
 func (d *Device) Close() error {
-	var errs []error
-	for _, p := range d.ports {
-		errs = append(errs, p.close())
-	}
+	errs := []error{closeQueues(d.queues)}
 	if d.events != nil {
 		errs = append(errs, d.events.Close())
 	}

@@ -9,13 +9,14 @@ import (
 	virtionet "vvufwd/virtio/net"
 )
 
-// Port is a queue pair of an interface: a netfwd.Port that can wake a sleeping loop. Its
-// methods belong to the goroutine that forwards.
+// Port is a Queue over a Wire.
 type Port struct {
-	name     string
-	wire     Wire
-	device   *Device
-	counters virtionet.Counters
+	name      string
+	wire      Wire
+	condition *Condition
+	counters  virtionet.Counters
+
+	leaves, takes virtionet.Offloads // see OverWires
 
 	rx           slots
 	next, filled int // slots [next, filled) are frames that were read and not released
@@ -28,11 +29,11 @@ type Port struct {
 }
 
 // newPort makes a queue pair.
-func newPort(name string, w Wire, d *Device) (p *Port, err error) {
-	p = &Port{name: name, wire: w, device: d, wake: [1]int{-1}}
+func newPort(name string, w Wire, c *Condition, leaves, takes virtionet.Offloads) (p *Port, err error) {
+	p = &Port{name: name, wire: w, condition: c, leaves: leaves, takes: takes, wake: [1]int{-1}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("%s: %w", name, err), p.close())
+			err = errors.Join(fmt.Errorf("%s: %w", name, err), p.Close())
 		}
 	}()
 	if err := errors.Join(p.rx.open(), p.tx.open()); err != nil {
@@ -44,7 +45,8 @@ func newPort(name string, w Wire, d *Device) (p *Port, err error) {
 	return p, unix.EpollCtl(p.wake[0], unix.EPOLL_CTL_ADD, w.FD(), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(w.FD())})
 }
 
-func (p *Port) close() error {
+// Close frees its buffers. The wire is the interface's.
+func (p *Port) Close() error {
 	var err error
 	if p.wake[0] >= 0 {
 		err = unix.Close(p.wake[0])
@@ -80,7 +82,7 @@ func (p *Port) EnableKicks(forRoom bool) (frames, room bool) {
 		}
 		p.forRoom = forRoom
 	}
-	return p.next < p.filled, forRoom && p.device.down.Load() // what waits is dropped then
+	return p.next < p.filled, forRoom && p.condition.Down() // what waits is dropped then
 }
 
 // DisableKicks does nothing: the kernel wakes only who waits.
@@ -89,7 +91,7 @@ func (p *Port) DisableKicks() {}
 // WakeFDs is an epoll instance, which no one has to empty, see netfwd.Sleeper. There is none
 // while the interface does not work: its descriptor may be readable for ever then.
 func (p *Port) WakeFDs() []int {
-	if p.device.down.Load() {
+	if p.condition.Down() {
 		return nil
 	}
 	return p.wake[:]

@@ -16,7 +16,13 @@ type State struct {
 	MTU  int  // bytes
 
 	Address [6]byte // Ethernet address, from kinds of interfaces that have to do with it; else zero
+
+	// Trouble is why no frames pass although it runs, and what to do. Empty: they do.
+	Trouble string
 }
+
+// works reports whether frames pass.
+func (s State) works() bool { return s.Runs && s.Trouble == "" }
 
 // Query asks for the state of an interface by its name through any socket.
 func Query(socket int, name string) (s State, err error) {
@@ -32,6 +38,31 @@ func Query(socket int, name string) (s State, err error) {
 	}
 	s.MTU = int(r.Int())
 	return s, nil
+}
+
+// Ethernet finds an interface that is up and carries Ethernet frames, and its index. An error says what is
+// to be done.
+func Ethernet(socket int, name string) (index int, s State, err error) {
+	s, err = Query(socket, name)
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return 0, s, fmt.Errorf("interface %s does not exist: ip link shows those that do", name)
+	case err != nil:
+		return 0, s, fmt.Errorf("interface %s: %w", name, err)
+	case !s.Up:
+		return 0, s, fmt.Errorf("interface %s is down: ip link set %s up", name, name)
+	}
+	r := Named(name)
+	if err := r.Ask(socket, unix.SIOCGIFHWADDR); err != nil {
+		return 0, s, fmt.Errorf("interface %s: %w", name, err)
+	}
+	if r.Flags() != unix.ARPHRD_ETHER { // the family of the address
+		return 0, s, fmt.Errorf("interface %s carries no Ethernet frames: use another one", name)
+	}
+	if err := r.Ask(socket, unix.SIOCGIFINDEX); err != nil {
+		return 0, s, fmt.Errorf("interface %s: %w", name, err)
+	}
+	return int(r.Int()), s, nil
 }
 
 // SetUp sets an interface up. It takes CAP_NET_ADMIN.

@@ -9,7 +9,7 @@ import (
 // Receive describes what the kernel has for us. See netfwd.Port.
 func (p *Port) Receive(b *virtionet.Burst) (worked bool) {
 	if p.next == p.filled {
-		if p.device.down.Load() {
+		if p.condition.Down() {
 			b.Reset()
 			return false
 		}
@@ -45,7 +45,7 @@ func (p *Port) describe(b *virtionet.Burst) {
 		case s.Len > virtionet.MaxFrame:
 			reason = virtionet.DropTooLong
 		default:
-			if b.Add(s.Frame, s.Len); b.Inspect(i, s.Header, p.device.leaves) {
+			if b.Add(s.Frame, s.Len); b.Inspect(i, s.Header, p.leaves) {
 				continue
 			}
 		}
@@ -66,6 +66,6 @@ func (p *Port) Release(b *virtionet.Burst, first, end int) {
 func (p *Port) failed(errno unix.Errno) {
 	switch errno {
 	case unix.ENETDOWN, unix.ENXIO, unix.ENODEV, unix.EBADFD, unix.EIO, unix.EBADF:
-		p.device.down.Store(true) // until control has looked
+		p.condition.Fail()
 	}
 }

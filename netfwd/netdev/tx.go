@@ -12,7 +12,7 @@ const lot = 256 << 10
 
 // Transmit copies frames and gives them to the kernel. See netfwd.Port.
 func (p *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
-	if p.device.down.Load() {
+	if p.condition.Down() {
 		p.counters.Drops[virtionet.DropLinkDown] += uint64(end - first)
 		return end - first
 	}
@@ -35,8 +35,8 @@ func (p *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
 // place gives plain frames places. Other says that the first one is to be dropped, or
 // cut.
 func (p *Port) place(b *virtionet.Burst, first, end int) (n int, other bool) {
-	most, head := int(p.device.maxFrame.Load()), p.wire.HeaderLen()
-	d := virtionet.Destination{HeaderLen: head, MaxFrame: most, Takes: p.device.takes}
+	most, head := p.condition.MaxFrame(), p.wire.HeaderLen()
+	d := virtionet.Destination{HeaderLen: head, MaxFrame: most, Takes: p.takes}
 	if end = b.SetDestination(first, end, d); end == first {
 		return 0, true
 	}
@@ -78,7 +78,7 @@ func (p *Port) write(list []Slot) (sent uint64, done, dropped int) {
 		case Spoofed:
 			reason = virtionet.DropSpoofed
 		default:
-			if p.failed(errno); p.device.down.Load() {
+			if p.failed(errno); p.condition.Down() {
 				reason = virtionet.DropLinkDown
 			}
 		}
@@ -107,8 +107,8 @@ func (p *Port) countSent(b *virtionet.Burst, first int, sent uint64) {
 
 // put sends one frame, or drops it, or returns false when there is no room for it now.
 func (p *Port) put(f *virtionet.Frame) bool {
-	most := int(p.device.maxFrame.Load())
-	if !p.soft.Begin(f, p.device.takes, most) {
+	most := p.condition.MaxFrame()
+	if !p.soft.Begin(f, p.takes, most) {
 		p.counters.Drops[virtionet.DropTooLong]++
 		return true
 	}

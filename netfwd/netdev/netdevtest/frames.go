@@ -9,6 +9,7 @@ import (
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/net/nettest"
 
+	"vvufwd/netfwd"
 	"vvufwd/netfwd/netdev"
 )
 
@@ -54,13 +55,22 @@ func (s *Source) Add(t testing.TB, h virtionet.Header, frame []byte) {
 }
 
 // Send sends the burst through a port.
-func (s *Source) Send(t testing.TB, p *netdev.Port) {
+func (s *Source) Send(t testing.TB, p netdev.Queue) {
 	t.Helper()
 	for first, end := 0, time.Now().Add(patience); first < s.burst.Len(); {
+		serve(p)
 		first += p.Transmit(&s.burst, first, s.burst.Len())
+		p.Notify()
 		if time.Now().After(end) {
 			t.Fatalf("%s takes no more after %d of %d frames", p.Name(), first, s.burst.Len())
 		}
+	}
+}
+
+// serve does for a port what forwarders do in each round.
+func serve(p netdev.Queue) {
+	if r, ok := p.(netfwd.Replaceable); ok && r.Changed() {
+		r.Sync()
 	}
 }
 
@@ -79,6 +89,7 @@ func Collect(t testing.TB, d *netdev.Device, n int) (frames []Received) {
 	var b virtionet.Burst
 	for end := time.Now().Add(patience); len(frames) < n; {
 		for _, p := range d.Ports() {
+			serve(p)
 			p.Receive(&b)
 			for i, f := range b.Frames(0, b.Len()) {
 				r := Received{Header: f.Header}
@@ -96,6 +107,23 @@ func Collect(t testing.TB, d *netdev.Device, n int) (frames []Received) {
 		}
 	}
 	return frames
+}
+
+// receiver sends through A, and takes all that has been sent from B.
+func (p *Pair) receiver(t testing.TB) nettest.Receiver {
+	from, taken := p.A.Ports()[0], uint64(0)
+	return nettest.Receiver{
+		Name: from.Name(), Port: from,
+		Take: func() (headers []virtionet.Header, frames [][]byte) {
+			from.Notify()
+			n := from.Counters().TxPackets - taken
+			for _, r := range Collect(t, p.B, int(n)) {
+				headers, frames = append(headers, r.Header), append(frames, r.Bytes)
+			}
+			taken += n
+			return headers, frames
+		},
+	}
 }
 
 // settle waits until what is sent through each device comes out of the other, also the longest
@@ -128,6 +156,7 @@ func (p *Pair) settle(t testing.TB) {
 func drain(d *netdev.Device) (n int) {
 	var b virtionet.Burst
 	for _, p := range d.Ports() {
+		serve(p)
 		for p.Receive(&b); b.Len() > 0; p.Receive(&b) {
 			n += b.Len()
 			p.Release(&b, 0, b.Len())

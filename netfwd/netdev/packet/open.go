@@ -37,21 +37,8 @@ func Open(name string, _ int) (files []*os.File, err error) {
 }
 
 func open(fd int, name string) error {
-	state, err := netdev.Query(fd, name)
-	switch {
-	case errors.Is(err, unix.ENODEV):
-		return fmt.Errorf("interface %s does not exist: ip link shows those that do", name)
-	case err != nil:
-		return fmt.Errorf("interface %s: %w", name, err)
-	case !state.Up:
-		return fmt.Errorf("interface %s is down: ip link set %s up", name, name)
-	}
-	r := netdev.Named(name)
-	if err := r.Ask(fd, unix.SIOCGIFHWADDR); err != nil {
-		return fmt.Errorf("interface %s: %w", name, err)
-	}
-	if r.Flags() != unix.ARPHRD_ETHER { // the family of the address
-		return fmt.Errorf("interface %s carries no Ethernet frames: use another one", name)
+	if _, _, err := netdev.Ethernet(fd, name); err != nil {
+		return err
 	}
 	for _, o := range []struct {
 		force, option, bytes int

@@ -1,0 +1,244 @@
+package xdp
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/netfwd/netdev"
+	virtionet "vvufwd/virtio/net"
+)
+
+// Options are what is asked for.
+type Options struct {
+	Mode   Mode // and no other; empty: the best that there is
+	Queues int  // at most
+}
+
+// opening is an interface that is being opened.
+type opening struct {
+	properties
+	program *program
+	mtu     int
+}
+
+// Open opens sockets at all queues of an interface, which is promiscuous from then on until the
+// files are closed, and gives them all that arrives.
+func Open(name string, o Options) (files []*os.File, err error) {
+	socket, err := netdev.SocketFor(name)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(socket)
+	index, state, err := netdev.Ethernet(socket, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKernel(); err != nil {
+		return nil, fmt.Errorf("interface %s: %w", name, err)
+	}
+	op := &opening{mtu: state.MTU, properties: properties{Index: index, Name: name, Chunk: chunkFor(state.MTU)}}
+	if op.Queues, err = queuesOf(socket, name, o.Queues); err != nil {
+		return nil, fmt.Errorf("interface %s: %w", name, err)
+	}
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}) // if it fails, what needs it says so
+	if files, err = op.open(o.Mode); err != nil {
+		return nil, fmt.Errorf("interface %s: %w", name, explain(err))
+	}
+	return files, nil
+}
+
+// checkKernel makes sure that there are sockets of this kind, and that we may make them.
+func checkKernel() error {
+	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return errors.New("AF_XDP takes CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF: run as root")
+	case errors.Is(err, unix.EAFNOSUPPORT):
+		return errors.New("the kernel has no AF_XDP: use one with CONFIG_XDP_SOCKETS, or packet: in place of xdp:")
+	case err != nil:
+		return fmt.Errorf("AF_XDP socket: %w", err)
+	}
+	return unix.Close(fd)
+}
+
+// explain says what to do about an error of the kernel.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w: AF_XDP takes CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF: run as root", err)
+	case errors.Is(err, unix.ENOBUFS):
+		return fmt.Errorf("%w: too little memory may be locked: raise it (ulimit -l unlimited)", err)
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("%w: another program has it; end that", err)
+	}
+	return err
+}
+
+// open tries one mode after the other.
+func (op *opening) open(insisted Mode) (files []*os.File, err error) {
+	if err := op.checkFree(); err != nil {
+		return nil, err
+	}
+	if op.program, err = load(op.Queues); err != nil {
+		return nil, err
+	}
+	defer op.program.close()
+	for _, op.Mode = range []Mode{ZeroCopy, Native, Generic} {
+		if insisted != "" && insisted != op.Mode {
+			continue
+		}
+		if files, err = op.try(); err == nil || final(err) {
+			break
+		}
+		if op.Why != "" {
+			op.Why += "; "
+		}
+		op.Why += fmt.Sprintf("no %s: %v", op.Mode, err)
+	}
+	if err != nil && insisted != "" && !final(err) {
+		return nil, fmt.Errorf("mode=%s: %w: the driver does not have it, at least not as it is set up: %s, or leave the mode to vvufwd", insisted, err, op.remedy())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if most := op.maxMTU(); most != 0 && op.mtu > most {
+		return nil, errors.Join(fmt.Errorf("its MTU is %d, and frames of AF_XDP have one of at most %d here: ip link set %s mtu %d, or use packet:%s", op.mtu, most, op.Name, most, op.Name), closeAll(files))
+	}
+	return op.withProperties(files)
+}
+
+// remedy is what can make a driver accept a program.
+func (op *opening) remedy() string {
+	if largeReceive(op.Name) {
+		return fmt.Sprintf("switch large receive offload off (ethtool -K %s lro off rx-gro-hw off)", op.Name)
+	}
+	return fmt.Sprintf("a smaller MTU may help (ip link set %s mtu 1500)", op.Name)
+}
+
+// final reports whether an error is one that no other mode is without.
+func final(err error) bool {
+	for _, e := range []error{unix.EPERM, unix.EACCES, unix.ENOBUFS, unix.ENOMEM, unix.EBUSY, unix.ENODEV, unix.ENETDOWN, unix.EMFILE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkFree makes sure that the interface has no program yet.
+func (op *opening) checkFree() error {
+	id, _, err := attached(op.Index)
+	for end := time.Now().Add(patience); err == nil && id != 0 && time.Now().Before(end); id, _, err = attached(op.Index) {
+		time.Sleep(pause) // that of a vvufwd that was killed is going
+	}
+	if err != nil || id == 0 {
+		return err
+	}
+	return fmt.Errorf("it has an XDP program already (%s): end what has attached it, or ip link set %s xdp off", describeProgram(id), op.Name)
+}
+
+// How long what is busy may be so, since whoever had it has ended, and how long to wait between
+// two looks.
+const (
+	patience = 2 * time.Second
+	pause    = 20 * time.Millisecond
+)
+
+// try opens the interface in the mode that is set, with frames in several chunks if that can be.
+func (op *opening) try() (files []*os.File, err error) {
+	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+		op.Parts = op.program.parts
+		files, err = op.tryOnce()
+		if op.Parts && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)) {
+			op.Parts = false
+			files, err = op.tryOnce()
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return files, err
+		}
+	}
+}
+
+// tryOnce attaches the program, and binds a socket to each queue.
+func (op *opening) tryOnce() (files []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeAll(files))
+			files = nil
+		}
+	}()
+	link, err := op.program.attach(op.Index, op.Mode)
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, link)
+	promiscuous, err := promiscuous(op.Index)
+	if err != nil {
+		return files, err
+	}
+	files = append(files, promiscuous)
+	op.Metadata = op.Mode != ZeroCopy || completesChecksums(op.Index)
+	for queue := range op.Queues {
+		socket, umem, err := op.bound(queue)
+		if err != nil {
+			return files, err
+		}
+		files = append(files, socket, umem)
+		raw, err := socket.SyscallConn()
+		if err != nil {
+			return files, err
+		}
+		e := raw.Control(func(fd uintptr) { err = op.program.sockets.Put(uint32(queue), uint32(fd)) })
+		if err = errors.Join(e, err); err != nil {
+			return files, fmt.Errorf("give queue %d its socket: %w", queue, err)
+		}
+	}
+	return files, nil
+}
+
+// withProperties puts the properties before the files.
+func (op *opening) withProperties(files []*os.File) ([]*os.File, error) {
+	fd, err := unix.MemfdCreate("xdp properties", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("memory for properties: %w", err), closeAll(files))
+	}
+	f := os.NewFile(uintptr(fd), "xdp properties")
+	files = append([]*os.File{f}, files...)
+	text, err := json.Marshal(op.properties)
+	if err == nil {
+		_, err = f.WriteAt(text, 0)
+	}
+	if err != nil {
+		return nil, errors.Join(err, closeAll(files))
+	}
+	return files, nil
+}
+
+// promiscuous makes an interface promiscuous for as long as the file is open.
+func promiscuous(index int) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0) // of no protocol: it receives nothing
+	if err != nil {
+		return nil, fmt.Errorf("packet socket: %w", err)
+	}
+	m := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
+	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &m); err != nil {
+		return nil, errors.Join(fmt.Errorf("make it promiscuous: %w", err), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), "promiscuous"), nil
+}
+
+func closeAll(files []*os.File) error {
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// mtuOf is the largest MTU whose frames have n bytes at most.
+func mtuOf(n uint32) int { return int(n) - virtionet.FrameOf(0) }
