@@ -169,7 +169,9 @@ func (d *Device) look() {
 		if !d.gone {
 			d.gone = true
 			d.log.Warn("the interface is gone; its port waits for it", zap.String("interface", before.Name), zap.Error(err))
-			d.onLink(false)
+			if before.works() { // else it was told
+				d.onLink(false)
+			}
 		}
 		if d.iface.Return() != nil {
 			return

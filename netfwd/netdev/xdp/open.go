@@ -59,7 +59,7 @@ func checkKernel() error {
 	case errors.Is(err, unix.EPERM):
 		return errors.New("AF_XDP takes CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF: run as root")
 	case errors.Is(err, unix.EAFNOSUPPORT):
-		return errors.New("the kernel has no AF_XDP: use one with CONFIG_XDP_SOCKETS, or packet: in place of xdp:")
+		return errors.New("the kernel has no AF_XDP: use one with CONFIG_XDP_SOCKETS, or --port packet:INTERFACE")
 	case err != nil:
 		return fmt.Errorf("AF_XDP socket: %w", err)
 	}
