@@ -16,7 +16,7 @@ type Port struct {
 	condition *Condition
 	counters  virtionet.Counters
 
-	leaves, takes virtionet.Offloads // see OverWires
+	leaves, takes virtionet.Offloads // see Wired
 
 	rx           slots
 	next, filled int // slots [next, filled) are frames that were read and not released

@@ -17,11 +17,20 @@ type Queue interface {
 	Close() error
 }
 
-// OverWires makes the queue pairs of an interface whose frames pass by system calls.
-// Leaves is what the kernel may leave undone in what is read, takes what may be left to it in
-// what is written.
-func OverWires[W Wire](name string, c *Condition, wires []W, leaves, takes virtionet.Offloads) (queues []Queue, err error) {
-	for n, w := range wires {
+// Wired is an Interface whose frames pass over wires.
+type Wired interface {
+	Interface
+	// Wires are its queue pairs.
+	Wires() []Wire
+	// Offloads are what the kernel may leave undone in what is read, and what may be left to
+	// it in what is written.
+	Offloads() (leaves, takes virtionet.Offloads)
+}
+
+// OverWires is Interface.Queues for those.
+func OverWires(name string, c *Condition, i Wired) (queues []Queue, err error) {
+	leaves, takes := i.Offloads()
+	for n, w := range i.Wires() {
 		p, err := newPort(QueueName(name, n), w, c, leaves, takes)
 		if err != nil {
 			return nil, errors.Join(err, closeQueues(queues))

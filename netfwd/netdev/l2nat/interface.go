@@ -9,7 +9,7 @@ import (
 
 // device is a netdev.Interface of a card, with stations behind it.
 type device struct {
-	netdev.Interface
+	netdev.Wired
 	wire *wire
 }
 
@@ -20,19 +20,24 @@ func Wrap(i netdev.Interface, age time.Duration) (netdev.Interface, error) {
 }
 
 func wrap(i netdev.Interface, l limits, age time.Duration, now func() time.Time) (netdev.Interface, error) {
-	wires := i.Wires()
-	if len(wires) != 1 {
+	wired, ok := i.(netdev.Wired)
+	if !ok || len(wired.Wires()) != 1 {
 		return nil, errors.Join(errors.New("l2nat is for an interface with one queue"), i.Close())
 	}
-	return &device{i, &wire{Wire: wires[0], t: newTranslator(l, age), now: now}}, nil
+	return &device{wired, &wire{Wire: wired.Wires()[0], t: newTranslator(l, age), now: now}}, nil
 }
 
-// Wires is netdev.Interface's.
+// Queues is netdev.Interface's.
+func (d *device) Queues(name string, c *netdev.Condition) ([]netdev.Queue, error) {
+	return netdev.OverWires(name, c, d)
+}
+
+// Wires is netdev.Wired's.
 func (d *device) Wires() []netdev.Wire { return []netdev.Wire{d.wire} }
 
 // Look is netdev.Interface's. The card's address may change: when it is set anew, or for each network.
 func (d *device) Look() (netdev.State, error) {
-	s, err := d.Interface.Look()
+	s, err := d.Wired.Look()
 	if err == nil {
 		d.wire.card.Store(uint64(macAt(s.Address[:])))
 	}

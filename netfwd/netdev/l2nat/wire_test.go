@@ -35,6 +35,10 @@ func (c *fakeCard) Close() error                                 { c.closed = tr
 func (c *fakeCard) HeaderLen() int                               { return virtionet.LegacyHeaderLen }
 func (c *fakeCard) FD() int                                      { return -1 }
 
+func (c *fakeCard) Queues(name string, k *netdev.Condition) ([]netdev.Queue, error) {
+	return netdev.OverWires(name, k, c)
+}
+
 func (c *fakeCard) Wires() (wires []netdev.Wire) {
 	for range c.wires {
 		wires = append(wires, c)
@@ -97,7 +101,7 @@ func newBench(t testing.TB, cards int) *bench {
 		t.Fatal(err)
 	}
 	b.device = i.(*device)
-	b.wire = i.Wires()[0]
+	b.wire = b.device.Wires()[0]
 	if _, err := i.Look(); err != nil {
 		t.Fatal(err)
 	}

@@ -72,13 +72,14 @@ func (d *device) find() (index int, err error) {
 
 // Queues is netdev.Interface's.
 func (d *device) Queues(name string, c *netdev.Condition) ([]netdev.Queue, error) {
-	leaves, takes := d.offloads()
-	return netdev.OverWires(name, c, []*wire{d.wire}, leaves, takes)
+	return netdev.OverWires(name, c, d)
 }
 
-// offloads are what the kernel may leave undone in what is read, and what may be left to it in
-// what is written: it cuts and completes what the interface does not.
-func (d *device) offloads() (leaves, takes virtionet.Offloads) {
+// Wires is netdev.Wired's.
+func (d *device) Wires() []netdev.Wire { return []netdev.Wire{d.wire} }
+
+// Offloads is netdev.Wired's. The kernel cuts and completes what the interface does not.
+func (d *device) Offloads() (leaves, takes virtionet.Offloads) {
 	takes = virtionet.OffloadCsum | virtionet.OffloadTSO4 | virtionet.OffloadTSO6 | virtionet.OffloadECN
 	leaves = takes | virtionet.OffloadUSO4 | virtionet.OffloadUSO6 | virtionet.OffloadDataValid
 	if d.uso {

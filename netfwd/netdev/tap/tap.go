@@ -13,7 +13,7 @@ import (
 
 // device is a netdev.Interface.
 type device struct {
-	wires  []*wire
+	wires  []netdev.Wire
 	name   string // for one that comes back: what it was called last
 	multi  bool
 	uso    bool // the kernel knows of UDP segmentation
@@ -58,7 +58,7 @@ func (d *device) start() (err error) {
 // ask asks for name and flags.
 func (d *device) ask() (netdev.Request, error) {
 	r := netdev.Named("")
-	err := r.Ask(d.wires[0].fd, unix.TUNGETIFF)
+	err := r.Ask(d.wires[0].FD(), unix.TUNGETIFF)
 	if err == nil {
 		d.name = r.Name()
 	}
@@ -68,14 +68,14 @@ func (d *device) ask() (netdev.Request, error) {
 // negotiate says how frames are to look.
 func (d *device) negotiate() error {
 	for _, w := range d.wires {
-		if err := unix.IoctlSetPointerInt(w.fd, unix.TUNSETVNETHDRSZ, headerLen); err != nil {
+		if err := unix.IoctlSetPointerInt(w.FD(), unix.TUNSETVNETHDRSZ, headerLen); err != nil {
 			return fmt.Errorf("interface %s: set the length of headers: %w", d.name, err)
 		}
-		d.uso = unix.IoctlSetInt(w.fd, unix.TUNSETOFFLOAD, offloadsUSO) == nil
+		d.uso = unix.IoctlSetInt(w.FD(), unix.TUNSETOFFLOAD, offloadsUSO) == nil
 		if d.uso {
 			continue
 		}
-		if err := unix.IoctlSetInt(w.fd, unix.TUNSETOFFLOAD, offloads); err != nil {
+		if err := unix.IoctlSetInt(w.FD(), unix.TUNSETOFFLOAD, offloads); err != nil {
 			return fmt.Errorf("interface %s: set offloads: %w", d.name, err)
 		}
 	}
@@ -84,13 +84,14 @@ func (d *device) negotiate() error {
 
 // Queues is netdev.Interface's.
 func (d *device) Queues(name string, c *netdev.Condition) ([]netdev.Queue, error) {
-	leaves, takes := d.offloads()
-	return netdev.OverWires(name, c, d.wires, leaves, takes)
+	return netdev.OverWires(name, c, d)
 }
 
-// offloads are what the kernel may leave undone in what is read, and what may be left to it in
-// what is written.
-func (d *device) offloads() (leaves, takes virtionet.Offloads) {
+// Wires is netdev.Wired's.
+func (d *device) Wires() []netdev.Wire { return d.wires }
+
+// Offloads is netdev.Wired's.
+func (d *device) Offloads() (leaves, takes virtionet.Offloads) {
 	takes = virtionet.OffloadCsum | virtionet.OffloadTSO4 | virtionet.OffloadTSO6 | virtionet.OffloadECN
 	if d.uso {
 		takes |= virtionet.OffloadUSO4 | virtionet.OffloadUSO6
@@ -113,7 +114,7 @@ func (d *device) Return() error {
 		return err
 	}
 	for _, w := range d.wires {
-		if err := attach(w.fd, d.name, d.multi); err != nil && !errors.Is(err, unix.EEXIST) {
+		if err := attach(w.FD(), d.name, d.multi); err != nil && !errors.Is(err, unix.EEXIST) {
 			return err
 		}
 	}
@@ -127,7 +128,7 @@ func (d *device) Dropped() (n uint64, known bool) { return 0, false }
 func (d *device) Close() error {
 	var errs []error
 	for _, w := range d.wires {
-		errs = append(errs, unix.Close(w.fd))
+		errs = append(errs, unix.Close(w.FD()))
 	}
 	if d.socket >= 0 {
 		errs = append(errs, unix.Close(d.socket))

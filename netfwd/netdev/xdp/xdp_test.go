@@ -84,4 +84,3 @@ func inNamespace(t testing.TB, open Reopen) Reopen {
 		return files, err
 	}
 }
-
