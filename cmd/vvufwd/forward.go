@@ -181,6 +181,9 @@ func startKeeper(o *options, shared vfio.Shared, log *zap.Logger) (*keeper.Keepe
 	if len(cfg.Functions) == 0 {
 		return nil, nil
 	}
+	if o.bare != nil && !o.privileged {
+		cfg.Bindings = o.bare.Bindings
+	}
 	lockMemory()
 	k, err := keeper.Start(cfg)
 	if err != nil && len(o.held.Devices) == 0 {

@@ -136,8 +136,7 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 }
 
 // startConfined does what takes privileges, and has the rest done by this process made
-// again without them. It returns only if it fails. No signal is caught here, because it
-// would be lost.
+// again without them. It returns only if it fails, or was asked to stop.
 func startConfined(o *options, args []string, log *zap.Logger, flush func()) (err error) {
 	stop := confine.CatchStop()
 	if err := prepare(o, log, stop.Asked); err != nil {
@@ -171,7 +170,10 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 		if err != nil {
 			return err
 		}
-		defer k.Close()
+		defer func() { // still here: functions are given back by us
+			k.TakeOver()
+			k.Close()
+		}()
 		if err := k.Hand(files); err != nil {
 			return err
 		}
@@ -215,6 +217,7 @@ func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
 	if o.bare, err = vfio.InheritBare(confine.Inherited); err != nil {
 		return errors.Join(err, o.keeper.Close())
 	}
+	o.keeper.TakeOver()
 	return forward(withConfinement(ctx, o, log), o, log, out)
 }
 

@@ -31,9 +31,10 @@ type handover struct {
 // program should end then: the caller's goroutine may have lost privileges, and only it.
 //
 // Signals that ask the program to stop must not be caught but by CatchStop, before files
-// are made that have to be taken away again. If one has come Start fails with ErrStopped;
-// those that come later wait until the program that is executed catches them, unless another
-// thread takes one before the exec has ended it: then the process ends at once.
+// are made that have to be taken away again. If one has come Start fails with ErrStopped.
+// One that comes later ends the process at once, until the program that is executed catches it: the
+// Go run-time lets no program start with SIGINT or SIGTERM blocked. For some milliseconds what
+// has been made must be such that it can be left, or that another process takes it away.
 //
 // What a thread gives up the other threads of a Go program keep, and to make all of
 // them do the same at once is not possible where there is cgo, and has been seen to hang
@@ -68,9 +69,6 @@ func (p Policy) start(argv []string, files map[string]*os.File, stop Stop) error
 	}
 	if err := p.restrict(); err != nil {
 		return err
-	}
-	if err := holdStopSignals(); err != nil {
-		return fmt.Errorf("hold signals: %w", err)
 	}
 	if stop.came() {
 		return ErrStopped
@@ -114,18 +112,6 @@ func (s Stop) came() bool {
 	}
 	signal.Stop(s) // what has arrived is in s then
 	return len(s) > 0
-}
-
-// holdStopSignals blocks SIGINT and SIGTERM for the calling thread, which is all that Go lets one
-// do; see Start for what other threads make of that before the exec. After it they
-// are blocked for all threads, but for the one with which package os/signal catches them:
-// between, they would end the program before it can take its sockets away.
-func holdStopSignals() error {
-	var set unix.Sigset_t
-	for _, s := range []unix.Signal{unix.SIGINT, unix.SIGTERM} {
-		set.Val[(s-1)/64] |= 1 << ((s - 1) % 64)
-	}
-	return unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
 }
 
 // restrict takes from the calling thread what need not be there even to open ports.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,10 +24,11 @@ import (
 // Config is what a keeper is for.
 type Config struct {
 	Functions []pci.Address
-	Shared    vfio.Shared // address spaces that the functions join
-	Held      vfio.Held   // what is held in case vvufwd is killed
-	Bind      bool        // functions that are new are bound to vfio-pci
-	Confine   bool        // the keeper gives up what it does not need
+	Shared    vfio.Shared   // address spaces that the functions join
+	Held      vfio.Held     // what is held in case vvufwd is killed
+	Bindings  []pci.Binding // what was done to functions to get them: the keeper undoes it if vvufwd ends before TakeOver
+	Bind      bool          // functions that are new are bound to vfio-pci
+	Confine   bool          // the keeper gives up what it does not need
 
 	firstLine int // descriptor of the first line, in the keeper
 }
@@ -101,9 +103,10 @@ func Start(cfg Config) (k *Keeper, err error) {
 		files = append(files, theirs)
 		k.lines[function] = &line{conn: ours}
 	}
-	// PID 1's child has no path of its own that is sure to be there; /proc is.
+	// PID 1's child has no path of its own that is sure to be there; /proc is. A Ctrl-C on a terminal
+	// is for vvufwd: it would end the keeper until that has come to ignore it.
 	k.process, err = os.StartProcess("/proc/self/exe", []string{os.Args[0] + "-keeper"}, &os.ProcAttr{
-		Files: files, Env: append(os.Environ(), environment+"="+cfg.encode()),
+		Files: files, Env: append(os.Environ(), environment+"="+cfg.encode()), Sys: &syscall.SysProcAttr{Setpgid: true},
 	})
 	return k, err
 }
@@ -146,6 +149,16 @@ func Inherit(functions []pci.Address) (*Keeper, error) {
 		return nil, nil
 	}
 	return k, nil
+}
+
+// TakeOver says that from now on it is up to the caller to undo Config.Bindings, whatever happens.
+func (k *Keeper) TakeOver() {
+	if k == nil {
+		return
+	}
+	for _, l := range k.lines {
+		_, _ = l.conn.Write([]byte{requestTakeOver}) // one that has ended undoes nothing
+	}
 }
 
 // newLine makes a connection. Packets keep answers apart.
@@ -263,6 +276,11 @@ func (c Config) encode() string {
 	for f, fd := range c.Held.Devices {
 		words = append(words, fmt.Sprintf("held=%d,%v", fd, f))
 	}
+	for _, b := range c.Bindings {
+		if b.Changed {
+			words = append(words, fmt.Sprintf("bound=%v,%s,%s", b.Function, b.Driver, b.Override))
+		}
+	}
 	for _, f := range c.Functions {
 		words = append(words, f.String())
 	}
@@ -300,6 +318,11 @@ func decode(text string) (c Config, err error) {
 			if f, err = pci.ParseAddress(name); err == nil {
 				c.Held.Devices[f], err = strconv.Atoi(number)
 			}
+		case "bound":
+			part := append(strings.SplitN(value, ",", 3), "", "") // names of drivers have no comma
+			b := pci.Binding{Changed: true, Driver: part[1], Override: part[2]}
+			b.Function, err = pci.ParseAddress(part[0])
+			c.Bindings = append(c.Bindings, b)
 		case "lines":
 			c.firstLine, err = strconv.Atoi(value)
 		default:

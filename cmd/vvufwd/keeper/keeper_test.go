@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,7 +104,8 @@ func TestKeeperDies(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	want := Config{Functions: []pci.Address{{Device: 5}, {Bus: 1, Device: 4, Function: 1}}, Bind: true, Shared: vfio.Shared{Container: -1, Bare: 3, IOMMUFD: true}, firstLine: 4,
-		Held: vfio.Held{Memory: 5, Devices: map[pci.Address]int{{Device: 5}: 6, {Bus: 1, Device: 4, Function: 1}: 7}}}
+		Held:     vfio.Held{Memory: 5, Devices: map[pci.Address]int{{Device: 5}: 6, {Bus: 1, Device: 4, Function: 1}: 7}},
+		Bindings: []pci.Binding{{Function: pci.Address{Device: 5}, Changed: true, Driver: "e1000e"}, {Function: pci.Address{Device: 6}, Changed: true, Override: "x"}}}
 	got, err := decode(want.encode())
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
@@ -113,6 +115,9 @@ func TestConfig(t *testing.T) {
 	}
 	if _, err := decode("held=3,x"); err == nil {
 		t.Error("a held function that is none was accepted")
+	}
+	if _, err := decode("bound=x,e1000e,"); err == nil {
+		t.Error("a bound function that is none was accepted")
 	}
 	if _, err := decode("container=x"); err == nil {
 		t.Error("a descriptor that is none was accepted")
@@ -235,4 +240,76 @@ func TestWatcher(t *testing.T) {
 	if again, _ := w.sysfs.Identity(function); again != w.known {
 		awaits("plugged in again between two looks", nil)
 	}
+}
+
+// TestGivesBackUnlessTakenOver: of a vvufwd that ends before it has taken over the keeper gives
+// the function back to the driver that it had, once the device is closed; of another one it
+// does not.
+func TestGivesBackUnlessTakenOver(t *testing.T) {
+	for _, takenOver := range []bool{false, true} {
+		m := &machine{t: t, root: t.TempDir()}
+		m.plug("vfio-pci")
+		m.canBind()
+		device, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer device.Close()
+		fd, err := unix.FcntlInt(device.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := newHold(function, vfio.Held{Devices: map[pci.Address]int{function: fd}})
+		h.stopDMA = func(int) error {
+			if m.written("driver_override") != "" {
+				t.Error("the function is given back before the device is closed")
+			}
+			return nil
+		}
+		w := newWatcher(function, m, true)
+		w.sysfs = pci.Sysfs{Root: m.root}
+		w.known, _ = w.sysfs.Identity(function)
+		w.before = pci.Binding{Function: function, Changed: true, Override: "what it was"}
+		ours, theirs, err := newLine()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.FileConn(theirs)
+		theirs.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if takenOver {
+			(&Keeper{lines: map[pci.Address]*line{function: {conn: ours}}}).TakeOver()
+		}
+		ours.Close()
+		if err := attend(conn.(*net.UnixConn), w, h); err != nil {
+			t.Error(err)
+		}
+		conn.Close()
+		want := map[bool]string{false: "what it was\n", true: ""}[takenOver]
+		if got := m.written("driver_override"); got != want || h.fd >= 0 {
+			t.Errorf("taken over %v: %q is written, want %q; holds %d", takenOver, got, want, h.fd)
+		}
+	}
+}
+
+// canBind makes the files that binding writes to.
+func (m *machine) canBind() {
+	m.t.Helper()
+	for _, path := range []string{filepath.Join(m.dir(), "driver_override"), filepath.Join(m.root, "bus/pci/drivers_probe")} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.driver("") // whose unbind is a file of the real sysfs
+}
+
+// written is what was written to an attribute of the function.
+func (m *machine) written(attribute string) string {
+	text, err := os.ReadFile(filepath.Join(m.dir(), attribute))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(text)
 }

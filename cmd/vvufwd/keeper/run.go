@@ -29,8 +29,9 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 		return err
 	}
 	policy := confine.Policy{OpenVFIO: []string{"/sys", "/dev/vfio"}, RawIO: cfg.Shared.Bare >= 0}
-	// Signals to all of a terminal's processes are for vvufwd, which we end with.
-	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	// Signals to all of a terminal's processes, or of a service's, are for vvufwd, which we end
+	// with. Of a terminal we are in the background, and may have something to say all the same.
+	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTTOU)
 	if cfg.Confine && !confine.Started() {
 		return policy.Start(os.Args, nil, nil) // descriptors and signals stay as they are
 	}
@@ -54,12 +55,16 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 	errs := make([]error, len(cfg.Functions))
 	for i, function := range cfg.Functions {
 		w := newWatcher(function, container, cfg.Bind)
+		for _, b := range cfg.Bindings {
+			if b.Function == function {
+				w.before = b
+			}
+		}
 		all.Go(func() {
 			defer lines[i].Close() // tells vvufwd that this is done
 			h := newHold(function, cfg.Held)
 			h.stopDMA = stopDMA
-			errs[i] = errors.Join(serve(lines[i], w, h), h.letGo())
-			errs[i] = errors.Join(errs[i], w.giveBack()) // vvufwd has closed the device before the line
+			errs[i] = attend(lines[i], w, h)
 		})
 	}
 	all.Wait()
@@ -69,6 +74,13 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 	return errors.Join(errs...)
 }
 
+// attend is all that is done for one function.
+func attend(conn *net.UnixConn, w *watcher, h *hold) error {
+	err := errors.Join(serve(conn, w, h), h.letGo())
+	// vvufwd has closed the device before the line, or is dead: the kernel waits until it is closed.
+	return errors.Join(err, w.giveBack())
+}
+
 // serve answers the requests of one line until the other side closes it. What is held of the
 // device at the end is the caller's to let go.
 func serve(conn *net.UnixConn, w *watcher, h *hold) error {
@@ -76,6 +88,10 @@ func serve(conn *net.UnixConn, w *watcher, h *hold) error {
 	for {
 		if n, err := conn.Read(request[:]); err != nil || n == 0 {
 			return nil
+		}
+		if request[0] == requestTakeOver {
+			w.before = pci.Binding{}
+			continue
 		}
 		// Who waits for the device to return has closed it, and the kernel waits for us.
 		failed := h.letGo()

@@ -25,7 +25,7 @@ type watcher struct {
 	known uint64 // which of the functions that were there vvufwd has or had: see pci.Sysfs.Identity
 	left  bool   // it has left vfio-pci since
 
-	before pci.Binding // what was done to the function when it came
+	before pci.Binding // what was done to the function, by us when it came or before, see Config.Bindings
 }
 
 const (
