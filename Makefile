@@ -6,6 +6,8 @@
 # make bench   vvufwd against DPDK testpmd, a quarter of an hour; BENCHFLAGS="--only ^64 --rounds 1" for less
 # make corebench  what a frame costs on one core, in ns; COREFLAGS="--peer PATH --bound PATH --rounds 8 --json FILE"
 #              has other instruments take turns with it
+# make pktgen  packet generators at both ends of the demo's machines: frames that arrive, by size and direction, as a table,
+#              build/demo/pktgen.json and pktgen.svg; PKTGENFLAGS="--pktgen-sizes 60,imix --pktgen-beside OTHER.json"
 # make matrix  app VMs of three kernels with all combinations of rings, buffers, offloads and queues, half an hour,
 #              and machines that boot from the network;
 #              MATRIXFLAGS="--json" for JSON, --matrix pairs or a regular expression for fewer
@@ -32,7 +34,7 @@ E2E      := ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e ./cmd/vvubench/e2e
 
 GOBUILD := $(GO) build -ldflags="-s -w -buildid="
 
-.PHONY: build demo matrix bench corebench test quick unit race lint cross fuzz soak e2e clean
+.PHONY: build demo pktgen matrix bench corebench test quick unit race lint cross fuzz soak e2e clean
 
 build:
 	@mkdir -p $(BIN)
@@ -40,6 +42,9 @@ build:
 
 demo: build
 	$(BIN)/vvudemo $(DEMOFLAGS)
+
+pktgen: build
+	$(BIN)/vvudemo --pktgen $(PKTGENFLAGS)
 
 matrix: build
 	@$(BIN)/vvudemo --matrix all --transfer 64 $(MATRIXFLAGS)

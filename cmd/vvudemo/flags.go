@@ -33,14 +33,16 @@ type options struct {
 	appVMs   int
 	isolate  bool
 	transfer int
-	pktgen   int64
+	frames   int64
+	bench    benchOptions
 	restarts int
 	idle     time.Duration
 	keep     bool
 	matrix   string
 	timeout  time.Duration
 
-	json, verbose, version bool
+	json             jsonOption
+	verbose, version bool
 }
 
 // Values of --device.
@@ -62,7 +64,8 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.IntVar(&o.appVMs, "app-vms", 1, "`N` app VMs, 8 at most: with more than one, vvufwd is a switch")
 	fs.BoolVar(&o.isolate, "isolate", false, "isolate several app VMs from each other")
 	fs.IntVar(&o.transfer, "transfer", show.TransferBytes>>20, "download and upload `N` MiB")
-	fs.Int64Var(&o.pktgen, "pktgen", 0, "let the app VM's kernel packet generator send `N` frames")
+	fs.Int64Var(&o.frames, "frames", 0, "let the app VM's kernel packet generator send `N` frames, none of which may get lost")
+	o.bench.define(fs)
 	fs.DurationVar(&o.idle, "idle", 0, "leave the machines alone for `DURATION` and show what they cost then; 0: not at all")
 	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
 	fs.StringVar(&o.tap, "tap", "", "connect the NIC to the TAP device `NAME`, made if it does not exist (needs root), instead of QEMU's user networking")
@@ -75,8 +78,8 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
 	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
 	fs.IntVar(&o.smp, "smp", 2, "`N` processors for the driver VM")
-	fs.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`; 0: ten minutes and more for --pktgen and --restarts, without limit with --keep")
-	fs.BoolVar(&o.json, "json", false, "write the report as JSON instead of a table")
+	fs.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`; 0: ten minutes and more for --frames, --pktgen and --restarts, without limit with --keep")
+	fs.Var(&o.json, "json", "write the report as JSON instead of a table, or with --json=`FILE` into a file besides")
 	fs.BoolVar(&o.verbose, "verbose", false, "copy all consoles to standard error")
 	fs.StringVar(&o.qemu, "qemu", "", "`PATH` of the driver VM's QEMU, and of the app VM's unless --app-qemu is given")
 	fs.StringVar(&o.appQEMU, "app-qemu", "", "`PATH` of the app VM's QEMU, 5.0 or later")
@@ -130,14 +133,16 @@ func (o *options) check() error {
 		return cli.Usagef("--app-vms %d: want 1 to %d", o.appVMs, machine.MaxAppVMs)
 	case o.isolate && o.appVMs == 1:
 		return cli.Usagef("--isolate keeps several app VMs from each other: give --app-vms")
-	case o.appVMs > 1 && (o.direct || o.pktgen > 0 || o.restarts > 0):
-		return cli.Usagef("--app-vms shows a switch: drop --direct, --pktgen and --restarts")
-	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.pktgen > 0 || o.restarts > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.iommu != machine.Intel || o.device != deviceVvudev):
-		return cli.Usagef("--matrix sets the machines up itself: drop --app-vms, --direct, --pktgen, --restarts, --keep, --tap, --app-net-opts, --iommu and --device")
+	case o.bench.on && o.otherThanBench():
+		return cli.Usagef("--pktgen is a measurement: drop --app-vms, --matrix, --keep, --frames, --idle and --restarts")
+	case o.appVMs > 1 && (o.direct || o.frames > 0 || o.restarts > 0):
+		return cli.Usagef("--app-vms shows a switch: drop --direct, --frames and --restarts")
+	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.frames > 0 || o.restarts > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.iommu != machine.Intel || o.device != deviceVvudev):
+		return cli.Usagef("--matrix sets the machines up itself: drop --app-vms, --direct, --frames, --restarts, --keep, --tap, --app-net-opts, --iommu and --device")
 	case o.transfer < 1 || o.transfer > show.MaxTransferBytes>>20:
 		return cli.Usagef("--transfer %d: want 1 to %d", o.transfer, show.MaxTransferBytes>>20)
-	case o.pktgen < 0:
-		return cli.Usagef("--pktgen %d: want 0 or more", o.pktgen)
+	case o.frames < 0:
+		return cli.Usagef("--frames %d: want 0 or more", o.frames)
 	case o.idle < 0:
 		return cli.Usagef("--idle %v: want 0 or more", o.idle)
 	case o.idle > 0 && (o.appVMs > 1 || o.matrix != ""):
@@ -149,7 +154,7 @@ func (o *options) check() error {
 	case len(o.tap) > 15:
 		return cli.Usagef("--tap %q: a network device's name has 15 characters at most", o.tap)
 	}
-	return nil
+	return o.bench.check()
 }
 
 // limit is how long everything may take.
@@ -164,7 +169,7 @@ func (o *options) limit() time.Duration {
 	if o.matrix != "" {
 		return 3 * time.Hour
 	}
-	return 10*time.Minute + time.Duration(o.pktgen/slowest)*time.Second + time.Duration(o.restarts)*2*time.Minute + o.idle
+	return 10*time.Minute + time.Duration(o.frames/slowest)*time.Second + time.Duration(o.restarts)*2*time.Minute + o.idle + o.bench.limit()
 }
 
 // needsNewest reports whether a combination that --matrix names has the newest kernel.
@@ -208,7 +213,7 @@ func (o *options) needsHardware() bool {
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
 		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), NICPort: o.nicPort, TAP: o.tap,
-		Transfer: int64(o.transfer) << 20, Pktgen: o.pktgen, Restarts: o.restarts, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
+		Transfer: int64(o.transfer) << 20, Frames: o.frames, Restarts: o.restarts, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	if o.device == deviceQEMU {
 		cfg.Device = machine.BuiltIn

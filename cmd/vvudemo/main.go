@@ -90,7 +90,7 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 	begin := time.Now()
 	found, err := tools.Find(ctx, tools.Options{
 		QEMU: o.qemu, AppQEMU: o.appQEMU, Kernel: o.kernel, Modules: o.modules, Busybox: o.busybox, Bin: o.bin,
-		BuildDir: build, SourceDir: source, NeedVfioUser: o.needsVfioUser(), NeedPrograms: !o.direct, NeedMatrix: o.matrix != "", NeedNewest: o.needsNewest(), NeedHardware: o.needsHardware(),
+		BuildDir: build, SourceDir: source, NeedVfioUser: o.needsVfioUser(), NeedPrograms: !o.direct || o.bench.on, NeedMatrix: o.matrix != "", NeedNewest: o.needsNewest(), NeedHardware: o.needsHardware(),
 		NeedNewer: o.iommu == machine.Virtio, NeedBare: o.iommu == machine.None,
 		Progress: func(text string) {
 			fmt.Fprintf(stderr, "[%6.1f s] %-10s %s\n", time.Since(begin).Seconds(), "prepare", text)
@@ -105,7 +105,19 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 		cfg.Console = stderr
 	}
 	if o.matrix != "" {
-		return demonstrateMatrix(ctx, o, cfg, args, stdout)
+		return inNamespace(ctx, "--matrix", cfg, args, stdout, func() (table, error) {
+			combinations, err := o.combinations()
+			if err != nil {
+				return nil, err
+			}
+			return show.RunMatrix(ctx, cfg, combinations)
+		})
+	}
+	if o.bench.on && o.tap == "" {
+		return inNamespace(ctx, "--pktgen", cfg, args, stdout, func() (table, error) { return o.measure(ctx, cfg) })
+	}
+	if o.bench.on {
+		return o.measure(ctx, cfg)
 	}
 	if o.keep {
 		cfg.Keep = func(ctx context.Context) error { return waitEnter(ctx, stdin) }
@@ -113,28 +125,24 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 	return show.Run(ctx, cfg)
 }
 
-// demonstrateMatrix runs the matrix in a network of its own: this process only starts another one there, which writes the report.
-func demonstrateMatrix(ctx context.Context, o *options, cfg show.Config, args []string, stdout io.Writer) (table, error) {
+// inNamespace does in a network of its own what a flag asks for: this process only starts another one there, which writes the report.
+func inNamespace(ctx context.Context, flag string, cfg show.Config, args []string, stdout io.Writer, do func() (table, error)) (table, error) {
 	if namespace.Inside() {
 		if err := namespace.Settle(); err != nil {
 			return nil, err
 		}
-		combinations, err := o.combinations()
-		if err != nil {
-			return nil, err
-		}
-		return show.RunMatrix(ctx, cfg, combinations)
+		return do()
 	}
 	cmd, err := namespace.Command(ctx, args...)
 	if err != nil {
-		return nil, fmt.Errorf("--matrix: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	cmd.Stdout, cmd.Stderr = stdout, cfg.Progress
 	if err := namespace.Run(cmd); err != nil {
 		if _, ended := errors.AsType[*exec.ExitError](err); ended {
 			return nil, show.ErrFailed
 		}
-		return nil, fmt.Errorf("--matrix: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	return nil, nil
 }
@@ -157,8 +165,18 @@ func waitEnter(ctx context.Context, stdin io.Reader) error {
 	}
 }
 
-func writeReport(w io.Writer, r table, asJSON bool) error {
-	if !asJSON {
+func writeReport(w io.Writer, r table, as jsonOption) (err error) {
+	if as.file != "" {
+		if err := r.WriteTable(w); err != nil {
+			return err
+		}
+		f, err := os.Create(as.file)
+		if err != nil {
+			return fmt.Errorf("--json: %w", err)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		w = f
+	} else if !as.stdout {
 		return r.WriteTable(w)
 	}
 	encoder := json.NewEncoder(w)

@@ -24,7 +24,7 @@ func TestLimitGrowsWithTheWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := parseFlags(strings.Fields("--pktgen 1000000 --restarts 10"), nil)
+	loaded, err := parseFlags(strings.Fields("--frames 1000000 --restarts 10"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

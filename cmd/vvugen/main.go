@@ -5,6 +5,7 @@
 //
 //	vvugen --port SOCKET --port SOCKET [--port SOCKET --port SOCKET …] [flags]
 //	vvugen --port SOCKET --tx-only | --rx-only [flags]
+//	vvugen --interface NAME --tx-only | --rx-only [flags]
 //
 // Description:
 //
@@ -39,6 +40,12 @@
 //
 // With --latency each frame carries the time at which it was sent. Use --rate as
 // well: at full load one measures the length of the queues.
+//
+// With --interface it sends or receives at a network interface of the kernel, through a packet socket: frames
+// like those of the kernel's packet generator, which it understands as well. The sender's clock and the receiver's
+// need not agree: delays are those above the least. Until --duration or --count, or SIGINT.
+//
+//	vvugen --interface eth1 --tx-only --size 1514 --rate 10000
 //
 // The result goes to standard output, progress to standard error.
 //

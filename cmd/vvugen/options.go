@@ -15,6 +15,8 @@ import (
 
 type options struct {
 	ports   portList
+	link    string // --interface
+	stream  int
 	both    bool
 	txOnly  bool
 	rxOnly  bool
@@ -47,7 +49,8 @@ const (
 var helpText = cli.Help{
 	About: "vvugen is a vhost-user front-end without a virtual machine: it generates, receives and checks frames.",
 	Usage: `vvugen --port SOCKET --port SOCKET [flags]
-vvugen --port SOCKET --tx-only | --rx-only [flags]`,
+vvugen --port SOCKET --tx-only | --rx-only [flags]
+vvugen --interface NAME --tx-only | --rx-only [flags]`,
 	Notes: "Exit codes: 0 done, 1 run-time failure, or --verify found something wrong, 2 usage.",
 }
 
@@ -55,6 +58,8 @@ vvugen --port SOCKET --tx-only | --rx-only [flags]`,
 func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f := cli.NewFlags("vvugen")
 	f.Var(&o.ports, "port", "vhost-user `SOCKET` of the back-end, \"SOCKET,server\" to listen on it; twice, paired in the order given if there are more, or once with --tx-only or --rx-only")
+	f.StringVar(&o.link, "interface", "", "instead of a back-end's socket a network interface `NAME` of the kernel: frames are like those of the kernel's pktgen; with --tx-only or --rx-only")
+	f.IntVar(&o.stream, "stream", 0, "with --interface: `NUMBER` of the stream, which is its UDP source port less 10000")
 	f.BoolVar(&o.both, "both", false, "send both ways at once")
 	f.BoolVar(&o.txOnly, "tx-only", false, "send into one port; what the back-end takes counts")
 	f.BoolVar(&o.rxOnly, "rx-only", false, "receive from one port what the back-end sends")
@@ -83,7 +88,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	if err != nil || o.version {
 		return o, err
 	}
-	if o.duration == 0 && o.count == 0 {
+	if o.duration == 0 && o.count == 0 && o.link == "" {
 		o.duration = defaultDuration
 	}
 	return o, o.check()
@@ -93,6 +98,10 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 func (o *options) check() error {
 	oneEnd := o.txOnly || o.rxOnly
 	switch {
+	case o.link != "":
+		return o.checkInterface()
+	case o.stream != 0:
+		return cli.Usagef("--stream %d: streams have numbers with --interface only", o.stream)
 	case o.txOnly && o.rxOnly:
 		return cli.Usagef("--tx-only and --rx-only exclude each other")
 	case oneEnd && (o.both || o.verify || o.latency):

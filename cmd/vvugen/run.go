@@ -25,6 +25,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		_, err := fmt.Fprintln(out, cli.Version("vvugen"))
 		return err
 	}
+	if o.link != "" {
+		return runInterface(ctx, o, out, progress)
+	}
 	ports, err := openPorts(ctx, o)
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ const (
 func TestTwoMachines(t *testing.T) {
 	t.Parallel()
 	cfg := shows(matrix.HardwarePairs(matrix.TwoMachines)...)
-	cfg.Pktgen, cfg.Idle, cfg.Restarts = pktgenFrames, 5*time.Second, restarts
+	cfg.Frames, cfg.Idle, cfg.Restarts = pktgenFrames, 5*time.Second, restarts
 	report := run(t, cfg)
 	for _, name := range []string{"images", "vvudev", "driver VM", "app VM", "offloads", "lease", "ping", "download", "upload", "pktgen", "idle", "restarts", "counters", "power off", "capture"} {
 		if step := report.Step(name); step == nil || !step.OK {

@@ -44,8 +44,10 @@ type Config struct {
 	TAP string
 	// Transfer is the size of the download and of the upload. 0: TransferBytes.
 	Transfer int64
-	// Pktgen is the number of frames that the app VM's kernel packet generator sends. 0: none.
-	Pktgen int64
+	// Frames is how many the app VM's kernel packet generator sends. 0: none.
+	Frames int64
+	// Bench, when not nil, is a measurement, over a TAP device.
+	Bench *Bench
 	// Idle is how long the machines are left alone, to see what they cost then. 0: not at all.
 	Idle time.Duration
 	// Restarts is how often the app VM is killed under load and started again.

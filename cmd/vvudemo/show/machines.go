@@ -28,6 +28,9 @@ func (d *demo) images(context.Context) (string, error) {
 	if len(d.apps) > 1 {
 		app.MoreModules = vlanModules
 	}
+	if d.Bench != nil { // its receiver
+		app.Files = map[string]string{"bin/vvugen": d.Tools.Vvugen}
+	}
 	if sizes.AppImage, err = app.Save(d.appImage()); err != nil {
 		return "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"vvufwd/cmd/internal/lab/counters"
 	"vvufwd/cmd/internal/lab/guest"
 	"vvufwd/cmd/vvudemo/capture"
+	"vvufwd/cmd/vvudemo/rates"
 )
 
 // Report is what the demo showed.
@@ -29,6 +30,7 @@ type Report struct {
 	Download *Transfer       `json:"download,omitempty"`
 	Upload   *Transfer       `json:"upload,omitempty"`
 	Pktgen   *Pktgen         `json:"pktgen,omitempty"`
+	Rates    *rates.Report   `json:"rates,omitempty"`
 	Idle     *Idle           `json:"idle,omitempty"`
 	Restarts []Restart       `json:"restarts,omitempty"`
 	Ports    []counters.Port `json:"ports,omitempty"`

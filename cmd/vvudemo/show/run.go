@@ -103,13 +103,7 @@ func (d *demo) prepare() error {
 
 // steps are what is shown, in order.
 func (d *demo) steps() []step {
-	steps := []step{{"images", d.images}}
-	if !d.Direct {
-		if d.Device == machine.VfioUserServer {
-			steps = append(steps, step{"vvudev", d.startDevices})
-		}
-		steps = append(steps, step{"driver VM", d.startDriver})
-	}
+	steps := d.machineSteps()
 	if len(d.apps) > 1 {
 		return append(steps, d.switchSteps()...)
 	}
@@ -117,8 +111,11 @@ func (d *demo) steps() []step {
 	if d.App.Queues > 1 && !d.Direct {
 		steps = append(steps, step{"flows", d.flows})
 	}
-	if d.Pktgen > 0 {
+	if d.Frames > 0 {
 		steps = append(steps, step{"pktgen", d.pktgen})
+	}
+	if d.Bench != nil {
+		steps = append(steps, d.benchSteps()...)
 	}
 	if d.Idle > 0 {
 		steps = append(steps, step{"idle", d.idle})
@@ -133,6 +130,18 @@ func (d *demo) steps() []step {
 		}
 	}
 	return append(steps, d.lastSteps(true)...)
+}
+
+// machineSteps start what the app VM needs.
+func (d *demo) machineSteps() []step {
+	steps := []step{{"images", d.images}}
+	if !d.Direct {
+		if d.Device == machine.VfioUserServer {
+			steps = append(steps, step{"vvudev", d.startDevices})
+		}
+		steps = append(steps, step{"driver VM", d.startDriver})
+	}
+	return steps
 }
 
 // lastSteps end a run.

@@ -169,7 +169,7 @@ func (d *demo) capture(context.Context) (string, error) {
 		{"some echo replies", s.EchoReplies >= PingCount},
 		{"the download", s.Kind(capture.TCP).ToApp.Bytes >= d.transferBytes()},
 		{"the upload", s.Kind(capture.TCP).FromApp.Bytes >= d.transferBytes()},
-		{"some frames of the packet generator", s.Kind(capture.VLAN).FromApp.Frames >= d.Pktgen},
+		{"some frames of the packet generator", s.Kind(capture.VLAN).FromApp.Frames >= d.Frames},
 	} {
 		if !check.fine {
 			lacks = append(lacks, check.what)

@@ -7,9 +7,11 @@ import (
 	"testing"
 
 	"vvufwd/cmd/internal/lab/counters"
+	"vvufwd/cmd/internal/lab/guest"
 	"vvufwd/cmd/internal/lab/initramfs"
 	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/internal/lab/tools"
+	"vvufwd/cmd/internal/pktgen"
 	"vvufwd/vvu/session"
 )
 
@@ -64,7 +66,7 @@ func TestUnfilteredFeatures(t *testing.T) {
 	l.step("filter", func(l *lab) {
 		const frames = 200 // in a VLAN of no one, for a station of no one
 		before := l.drops(f, a)["filtered"]
-		burst, err := b.app.Pktgen(l.ctx, commandLimit, frames, func(int64) {})
+		burst, err := b.app.Pktgen(l.ctx, commandLimit, guest.Generator{Frames: frames, Sizes: pktgen.OfSize(pktgen.MinFrame), VLAN: 4094}, func(int64) {})
 		l.must(err)
 		if burst.Frames != frames {
 			l.Errorf("sent %d frames, want %d", burst.Frames, frames)

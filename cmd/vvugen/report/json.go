@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 
+	"vvufwd/cmd/internal/measure"
 	"vvufwd/cmd/vvugen/traffic"
 )
 
@@ -81,7 +82,7 @@ func JSON(out io.Writer, r Run) error {
 	return encoder.Encode(object)
 }
 
-func latencyJSON(h *traffic.Histogram) map[string]float64 {
+func latencyJSON(h *measure.Histogram) map[string]float64 {
 	if h == nil {
 		return nil
 	}

@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"vvufwd/cmd/internal/measure"
 	"vvufwd/cmd/vvugen/traffic"
 	"vvufwd/virtio"
 )
 
 func sample() Run {
-	h := new(traffic.Histogram)
+	h := new(measure.Histogram)
 	for range 99 {
 		h.Add(2000)
 	}

@@ -3,6 +3,7 @@ package traffic
 import (
 	"testing"
 
+	"vvufwd/cmd/internal/measure"
 	"vvufwd/cmd/vvugen/port"
 )
 
@@ -47,7 +48,7 @@ func BenchmarkExamine(b *testing.B) {
 			}
 			for i := range b.N {
 				if i%phases == 0 {
-					s.order.next = 0
+					s.order = measure.Sequence{}
 				}
 				s.examine(&frames[i%phases], 0, phases)
 			}

@@ -84,7 +84,7 @@ func (d *direction) done() uint64 {
 func (d *direction) arrived() uint64 {
 	n := d.done()
 	if d.sink != nil {
-		n -= d.sink.order.duplicated
+		n -= d.sink.order.Duplicated()
 	}
 	return n
 }

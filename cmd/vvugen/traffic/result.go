@@ -1,6 +1,10 @@
 package traffic
 
-import "time"
+import (
+	"time"
+
+	"vvufwd/cmd/internal/measure"
+)
 
 // Result is the outcome of a run.
 type Result struct {
@@ -22,8 +26,8 @@ type DirectionResult struct {
 	Bytes    uint64 // in those frames
 	Kicks    uint64 // notifications that the back-end wanted
 
-	Faults  Faults     // Verify only, except Lost and Malformed
-	Latency *Histogram // nil unless measured
+	Faults  Faults             // Verify only, except Lost and Malformed
+	Latency *measure.Histogram // nil unless measured
 }
 
 // Pairs returns the number of frames per second that came out of each pair, both
@@ -70,7 +74,7 @@ func (d *direction) result(frames, bytes uint64) DirectionResult {
 		r.Faults, r.Latency = d.sink.faults, d.sink.latency
 		r.Faults[Malformed].Count = d.sink.rx.Malformed()
 		if d.plan.Verify {
-			r.Lost = d.sink.order.lost(r.Sent)
+			r.Lost = d.sink.order.Lost(r.Sent)
 		}
 	}
 	r.Faults[Lost].Count = r.Lost

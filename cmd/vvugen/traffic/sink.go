@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 
+	"vvufwd/cmd/internal/measure"
 	"vvufwd/cmd/vvugen/port"
 )
 
@@ -22,9 +23,9 @@ type sink struct {
 
 	received uint64
 	bytes    uint64
-	order    sequence
+	order    measure.Sequence
 	faults   Faults
-	latency  *Histogram
+	latency  *measure.Histogram
 	frame    port.Frame // scratch
 }
 
@@ -36,7 +37,7 @@ func newSink(rx *port.Rx, way stream, plan *Plan, single bool, c clock) *sink {
 		single: single, inspect: plan.inspects(),
 	}
 	if plan.Latency {
-		s.latency = new(Histogram)
+		s.latency = new(measure.Histogram)
 	}
 	return s
 }
@@ -80,7 +81,7 @@ func (s *sink) examineAll(sent uint64) {
 // examine judges one frame. Its headers are copied before they are looked at.
 func (s *sink) examine(f *port.Frame, now int64, sent uint64) {
 	if len(f.Head) < offPayload {
-		s.faults.add(WrongLength, s.order.next)
+		s.faults.add(WrongLength, s.order.Next())
 		return
 	}
 	h := *(*header)(f.Head)
@@ -95,12 +96,12 @@ func (s *sink) examine(f *port.Frame, now int64, sent uint64) {
 	}
 	switch {
 	case !s.ours(&h):
-		s.faults.add(Foreign, s.order.next)
+		s.faults.add(Foreign, s.order.Next())
 		return
 	case f.Len != s.plan.Size:
 		s.faults.add(WrongLength, n)
 	case s.plan.Checksum && !s.intact(&h, f):
-		s.faults.add(Corrupt, s.order.next)
+		s.faults.add(Corrupt, s.order.Next())
 		return // its number cannot be trusted
 	}
 	if n == probeNumber { // it was under way when the last one that was waited for came out
@@ -112,15 +113,15 @@ func (s *sink) examine(f *port.Frame, now int64, sent uint64) {
 		s.faults.add(Unsent, n)
 		return
 	}
-	expected := s.order.next
-	switch s.order.see(n) {
-	case afterGap:
+	expected := s.order.Next()
+	switch s.order.See(n) {
+	case measure.AfterGap:
 		if s.faults[Lost].First == 0 {
 			s.faults[Lost].First = expected
 		}
-	case late:
+	case measure.Late:
 		s.faults.add(Reordered, n)
-	case duplicate:
+	case measure.Duplicate:
 		s.faults.add(Duplicated, n)
 	}
 }

@@ -38,20 +38,15 @@ type Pings struct {
 
 // Device is what the app VM sees of its network device.
 type Device struct {
-	MTU                int // in bytes
-	RxPackets, RxBytes uint64
+	MTU                           int // in bytes
+	RxPackets, RxBytes, RxDropped uint64
+	TxPackets, TxDropped          uint64
 }
 
 // Transfer is data that the app VM got or made.
 type Transfer struct {
 	Bytes  int64         `json:"bytes"`
 	SHA256 string        `json:"sha256"` // in hexadecimal
-	Took   time.Duration `json:"-"`
-}
-
-// Burst is what the packet generator sent.
-type Burst struct {
-	Frames int64         `json:"frames"`
 	Took   time.Duration `json:"-"`
 }
 
@@ -96,7 +91,10 @@ func (p *App) Device(ctx context.Context, limit time.Duration) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	d := Device{MTU: int(r.number()), RxPackets: uint64(r.number()), RxBytes: uint64(r.number())}
+	d := Device{MTU: int(r.number())}
+	for _, n := range []*uint64{&d.RxPackets, &d.RxBytes, &d.RxDropped, &d.TxPackets, &d.TxDropped} {
+		*n = uint64(r.number())
+	}
 	return d, r.err
 }
 
@@ -176,34 +174,6 @@ func (p *App) Blob(ctx context.Context, limit time.Duration, bytes int64) (Trans
 	}
 	t := Transfer{Bytes: r.number(), SHA256: r.text()}
 	return t, r.err
-}
-
-// Pktgen makes the app VM's kernel send frames as fast as it can. progress is called each second with the number sent so far.
-// A second in which none was sent is not yet a stall; stall is how long that may last before Pktgen gives up.
-func (p *App) Pktgen(ctx context.Context, stall time.Duration, frames int64, progress func(sent int64)) (Burst, error) {
-	// Each "at" line with a higher number than before begins a new period of grace.
-	sent := int64(-1)
-	begin := fmt.Sprintf("pktgen %d", frames)
-	for command := begin; ; command = "" {
-		r, err := p.do(ctx, stall, command, func(a answer) bool {
-			if a.name != "pktgen" || a.status != "at" {
-				return false
-			}
-			r := reader{answer: a}
-			n := r.number()
-			return r.err == nil && n > sent
-		})
-		if err != nil {
-			return Burst{}, fmt.Errorf("after %d of %d frames: %w", max(sent, 0), frames, err)
-		}
-		if r.status == "at" {
-			sent = r.number()
-			progress(sent)
-			continue
-		}
-		b := Burst{Frames: r.number(), Took: r.milliseconds()}
-		return b, r.err
-	}
 }
 
 // PowerOff makes the app VM power itself off and waits until it is gone.

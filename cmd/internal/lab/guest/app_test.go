@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/internal/lab/vm"
+	"vvufwd/cmd/internal/pktgen"
 	"vvufwd/virtio"
 )
 
@@ -49,7 +50,7 @@ func TestCommands(t *testing.T) {
 	app := ready(t, `
 lease) echo "[ 3.2] kernel message @@ lease ok 10.0.2.15/24 10.0.2.2 120" ;;
 address) [ "$a" = 10.0.0.1/24 ] && echo "@@ address ok" ;;
-device) echo "@@ device ok 9000 12 3456" ;;
+device) echo "@@ device ok 9000 12 3456 1 22 2" ;;
 carrier) echo "@@ carrier ok 1" ;;
 features) echo "@@ features ok 1100000100010000000000000000000010000000000000000000000000000000" ;;
 rebind) echo "@@ rebind ok" ;;
@@ -65,7 +66,7 @@ off) echo "@@ off ok"; exit 0 ;;`)
 		t.Error(err)
 	}
 	device, err := app.Device(ctx, limit)
-	if want := (Device{MTU: 9000, RxPackets: 12, RxBytes: 3456}); err != nil || device != want {
+	if want := (Device{MTU: 9000, RxPackets: 12, RxBytes: 3456, RxDropped: 1, TxPackets: 22, TxDropped: 2}); err != nil || device != want {
 		t.Errorf("device = %+v, %v", device, err)
 	}
 	if up, err := app.Carrier(ctx, limit); err != nil || !up {
@@ -192,10 +193,10 @@ off) exit 5 ;;`)
 }
 
 func TestPktgenReportsProgress(t *testing.T) {
-	app := ready(t, `pktgen) echo "@@ pktgen at 10"; echo "@@ pktgen at 10"; echo "@@ pktgen at 25"; echo "@@ pktgen ok $a 1500" ;;`)
+	app := ready(t, `pktgen) echo "@@ pktgen at 10"; echo "@@ pktgen at 10"; echo "@@ pktgen at 25"; echo "@@ pktgen ok $a 1500 2" ;;`)
 	var seen []int64
-	burst, err := app.Pktgen(context.Background(), limit, 30, func(sent int64) { seen = append(seen, sent) })
-	if want := (Burst{30, 1500 * time.Millisecond}); err != nil || burst != want {
+	burst, err := app.Pktgen(context.Background(), limit, Generator{Frames: 30, Sizes: pktgen.OfSize(60)}, func(sent int64) { seen = append(seen, sent) })
+	if want := (Burst{30, 1500 * time.Microsecond, 2}); err != nil || burst != want {
 		t.Errorf("burst = %+v, %v", burst, err)
 	}
 	if len(seen) != 2 || seen[0] != 10 || seen[1] != 25 {
@@ -203,11 +204,29 @@ func TestPktgenReportsProgress(t *testing.T) {
 	}
 }
 
+// TestPktgenCommand: a mix is one word, and a stream a port.
+func TestPktgenCommand(t *testing.T) {
+	app := ready(t, `pktgen) [ "$a $b" = "0 60,7;590,4;1514,1 10003 250 1.5 0" ] && echo "@@ pktgen ok 375 1500000 0" ;;
+listen) echo "@@ listen ok" ;;
+heard) echo '@@ heard ok {"frames":7,"highest":9,"delay":{"least":-3.5}}' ;;`)
+	ctx := context.Background()
+	burst, err := app.Pktgen(ctx, limit, Generator{Sizes: pktgen.IMIX, Stream: 3, Rate: 250, Time: 1500 * time.Millisecond}, nil)
+	if err != nil || burst.Frames != 375 {
+		t.Errorf("burst = %+v, %v", burst, err)
+	}
+	if err := app.Listen(ctx, limit, 3); err != nil {
+		t.Error(err)
+	}
+	if a, err := app.Heard(ctx, limit); err != nil || a.Frames != 7 || a.Highest != 9 || a.Delay.Least != -3.5 {
+		t.Errorf("heard %+v, %v", a, err)
+	}
+}
+
 // TestPktgenNoticesAStall plays the fault that this project is about: frames stop, the console does not.
 func TestPktgenNoticesAStall(t *testing.T) {
 	app := ready(t, `pktgen) echo "@@ pktgen at 280"; while sleep 0.02; do echo "@@ pktgen at 280"; done ;;`)
-	_, err := app.Pktgen(context.Background(), 200*time.Millisecond, 1000, func(int64) {})
-	if err == nil || !strings.Contains(err.Error(), "after 280 of 1000 frames") {
+	_, err := app.Pktgen(context.Background(), 200*time.Millisecond, Generator{Frames: 1000, Sizes: pktgen.IMIX}, func(int64) {})
+	if err == nil || !strings.Contains(err.Error(), "after 280 frames of 1000") {
 		t.Errorf("error = %v", err)
 	}
 }

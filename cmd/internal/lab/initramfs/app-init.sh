@@ -10,12 +10,17 @@
 #                         bytes (56 if not given)
 #   fetch URL             download                          @@ fetch ok BYTES SHA256 MILLISECONDS
 #   blob BYTES            put random bytes at /blob         @@ blob ok BYTES SHA256
-#   device                what the network device says      @@ device ok MTU RXPACKETS RXBYTES
+#   device                what the network device says      @@ device ok MTU RXPACKETS RXBYTES RXDROPPED TXPACKETS TXDROPPED
 #   carrier               whether it has a link             @@ carrier ok 0 or 1
 #   features              what its driver has negotiated    @@ features ok BITS (bit 0 first)
 #   rebind                take the device from its driver   @@ rebind ok
 #                         and give it back; addresses go
-#   pktgen COUNT          kernel packet generator           @@ pktgen at COUNT (each second), @@ pktgen ok SENT MILLISECONDS
+#   pktgen COUNT SIZES    kernel packet generator: SIZES    @@ pktgen at COUNT (each second), @@ pktgen ok SENT MICROSECONDS ERRORS
+#     STREAM RATE         are bytes, or "60,7;1514,1" of a
+#     SECONDS VLAN        mix, STREAM a UDP port; RATE 0: as
+#                         many as it can, VLAN 0: none
+#   listen STREAM         count what such a generator sends @@ listen ok
+#   heard                 end of that                       @@ heard ok JSON (without a space)
 #   offloads              what ethtool -k says              @@ offloads ok NAME=on|off ... (NAME with dashes)
 #   channels [N]          queue pairs: set if N is given,   @@ channels ok IN-USE MAXIMUM
 #                         then tell (ethtool -L, -l)
@@ -103,7 +108,8 @@ blob() {
 
 device() {
 	eth0=/sys/class/net/eth0
-	say device ok "$(cat $eth0/mtu)" "$(cat $eth0/statistics/rx_packets)" "$(cat $eth0/statistics/rx_bytes)"
+	say device ok "$(cat $eth0/mtu)" "$(cat $eth0/statistics/rx_packets)" "$(cat $eth0/statistics/rx_bytes)" "$(cat $eth0/statistics/rx_dropped)" \
+		"$(cat $eth0/statistics/tx_packets)" "$(cat $eth0/statistics/tx_dropped)"
 }
 
 carrier() {
@@ -182,28 +188,71 @@ rebind() {
 # sent prints how many frames pktgen has sent so far.
 sent() { sed -n 's/.*pkts-sofar: *\([0-9]*\).*/\1/p' /proc/net/pktgen/eth0; }
 
-# The frames carry a VLAN tag that no one listens to, so that the network behind the NIC counts them and drops them
-# instead of answering a million times that the port is closed.
+# report says how far pktgen is as long as a process runs.
+report() {
+	while kill -0 "$1" 2> /dev/null; do
+		sleep 1
+		say pktgen at "$(sent)"
+	done
+}
+
+# pktgen COUNT SIZES STREAM RATE SECONDS VLAN. It runs until COUNT frames are sent or, if that is 0, for SECONDS, in which no one
+# takes its processor away to ask how far it is. How long it took is its own word: the shell notices the end late.
 pktgen() {
 	[ -e /proc/net/pktgen ] || modprobe pktgen 2> /tmp/pktgen.log || { say pktgen failed "$(cat /tmp/pktgen.log)"; return; }
 	echo "rem_device_all" > /proc/net/pktgen/kpktgend_0
 	echo "add_device eth0" > /proc/net/pktgen/kpktgend_0
-	for setting in "count $1" "pkt_size 60" "clone_skb 0" "delay 0" "burst 1" "dst 192.0.2.1" "src_min 192.0.2.2" "src_max 192.0.2.2" \
-		"dst_mac 02:00:00:00:00:01" "vlan_id 4094"; do
+	set -- "$1" "$(echo "$2" | tr ';' ' ')" "$3" "$4" "$5" "$6"
+	size="pkt_size $2"
+	case $2 in *,*) size="imix_weights $2" ;; esac
+	speed="delay 0"
+	[ "$4" = 0 ] || speed="ratep $4"
+	tag="vlan_id 65535" # none
+	[ "$6" = 0 ] || tag="vlan_id $6"
+	for setting in "count $1" "$size" "clone_skb 0" "$speed" "burst 1" "dst 192.0.2.1" "src_min 192.0.2.2" "src_max 192.0.2.2" \
+		"dst_mac 02:00:00:00:00:01" "udp_dst_min 9" "udp_dst_max 9" "udp_src_min $3" "udp_src_max $3" "$tag"; do
 		echo "$setting" > /proc/net/pktgen/eth0 || { say pktgen failed "setting $setting"; return; }
 	done
-	begin=$(now)
 	echo start > /proc/net/pktgen/pgctrl &
 	runner=$!
-	while kill -0 $runner 2> /dev/null; do
-		sleep 1
-		say pktgen at "$(sent)"
-	done
+	if [ "$1" = 0 ]; then
+		sleep "$5"
+		echo stop > /proc/net/pktgen/pgctrl
+	else
+		report $runner
+	fi
 	wait $runner
-	if grep -q '^Result: OK' /proc/net/pktgen/eth0; then
-		say pktgen ok "$(sent)" $(($(now) - begin))
+	result=$(sed -n 's/^Result: OK: \([0-9]*\)(.*usec, \([0-9]*\) .*/\2 \1/p' /proc/net/pktgen/eth0)
+	if [ -n "$result" ]; then
+		say pktgen ok "$result" "$(sed -n '/^Result/,$s/.*errors: *\([0-9]*\).*/\1/p' /proc/net/pktgen/eth0)"
 	else
 		say pktgen failed "$(sed -n 's/^Result: //p' /proc/net/pktgen/eth0)"
+	fi
+}
+
+listen() {
+	rm -f /tmp/listening
+	vvugen --interface eth0 --rx-only --json --stream "$1" > /tmp/heard 2> /tmp/listening &
+	listener=$!
+	tries=0
+	until grep -q . /tmp/listening 2> /dev/null; do
+		tries=$((tries + 1))
+		[ $tries -lt 100 ] || break
+		sleep 0.1
+	done
+	if grep -q '^listening' /tmp/listening; then
+		say listen ok
+	else
+		say listen failed "$(tr '\n' ' ' < /tmp/listening)"
+	fi
+}
+
+heard() {
+	kill "$listener"
+	if wait "$listener"; then
+		say heard ok "$(cat /tmp/heard)"
+	else
+		say heard failed "$(tr '\n' ' ' < /tmp/listening)"
 	fi
 }
 
@@ -238,7 +287,9 @@ obey() {
 	carrier) carrier ;;
 	features) features ;;
 	rebind) rebind ;;
-	pktgen) pktgen "$2" ;;
+	pktgen) pktgen "$2" "$3" "$4" "$5" "$6" "$7" ;;
+	listen) listen "$2" ;;
+	heard) heard ;;
 	offloads) offloads ;;
 	channels) settings channels -l -L Combined combined "$2" ;;
 	ring) settings ring -g -G RX rx "$2" ;;

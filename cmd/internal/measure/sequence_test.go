@@ -1,4 +1,4 @@
-package traffic
+package measure
 
 import (
 	"math/rand/v2"
@@ -28,7 +28,7 @@ func (m *model) see(n uint64) {
 func TestSequenceAgainstModel(t *testing.T) {
 	for seed := range uint64(50) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
-		var s sequence
+		var s Sequence
 		m := model{seen: map[uint64]bool{}}
 		var numbers []uint64
 		var sent uint64
@@ -50,10 +50,10 @@ func TestSequenceAgainstModel(t *testing.T) {
 			sent++
 		}
 		for _, n := range numbers {
-			s.see(n)
+			s.See(n)
 			m.see(n)
 		}
-		if got, want := s.lost(sent), sent-uint64(len(m.seen)); got != want {
+		if got, want := s.Lost(sent), sent-uint64(len(m.seen)); got != want {
 			t.Errorf("seed %d: %d lost, want %d", seed, got, want)
 		}
 		if s.reordered != m.reordered || s.duplicated != m.duplicated {
@@ -63,38 +63,38 @@ func TestSequenceAgainstModel(t *testing.T) {
 }
 
 func TestSequenceWindow(t *testing.T) {
-	var s sequence
-	s.see(0)
-	s.see(3 * window) // far ahead: everything between is missing
-	if got, want := s.lost(3*window+1), uint64(3*window-1); got != want {
+	var s Sequence
+	s.See(0)
+	s.See(3 * window) // far ahead: everything between is missing
+	if got, want := s.Lost(3*window+1), uint64(3*window-1); got != want {
 		t.Errorf("%d lost, want %d", got, want)
 	}
-	if got := s.see(3*window - 5); got != late {
+	if got := s.See(3*window - 5); got != Late {
 		t.Errorf("number within the window is %d, want late", got)
 	}
-	if got := s.see(7); got != duplicate {
+	if got := s.See(7); got != Duplicate {
 		t.Errorf("number before the window is %d, want duplicate", got)
 	}
-	if got, want := s.lost(3*window+1), uint64(3*window-2); got != want {
+	if got, want := s.Lost(3*window+1), uint64(3*window-2); got != want {
 		t.Errorf("%d lost, want %d", got, want)
 	}
 	// Gaps that slide out of the window stay lost and make the fast way free again.
 	for n := uint64(3*window + 1); n <= 5*window; n++ {
-		if got := s.see(n); got != inOrder {
+		if got := s.See(n); got != InOrder {
 			t.Fatalf("number %d is %d, want in order", n, got)
 		}
 	}
 	if s.holes != 0 {
 		t.Errorf("%d holes are left, want none", s.holes)
 	}
-	if got, want := s.lost(5*window+1), uint64(3*window-2); got != want {
+	if got, want := s.Lost(5*window+1), uint64(3*window-2); got != want {
 		t.Errorf("%d lost, want %d", got, want)
 	}
 }
 
 func TestSequenceOfNothing(t *testing.T) {
-	var s sequence
-	if got := s.lost(1000); got != 1000 {
+	var s Sequence
+	if got := s.Lost(1000); got != 1000 {
 		t.Errorf("%d of 1000 lost when none came, want all", got)
 	}
 }

@@ -1,4 +1,4 @@
-package traffic
+package measure
 
 import "math/bits"
 
