@@ -25,6 +25,8 @@ type options struct {
 
 	cpu, generatorCPU int
 	version           bool
+
+	noInterfaces bool // no case with interfaces of the kernel can be measured
 }
 
 // againstTestpmd is the value of --against that names no file.
@@ -106,7 +108,7 @@ func checkCPUs(o *options, usable unix.CPUSet) error {
 // cases are those to measure. Without testpmd there is no second opinion.
 func (o *options) cases() (cases []plan.Case) {
 	for _, c := range plan.Select(plan.Default(), o.only) {
-		if !c.Opinion || o.needsTestpmd() {
+		if (!c.Opinion || o.needsTestpmd()) && (!throughInterfaces(c) || !o.noInterfaces) {
 			cases = append(cases, c)
 		}
 	}

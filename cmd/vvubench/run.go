@@ -35,6 +35,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return list(out)
 	}
 	tell := func(text string) { fmt.Fprintln(progress, text) }
+	if done, err := inNamespace(ctx, o, args, out, progress, tell); done || err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "vvubench") // its path is short, as those of sockets have to be
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ func TestAgainstTestpmd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	r, ran := benchtest.Run(ctx, t, filepath.Join(build, "bin", "vvubench"), "--build-dir", build, // make build makes the programs
-		"--only", "^64-both$|4-pairs|virtio-user|10k", "--rounds", "1", "--duration", "500ms")
+		"--only", "^64-both$|4-pairs|virtio-user|10k|(packet|tap)-64-both", "--rounds", "1", "--duration", "500ms")
 	if !ran {
 		return
 	}
@@ -30,7 +31,12 @@ func TestAgainstTestpmd(t *testing.T) {
 	r.Lines(t, "\ntestpmd: DPDK ", "\n64 B both ways, virtio-user ", "\n4 pairs instead of 1: testpmd ", "\n64 B one way at 10 kpps ",
 		"\nns for a cache line from CPU to CPU: testpmd ")
 	d := &r.Document
-	if len(d.Cases) != 4 || d.Failure != "" {
+	want := 6
+	if strings.Contains(r.Progress, "no case with interfaces of the kernel is measured") {
+		t.Log(r.Progress)
+		want = 4
+	}
+	if len(d.Cases) != want || d.Failure != "" {
 		t.Fatalf("%d cases, failure %q", len(d.Cases), d.Failure)
 	}
 	for _, c := range d.Cases {
@@ -39,8 +45,9 @@ func TestAgainstTestpmd(t *testing.T) {
 				t.Fatalf("%s: %d samples of %s", c.Name, len(samples), d.Peers[p].Name)
 			}
 			s := samples[0]
-			// Testpmd as the load drops what it cannot take.
-			if s.Mpps <= 0 || s.BusyNS <= 0 || s.Lost > 0 && !c.Opinion || c.Latency != (s.Latency != nil) {
+			// Testpmd drops what a port does not take, as the load and where the kernel is slow.
+			mayLose := c.Opinion || c.Through != "" && p == 0
+			if s.Mpps <= 0 || s.BusyNS <= 0 || s.Lost > 0 && !mayLose || c.Latency != (s.Latency != nil) {
 				t.Errorf("%s, %s: %+v", c.Name, d.Peers[p].Name, s)
 			}
 		}

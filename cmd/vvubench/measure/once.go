@@ -48,6 +48,11 @@ func (r *Runner) once(ctx context.Context, p peer.Peer, c plan.Case) (s report.S
 	if err != nil {
 		return s, fmt.Errorf("directory for sockets: %w", err)
 	}
+	n, err := r.connect(c.Through)
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
 	pairs := make([][2]string, c.Pairs)
 	for i := range pairs {
 		pairs[i] = [2]string{filepath.Join(dir, fmt.Sprintf("%da", i)), filepath.Join(dir, fmt.Sprintf("%db", i))}
@@ -58,6 +63,7 @@ func (r *Runner) once(ctx context.Context, p peer.Peer, c plan.Case) (s report.S
 	}
 	f, err := p.Start(ctx, peer.Job{
 		Pairs: pairs, CPU: r.CPU, ControlCPU: r.LoadCPU, Switch: c.Switch && p == r.Peers[1], LogPath: filepath.Join(dir, "forwarder.log"),
+		Through: c.Through, Interfaces: n.interfaces(),
 	})
 	if err != nil {
 		return s, err
@@ -68,6 +74,9 @@ func (r *Runner) once(ctx context.Context, p peer.Peer, c plan.Case) (s report.S
 			err = os.RemoveAll(dir) // after a failure its logs are of use
 		}
 	}()
+	if err := n.join(ctx); err != nil {
+		return s, err
+	}
 	outcome, heard, err := r.load(ctx, f, load.Job{
 		Case: c, Pairs: pairs, CPU: r.LoadCPU, OtherCPU: r.CPU, Duration: r.Duration, LogPath: filepath.Join(dir, "load.log"),
 	})

@@ -29,6 +29,9 @@ type Runner struct {
 	// distance finds out how far two CPUs are from each other; nil: noise.Distance.
 	distance func(a, b int) (ns float64, err error)
 
+	// connect makes interfaces of a kind that are connected with each other; nil: connect. Tests have their own.
+	connect func(kind string) (network, error)
+
 	repeated int // measurements, for noise
 	done     int
 	total    int
@@ -48,6 +51,9 @@ func (r *Runner) Run(ctx context.Context, cases []plan.Case) ([]report.Result, e
 	}
 	if r.distance == nil {
 		r.distance = noise.Distance
+	}
+	if r.connect == nil {
+		r.connect = connect
 	}
 	var results []report.Result
 	r.total = 2 * r.Rounds * len(cases)

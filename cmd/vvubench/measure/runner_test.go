@@ -26,7 +26,8 @@ type bench struct {
 	moved   []float64 // distances, in the order in which they are asked for
 	closed  int
 
-	switches []bool // who was to be one
+	switches   []bool // who was to be one
+	interfaces []string
 }
 
 // fakePeer makes 2 Mpps per letter of its name possible.
@@ -46,6 +47,7 @@ func (p *fakePeer) Start(_ context.Context, job peer.Job) (peer.Forwarder, error
 		return nil, fmt.Errorf("job %+v while %q runs", job, p.bench.running)
 	}
 	p.bench.running = p.name
+	p.bench.interfaces = append(p.bench.interfaces, job.Interfaces...)
 	p.bench.switches = append(p.bench.switches, job.Switch)
 	return p, nil
 }
@@ -153,6 +155,44 @@ func TestOnlyVvufwdIsASwitch(t *testing.T) {
 	}
 	if diff := cmp.Diff([]bool{false, true, false, false}, b.switches); diff != "" {
 		t.Errorf("switches (-want +got):\n%s", diff)
+	}
+}
+
+// wires is a network that is made, joined and closed.
+type wires struct {
+	bench *bench
+	did   []string
+}
+
+func (w *wires) interfaces() []string { return []string{"x0", "x1"} }
+
+func (w *wires) join(context.Context) error {
+	w.did = append(w.did, "join "+w.bench.running)
+	return nil
+}
+
+func (w *wires) close() error {
+	w.did = append(w.did, "close "+w.bench.running)
+	return nil
+}
+
+// TestInterfaces gives each measurement a network, joined once the forwarder runs and closed when it does not any more.
+func TestInterfaces(t *testing.T) {
+	b := &bench{}
+	r, w := newRunner(t, b, 1), &wires{bench: b}
+	r.connect = func(kind string) (network, error) {
+		w.did = append(w.did, "connect "+kind)
+		return w, nil
+	}
+	if _, err := r.Run(context.Background(), []plan.Case{{ID: "x", Pairs: 1, Through: "tap"}}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"connect tap", "join aaa", "close ", "connect tap", "join b", "close "}
+	if diff := cmp.Diff(want, w.did); diff != "" {
+		t.Errorf("network (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"x0", "x1", "x0", "x1"}, b.interfaces); diff != "" {
+		t.Errorf("interfaces (-want +got):\n%s", diff)
 	}
 }
 

@@ -20,6 +20,8 @@ type Job struct {
 	CPU        int         // forwards
 	ControlCPU int         // does the rest, where the peer can tell them apart
 	Switch     bool        // join all ports in a learning switch, if the peer can
+	Through    string      // a kind of interface, see plan.Case; empty: the sockets of a pair are joined
+	Interfaces []string    // with Through: what each socket is joined with
 	LogPath    string      // receives what the forwarder prints
 }
 

@@ -40,6 +40,10 @@ func TestVvufwdArguments(t *testing.T) {
 	if got != want {
 		t.Errorf("arguments %q, want %q", got, want)
 	}
+	got = strings.Join(v.arguments(Job{Pairs: [][2]string{{"a", "b"}}, CPU: 3, Through: "tap", Interfaces: []string{"t0", "t1"}}), " ")
+	if want := "--vhost-user a --port tap:t0 --queues 1 --vhost-user b --port tap:t1 --queues 1 --cpus 3 --idle-after -1s --stats-json"; got != want {
+		t.Errorf("arguments %q, want %q", got, want)
+	}
 	if got := v.arguments(Job{Switch: true, Pairs: [][2]string{{"a", "b"}}}); got[0] != "--switch" {
 		t.Errorf("arguments of a switch %q", got)
 	}

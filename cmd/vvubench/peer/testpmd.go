@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"fmt"
 
 	"vvufwd/cmd/vvubench/testpmd"
 )
@@ -21,11 +22,21 @@ func (t *Testpmd) Name() string { return "testpmd" }
 // Version implements Peer.
 func (t *Testpmd) Version() string { return t.version }
 
+// interfaceDrivers are DPDK's for the kinds of interfaces that vvufwd has.
+var interfaceDrivers = map[string]string{"packet": "net_af_packet", "tap": "net_tap"}
+
 // Start implements Peer.
 func (t *Testpmd) Start(ctx context.Context, job Job) (Forwarder, error) {
 	cfg := testpmd.Config{Name: "testpmd", Mode: "io", CPU: job.CPU, ControlCPU: job.ControlCPU, LogPath: job.LogPath}
-	for _, socket := range job.sockets() {
+	for i, socket := range job.sockets() {
 		cfg.Ports = append(cfg.Ports, testpmd.Vhost{Socket: socket})
+		if job.Through != "" {
+			driver, ok := interfaceDrivers[job.Through]
+			if !ok {
+				return nil, fmt.Errorf("testpmd has no driver that is known here for %s", job.Through)
+			}
+			cfg.Ports = append(cfg.Ports, testpmd.Interface{Driver: driver, Name: job.Interfaces[i]})
+		}
 	}
 	p, err := testpmd.Start(ctx, t.program, cfg)
 	if err != nil {

@@ -48,8 +48,11 @@ func (v *Vvufwd) arguments(job Job) []string {
 	if job.Switch {
 		args = append(args, "--switch")
 	}
-	for _, socket := range job.sockets() {
+	for i, socket := range job.sockets() {
 		args = append(args, "--vhost-user", socket)
+		if job.Through != "" {
+			args = append(args, "--port", job.Through+":"+job.Interfaces[i], "--queues", "1")
+		}
 	}
 	return append(args, "--cpus", strconv.Itoa(job.CPU), "--idle-after", "-1s", "--stats-json")
 }

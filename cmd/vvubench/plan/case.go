@@ -22,6 +22,10 @@ type Case struct {
 	Switch bool `json:"switch,omitempty"`
 	// Packed says that guests have packed rings.
 	Packed bool `json:"packed,omitempty"`
+	// Through is a kind of interface of the kernel, packet or tap, that stands between the
+	// sockets: frames go from the first one to an interface, through the kernel to another
+	// one, and from there to the second socket. The forwarder has all four ports.
+	Through string `json:"through,omitempty"`
 	// Opinion says that the load is not vvugen's but that of testpmd's virtio-user.
 	Opinion bool `json:"second_opinion"`
 }
@@ -51,6 +55,9 @@ func (c Case) String() string {
 	}
 	if c.Packed {
 		text += ", packed rings"
+	}
+	if c.Through != "" {
+		text += ", through " + c.Through
 	}
 	if c.Opinion {
 		text += ", virtio-user"

@@ -3,7 +3,11 @@ package plan
 import (
 	"regexp"
 	"slices"
+	"strconv"
 )
+
+// throughKinds are the kinds of interfaces that are measured, as vvufwd's --port names them.
+var throughKinds = []string{"packet", "tap"}
 
 // Default are all cases. One that depends on another comes after it.
 func Default() (cases []Case) {
@@ -21,6 +25,13 @@ func Default() (cases []Case) {
 		n  int
 	}{{"-4-pairs", 4}, {"-16-pairs", 16}} {
 		cases = append(cases, Case{ID: "64" + way(true) + pairs.id, Size: 64, Both: true, Pairs: pairs.n})
+	}
+	for _, kind := range throughKinds {
+		for _, size := range []int{64, 1518} {
+			for _, both := range []bool{false, true} {
+				cases = append(cases, Case{ID: kind + "-" + strconv.Itoa(size) + way(both), Size: size, Both: both, Pairs: 1, Through: kind})
+			}
+		}
 	}
 	return append(cases,
 		Case{ID: "64" + way(true) + "-packed", Size: 64, Both: true, Pairs: 1, Packed: true},

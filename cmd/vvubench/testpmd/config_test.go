@@ -22,6 +22,12 @@ func TestArguments(t *testing.T) {
 				" --vdev net_vhost0,iface=/a,queues=1 --vdev net_vhost1,iface=/b,queues=1,client=1" +
 				" -- --forward-mode=io --auto-start --record-core-cycles --nb-cores=1 --total-num-mbufs=32768 --stats-period 20",
 		},
+		"interfaces": {
+			Config{Ports: []Port{Vhost{Socket: "/a"}, Interface{Driver: "net_tap", Name: "t0"}}, Mode: "io", CPU: 0, ControlCPU: 1}, hugePages,
+			"-l 1,0 --main-lcore 1 --no-pci --no-telemetry -v --log-level lib.vhost.config:error --in-memory" +
+				" --vdev net_vhost0,iface=/a,queues=1 --vdev net_tap1,iface=t0" +
+				" -- --forward-mode=io --auto-start --record-core-cycles --nb-cores=1 --total-num-mbufs=32768 --stats-period 20",
+		},
 		"front-end": {
 			Config{
 				Ports: []Port{VirtioUser{Socket: "/a"}, VirtioUser{Socket: "/b", Server: true, QueueSize: 1024, Options: []string{"mrg_rxbuf=0"}}},

@@ -30,7 +30,7 @@ var (
 // drivers are the plug-ins of DPDK that we use. DPDK would load them itself, but
 // not from below a directory like /tmp that everyone may write to; so the loader
 // does.
-var drivers = []string{"mempool-ring", "net-vhost", "net-virtio"}
+var drivers = []string{"mempool-ring", "net-vhost", "net-virtio", "net-af-packet", "net-tap"}
 
 func (r Release) driverPackage(name string) string { return "librte-" + name + r.abi }
 
@@ -56,7 +56,7 @@ func fetch(ctx context.Context, o Options) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, complete := apt.Unpacked(dir); complete {
+	if _, complete := apt.Unpacked(dir); complete && r.hasDrivers(dir) {
 		return r.unpacked(dir), nil
 	}
 	archive, err := archive()
@@ -84,6 +84,13 @@ func fetch(ctx context.Context, o Options) (*Program, error) {
 		return nil, err
 	}
 	return r.unpacked(dir), os.RemoveAll(state) // several times as large as what was unpacked
+}
+
+// hasDrivers reports whether all drivers that are used now were unpacked into dir.
+func (r Release) hasDrivers(dir string) bool {
+	return !slices.ContainsFunc(drivers, func(name string) bool {
+		return !exists(filepath.Join(dir, "usr", "lib", "x86_64-linux-gnu", "dpdk", r.plugins(), r.driverObject(name)))
+	})
 }
 
 // archive finds the Debian archive in the machine's apt sources.

@@ -56,3 +56,13 @@ func (v VirtioUser) device(i int) string {
 }
 
 func (VirtioUser) frontend() bool { return true }
+
+// Interface is a port over one of the kernel's interfaces, with one queue.
+type Interface struct {
+	Driver string // "net_af_packet", "net_tap" …
+	Name   string // of the interface
+}
+
+func (p Interface) device(i int) string { return fmt.Sprintf("%s%d,iface=%s", p.Driver, i, p.Name) }
+
+func (Interface) frontend() bool { return false }
