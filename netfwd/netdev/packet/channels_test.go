@@ -13,7 +13,10 @@ import (
 
 // channels is struct ethtool_channels.
 type channels struct {
-	cmd, maxRX, maxTX, maxOther, maxCombined, rx, tx, other, combined uint32
+	cmd    uint32
+	_      [4]uint32 // the most of each
+	rx, tx uint32
+	_      [2]uint32 // others, and combined ones
 }
 
 // setChannels is what "ethtool -L" does.
