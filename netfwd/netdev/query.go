@@ -40,6 +40,23 @@ func Query(socket int, name string) (s State, err error) {
 	return s, nil
 }
 
+// renames is how many times an interface is taken to be renamed between two calls, before it is taken to be gone.
+const renames = 4
+
+// QueryNamed is Query for an interface that may be renamed at any moment: name finds out what it is called now.
+func QueryNamed(socket int, name func() (string, error)) (s State, err error) {
+	for range renames {
+		n, err := name()
+		if err != nil {
+			return s, err
+		}
+		if s, err = Query(socket, n); !errors.Is(err, unix.ENODEV) {
+			return s, err
+		}
+	}
+	return s, unix.ENODEV
+}
+
 // Ethernet finds an interface that is up and carries Ethernet frames, and its index. An error says what is
 // to be done.
 func Ethernet(socket int, name string) (index int, s State, err error) {

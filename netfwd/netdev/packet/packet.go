@@ -90,12 +90,12 @@ func (d *device) Offloads() (leaves, takes virtionet.Offloads) {
 
 // Look is netdev.Interface's.
 func (d *device) Look() (netdev.State, error) {
-	if _, err := d.find(); err != nil {
-		return netdev.State{}, err
-	}
 	// That it was down is no news any more: the next read shall not fail for it.
 	_, _ = unix.GetsockoptInt(d.wire.fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	s, err := netdev.Query(d.wire.fd, d.name)
+	s, err := netdev.QueryNamed(d.wire.fd, func() (string, error) {
+		_, err := d.find()
+		return d.name, err
+	})
 	s.Address = d.address
 	return s, err
 }

@@ -101,10 +101,10 @@ func (d *device) Offloads() (leaves, takes virtionet.Offloads) {
 
 // Look is netdev.Interface's.
 func (d *device) Look() (netdev.State, error) {
-	if _, err := d.ask(); err != nil {
-		return netdev.State{}, err
-	}
-	return netdev.Query(d.socket, d.name)
+	return netdev.QueryNamed(d.socket, func() (string, error) {
+		_, err := d.ask()
+		return d.name, err
+	})
 }
 
 // Return is netdev.Interface's. To attach to a device that someone else has made takes no

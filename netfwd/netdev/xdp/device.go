@@ -155,13 +155,15 @@ func (d *device) Look() (netdev.State, error) {
 	for _, q := range d.queues {
 		_ = q.collect()
 	}
-	r := netdev.Named("")
-	r.SetIndex(int32(d.Index))
-	if err := r.Ask(d.socket, unix.SIOCGIFNAME); err != nil {
-		return netdev.State{}, err
-	}
-	d.Name = r.Name()
-	s, err := netdev.Query(d.socket, d.Name)
+	s, err := netdev.QueryNamed(d.socket, func() (string, error) {
+		r := netdev.Named("")
+		r.SetIndex(int32(d.Index))
+		err := r.Ask(d.socket, unix.SIOCGIFNAME)
+		if err == nil {
+			d.Name = r.Name()
+		}
+		return d.Name, err
+	})
 	if err != nil {
 		return s, err
 	}

@@ -1,0 +1,34 @@
+package netdev_test
+
+import (
+	"errors"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/netfwd/netdev"
+	"vvufwd/netfwd/netdev/netdevtest"
+)
+
+// An interface that is renamed just after its name was found out is not taken to be gone; one that is gone is.
+func TestRenamedMeanwhile(t *testing.T) {
+	netdevtest.Namespace(t)
+	netdevtest.IP(t, "link add v0 type veth peer name v1")
+	socket, err := netdev.Socket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(socket)
+	names := []string{"v2", "v3", "v0"}
+	s, err := netdev.QueryNamed(socket, func() (string, error) {
+		name := names[0]
+		names = names[1:]
+		return name, nil
+	})
+	if err != nil || s.Name != "v0" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := netdev.QueryNamed(socket, func() (string, error) { return "none", nil }); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("an interface that is gone: %v", err)
+	}
+}
