@@ -40,7 +40,7 @@ func TestQueueCountChanges(t *testing.T) {
 	netdevtest.IP(t, "link add v0 mtu 9000 numtxqueues 4 numrxqueues 4 type veth peer name v1 mtu 9000 numtxqueues 4 numrxqueues 4")
 	netdevtest.IP(t, "link set v0 up")
 	netdevtest.IP(t, "link set v1 up")
-	p := &netdevtest.Pair{A: openDevice(t, "v0"), B: openDevice(t, "v1"), Name: "v0"}
+	p := &netdevtest.Pair{A: openDevice(t, "v0", 1), B: openDevice(t, "v1", 1), Name: "v0"}
 	p.Run(t)
 	socket, err := netdev.Socket()
 	if err != nil {

@@ -17,12 +17,27 @@ const (
 	sendMemory    = 1 << 20
 )
 
-// Open opens a packet socket at an interface, which is promiscuous from then on until the
-// socket is closed. There is one, however many queues are asked for.
-func Open(name string, _ int) (files []*os.File, err error) {
+// Open opens packet sockets at an interface, as many as there are to be queues. The interface is
+// promiscuous from then on until they are closed. Each has the frames of some flows, see share.
+func Open(name string, queues int) (files []*os.File, err error) {
 	if err := netdev.CheckName(name); err != nil {
 		return nil, err
 	}
+	for i := range queues {
+		f, err := openQueue(name, i, queues)
+		if err != nil {
+			for _, open := range files {
+				open.Close()
+			}
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// openQueue opens one of the sockets.
+func openQueue(name string, i, queues int) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if errors.Is(err, unix.EPERM) {
 		return nil, fmt.Errorf("interface %s: a packet socket takes CAP_NET_RAW: run as root", name)
@@ -30,13 +45,13 @@ func Open(name string, _ int) (files []*os.File, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: packet socket: %w: use a kernel with CONFIG_PACKET", name, err)
 	}
-	if err := open(fd, name); err != nil {
+	if err := open(fd, name, i, queues); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	return []*os.File{os.NewFile(uintptr(fd), "packet:"+name)}, nil
+	return os.NewFile(uintptr(fd), "packet:"+name), nil
 }
 
-func open(fd int, name string) error {
+func open(fd int, name string, i, queues int) error {
 	if _, _, err := netdev.Ethernet(fd, name); err != nil {
 		return err
 	}
@@ -52,6 +67,11 @@ func open(fd int, name string) error {
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
 		return fmt.Errorf("interface %s: ask for VLAN tags: %w", name, err)
+	}
+	if queues > 1 {
+		if err := share(fd, i, queues); err != nil {
+			return fmt.Errorf("interface %s: %w", name, err)
+		}
 	}
 	return bind(fd, name)
 }

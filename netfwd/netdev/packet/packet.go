@@ -14,8 +14,8 @@ import (
 
 // device is a netdev.Interface.
 type device struct {
-	wire *wire
-	name string // what it was called last
+	wires []netdev.Wire
+	name  string // what it was called last
 
 	address [6]byte // that it had last
 	uso     bool    // the kernel knows of UDP segmentation
@@ -24,13 +24,19 @@ type device struct {
 	dropped uint64
 }
 
-// New makes an interface of a socket, which is its own from then on, also if it fails.
+// New makes an interface of sockets, which are its own from then on, also if it fails.
 func New(files []*os.File) (netdev.Interface, error) {
-	fd, err := netdev.Take(files[0])
-	if err != nil {
-		return nil, err
+	d := &device{}
+	var errs []error
+	for _, f := range files {
+		fd, err := netdev.Take(f)
+		if errs = append(errs, err); err == nil {
+			d.wires = append(d.wires, newWire(fd))
+		}
 	}
-	d := &device{wire: newWire(fd)}
+	if err := errors.Join(errs...); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -41,34 +47,43 @@ func (d *device) start() error {
 	if _, err := d.find(); err != nil {
 		return err
 	}
-	// Kernels that know of this option, since 6.4, know of UDP segmentation too, since 6.2.
-	if d.uso = unix.SetsockoptInt(d.wire.fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR_SZ, headerLen) == nil; d.uso {
-		return nil
-	}
-	if err := unix.SetsockoptInt(d.wire.fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
-		return fmt.Errorf("interface %s: have headers with frames: %w", d.name, err)
+	for _, w := range d.wires {
+		// Kernels that know of this option, since 6.4, know of UDP segmentation too, since 6.2.
+		if d.uso = unix.SetsockoptInt(w.FD(), unix.SOL_PACKET, unix.PACKET_VNET_HDR_SZ, headerLen) == nil; d.uso {
+			continue
+		}
+		if err := unix.SetsockoptInt(w.FD(), unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
+			return fmt.Errorf("interface %s: have headers with frames: %w", d.name, err)
+		}
 	}
 	return nil
 }
 
-// find finds the index of the interface, and its name, which may have changed.
+// find finds the index of the interface, and its name, which may have changed. All sockets
+// have to be bound to it.
 func (d *device) find() (index int, err error) {
-	address, err := unix.Getsockname(d.wire.fd)
-	if err != nil {
-		return 0, err
-	}
-	a, ok := address.(*unix.SockaddrLinklayer)
-	if !ok || a.Ifindex <= 0 {
-		return 0, unix.ENODEV
+	for _, w := range d.wires {
+		address, err := unix.Getsockname(w.FD())
+		if err != nil {
+			return 0, err
+		}
+		a, ok := address.(*unix.SockaddrLinklayer)
+		if !ok || a.Ifindex <= 0 || index > 0 && a.Ifindex != index {
+			return 0, unix.ENODEV
+		}
+		index, d.address = a.Ifindex, [6]byte(a.Addr[:])
 	}
 	r := netdev.Named("")
-	r.SetIndex(int32(a.Ifindex))
-	if err := r.Ask(d.wire.fd, unix.SIOCGIFNAME); err != nil {
+	r.SetIndex(int32(index))
+	if err := r.Ask(d.socket(), unix.SIOCGIFNAME); err != nil {
 		return 0, err
 	}
-	d.name, d.address = r.Name(), [6]byte(a.Addr[:])
-	return a.Ifindex, nil
+	d.name = r.Name()
+	return index, nil
 }
+
+// socket is one through which the kernel can be asked.
+func (d *device) socket() int { return d.wires[0].FD() }
 
 // Queues is netdev.Interface's.
 func (d *device) Queues(name string, c *netdev.Condition) ([]netdev.Queue, error) {
@@ -76,7 +91,7 @@ func (d *device) Queues(name string, c *netdev.Condition) ([]netdev.Queue, error
 }
 
 // Wires is netdev.Wired's.
-func (d *device) Wires() []netdev.Wire { return []netdev.Wire{d.wire} }
+func (d *device) Wires() []netdev.Wire { return d.wires }
 
 // Offloads is netdev.Wired's. The kernel cuts and completes what the interface does not.
 func (d *device) Offloads() (leaves, takes virtionet.Offloads) {
@@ -91,8 +106,10 @@ func (d *device) Offloads() (leaves, takes virtionet.Offloads) {
 // Look is netdev.Interface's.
 func (d *device) Look() (netdev.State, error) {
 	// That it was down is no news any more: the next read shall not fail for it.
-	_, _ = unix.GetsockoptInt(d.wire.fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	s, err := netdev.QueryNamed(d.wire.fd, func() (string, error) {
+	for _, w := range d.wires {
+		_, _ = unix.GetsockoptInt(w.FD(), unix.SOL_SOCKET, unix.SO_ERROR)
+	}
+	s, err := netdev.QueryNamed(d.socket(), func() (string, error) {
 		_, err := d.find()
 		return d.name, err
 	})
@@ -100,19 +117,34 @@ func (d *device) Look() (netdev.State, error) {
 	return s, err
 }
 
-// Return is netdev.Interface's: a socket can be bound again to an interface of that name.
-func (d *device) Return() error { return bind(d.wire.fd, d.name) }
+// Return is netdev.Interface's: sockets can be bound again to an interface of that name.
+func (d *device) Return() error {
+	for _, w := range d.wires {
+		if err := bind(w.FD(), d.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Dropped is netdev.Interface's.
 func (d *device) Dropped() (n uint64, known bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s, err := unix.GetsockoptTpacketStats(d.wire.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS) // since the last time
-	if err == nil {
-		d.dropped += uint64(s.Drops)
+	for _, w := range d.wires {
+		s, err := unix.GetsockoptTpacketStats(w.FD(), unix.SOL_PACKET, unix.PACKET_STATISTICS) // since the last time
+		if err == nil {
+			d.dropped += uint64(s.Drops)
+		}
 	}
 	return d.dropped, true
 }
 
 // Close is netdev.Interface's.
-func (d *device) Close() error { return unix.Close(d.wire.fd) }
+func (d *device) Close() error {
+	var errs []error
+	for _, w := range d.wires {
+		errs = append(errs, unix.Close(w.FD()))
+	}
+	return errors.Join(errs...)
+}

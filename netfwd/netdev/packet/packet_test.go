@@ -1,6 +1,7 @@
 package packet
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -10,24 +11,35 @@ import (
 )
 
 func TestPacketSockets(t *testing.T) {
-	netdevtest.Suite(t, func(t *testing.T) *netdevtest.Pair {
-		link := func(t testing.TB) {
-			netdevtest.IP(t, "link add v0 mtu 9000 type veth peer name v1 mtu 9000")
-			netdevtest.IP(t, "link set v0 up")
-			netdevtest.IP(t, "link set v1 up")
-		}
-		link(t)
-		return &netdevtest.Pair{
-			A: openDevice(t, "v0"), B: openDevice(t, "v1"), Name: "v0",
-			Away: func(t testing.TB) { netdevtest.IP(t, "link del v0") },
-			Back: link,
-		}
-	})
+	for _, queues := range []int{1, 3} {
+		t.Run(fmt.Sprintf("%d queues", queues), func(t *testing.T) {
+			netdevtest.Suite(t, func(t *testing.T) *netdevtest.Pair { return pair(t, queues) })
+		})
+	}
 }
 
-func openDevice(t *testing.T, name string) *netdev.Device {
+// pair is a veth pair with packet sockets at both ends.
+func pair(t *testing.T, queues int) *netdevtest.Pair {
+	link := func(t testing.TB) {
+		netdevtest.IP(t, "link add v0 mtu 9000 type veth peer name v1 mtu 9000")
+		netdevtest.IP(t, "link set v0 up")
+		netdevtest.IP(t, "link set v1 up")
+	}
+	link(t)
+	p := &netdevtest.Pair{
+		A: openDevice(t, "v0", queues), B: openDevice(t, "v1", queues), Name: "v0",
+		Away: func(t testing.TB) { netdevtest.IP(t, "link del v0") },
+		Back: link,
+	}
+	if len(p.A.Ports()) != queues {
+		t.Fatalf("%d queue pairs, want %d", len(p.A.Ports()), queues)
+	}
+	return p
+}
+
+func openDevice(t *testing.T, name string, queues int) *netdev.Device {
 	t.Helper()
-	return netdevtest.Device(t, "packet:"+name, func() ([]*os.File, error) { return Open(name, 1) }, New)
+	return netdevtest.Device(t, "packet:"+name, func() ([]*os.File, error) { return Open(name, queues) }, New)
 }
 
 // What cannot be opened is told in one line that says what to do.
