@@ -43,6 +43,7 @@ type Device struct {
 
 	state   State // as it was last seen
 	gone    bool
+	why     string        // it stays so although it is there again, as was said last
 	returns atomic.Uint64 // how many times it came back
 
 	onLink func(up bool)
@@ -173,7 +174,8 @@ func (d *Device) look() {
 				d.onLink(false)
 			}
 		}
-		if d.iface.Return() != nil {
+		if err := d.iface.Return(); err != nil {
+			d.sayStays(err)
 			return
 		}
 		if now, err = d.iface.Look(); err != nil {
@@ -181,7 +183,7 @@ func (d *Device) look() {
 		}
 	}
 	if d.gone {
-		d.gone, before = false, State{Name: before.Name}
+		d.gone, d.why, before = false, "", State{Name: before.Name}
 		d.returns.Add(1)
 		d.log.Info("the interface is back", zap.String("interface", now.Name))
 	}
@@ -195,6 +197,14 @@ func (d *Device) look() {
 	if d.condition.set(now); before.works() != now.works() {
 		d.log.Info("link", zap.String("interface", now.Name), zap.Bool("up", now.works()))
 		d.onLink(now.works())
+	}
+}
+
+// sayStays says, once for each reason, why an interface is of no use although it is there again.
+func (d *Device) sayStays(err error) {
+	if text := err.Error(); !errors.Is(err, unix.ENODEV) && text != d.why {
+		d.why = text
+		d.log.Warn("the interface is back, but the port cannot use it; trying again", zap.Error(err))
 	}
 }
 

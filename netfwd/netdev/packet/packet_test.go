@@ -1,10 +1,12 @@
 package packet
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"vvufwd/netfwd/netdev"
 	"vvufwd/netfwd/netdev/netdevtest"
@@ -35,6 +37,24 @@ func pair(t *testing.T, queues int) *netdevtest.Pair {
 		t.Fatalf("%d queue pairs, want %d", len(p.A.Ports()), queues)
 	}
 	return p
+}
+
+// A link that is not there yet is waited for as long as is asked, and not longer.
+func TestAwaitLink(t *testing.T) {
+	netdevtest.Namespace(t)
+	netdevtest.IP(t, "link add v0 type veth peer name v1")
+	netdevtest.IP(t, "link set v0 up")
+	d := openDevice(t, "v0", 1)
+	defer d.Close()
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if d.AwaitLink(soon) || d.Up() {
+		t.Error("a link with no one at the other end")
+	}
+	netdevtest.IP(t, "link set v1 up")
+	if !d.AwaitLink(t.Context()) || !d.Up() || !d.Stats().Link {
+		t.Error("no link")
+	}
 }
 
 func openDevice(t *testing.T, name string, queues int) *netdev.Device {

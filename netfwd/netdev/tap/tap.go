@@ -115,7 +115,7 @@ func (d *device) Return() error {
 	}
 	for _, w := range d.wires {
 		if err := attach(w.FD(), d.name, d.multi); err != nil && !errors.Is(err, unix.EEXIST) {
-			return err
+			return explain(d.name, true, err)
 		}
 	}
 	return d.negotiate()
