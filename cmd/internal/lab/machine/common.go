@@ -19,6 +19,11 @@ type Boot struct {
 	MemoryMiB int
 }
 
+// Argv is the command line of a machine that has nothing else, with what more is said to its kernel.
+func (b Boot) Argv(kernelArgs ...string) []string {
+	return append(b.argv(kernelArgs...), "-machine", "q35")
+}
+
 // argv begins a command line: no device but the serial console on standard input and output, and an end instead of a reboot.
 func (b Boot) argv(kernelArgs ...string) []string {
 	accel, cpu := "tcg,thread=multi", emulatedCPU(b.QEMU.Version)

@@ -1,10 +1,6 @@
 package tools
 
-import (
-	"context"
-	"fmt"
-	"path/filepath"
-)
+import "context"
 
 // ethtoolFiles are ethtool, its loader and its libraries: where they stand in a virtual machine, and where, in the unpacked
 // packages, they may be.
@@ -27,14 +23,8 @@ func (f *finder) ethtool(ctx context.Context, t *Tools) error {
 	}
 	t.Ethtool = make(map[string]string, len(ethtoolFiles))
 	for name, places := range ethtoolFiles {
-		for _, place := range places {
-			if path := filepath.Join(root, place); readable(path) {
-				t.Ethtool[name] = path
-				break
-			}
-		}
-		if t.Ethtool[name] == "" {
-			return fmt.Errorf("the packages unpacked in %s lack %s: remove that directory and try again", root, places[0])
+		if t.Ethtool[name], err = among(root, places); err != nil {
+			return err
 		}
 	}
 	return nil
