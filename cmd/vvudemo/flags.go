@@ -20,6 +20,7 @@ type options struct {
 	bin, build                              string
 
 	device     string
+	shadow     bool
 	iommu      machine.IOMMU
 	direct     bool
 	appNetOpts string
@@ -60,6 +61,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 		o.iommu, err = machine.ParseIOMMU(s)
 		return err
 	})
+	fs.BoolVar(&o.shadow, "shadow", false, "keep the app VM's memory from the driver VM: vvudev shows that a region with the frames on their way only")
 	fs.BoolVar(&o.direct, "direct", false, "give the app VM the network without a driver VM, to compare with")
 	fs.IntVar(&o.appVMs, "app-vms", 1, "`N` app VMs, 8 at most: with more than one, vvufwd is a switch")
 	fs.BoolVar(&o.isolate, "isolate", false, "isolate several app VMs from each other")
@@ -111,6 +113,8 @@ func (o *options) check() error {
 		return cli.Usagef("--device qemu needs --qemu PATH: a QEMU that has virtio-vhost-user-pci built in")
 	case o.device == deviceQEMU && o.direct:
 		return cli.Usagef("--direct runs without a virtio-vhost-user device: drop --device or --direct")
+	case o.shadow && (o.direct || o.device != deviceVvudev):
+		return cli.Usagef("--shadow is vvudev's: drop it, or --direct and --device")
 	case o.iommu != machine.Intel && o.direct:
 		return cli.Usagef("--direct runs without a driver VM: drop --iommu or --direct")
 	case o.accel != "tcg" && o.accel != "kvm":
@@ -212,7 +216,7 @@ func (o *options) needsHardware() bool {
 // config is what the flags say to show. Outputs are left to the caller.
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
-		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), NICPort: o.nicPort, TAP: o.tap,
+		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, Shadow: o.shadow, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), NICPort: o.nicPort, TAP: o.tap,
 		Transfer: int64(o.transfer) << 20, Frames: o.frames, Restarts: o.restarts, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	if o.device == deviceQEMU {

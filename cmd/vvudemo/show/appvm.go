@@ -21,7 +21,7 @@ type appVM struct {
 	setup  appSetup
 	run    string // directory of its sockets
 	log    string // path of its console log
-	ram    *ram
+	ram    *ram   // nil: QEMU makes it
 
 	device  *vm.Process // vvudev
 	process *vm.Process
@@ -64,6 +64,9 @@ func (d *demo) newAppVM(number int) (*appVM, error) {
 	}
 	d.App.apply(a, d.AppNetOpts)
 	a.log = d.out(a.suffixed("app") + ".log")
+	if d.Shadow {
+		return a, nil
+	}
 	var err error
 	a.ram, err = newRAM(appMemoryMiB << 20)
 	return a, err
@@ -71,11 +74,14 @@ func (d *demo) newAppVM(number int) (*appVM, error) {
 
 // startDevice starts an app VM's vvudev and waits until it listens on both its sockets.
 func (d *demo) startDevice(ctx context.Context, a *appVM) error {
+	argv := []string{d.Tools.Vvudev, "--vfio-user", a.vfioUserSocket(), "--vhost-user", a.vhostUserSocket()}
+	if d.Shadow {
+		argv = append(argv, "--shadow")
+	} else {
+		argv = append(argv, "--ram", a.ram.path())
+	}
 	var err error
-	a.device, err = d.start(vm.Config{
-		Name: "vvudev", LogPath: d.out(a.suffixed("vvudev") + ".log"),
-		Argv: []string{d.Tools.Vvudev, "--vfio-user", a.vfioUserSocket(), "--vhost-user", a.vhostUserSocket(), "--ram", a.ram.path()},
-	}, true)
+	a.device, err = d.start(vm.Config{Name: "vvudev", LogPath: d.out(a.suffixed("vvudev") + ".log"), Argv: argv}, true)
 	if err != nil {
 		return err
 	}

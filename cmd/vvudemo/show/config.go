@@ -14,6 +14,8 @@ type Config struct {
 	Tools *tools.Tools
 	// Device is who provides the virtio-vhost-user device.
 	Device machine.VVU
+	// Shadow keeps the app VM's memory from the driver VM: vvudev --shadow.
+	Shadow bool
 	// Direct gives the app VM the network without a driver VM, to compare with.
 	Direct bool
 	// AppVMs is the number of app VMs. With more than one, vvufwd is a switch. 0 means one.

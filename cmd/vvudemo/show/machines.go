@@ -92,6 +92,9 @@ func (d *demo) startDevices(ctx context.Context) (string, error) {
 	if len(d.apps) > 1 {
 		return fmt.Sprintf("%d listen on both their sockets", len(d.apps)), nil
 	}
+	if d.Shadow {
+		return "listens on both sockets, shows the driver VM a shadow region and nothing of the app VM's RAM", nil
+	}
 	return fmt.Sprintf("listens on both sockets, shows the driver VM %d MiB of the app VM's RAM", appMemoryMiB), nil
 }
 

@@ -29,12 +29,20 @@ func newRAM(size int64) (*ram, error) {
 	return r, nil
 }
 
-// path is where the children of this process open the file.
-func (r *ram) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.file.Fd()) }
+// path is where the children of this process open the file; it is empty if there is none.
+func (r *ram) path() string {
+	if r == nil {
+		return ""
+	}
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.file.Fd())
+}
 
 // clear empties the RAM without changing the file, as switching a machine off does: some firmware does not boot on what a killed
 // machine left there.
 func (r *ram) clear() error {
+	if r == nil { // each start has its own
+		return nil
+	}
 	if err := unix.Fallocate(int(r.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, r.size); err != nil {
 		return fmt.Errorf("clear the app VM's RAM: %w", os.NewSyscallError("fallocate", err))
 	}

@@ -19,7 +19,7 @@ type Report struct {
 	IOMMU        string `json:"iommu,omitempty"` // of the driver VM: "intel", "virtio" or "none"
 	AppQEMU      string `json:"app_qemu"`
 	Kernel       string `json:"kernel"` // of the app VM
-	Device       string `json:"device"` // "vvudev", "built into QEMU" or "none"
+	Device       string `json:"device"` // "vvudev", with a shadow region or without, "built into QEMU" or "none"
 
 	Sizes Sizes  `json:"sizes"`
 	Steps []Step `json:"steps"`

@@ -69,8 +69,11 @@ func newReport(cfg Config) *Report {
 	if !cfg.Direct {
 		r.DriverQEMU, r.DriverKernel, r.IOMMU = describe(cfg.Tools.QEMU), cfg.driverModules().Release, cfg.IOMMU.String()
 		r.Device = "vvudev"
-		if cfg.Device == machine.BuiltIn {
+		switch {
+		case cfg.Device == machine.BuiltIn:
 			r.Device = "built into QEMU"
+		case cfg.Shadow:
+			r.Device = "vvudev with a shadow region"
 		}
 	}
 	return r
@@ -110,6 +113,9 @@ func (d *demo) steps() []step {
 	steps = append(steps, step{"app VM", d.startApps}, step{"offloads", d.offloads}, step{"lease", d.getLease}, step{"ping", d.ping}, step{"download", d.download}, step{"upload", d.upload})
 	if d.App.Queues > 1 && !d.Direct {
 		steps = append(steps, step{"flows", d.flows})
+	}
+	if d.Shadow {
+		steps = append(steps, step{"shadow", d.shadow})
 	}
 	if d.Frames > 0 {
 		steps = append(steps, step{"pktgen", d.pktgen})

@@ -252,11 +252,17 @@ func (n *Port) DisableKicks() {
 
 // EnableKicks asks the device to interrupt us when a frame arrives and, if
 // forRoom is set, when it has sent one. It reports which of the two is there
-// already, in which case no one may sleep.
+// already, in which case no one may sleep. A ring that this look finds broken is
+// reported: no one may look at it for long.
 func (n *Port) EnableKicks(forRoom bool) (frames, room bool) {
 	frames = n.rx.EnableInterrupts()
 	if forRoom {
 		room = n.tx.EnableInterrupts()
+	}
+	for ring, q := range []*vring.Driver{n.rx, n.tx} {
+		if err := q.Err(); err != nil {
+			n.report(ring, err)
+		}
 	}
 	return frames, room
 }

@@ -3,6 +3,7 @@ package driver
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -322,5 +323,36 @@ func TestNICBurstsDoNotAllocate(t *testing.T) {
 	}
 	if c := r.Counters(); c.RxPackets < 1000 || c.TxPackets < 1000 {
 		t.Errorf("the rounds moved nothing: %+v", c)
+	}
+}
+
+// A ring that is found broken when its forwarder is about to sleep is reported then: there may be no
+// other look.
+func TestBrokenRingIsReportedBeforeSleep(t *testing.T) {
+	for ring, name := range []string{"receive", "transmit"} {
+		r := newNICRig(t, rigFeatures, 8, 0)
+		if ring == 1 {
+			r.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(60, 1))})
+		}
+		q := []*vring.Device{r.devRx, r.devTx}[ring]
+		q.Available()
+		var c vring.Chain
+		if !q.Pop(&c) {
+			t.Fatal(q.Err())
+		}
+		q.Push(c.Head, 0)
+		q.Push(c.Head, 0) // twice
+		q.Publish()
+		if ring == 1 { // more completions than there is outstanding
+			r.EnableKicks(true)
+		} else {
+			r.EnableKicks(false) // sees one that is fine
+			var frames [8]virtionet.Frame
+			r.release(r.rxFrames(frames[:]))
+			r.EnableKicks(false)
+		}
+		if len(r.failures) != 1 || !strings.HasPrefix(r.failures[0], name) {
+			t.Errorf("%s ring: reported %q", name, r.failures)
+		}
 	}
 }

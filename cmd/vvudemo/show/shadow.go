@@ -1,0 +1,78 @@
+package show
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"vvufwd/cmd/internal/lab/vm"
+)
+
+// sharedFile is a file that a process has mapped so that others see what it writes.
+type sharedFile struct{ device, inode, name string }
+
+// shadow shows who has mapped what: the driver VM's QEMU has vvudev's region, and nothing that the app VM's has.
+func (d *demo) shadow(context.Context) (string, error) {
+	driver, err := sharedFiles(d.driver)
+	if err != nil {
+		return "", err
+	}
+	var figures []string
+	for _, a := range d.apps {
+		app, err := sharedFiles(a.process)
+		if err != nil {
+			return "", err
+		}
+		device, err := sharedFiles(a.device)
+		if err != nil {
+			return "", err
+		}
+		for f := range app {
+			if driver[f] > 0 {
+				return "", fmt.Errorf("the driver VM's QEMU has mapped %d bytes of %s, which is the %s's", driver[f], f.name, a.name())
+			}
+		}
+		ram, region := int64(0), int64(0)
+		for f, n := range device {
+			if app[f] > 0 {
+				ram += n
+			}
+			if driver[f] > 0 && strings.Contains(f.name, "shadow") {
+				region += driver[f]
+			}
+		}
+		if ram < appMemoryMiB<<20 || region == 0 {
+			return "", fmt.Errorf("vvudev has mapped %d bytes of the %s's RAM, and the driver VM's QEMU %d of the shadow region: %w", ram, a.name(), region, errNotSeen)
+		}
+		figures = append(figures, fmt.Sprintf("%s of a shadow region, and nothing of the %s's %s", size(region), a.name(), size(ram)))
+	}
+	return "the driver VM's QEMU has mapped " + strings.Join(figures, "; "), nil
+}
+
+var errNotSeen = errors.New("this does not tell who sees what")
+
+// sharedFiles are the files that a process shares, with how many bytes it has mapped of each.
+func sharedFiles(p *vm.Process) (map[sharedFile]int64, error) {
+	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", p.PID()))
+	if err != nil {
+		return nil, err
+	}
+	defer maps.Close()
+	found := map[sharedFile]int64{}
+	lines := bufio.NewScanner(maps)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		var begin, end int64
+		if len(fields) < 6 || !strings.HasSuffix(fields[1], "s") || fields[4] == "0" {
+			continue
+		}
+		if _, err := fmt.Sscanf(fields[0], "%x-%x", &begin, &end); err != nil {
+			return nil, fmt.Errorf("%s: %q: %w", maps.Name(), lines.Text(), err)
+		}
+		found[sharedFile{fields[3], fields[4], fields[5]}] += end - begin
+	}
+	return found, lines.Err()
+}
