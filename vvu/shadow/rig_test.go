@@ -155,12 +155,15 @@ type driverVM struct {
 }
 
 // drive starts one. stop ends it, and is called at the end of the test at the latest.
-func (r *rig) drive() *driverVM {
+func (r *rig) drive() *driverVM { r.t.Helper(); return r.driveWith(session.MaxPairs) }
+
+// driveWith is drive with so many queue pairs at most.
+func (r *rig) driveWith(pairs int) *driverVM {
 	r.t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	d := &driverVM{monitor: vvutest.Plug(r.t, r.monitor), logs: logs}
 	var err error
-	d.device, err = vvu.Open("0000:00:05.0", d.monitor, d.monitor, session.MaxPairs)
+	d.device, err = vvu.Open("0000:00:05.0", d.monitor, d.monitor, pairs)
 	must(r.t, err)
 	d.endpoint, err = vvu.NewEndpoint(d.device, zap.New(core))
 	must(r.t, err)
@@ -186,6 +189,7 @@ func (r *rig) drive() *driverVM {
 		if err := d.endpoint.Close(); err != nil {
 			r.t.Errorf("the driver VM's device: %v", err)
 		}
+		d.monitor.Unplug()
 		if r.t.Failed() {
 			for _, e := range logs.All() {
 				r.t.Log("driver VM: ", e.Message, e.ContextMap())

@@ -26,6 +26,7 @@ type Monitor struct {
 	regions map[int]region
 	vectors []int
 
+	gone   bool
 	ram    []byte // of the driver VM
 	used   int
 	mapped map[*byte]bool
@@ -47,7 +48,7 @@ const (
 func Plug(t testing.TB, path string) *Monitor {
 	t.Helper()
 	m := &Monitor{t: t, regions: map[int]region{}, mapped: map[*byte]bool{}}
-	t.Cleanup(m.unplug)
+	t.Cleanup(m.Unplug)
 	var err error
 	if m.client, err = vfiousertest.Dial(path); err != nil {
 		t.Fatal(err)
@@ -102,7 +103,12 @@ func (m *Monitor) describe(index int) (region, error) {
 	return r, nil
 }
 
-func (m *Monitor) unplug() {
+// Unplug is the end of the monitor, before that of the test.
+func (m *Monitor) Unplug() {
+	if m.gone {
+		return
+	}
+	m.gone = true
 	if len(m.mapped) != 0 {
 		m.t.Errorf("monitor: %d mappings of the BAR are left", len(m.mapped))
 	}

@@ -176,3 +176,30 @@ func TestLargeSegmentsArePlain(t *testing.T) {
 		}
 	}
 }
+
+// Where there is no wire behind the device, frames of any length go out, in small buffers: what there
+// is of memory does not depend on the MTU.
+func TestFramesOfAnyLength(t *testing.T) {
+	sizes := map[int]int{}
+	for _, mtu := range []int{0, 1400, 9000} {
+		memory := &heapMemory{}
+		p, err := New(Config{Name: "any", Features: rigFeatures, MTU: mtu, RxSize: 256, TxSize: 256, Jumbo: true, OnFail: func(ring string, err error) { t.Error(ring, err) }}, memory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range memory.regions {
+			sizes[mtu] += len(r.Mem)
+		}
+		for _, n := range []int{60, 1514, 2036, 2037, 9018, virtionet.MaxFrame} {
+			if done := p.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(n, n))}); done != 1 {
+				t.Fatalf("MTU %d: a frame of %d bytes is not sent", mtu, n)
+			}
+		}
+		if c := p.Counters(); c.TxPackets != 6 || c.Dropped() != 0 {
+			t.Errorf("MTU %d: counted %+v", mtu, c)
+		}
+	}
+	if sizes[0] != sizes[9000] || sizes[0] != sizes[1400] {
+		t.Errorf("memory by MTU: %v", sizes)
+	}
+}

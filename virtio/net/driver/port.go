@@ -141,7 +141,7 @@ func New(cfg Config, alloc Allocator) (*Port, error) {
 		rxBuffer = smallBuffer
 	}
 	if cfg.Jumbo {
-		n.maxFrame = virtionet.MaxFrame
+		n.maxFrame, txBuffer = virtionet.MaxFrame, smallBuffer
 	}
 	var err error
 	if n.rx, n.rxBuffers, err = newQueue(alloc, cfg.Features, cfg.RxSize, rxBuffer); err != nil {
