@@ -17,6 +17,7 @@ import (
 	"vvufwd/netfwd/netfwdtest"
 	"vvufwd/virtio"
 	"vvufwd/virtio/mem"
+	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/vring"
 	"vvufwd/vvu/shadow"
 	"vvufwd/vvu/vhostuser"
@@ -231,6 +232,10 @@ func (r *evilRig) session() *evil {
 	r.t.Helper()
 	select {
 	case e := <-r.sessions:
+		// The rings run; now someone has to forward. A session that has ended meanwhile is none.
+		eventually(r.t, "a forwarder", func() bool {
+			return r.shadow.Ports()[0].State() == virtionet.StateActive || len(r.sessions) > 0
+		})
 		return e
 	case <-time.After(vvutest.Patience):
 		r.t.Fatal("there is no session")
