@@ -1,5 +1,10 @@
 package vring
 
+import (
+	"cmp"
+	"slices"
+)
+
 // packedTrack is the record of a packed ring, with a copy of each descriptor that is in our
 // hands. Its entries are handed out from a list of free ones.
 type packedTrack struct {
@@ -32,7 +37,8 @@ const (
 )
 
 // PackedBase is where a packed ring was that was tracked until its back-end went, as
-// DeviceConfig.NextAvail is, or false if that cannot be said. desc is its descriptor ring.
+// DeviceConfig.NextAvail is, or false if that cannot be said. desc is its descriptor ring: what
+// the back-end had begun to give back, and not shown to the driver yet, is made available in it again.
 func (t *Tracker) PackedBase(desc []byte) (uint16, bool) {
 	ring, err := packedSlots(int(t.size), desc)
 	is := cursor{load16At(t.b, trackUsedAt), uint16(loadByteAt(t.b, trackWrap))}
@@ -43,8 +49,53 @@ func (t *Tracker) PackedBase(desc []byte) (uint16, bool) {
 	if !was.isAvail(uint16(ring.state(was.at) >> 16)) {
 		return is.word(), true // what was being given back is given back
 	}
+	if is != was {
+		t.restore(ring, was)
+	}
 	return was.word(), true
 }
+
+// restore undoes what a back-end that was killed while it gave chains back has stored in their
+// descriptors, from at on: the length of the first, which the driver could not see as used
+// yet, and length, id and flags of the first ones of others. Chains are given back as they were
+// taken, so the record tells the slots of each, and what was there; of those that were not touched it
+// says what is there. Addresses stay in used descriptors: one that is another shows that the
+// record is of something else, which its owner is free to make up.
+func (t *Tracker) restore(ring packed, at cursor) {
+	left := t.size
+	for _, first := range t.inHand() {
+		last, i := load16At(t.entryAt(first), trackLast), first
+		for ; left > 0 && i < t.size; left-- {
+			e := t.entryAt(i)
+			if load64At(e, trackAddr) != ring.addr(at.at) {
+				return
+			}
+			flags := load16At(e, trackFlags)&^(DescAvail|DescUsed) | at.availFlags()
+			ring.setUsed(at.at, load32At(e, trackLen), stateOf(load16At(e, trackID), flags))
+			at.advance(1, t.size)
+			if i == last {
+				break
+			}
+			i = load16At(e, trackNextFree)
+		}
+	}
+}
+
+// inHand are the chains on record, by their first entries, as they were taken.
+func (t *Tracker) inHand() (first []uint16) {
+	for i := range t.size {
+		if loadByteAt(t.entryAt(i), trackInflight) != 0 {
+			first = append(first, i)
+		}
+	}
+	slices.SortFunc(first, func(a, b uint16) int {
+		return cmp.Compare(load64At(t.entryAt(a), trackCounter), load64At(t.entryAt(b), trackCounter))
+	})
+	return first
+}
+
+// entryAt is entry i of the record of a packed ring.
+func (t *Tracker) entryAt(i uint16) []byte { return t.b[trackPackedHead*(1+int(i)):] }
 
 func newPackedTrack(t *Tracker, q *packedDevice) *packedTrack {
 	return &packedTrack{
@@ -68,12 +119,10 @@ func (t *packedTrack) begin(used uint16) {
 // link makes the entry after i in the list of free ones next.
 func (t *packedTrack) link(i, next uint16) {
 	t.next[i] = next
-	store16At(t.at(i), trackNextFree, next)
+	store16At(t.entryAt(i), trackNextFree, next)
 }
 
-func (t *packedTrack) at(i uint16) []byte { return t.b[trackPackedHead*(1+int(i)):] }
-
-func (t *packedTrack) entry(head uint16) []byte { return t.at(t.first[head]) }
+func (t *packedTrack) entry(head uint16) []byte { return t.entryAt(t.first[head]) }
 
 // take notes the descriptors of the chain that was popped: where it began is on record in
 // the ring's notes.
@@ -83,7 +132,7 @@ func (t *packedTrack) take(head uint16) {
 	last := first
 	for range count {
 		last = t.free
-		s, e := &q.slots[at.at], t.at(last)
+		s, e := &q.slots[at.at], t.entryAt(last)
 		d, id := packedDesc(s.addr, s.rest)
 		store16At(e, trackID, id)
 		store16At(e, trackFlags, d.Flags)
@@ -92,8 +141,8 @@ func (t *packedTrack) take(head uint16) {
 		t.free = t.next[last]
 		at.advance(1, t.size)
 	}
-	store16At(t.at(first), trackLast, last)
-	store16At(t.at(first), trackCount, count)
+	store16At(t.entryAt(first), trackLast, last)
+	store16At(t.entryAt(first), trackCount, count)
 	t.first[head], t.last[head] = first, last
 	t.setFree()
 }

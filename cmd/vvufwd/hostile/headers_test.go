@@ -186,8 +186,9 @@ func TestRacingHeaders(t *testing.T) {
 		defer close(done)
 		flipHeads(a, images, &stop)
 	}()
-	arrived := 0
-	for until := time.Now().Add(time.Duration(cycles(t, 500, 10000)) * time.Millisecond); time.Now().Before(until); {
+	arrived, dropped := 0, uint64(0)
+	least := time.Now().Add(time.Duration(cycles(t, 500, 10000)) * time.Millisecond)
+	for last := least.Add(patience); time.Now().Before(last) && (time.Now().Before(least) || arrived == 0 || dropped == 0); {
 		err := a.sendBuffer(len(images[0]), func([]byte) {}) // flipHeads does
 		if err != nil && err != errFull {
 			t.Error(err)
@@ -198,10 +199,10 @@ func TestRacingHeaders(t *testing.T) {
 			t.Error(err)
 			break
 		}
+		dropped = f.stats.port(a.path).Drops["bad_header"]
 	}
 	stop.Store(true)
 	<-done
-	dropped := f.stats.port(a.path).Drops["bad_header"]
 	t.Logf("%d frames arrived, %d were dropped", arrived, dropped)
 	if arrived == 0 || dropped == 0 {
 		t.Error("there was no race")
