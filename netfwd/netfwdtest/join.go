@@ -3,6 +3,7 @@ package netfwdtest
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -36,6 +37,7 @@ func Run(t testing.TB, links []netfwd.Link, loops []netfwd.Config) (b *netfwd.Ba
 			}
 		}
 	}
+	t.Cleanup(MakeRoom(len(loops)))
 	var balancing, forwarding sync.WaitGroup
 	balanceCtx, stopBalancing := context.WithCancel(context.Background())
 	loopCtx, stopLoops := context.WithCancel(context.Background())
@@ -62,4 +64,26 @@ func hook(p netfwd.Port, b *netfwd.Balancer) {
 		g.OnChange(b.WakeLoops)
 		g.OnStateChange(b.StateChanged)
 	}
+}
+
+// room is for all loops of the process, of which tests run several at a time.
+var room struct {
+	sync.Mutex
+	loops int
+}
+
+// MakeRoom gives goroutines that are no loops places to run, until done is called. A loop that sleeps for a moment keeps its place of
+// Go's scheduler (briefPoll), so vvufwd, too, has one more than it has loops. With fewer than that a test waits for sleeping loops all the
+// time, a hundred times as long as it takes.
+func MakeRoom(loops int) (done func()) {
+	change := func(by int) {
+		room.Lock()
+		defer room.Unlock()
+		room.loops += by
+		if need := room.loops + 2; by > 0 && need > runtime.GOMAXPROCS(0) {
+			runtime.GOMAXPROCS(need) // and left: a change stops the world
+		}
+	}
+	change(loops)
+	return func() { change(-loops) }
 }
