@@ -38,8 +38,9 @@ func newShadowed(o options, d shadowDevice, files sockets, limits socket.Limits,
 		}
 	}()
 	if len(o.devices) > 1 {
-		log = log.With(zap.String("app", d.vhostUser))
+		log = log.With(zap.String("device", d.vfioUser))
 	}
+	appLog, log := log.With(zap.String("side", "app VM")), log.With(zap.String("side", "driver VM"))
 	if s.memory, err = shadow.NewMemory(uint64(o.size)); err != nil {
 		return s, err
 	}
@@ -61,7 +62,7 @@ func newShadowed(o options, d shadowDevice, files sockets, limits socket.Limits,
 	if err != nil {
 		return s, err
 	}
-	s.endpoint = socket.Listen(files.frontend, o.pairs(), log)
+	s.endpoint = socket.Listen(files.frontend, o.pairs(), appLog)
 	s.endpoint.Limit(limits)
 	s.endpoint.Watch(func(f socket.Frontend) { s.shadow.SetFrontend(shadow.Frontend(f)) })
 	return s, nil

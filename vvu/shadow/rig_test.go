@@ -44,6 +44,7 @@ type rigConfig struct {
 	pairs  int // 1 if 0
 	packed bool
 	size   uint64 // of the region; what it needs if 0
+	polls  bool   // the loop never sleeps
 }
 
 func newRig(t *testing.T, cfg rigConfig) *rig {
@@ -79,9 +80,13 @@ func newRig(t *testing.T, cfg rigConfig) *rig {
 	for _, p := range r.shadow.Ports() {
 		link[1].Queues = append(link[1].Queues, p)
 	}
+	idleAfter := 50 * time.Microsecond
+	if cfg.polls {
+		idleAfter = -1
+	}
 	var stopLoop func()
 	r.balancer, stopLoop = netfwdtest.Run(t, []netfwd.Link{link}, []netfwd.Config{{
-		CPU: -1, IdleAfter: 50 * time.Microsecond, OnFault: func(_ []netfwd.Port, err error) { t.Errorf("the loop met a fault: %v", err) },
+		CPU: -1, IdleAfter: idleAfter, OnFault: func(_ []netfwd.Port, err error) { t.Errorf("the loop met a fault: %v", err) },
 	}})
 	for _, p := range r.shadow.Ports() {
 		p.OnChange(r.balancer.WakeLoops)
