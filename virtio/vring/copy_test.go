@@ -12,7 +12,9 @@ import (
 )
 
 // copies are CopyOps as it is on this processor, and as it is on any.
-var copies = map[string]func(ops []Op, head uint64, word uint32) uint64{"own": copyOps, "any": copyPlainly}
+var copies = map[string]func(ops []Op, head uint64, word uint32) uint64{
+	"own": func(ops []Op, head uint64, word uint32) uint64 { return CopyOps(ops, int(head), word) }, "any": copyPlainly,
+}
 
 func addressOf(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
 

@@ -3,6 +3,7 @@ package vring_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"vvufwd/virtio/mem"
@@ -79,4 +80,99 @@ func TestLoggingIsRefusedBeyondTheLog(t *testing.T) {
 			t.Errorf("a used ring marked at %#x: %v", tt.at, ok)
 		}
 	}
+}
+
+// marked are the pages that a log over a ring's memory has marked.
+func marked(bits []byte) (pages []uint64) {
+	for i := range len(bits) * 8 {
+		if bits[i/8]>>(i%8)&1 != 0 {
+			pages = append(pages, uint64(i))
+		}
+	}
+	return pages
+}
+
+// Of buffers that were written to as much is marked as was written, and of those of a burst that
+// was broken off all that can have been. A wish for kicks is marked too.
+func TestBuffersAreMarked(t *testing.T) {
+	bothFormats(t, func(t *testing.T, packed bool) {
+		const page = mem.DirtyPage
+		p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 16, HeapBase: 0x100000, HeapBytes: 64 * page, Regions: 1})
+		q := p.Device
+		if q.Logged() {
+			t.Error("a ring is logged that no one wants to know of")
+		}
+		bits := make([]byte, page)
+		log, err := mem.NewDirtyLog(p.Mem, bits, 0, p.Mem.LogBytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, ok := vring.NewLogging(log, p.DeviceConfig.Desc, p.DeviceConfig.Used, 16, packed)
+		if !ok {
+			t.Fatal("the log does not cover the ring")
+		}
+		if q.SetLogging(l); !q.Logged() {
+			t.Fatal("the ring is not logged")
+		}
+		first, _ := p.Alloc(2 * page)
+		second, _ := p.Alloc(3 * page)
+		third, _ := p.Alloc(page)
+		number := func(at mem.GPA, k int) uint64 { return uint64(at)/page + uint64(k) }
+		if uint64(first)%page != 0 {
+			t.Fatalf("buffers at %#x", first)
+		}
+		offer := func(parts ...vring.Part) {
+			t.Helper()
+			if _, err := p.Driver.Add(nil, parts); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct {
+			name    string
+			written []uint32 // to a chain of two parts and one of one part
+			want    []uint64
+		}{
+			{"some of the first part", []uint32{page, 1}, []uint64{number(first, 0), number(third, 0)}},
+			{"and of the second", []uint32{2*page + 1, 0}, []uint64{number(first, 0), number(first, 1), number(second, 0)}},
+			{"all", []uint32{5 * page, page}, []uint64{number(first, 0), number(first, 1), number(second, 0), number(second, 1), number(second, 2), number(third, 0)}},
+			{"broken off", nil, []uint64{number(first, 0), number(first, 1), number(second, 0), number(second, 1), number(second, 2), number(third, 0)}},
+		} {
+			offer(vringtest.Part(first, 2*page), vringtest.Part(second, 3*page))
+			offer(vringtest.Part(third, page))
+			p.Driver.Publish()
+			var chains [2]vring.Chain
+			q.Available()
+			q.ResetViews()
+			if q.PopBurst(chains[:]) != 2 {
+				t.Fatal(q.Err())
+			}
+			clear(bits)
+			if c.written == nil {
+				q.LogViews()
+			}
+			for i, n := range c.written {
+				q.Push(chains[i].Head, n)
+			}
+			if c.written != nil {
+				q.LogWritten(chains[:])
+			}
+			if got := marked(bits); !slices.Equal(got, c.want) {
+				t.Errorf("%s: pages %#x are marked, want %#x", c.name, got, c.want)
+			}
+			if c.written == nil {
+				break
+			}
+			q.Publish()
+			p.Driver.Completed()
+			for u := (vring.Used{}); p.Driver.Take(&u); {
+			}
+		}
+		used := uint64(p.DeviceConfig.Used) / page
+		for what, ask := range map[string]func(){"asked for": func() { q.EnableKicks() }, "not wanted": q.DisableKicks} {
+			clear(bits)
+			if ask(); !slices.Contains(marked(bits), used) {
+				t.Errorf("kicks are %s, and page %#x is not marked", what, used)
+			}
+		}
+	})
 }

@@ -114,3 +114,29 @@ func TestPassesLeavePackedAttacksToPop(t *testing.T) {
 		})
 	}
 }
+
+// A packed ring is growing while a buffer waits in it and the n-th from there does not. A split
+// one's driver says how many there are.
+func TestGrowing(t *testing.T) {
+	bothFormats(t, func(t *testing.T, packed bool) {
+		const n = 3
+		for start := range 9 {
+			p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8, Start: uint16(start)})
+			for offered := range 9 {
+				if got, want := p.Device.Growing(n), packed && offered > 0 && offered < n; got != want {
+					t.Errorf("from slot %d, %d offered: growing %v", start, offered, got)
+				}
+				if offered < 8 {
+					offerPlain(t, p, 1, true)
+				}
+			}
+			p.Device.Fail(vring.FaultLoop)
+			if p.Device.Growing(n) {
+				t.Error("a ring that has failed is growing")
+			}
+		}
+		if p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 4}); p.Device.Growing(n) {
+			t.Error("too small a ring is growing")
+		}
+	})
+}

@@ -168,3 +168,44 @@ func TestPiecesAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// Of a burst some frames take one buffer and others several, and each is completed by as many
+// bytes as it has there. A frame that is longer than may be ends it, unless it is to be cut by whoever
+// takes it.
+func TestMixedPlaces(t *testing.T) {
+	bothFormats(t, func(t *testing.T, packed bool) {
+		p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8})
+		for range 6 {
+			addr, _ := p.Alloc(100)
+			if _, err := p.Driver.Add(nil, []vring.Part{vringtest.Part(addr, 100)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Driver.Publish()
+		w := vring.Writing{Head: 12, Most: 200, Mergeable: true}
+		ops := []vring.Op{{N: 60}, {N: 150}, {N: 70}, {N: 201}}
+		n, wait := p.Device.WriteOps(ops, &w)
+		if n != 3 || wait || w.Spread.Set() != 1<<1 {
+			t.Fatalf("%d places, %b in pieces, waits %v", n, w.Spread.Set(), wait)
+		}
+		w.Long = 1 << 3
+		if n, _ = p.Device.WriteOps(ops, &w); n != 3 { // it takes three, and two are left
+			t.Fatalf("%d places", n)
+		}
+		ops[3].N = 150
+		w.Most = 100
+		w.Long = 1<<1 | 1<<3
+		if n, _ = p.Device.WriteOps(ops, &w); n != 4 {
+			t.Fatalf("%d places, want those of long frames too", n)
+		}
+		p.Device.CompleteWrites(ops, &w)
+		var got []uint32
+		p.Driver.Completed()
+		for u := (vring.Used{}); p.Driver.Take(&u); {
+			got = append(got, u.Len)
+		}
+		if want := []uint32{72, 100, 62, 82, 100, 62}; !slices.Equal(got, want) {
+			t.Errorf("completed with %v bytes, want %v", got, want)
+		}
+	})
+}

@@ -65,7 +65,8 @@ func (t *Tracker) restore(ring packed, at cursor) {
 	left := t.size
 	for _, first := range t.inHand() {
 		last, i := load16At(t.entryAt(first), trackLast), first
-		for ; left > 0 && i < t.size; left-- {
+		for left > 0 && i < t.size {
+			left--
 			e := t.entryAt(i)
 			if load64At(e, trackAddr) != ring.addr(at.at) {
 				return

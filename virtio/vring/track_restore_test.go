@@ -141,3 +141,38 @@ func takeAll(t *testing.T, q *vring.Device, sizes []uint32) (heads []uint16) {
 	}
 	return heads
 }
+
+// A record that its owner has made up, of other buffers than those in the ring, puts nothing into
+// the ring; one without end comes to an end.
+func TestMadeUpRecordRestoresNothing(t *testing.T) {
+	const size, entry = 8, 32
+	p := vringtest.NewPair(t, vringtest.Config{Packed: true, Size: size})
+	memory := vringtest.Memory(vring.TrackBytes(size, true))
+	cfg := p.DeviceConfig
+	cfg.Track, _ = vring.NewTracker(memory, size, true, 1)
+	q, err := vring.NewDevice(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	takeAll(t, q, offerParts(t, p, 2, 0, false))
+	table, record := bytes.Clone(p.Raw.Table), bytes.Clone(memory)
+	for name, forge := range map[string]func(){
+		"another address": func() { memory[entry*1+24] ^= 0x40 },
+		"next nowhere":    func() { memory[entry*2+2], memory[entry*2+3], memory[entry*2+4] = 0xff, 0xff, 7 },
+		"a circle":        func() { memory[entry*2+2], memory[entry*2+4] = 1, 7 },
+		"no end":          func() { memory[entry*2+4], memory[entry*2+5] = 0xff, 0xff },
+	} {
+		copy(memory, record)
+		memory[16]++ // used_idx: something was being given back
+		forge()
+		tracker, resumed := vring.NewTracker(memory, size, true, 2)
+		at, ok := tracker.PackedBase(p.Raw.Table)
+		if !resumed || !ok || at != vring.FirstSlot {
+			t.Errorf("%s: resumed %v, at %#x, %v", name, resumed, at, ok)
+		}
+		used := 3 * vring.DescSize // and what lies after that is its owner's to spoil
+		if !bytes.Equal(p.Raw.Table[:used], table[:used]) {
+			t.Errorf("%s: the ring has changed", name)
+		}
+	}
+}
