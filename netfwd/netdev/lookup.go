@@ -1,13 +1,14 @@
 package netdev
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/netfwd/netdev/netlink"
 )
 
 // maxOtherName is how many characters one of an interface's other names has at most.
@@ -83,71 +84,19 @@ func notThere(name string) error {
 // ErrNotThere says that there is no interface of a name.
 var ErrNotThere = errors.New("does not exist")
 
-// Bytes of headers of rtnetlink(7).
-const (
-	linkHeader = unix.SizeofNlMsghdr + unix.SizeofIfInfomsg
-	attrHeader = unix.SizeofRtAttr
-)
-
 // lookupLong asks rtnetlink(7) for an interface by one of its other names (Linux 5.5), which are
 // too long for the older calls.
 func lookupLong(name string) (string, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	body := netlink.InterfaceBody(0, netlink.Attribute(unix.IFLA_ALT_IFNAME, append([]byte(name), 0))...)
+	answer, err := netlink.Request(unix.NETLINK_ROUTE, unix.RTM_GETLINK, 0, body)
 	if err != nil {
 		return "", err
 	}
-	defer unix.Close(fd)
-	if err := unix.Sendto(fd, linkRequest(name), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return "", err
+	found := netlink.Attributes(answer[min(len(answer), unix.SizeofIfInfomsg):])[unix.IFLA_IFNAME]
+	if len(found) == 0 {
+		return "", errors.New("rtnetlink does not say what it is called")
 	}
-	// The kernel has answered before the call returned.
-	answer := make([]byte, 32<<10)
-	n, _, err := unix.Recvfrom(fd, answer, 0)
-	if err != nil {
-		return "", err
-	}
-	return linkName(answer[:n])
-}
-
-// linkRequest asks for the interface of that name.
-func linkRequest(name string) []byte {
-	value := append([]byte(name), 0)
-	length := linkHeader + attrHeader + len(value)
-	b := make([]byte, 0, length+3)
-	b = binary.NativeEndian.AppendUint32(b, uint32(length))
-	b = binary.NativeEndian.AppendUint16(b, unix.RTM_GETLINK)
-	b = binary.NativeEndian.AppendUint16(b, unix.NLM_F_REQUEST)
-	b = append(b, make([]byte, linkHeader-len(b))...)
-	b = binary.NativeEndian.AppendUint16(b, uint16(attrHeader+len(value)))
-	b = binary.NativeEndian.AppendUint16(b, unix.IFLA_ALT_IFNAME)
-	return append(b, value...)
-}
-
-var errNoAnswer = errors.New("rtnetlink gave no answer that makes sense")
-
-// linkName reads the answer.
-func linkName(b []byte) (string, error) {
-	if len(b) < unix.SizeofNlMsghdr+4 {
-		return "", errNoAnswer
-	}
-	switch binary.NativeEndian.Uint16(b[4:]) {
-	case unix.NLMSG_ERROR:
-		return "", unix.Errno(-int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:])))
-	case unix.RTM_NEWLINK:
-	default:
-		return "", errNoAnswer
-	}
-	for b = b[min(len(b), linkHeader):]; len(b) >= attrHeader; {
-		n := int(binary.NativeEndian.Uint16(b))
-		if n < attrHeader || n > len(b) {
-			break
-		}
-		if binary.NativeEndian.Uint16(b[2:]) == unix.IFLA_IFNAME {
-			return unix.ByteSliceToString(b[attrHeader:n]), nil
-		}
-		b = b[min(len(b), (n+3)&^3):]
-	}
-	return "", errNoAnswer
+	return unix.ByteSliceToString(found), nil
 }
 
 // Driver is the kernel's driver of an interface, "tun" for one, and where the device is that it
