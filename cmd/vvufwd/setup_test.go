@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"vvufwd/netfwd/nic"
+	"vvufwd/vfio/pci"
+)
+
+// A function that only the kernel has a driver for is found before anything is bound; what is wrong otherwise with
+// one is left to others.
+func TestNICsWithoutDriver(t *testing.T) {
+	missing := portSpec{kind: "nic", addr: pci.Address{Domain: 0xffff, Device: 4}}
+	if err := (&options{ports: []portSpec{missing}}).checkNICs(); err != nil {
+		t.Errorf("a function that does not exist: %v", err)
+	}
+	all, err := pci.Sysfs{}.List()
+	if err != nil {
+		t.Skipf("skipped: this machine does not list its PCI functions: %v", err)
+	}
+	i := slices.IndexFunc(all, func(f pci.Info) bool {
+		_, err := nics.Choose(f)
+		return err != nil
+	})
+	if i < 0 {
+		t.Skip("skipped: this machine has no PCI function but NICs that are known")
+	}
+	unknown := portSpec{kind: "nic", addr: all[i].Address}
+	if err := (&options{ports: []portSpec{missing, unknown}}).checkNICs(); !errors.Is(err, nic.ErrNoDriver) {
+		t.Errorf("%v: %v", unknown, err)
+	}
+	if err := (&options{ports: []portSpec{{kind: "vvu", addr: all[i].Address}, {kind: "e1000e", addr: all[i].Address}}}).checkNICs(); err != nil {
+		t.Errorf("a function that is named as something else: %v", err)
+	}
+}
+
+// As /init interfaces do not keep functions from being bound, and modules are what is named.
+func TestInitFlags(t *testing.T) {
+	o, err := parseFlags([]string{"--vvu=00:05.0", "--modules", "e1000e,virtio_net", "--nic=eth0", "--modules=tun"}, true, os.Stderr)
+	if err != nil || !o.bind || !slices.Equal(o.modules, []string{"e1000e", "virtio_net", "tun"}) || o.ports[1].iface != "eth0" || !o.ports[1].uplink() {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if o.hugePages != hugePagesAnyway {
+		t.Errorf("%d huge pages for an interface, which needs none", o.hugePages)
+	}
+	for want, arg := range map[string]string{
+		"such as e1000e,virtio_net": "--modules=kernel/e1000e.ko", "names of modules": "--modules=,", "takes no name": "--bind=eth0",
+	} {
+		if _, err := parseFlags([]string{"--vvu=00:05.0", "--nic=eth0", arg}, true, os.Stderr); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", arg, err, want)
+		}
+	}
+	if o, err = parseFlags([]string{"--vvu=00:05.0", "--nic=eth0", "--bind=false"}, true, os.Stderr); err != nil || o.bind {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
