@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"vvufwd/vvu/vvutest"
 )
 
 // TestMain fails the package if its tests leak a file descriptor or a goroutine.
@@ -38,7 +40,7 @@ func countFDs() int {
 
 // settledGoroutines counts goroutines, giving those that end a moment to do so.
 func settledGoroutines(want int) int {
-	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(vvutest.Patience); ; time.Sleep(time.Millisecond) {
 		if n := runtime.NumGoroutine(); n <= want || time.Now().After(deadline) {
 			return n
 		}

@@ -98,13 +98,7 @@ func TestQueuePairs(t *testing.T) {
 			before = openFDs(t)
 			continue
 		}
-		after := openFDs(t)
-		for deadline := time.Now().Add(5 * time.Second); after > before && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-			after = openFDs(t)
-		}
-		if after > before {
-			t.Errorf("%d open descriptors after round %d, %d after the first", after, round, before)
-		}
+		noMoreFDs(t, before)
 	}
 }
 
@@ -160,9 +154,7 @@ func TestRingsBeyondOurs(t *testing.T) {
 			}
 		}
 	}
-	if after := openFDs(t); after > before {
-		t.Errorf("%d open descriptors, %d before", after, before)
-	}
+	noMoreFDs(t, before)
 	for pair := range 2 {
 		if err := pass(app, wires[pair], pair); err != nil {
 			t.Error(err)

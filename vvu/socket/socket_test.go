@@ -22,6 +22,7 @@ import (
 	"vvufwd/virtio/vring"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
+	"vvufwd/vvu/vvutest"
 )
 
 // Where things lie in an app's memory: two rings and a page for each frame.
@@ -284,6 +285,17 @@ func openFDs(t *testing.T) int {
 	return len(entries)
 }
 
+// noMoreFDs waits until no more descriptors are open than before: sessions that have ended close
+// theirs soon, which no one is told of.
+func noMoreFDs(t *testing.T, before int) {
+	t.Helper()
+	for deadline := time.Now().Add(vvutest.Patience); openFDs(t) > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d open descriptors, %d before", openFDs(t), before)
+		}
+	}
+}
+
 // Front-ends come and go at either end; frames pass whenever both are there, and
 // nothing is left behind.
 func TestFrontendsComeAndGo(t *testing.T) {
@@ -307,10 +319,7 @@ func TestFrontendsComeAndGo(t *testing.T) {
 			before = openFDs(t)
 		}
 	}
-	time.Sleep(50 * time.Millisecond)
-	if after := openFDs(t); after > before {
-		t.Errorf("%d open descriptors after 30 sessions, %d after 5", after, before)
-	}
+	noMoreFDs(t, before)
 }
 
 // A restart of the guest goes on at index 0, with everything else kept.
@@ -451,10 +460,7 @@ func TestHostileDescriptors(t *testing.T) {
 			conn.Close()
 			good := startApp(t, r.paths[0]) // the next front-end is served
 			good.exit()
-			time.Sleep(20 * time.Millisecond)
-			if after := openFDs(t); after > before {
-				t.Errorf("%d open descriptors, %d before", after, before)
-			}
+			noMoreFDs(t, before)
 		})
 	}
 }

@@ -107,18 +107,36 @@ func goroutines(f *forwarder) int {
 	return n
 }
 
+// atRest waits until vvufwd serves its ports and has nothing left to do: for a while the kernel
+// hardly had to run it.
+func (f *forwarder) atRest(t *testing.T) {
+	t.Helper()
+	eventually(t, "all ports are served", func() bool {
+		return len(f.log.find(0, says("", "waiting for a front-end"))) >= len(f.sockets)
+	})
+	calm := 0
+	eventually(t, "vvufwd comes to rest", func() bool {
+		before := switches(t, f.pid())
+		time.Sleep(50 * time.Millisecond)
+		if calm++; switches(t, f.pid())-before > 2 {
+			calm = 0
+		}
+		return calm >= 4
+	})
+}
+
 // Nothing is left behind in the process when front-ends have gone.
 func TestNoGoroutineIsLeft(t *testing.T) {
-	fresh := startForwarder(t, 2)
-	time.Sleep(100 * time.Millisecond)
+	fresh := startForwarder(t, 2, "--stats=500ms")
+	fresh.atRest(t)
 	want := goroutines(fresh)
-	used := startForwarder(t, 2)
+	used := startForwarder(t, 2, "--stats=500ms")
 	reconnects(t, used, cycles(t, 50, 1000))
 	kills(t, used, cycles(t, 3, 20))
 	eventually(t, "the last sessions end", func() bool {
 		return len(used.log.find(0, says("", "front-end disconnected"))) > 0
 	})
-	time.Sleep(100 * time.Millisecond)
+	used.atRest(t)
 	if got := goroutines(used); got > want+1 || want == 0 { // a timer may have woken one
 		t.Errorf("%d goroutines after front-ends came and went, %d in a fresh process", got, want)
 	}
