@@ -35,19 +35,44 @@ func openPTY(t *testing.T) (person, terminal *os.File) {
 	return person, terminal
 }
 
+// noting tells of each read that begins: what was read before has been dealt with.
+type noting struct {
+	io.Reader
+	begun chan struct{}
+}
+
+func newNoting(r io.Reader) *noting { return &noting{r, make(chan struct{}, 100)} }
+
+func (n *noting) Read(b []byte) (int, error) {
+	n.begun <- struct{}{}
+	return n.Reader.Read(b)
+}
+
+func (n *noting) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-n.begun:
+	case <-time.After(10 * time.Second):
+		t.Fatal("no one reads")
+	}
+}
+
 func TestEnterOnATerminal(t *testing.T) {
 	person, terminal := openPTY(t)
 	if !isTerminal(terminal) {
 		t.Fatal("a pseudo-terminal is not taken for a terminal")
 	}
-	enter := watchEnter(terminal)
+	reader := newNoting(terminal)
+	enter := watchEnter(reader)
+	reader.await(t)
 	if _, err := io.WriteString(person, "q\x04"); err != nil { // text and Ctrl-D: a line without its end
 		t.Fatal(err)
 	}
+	reader.await(t)
 	select {
 	case <-enter:
 		t.Fatal("text without Enter counts as Enter")
-	case <-time.After(50 * time.Millisecond):
+	default:
 	}
 	if _, err := io.WriteString(person, "\r"); err != nil {
 		t.Fatal(err)
@@ -64,11 +89,13 @@ func TestEnterOnATerminal(t *testing.T) {
 // and then Enter.
 func TestEndOfFileIsNotTheEnd(t *testing.T) {
 	person, terminal := openPTY(t)
-	enter := watchEnter(terminal)
+	reader := newNoting(terminal)
+	enter := watchEnter(reader)
+	reader.await(t)
 	if _, err := io.WriteString(person, "\x04"); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(20 * time.Millisecond)
+	reader.await(t)
 	if _, err := io.WriteString(person, "\r"); err != nil {
 		t.Fatal(err)
 	}
