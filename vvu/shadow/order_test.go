@@ -216,3 +216,23 @@ func TestDriverWithFewerQueuePairs(t *testing.T) {
 		return false
 	})
 }
+
+// An app VM that has arrived after a migration is announced to the network of the driver VM's NIC.
+func TestAnnouncement(t *testing.T) {
+	r := newRig(t, rigConfig{})
+	d := r.drive()
+	app := r.boot(style)
+	r.served(d)
+	const mac = "\x52\x54\x00\x00\x00\x0a"
+	var v vhostuser.U64
+	for i := range mac {
+		v |= vhostuser.U64(mac[i]) << (8 * i)
+	}
+	must(t, app.Conn.WriteMessage(vhostuser.NewRequest(vhostuser.SendRARP, v)))
+	must(t, app.Settle())
+	got, err := d.wires[0].Pop()
+	must(t, err)
+	if len(got) < 14 || string(got[6:12]) != mac || got[12] != 0x80 || got[13] != 0x35 {
+		t.Errorf("what is announced is % x", got)
+	}
+}
