@@ -39,6 +39,7 @@ var packedRings bool
 // nicRig is a Port whose device is played by the test.
 type nicRig struct {
 	*Port
+	memory           *heapMemory
 	devRx, devTx     *vring.Device
 	rxKicks, txKicks notifier
 	failures         []string
@@ -60,7 +61,7 @@ func newNICRig(t vringtest.TB, features virtio.Features, size, mtu int) *nicRig 
 	if err != nil {
 		t.Fatalf("newNIC: %v", err)
 	}
-	r.Port = nic
+	r.Port, r.memory = nic, memory
 	table, err := mem.New(memory.regions)
 	if err != nil {
 		t.Fatalf("mem: %v", err)
@@ -78,6 +79,10 @@ func newNICRig(t vringtest.TB, features virtio.Features, size, mtu int) *nicRig 
 	nic.Start(&r.rxKicks, &r.txKicks)
 	return r
 }
+
+// rxRing and txRing are the bytes of the rings.
+func (r *nicRig) rxRing() []byte { return r.memory.regions[0].Mem }
+func (r *nicRig) txRing() []byte { return r.memory.regions[2].Mem }
 
 // arrive makes the device write raw (header and frame) into receive buffers, the
 // pieces into one buffer each, and publish them together.

@@ -12,6 +12,7 @@ import (
 // be called while frames are held.
 func (n *Port) rxFrames(frames []virtionet.Frame) int {
 	n.taken, n.views = n.taken[:0], n.views[:0]
+	n.held, n.released, n.refilled = 0, 0, 0
 	if n.rx.Completed() == 0 {
 		if err := n.rx.Err(); err != nil {
 			n.report(0, err)
@@ -19,7 +20,6 @@ func (n *Port) rxFrames(frames []virtionet.Frame) int {
 		return 0
 	}
 	n.parser.Reset()
-	n.held, n.released, n.refilled = 0, 0, 0
 	limit := min(len(frames), virtionet.MaxBurst)
 	for n.held < limit && n.take(&frames[n.held]) {
 		n.frameEnd[n.held] = len(n.taken)
