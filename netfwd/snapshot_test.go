@@ -106,12 +106,15 @@ func TestCollectTogether(t *testing.T) {
 	asking.Wait()
 	cancel()
 	run.Wait()
-	begin := time.Now()
-	rounds := l.clock.rounds
-	if got := Collect([]*Loop{l}).Loops[0].Rounds; got != rounds {
-		t.Errorf("%d rounds at the end, want %d", got, rounds)
+	rounds, fastest := l.clock.rounds, time.Hour // others may keep the machine busy
+	for range 10 {
+		begin := time.Now()
+		if got := Collect([]*Loop{l}).Loops[0].Rounds; got != rounds {
+			t.Errorf("%d rounds at the end, want %d", got, rounds)
+		}
+		fastest = min(fastest, time.Since(begin))
 	}
-	if took := time.Since(begin); took >= answerTime {
-		t.Errorf("waited %v for a loop that has ended", took)
+	if fastest >= answerTime {
+		t.Errorf("waited %v for a loop that has ended", fastest)
 	}
 }

@@ -2,6 +2,7 @@ package vvu
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func TestRingsWithoutKickArePolled(t *testing.T) {
 		r.up()
 		app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld, NoKicks: true})
 		const rounds, backstop = 40, 100 * time.Millisecond
-		late := 0
+		var took []time.Duration
 		for i := range uint32(rounds) {
 			time.Sleep(3 * time.Millisecond) // the loop is asleep by now
 			began := time.Now()
@@ -74,12 +75,11 @@ func TestRingsWithoutKickArePolled(t *testing.T) {
 			got, err := r.wire.Pop()
 			must(t, err)
 			r.same("outgoing", frame(60, i), got)
-			if time.Since(began) > backstop/4 {
-				late++
-			}
+			took = append(took, time.Since(began))
 		}
-		if late > rounds/4 { // a busy machine may be late now and then
-			t.Errorf("%d of %d frames waited for the backstop", late, rounds)
+		slices.Sort(took) // a busy machine may be late, but not each time; for the backstop it is any time up to it
+		if took[rounds/4] > backstop/8 {
+			t.Errorf("frames waited for the backstop: %v", took)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -122,7 +123,7 @@ func TestRingsWithoutKickArePolled(t *testing.T) {
 		})
 	}
 	const rounds, backstop = 40, 100 * time.Millisecond
-	late := 0
+	var took []time.Duration
 	for i := range rounds {
 		time.Sleep(3 * time.Millisecond) // the loop is asleep by now
 		began := time.Now()
@@ -137,11 +138,10 @@ func TestRingsWithoutKickArePolled(t *testing.T) {
 			}
 			time.Sleep(3 * time.Millisecond)
 		}
-		if time.Since(began) > backstop/2 {
-			late++
-		}
+		took = append(took, time.Since(began))
 	}
-	if late > rounds/4 { // a busy machine may be late now and then; one that is not polled is nearly each time
-		t.Errorf("%d of %d rounds waited for the backstop", late, rounds)
+	slices.Sort(took) // a busy machine may be late, but not each time; who is not polled waits twice for each round
+	if took[rounds/4] > backstop/2 {
+		t.Errorf("rounds waited for the backstop: %v", took)
 	}
 }
