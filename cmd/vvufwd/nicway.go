@@ -48,6 +48,9 @@ func (p *portSpec) openWay(name string, queues int, log *zap.Logger) (files []*o
 				}
 				log.Info("the interface stays with its kernel driver", say...)
 			}
+			if kind.l2nat && !p.l2nat && netdev.IsStation(name) {
+				log.Warn("a Wi-Fi card in station mode sends only frames with its own address: add ,l2nat", zap.String("interface", name))
+			}
 			return files, nil
 		}
 		why = err

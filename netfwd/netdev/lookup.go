@@ -113,3 +113,19 @@ func Driver(name string) (driver, place string) {
 	}
 	return unix.ByteSliceToString(info.Driver[:]), unix.ByteSliceToString(info.Bus_info[:])
 }
+
+// IsStation reports whether an interface is a Wi-Fi card in station mode, which sends only frames with its own
+// source address. Kernels without wireless extensions do not tell.
+func IsStation(name string) bool {
+	const (
+		ask     = 0x8b07 // SIOCGIWMODE of linux/wireless.h
+		station = 2      // IW_MODE_INFRA
+	)
+	socket, err := Socket()
+	if err != nil {
+		return false
+	}
+	defer unix.Close(socket)
+	r := Named(name)
+	return r.Ask(socket, ask) == nil && r.Int() == station
+}
