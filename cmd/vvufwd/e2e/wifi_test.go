@@ -3,7 +3,6 @@ package e2e
 import (
 	_ "embed"
 	"encoding/json"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -127,5 +126,5 @@ func (l *lab) checkWiFi(s netfwd.Stats) {
 			}
 		}
 	}
-	l.Log(fmt.Sprintf("%+v", of.L2NAT))
+	l.Logf("%+v", of.L2NAT)
 }
