@@ -23,6 +23,8 @@ type benchOptions struct {
 	sizes  []pktgen.Sizes
 	time   time.Duration
 	beside []*rates.Report
+	// The driver VM's RAM disk, if something else forwards, and what its console says then.
+	otherImage, otherReady string
 }
 
 // defaultSizes are those of RFC 2544 without the FCS, as far as they fit an MTU of 1500, and a mix.
@@ -39,6 +41,8 @@ func (o *benchOptions) define(fs *flag.FlagSet) {
 		o.beside = append(o.beside, r)
 		return err
 	})
+	fs.StringVar(&o.otherImage, "other-image", "", "with --pktgen: boot the driver VM from this RAM disk (initramfs) `FILE`, whose /init makes something else forward, to compare with; it need not count")
+	fs.StringVar(&o.otherReady, "other-ready", "forwarding", "with --other-image: `WORDS` of its console when it forwards")
 }
 
 func (o *benchOptions) setSizes(text string) error {
@@ -60,6 +64,10 @@ const largestFrame = 1514
 
 func (o *benchOptions) check() error {
 	switch {
+	case !o.on && o.otherImage != "":
+		return cli.Usagef("--other-image is for measurements: give --pktgen")
+	case o.otherReady == "":
+		return cli.Usagef("--other-ready: want words of the console")
 	case !o.on && o.beside != nil:
 		return cli.Usagef("--pktgen-beside compares measurements: give --pktgen")
 	case o.time < 100*time.Millisecond || o.time > time.Hour:

@@ -219,6 +219,7 @@ func (o *options) config(found *tools.Tools, out string) show.Config {
 		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, Shadow: o.shadow, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), NICPort: o.nicPort, TAP: o.tap,
 		Transfer: int64(o.transfer) << 20, Frames: o.frames, Restarts: o.restarts, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
+	cfg.OtherImage, cfg.OtherReady = o.bench.otherImage, o.bench.otherReady
 	if o.device == deviceQEMU {
 		cfg.Device = machine.BuiltIn
 	}

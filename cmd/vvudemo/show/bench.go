@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -56,8 +57,11 @@ func (d *demo) setup() rates.Setup {
 		Name: "vvufwd, " + r.Device, Device: r.Device, DriverQEMU: r.DriverQEMU, DriverKernel: r.DriverKernel, IOMMU: r.IOMMU, NIC: string(d.NIC),
 		AppQEMU: r.AppQEMU, Kernel: r.Kernel, Time: d.Bench.Time.Seconds(),
 	}
-	if d.Direct {
+	switch {
+	case d.Direct:
 		s.Name, s.NIC = "no driver VM", ""
+	case d.OtherImage != "":
+		s.Name = filepath.Base(d.OtherImage) + ", " + r.Device
 	}
 	return s
 }
@@ -90,7 +94,7 @@ type counts struct {
 }
 
 func (b *bench) count(ctx context.Context) (c counts, err error) {
-	if !b.Direct {
+	if b.counted() {
 		s, err := b.counters.Now(ctx)
 		if err != nil {
 			return c, err

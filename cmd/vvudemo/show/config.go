@@ -16,6 +16,9 @@ type Config struct {
 	Device machine.VVU
 	// Shadow keeps the app VM's memory from the driver VM: vvudev --shadow.
 	Shadow bool
+	// OtherImage, when not empty, is the driver VM's RAM disk, in which something else than vvufwd forwards, to compare with; its console
+	// says OtherReady when it does. For RunBench only.
+	OtherImage, OtherReady string
 	// Direct gives the app VM the network without a driver VM, to compare with.
 	Direct bool
 	// AppVMs is the number of app VMs. With more than one, vvufwd is a switch. 0 means one.
@@ -72,6 +75,9 @@ type Config struct {
 func (c *Config) hardware() bool {
 	return c.NIC == machine.IGBVF || c.NICPort.OfKernel() && c.NIC.Hardware()
 }
+
+// counted reports whether vvufwd forwards, and counts.
+func (c *Config) counted() bool { return !c.Direct && c.OtherImage == "" }
 
 // transferBytes is the size of the download and of the upload.
 func (c *Config) transferBytes() int64 {

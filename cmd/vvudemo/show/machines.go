@@ -16,9 +16,14 @@ import (
 )
 
 // Files of a run.
-func (d *demo) driverImage() string { return d.out("driver.cpio.gz") }
-func (d *demo) appImage() string    { return d.out("app.cpio.gz") }
-func (d *demo) pcap() string        { return d.out("nic.pcap") }
+func (d *demo) driverImage() string {
+	if d.OtherImage != "" {
+		return d.OtherImage
+	}
+	return d.out("driver.cpio.gz")
+}
+func (d *demo) appImage() string { return d.out("app.cpio.gz") }
+func (d *demo) pcap() string     { return d.out("nic.pcap") }
 
 // images writes both RAM disks.
 func (d *demo) images(context.Context) (string, error) {
@@ -34,7 +39,7 @@ func (d *demo) images(context.Context) (string, error) {
 	if sizes.AppImage, err = app.Save(d.appImage()); err != nil {
 		return "", err
 	}
-	if d.Direct {
+	if !d.counted() {
 		return fmt.Sprintf("app VM %s", size(sizes.AppImage)), nil
 	}
 	info, err := os.Stat(d.Tools.Vvufwd)
@@ -142,10 +147,21 @@ func (d *demo) startDriver(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, _, err := d.driver.Expect(ctx, 0, bootLimit, "word that vvufwd is forwarding", vm.Containing("forwarding")); err != nil {
+	if _, _, err := d.driver.Expect(ctx, 0, bootLimit, "word that vvufwd is forwarding", vm.Containing(d.ready())); err != nil {
 		return "", err
 	}
+	if !d.counted() {
+		return fmt.Sprintf("it says %q, %.1f s after QEMU's start", d.ready(), time.Since(begin).Seconds()), nil
+	}
 	return fmt.Sprintf("vvufwd forwards, %.1f s after QEMU's start", time.Since(begin).Seconds()), nil
+}
+
+// ready is what the driver VM's console says when frames are forwarded.
+func (c *Config) ready() string {
+	if c.OtherImage != "" {
+		return c.OtherReady
+	}
+	return "forwarding"
 }
 
 // driverKernel is the driver VM's: a virtio IOMMU takes the second one, for the first has no driver of it.
@@ -230,6 +246,9 @@ func (d *demo) powerOff(ctx context.Context) (string, error) {
 
 // endDriver tells vvufwd to stop, as an Enter on its console does, and waits until the driver VM has powered itself off.
 func (d *demo) endDriver(ctx context.Context) error {
+	if !d.counted() {
+		return d.driver.Kill() // it knows nothing of that
+	}
 	if err := d.driver.Send(""); err != nil {
 		return err
 	}

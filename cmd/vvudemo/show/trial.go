@@ -166,7 +166,7 @@ func (t *trial) out(a pktgen.Arrival, before, after counts) *rates.Way {
 	w := way(uint64(t.burst.Frames), t.burst.Took.Seconds(), a)
 	w.Refused = uint64(t.burst.Errors)
 	stages := []rates.Stage{{Name: "app VM's packet generator", Frames: w.Offered, Drops: one("device", after.app.TxDropped-before.app.TxDropped)}}
-	if !t.Direct {
+	if t.counted() {
 		stages = append(stages,
 			rates.Stage{Name: "vvufwd, from the app VM", Frames: after.vvu.RxPackets - before.vvu.RxPackets},
 			rates.Stage{Name: "vvufwd, to the NIC", Frames: after.nic.TxPackets - before.nic.TxPackets, Drops: drops(before.nic, after.nic)})
@@ -184,7 +184,7 @@ func (t *trial) in(a pktgen.Arrival, before, after counts) *rates.Way {
 	w := way(t.sent.Frames, t.sent.Seconds, a)
 	w.Refused, w.Judged = t.sent.Refused, a.Frames
 	stages := []rates.Stage{{Name: "generator at the TAP device", Frames: w.Offered}, {Name: "TAP device", Frames: after.tap.tx - before.tap.tx}}
-	if !t.Direct {
+	if t.counted() {
 		stages = append(stages,
 			rates.Stage{Name: "vvufwd, from the NIC", Frames: after.nic.RxPackets - before.nic.RxPackets},
 			rates.Stage{Name: "vvufwd, to the app VM", Frames: after.vvu.TxPackets - before.vvu.TxPackets, Drops: drops(before.vvu, after.vvu)})
