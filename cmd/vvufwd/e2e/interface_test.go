@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,15 +40,16 @@ func (l *lab) newWire(name string) (*wire, string) {
 	return w, fmt.Sprintf("dgram,id=%s,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s", name, w.qemu.Name, ours.Name)
 }
 
+// frames are those that were sent over wires so far.
+var frames atomic.Uint64
+
 // passes waits until frames pass from one wire to the other.
 func (l *lab) passes(from, to *wire) {
 	l.Helper()
 	frame := append([]byte{0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2, 0x88, 0xb5}, make([]byte, 1000)...)
 	got := make([]byte, 70<<10)
-	number := byte(0)
 	l.eventually(func() error {
-		number++
-		frame[len(frame)-1] = number
+		binary.BigEndian.PutUint64(frame[len(frame)-8:], frames.Add(1)) // no two are the same: none is an old one
 		if _, err := from.WriteToUnix(frame, from.qemu); err != nil {
 			return err
 		}
@@ -161,8 +164,10 @@ func TestInterfacesComeAndGo(t *testing.T) {
 	})
 	l.step("end", v.end)
 	l.step("started and ended again and again", func(l *lab) {
-		v.do(l, fmt.Sprintf(`n=0; while [ $n -lt %d ]; do n=$((n+1)); %s 2> /fwd.log & FWD=$!; usleep $((n %% 20 * 30000)); kill -$((n %% 2 * 6 + 9)) $FWD; wait $FWD; done`,
-			*kernelInterfaces, forwardInterfaces))
+		for n := range *kernelInterfaces {
+			signal := []string{"TERM", "KILL"}[n%2]
+			v.do(l, fmt.Sprintf(`%s 2> /fwd.log & FWD=$!; usleep %d; kill -%s $FWD; wait $FWD`, forwardInterfaces, n%20*30000, signal))
+		}
 		// Of one that is killed with SIGKILL the process that sets interfaces up ends a moment later.
 		v.do(l, `n=0; while pidof vvufwd exe && [ $n -lt 100 ]; do n=$((n+1)); usleep 100000; done; echo "@@ left:" $(pidof vvufwd exe) $(($(cat /proc/net/packet | wc -l) - 1)) $(($(cat /sys/class/net/eth1/flags) & 0x100)) $(($(cat /sys/class/net/eth2/flags) & 0x100))`)
 		v.mark = 0
