@@ -14,6 +14,7 @@ import (
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/vvufwd/keeper"
+	"vvufwd/cmd/vvufwd/reopen"
 	"vvufwd/cmd/vvufwd/upkeep"
 	"vvufwd/vfio"
 	"vvufwd/vvu/session"
@@ -23,14 +24,15 @@ import (
 // options is the parsed command line.
 type options struct {
 	ports     []portSpec
-	listeners listeners      // of those at sockets
-	opened    interfaces     // of those over the kernel's interfaces
-	nodes     vfio.Nodes     // for those on PCI, if they are open already
-	bare      *vfio.Bare     // those on PCI that no IOMMU confines
-	held      vfio.Held      // of these, what the keeper holds
-	devmem    *os.File       // /dev/mem, nil: there is none
-	keeper    *keeper.Keeper // of those on PCI, nil: there is none, or not yet
-	upkeep    *upkeep.Upkeep // of the kernel's interfaces, nil: there is none
+	listeners listeners        // of those at sockets
+	opened    interfaces       // of those over the kernel's interfaces
+	nodes     vfio.Nodes       // for those on PCI, if they are open already
+	bare      *vfio.Bare       // those on PCI that no IOMMU confines
+	held      vfio.Held        // of these, what the keeper holds
+	devmem    *os.File         // /dev/mem, nil: there is none
+	keeper    *keeper.Keeper   // of those on PCI, nil: there is none, or not yet
+	reopener  *reopen.Reopener // of AF_XDP sockets, nil: there is none
+	upkeep    *upkeep.Upkeep   // of the kernel's interfaces, nil: there is none
 
 	switched bool // all ports are joined in a switch
 	isolate  bool // its app VMs from each other

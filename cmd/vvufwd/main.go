@@ -20,7 +20,7 @@
 // --no-confine switches all that off. A system call that is refused shows in the kernel's log.
 // Devices that a machine takes away and gives back
 // are opened by another process (package keeper); as /init one more sets interfaces up that
-// come back (package upkeep).
+// come back (packages upkeep and reopen).
 //
 // Logs go to standard error, statistics to standard output. Nothing waits for whoever
 // reads them: what is not taken in time is dropped and counted (package logging).
@@ -43,6 +43,7 @@ import (
 	"vvufwd/cmd/internal/logging"
 	"vvufwd/cmd/vvufwd/appliance"
 	"vvufwd/cmd/vvufwd/keeper"
+	"vvufwd/cmd/vvufwd/reopen"
 	"vvufwd/cmd/vvufwd/upkeep"
 	"vvufwd/vfio"
 	"vvufwd/vfio/dma"
@@ -58,6 +59,9 @@ func main() {
 	}
 	if upkeep.IsUpkeep() {
 		os.Exit(serve(upkeep.Run))
+	}
+	if reopen.IsReopener() {
+		os.Exit(serve(reopen.Run))
 	}
 	stdout, stderr := logging.Streams()
 	code := run(os.Args, stdout, stderr)
@@ -109,8 +113,8 @@ func run(argv []string, stdout, stderr io.Writer) int {
 	return cli.Done
 }
 
-// serve is main for the processes that do what takes privileges later, see packages keeper and
-// upkeep. Their logs are for what goes wrong only.
+// serve is main for the processes that do what takes privileges later, see packages keeper,
+// upkeep and reopen. Their logs are for what goes wrong only.
 func serve(run func(log *zap.Logger) error) int {
 	stdout, stderr := logging.Streams()
 	defer logging.Flush(logging.LastWords, stdout, stderr)
@@ -158,6 +162,11 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 	o.startUpkeep(log)
 	defer o.upkeep.Close()
 	o.upkeep.Hand(files)
+	o.startReopener(log)
+	defer o.reopener.Close()
+	if err := o.reopener.Hand(files); err != nil {
+		return err
+	}
 	o.openDevMem(log)
 	defer o.closeDevMem()
 	o.handDevMem(files)
@@ -209,6 +218,10 @@ func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
 	defer o.opened.close()
 	o.upkeep = upkeep.Inherit()
 	defer o.upkeep.Close()
+	if o.reopener, err = reopen.Inherit(o.xdpPorts()); err != nil {
+		return err
+	}
+	defer o.reopener.Close()
 	o.nodes = vfio.InheritNodes(confine.Inherited)
 	o.inheritDevMem()
 	if o.keeper, err = keeper.Inherit(o.functions()); err != nil {

@@ -17,26 +17,39 @@ import (
 	"vvufwd/netfwd/netdev/l2nat"
 	"vvufwd/netfwd/netdev/packet"
 	"vvufwd/netfwd/netdev/tap"
+	"vvufwd/netfwd/netdev/xdp"
 )
 
 // netdevKind is a kind of port over the kernel's network interfaces. Open takes
 // privileges, make does not.
 type netdevKind struct {
 	name string
-	open func(iface string, queues int) ([]*os.File, error)
-	make func(files []*os.File) (netdev.Interface, error)
+	open func(p *portSpec, name string, queues int) ([]*os.File, error)
+	make func(files []*os.File, again xdp.Reopen) (netdev.Interface, error)
 	need func(*confine.Policy) // what it needs once it is confined
 
-	l2nat bool // its frames can leave with the interface's own address
+	l2nat     bool // its frames can leave with the interface's own address
+	allQueues bool // whatever CPUs there are: what arrives at others would be lost
 }
 
 type netdevKinds []netdevKind
 
 // netdevs are those that there are.
 var netdevs = netdevKinds{
-	{"tap", openTAP, tap.New, func(p *confine.Policy) { p.TAP = true }, false},
-	{"packet", packet.Open, packet.New, func(p *confine.Policy) { p.PacketSockets = true }, true},
-	{"macvtap", tap.OpenMacvtap, tap.New, func(p *confine.Policy) { p.TAP = true }, false},
+	{name: "tap", open: byName(openTAP), make: once(tap.New), need: func(p *confine.Policy) { p.TAP = true }},
+	{name: "packet", open: byName(packet.Open), make: once(packet.New), need: func(p *confine.Policy) { p.PacketSockets = true }, l2nat: true},
+	{name: "xdp", open: openXDP, make: xdp.New, need: func(p *confine.Policy) { p.XDP = true }, allQueues: true},
+	{name: "macvtap", open: byName(tap.OpenMacvtap), make: once(tap.New), need: func(p *confine.Policy) { p.TAP = true }},
+}
+
+// byName is for kinds that have no options of their own.
+func byName(open func(name string, queues int) ([]*os.File, error)) func(*portSpec, string, int) ([]*os.File, error) {
+	return func(_ *portSpec, name string, queues int) ([]*os.File, error) { return open(name, queues) }
+}
+
+// once is for kinds whose files are as good as ever when their interface is back.
+func once(make func(files []*os.File) (netdev.Interface, error)) func([]*os.File, xdp.Reopen) (netdev.Interface, error) {
+	return func(files []*os.File, _ xdp.Reopen) (netdev.Interface, error) { return make(files) }
 }
 
 func (k netdevKinds) names() (names []string) {
@@ -99,11 +112,8 @@ func openInterfaces(o *options, log *zap.Logger) (interfaces, error) {
 		if !p.onInterface() {
 			continue
 		}
-		queues := min(o.queues, usefulQueues())
-		if p.l2nat {
-			queues = 1 // who is behind it is known to one
-		}
-		files, err := p.openWay(names[p.iface], queues, log)
+		p.ifname = names[p.iface]
+		files, err := p.openWay(o.queues, log)
 		if err != nil {
 			all.close()
 			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
@@ -182,7 +192,7 @@ func openInterface(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 		return nil, errors.New(spec.String() + " was not handed over")
 	}
 	kind, _ := netdevs.named(spec.kind)
-	iface, err := kind.make(files)
+	iface, err := kind.make(files, o.reopen(&spec))
 	if err == nil && spec.l2nat {
 		iface, err = l2nat.Wrap(iface, o.macAge)
 	}
@@ -197,6 +207,10 @@ func openInterface(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 	for _, q := range d.Ports() {
 		p.Queues = append(p.Queues, netfwd.Port(q))
 	}
-	log.Info("an interface is open", zap.Int("pairs", len(p.Queues)), zap.Bool("link", p.link))
+	say := []zap.Field{zap.Int("pairs", len(p.Queues)), zap.Bool("link", p.link)}
+	if more, ok := iface.(interface{ Details() string }); ok {
+		say = append(say, zap.String("details", more.Details()))
+	}
+	log.Info("an interface is open", say...)
 	return p, nil
 }

@@ -33,16 +33,15 @@ func canTranslate(kind string) bool {
 	return k.l2nat
 }
 
-// openWay opens the queues of the port's interface, which the kernel knows by that name, in the best
-// way that there is for it.
-func (p *portSpec) openWay(name string, queues int, log *zap.Logger) (files []*os.File, err error) {
+// openWay opens queues of the port's interface, up to so many, in the best way that there is for it.
+func (p *portSpec) openWay(queues int, log *zap.Logger) (files []*os.File, err error) {
 	named := p.kind
 	var why error
 	for _, way := range p.ways() {
 		kind, _ := netdevs.named(way)
-		if files, err = kind.open(name, queues); err == nil {
+		if files, err = kind.open(p, p.ifname, p.queuesOf(kind, queues)); err == nil {
 			if p.kind = way; named == "nic" {
-				say := []zap.Field{zap.String("interface", name), zap.String("way", way)}
+				say := []zap.Field{zap.String("interface", p.ifname), zap.String("way", way)}
 				if why != nil {
 					say = append(say, zap.NamedError("because", why))
 				}
@@ -56,6 +55,17 @@ func (p *portSpec) openWay(name string, queues int, log *zap.Logger) (files []*o
 		why = err
 	}
 	return nil, err
+}
+
+// queuesOf is how many queues to open, of those that may be.
+func (p *portSpec) queuesOf(kind netdevKind, most int) int {
+	switch {
+	case p.l2nat:
+		return 1 // who is behind it is known to one
+	case kind.allQueues:
+		return most
+	}
+	return min(most, usefulQueues())
 }
 
 // findInterfaces finds the names by which the kernel knows the interfaces of all ports, and ports that

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/netfwd/netdev/xdp"
 	"vvufwd/vfio/pci"
 )
 
@@ -21,6 +22,8 @@ type portSpec struct {
 	client   bool             // connect to the socket rather than listen at it
 	mac      net.HardwareAddr // the only address behind the port of a switch; nil: any
 	isolated bool             // from other isolated ports of a switch
+	ifname   string           // by which the kernel knows it, once it was looked for
+	mode     xdp.Mode         // of an xdp port; empty: the best that there is
 	l2nat    bool             // frames leave with the interface's own address
 	flag     string           // how the user wrote it, for errors
 }
@@ -96,6 +99,9 @@ func (p *portSpec) set(option string) (err error) {
 	case (option == "client" || option == "server") && p.atSocket():
 		p.client = option == "client"
 		return nil
+	case name == "mode" && hasValue && p.kind == "xdp":
+		p.mode, err = xdp.ParseMode(value)
+		return err
 	case option == "l2nat":
 		if !p.onInterface() || p.kind != "nic" && !canTranslate(p.kind) {
 			return errors.New("l2nat is for a Wi-Fi card, as --nic wlan0,l2nat or packet:wlan0,l2nat")
@@ -107,6 +113,8 @@ func (p *portSpec) set(option string) (err error) {
 	switch {
 	case p.atSocket():
 		known = "client, " + known
+	case p.kind == "xdp":
+		known = "mode=zerocopy, mode=copy, mode=generic, " + known
 	case p.onInterface() && p.kind == "nic", canTranslate(p.kind):
 		known = "l2nat, " + known
 	}

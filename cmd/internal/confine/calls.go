@@ -51,6 +51,25 @@ var openVFIO = []uint32{vfioBase + 1, vfioBase + 2, vfioBase + 3, vfioBase + 4, 
 // Requests to interfaces, for their state and names.
 var askInterface = []uint32{unix.SIOCGIFFLAGS, unix.SIOCGIFMTU, unix.SIOCGIFINDEX, unix.SIOCGIFNAME}
 
+// Requests to interfaces that have AF_XDP sockets. What ethtool can change takes a capability.
+var askXDP = append([]uint32{unix.SIOCETHTOOL, unix.SIOCGIFHWADDR}, askInterface...)
+
+// xdpCalls are those by which the kernel is told to look at the rings of such a socket: nothing is
+// passed, and no one is named.
+var xdpCalls = []call{
+	{unix.SYS_SENDTO, []condition{is(argMessageLen, 0), is(argPeerLen, 0)}},
+	{unix.SYS_RECVFROM, []condition{is(argMessageLen, 0)}},
+}
+
+// openXDPCalls are those that opening one takes, with its program.
+var openXDPCalls = append(
+	anytime(unix.SYS_BPF, unix.SYS_MEMFD_CREATE, unix.SYS_FTRUNCATE, unix.SYS_BIND, unix.SYS_SETSOCKOPT, unix.SYS_SENDTO, unix.SYS_RECVFROM),
+	call{unix.SYS_SOCKET, []condition{is(0, unix.AF_XDP)}},
+	call{unix.SYS_SOCKET, []condition{is(0, unix.AF_PACKET)}},
+	call{unix.SYS_SOCKET, []condition{is(0, unix.AF_NETLINK)}},
+	call{unix.SYS_SOCKET, []condition{is(0, unix.AF_UNIX)}},
+)
+
 // packetCalls are those on packet sockets.
 var packetCalls = append(
 	anytime(unix.SYS_RECVMMSG, unix.SYS_SENDMMSG),
@@ -71,6 +90,8 @@ const (
 	argSockLevel   = 1
 	argSockOption  = 2
 	argAddressLen  = 2
+	argMessageLen  = 2
+	argPeerLen     = 5
 	unlinkFlagsArg = 2
 )
 
@@ -106,6 +127,14 @@ func (p Policy) calls() []call {
 	if p.PacketSockets {
 		list = append(list, packetCalls...)
 		list = append(list, requests(askInterface)...)
+	}
+	if p.XDP {
+		list = append(list, xdpCalls...)
+		list = append(list, requests(askXDP)...)
+	}
+	if p.OpenXDP {
+		list = append(list, openXDPCalls...)
+		list = append(list, requests(askXDP)...)
 	}
 	if p.SetUpInterfaces {
 		list = append(list, requests([]uint32{unix.SIOCGIFINDEX, unix.SIOCGIFFLAGS, unix.SIOCSIFFLAGS})...)

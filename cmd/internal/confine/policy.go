@@ -50,6 +50,11 @@ type Policy struct {
 	// RawIO is whether it opens devices that no IOMMU confines, which takes
 	// CAP_SYS_RAWIO. It keeps that capability, if it has it, for good.
 	RawIO bool
+	// XDP is whether it uses AF_XDP sockets that were opened before Start.
+	XDP bool
+	// OpenXDP is whether it opens such sockets after Finish, and programs that give them frames. It
+	// keeps CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_IPC_LOCK, if it has them, for good.
+	OpenXDP bool
 	// SetUpInterfaces is whether it sets network interfaces up through a socket that was made before
 	// Finish. It keeps CAP_NET_ADMIN, if it has it, for good.
 	SetUpInterfaces bool
@@ -99,6 +104,9 @@ func (p Policy) capabilities() (kept uint64) {
 	}
 	if p.SetUpInterfaces {
 		kept |= 1 << unix.CAP_NET_ADMIN
+	}
+	if p.OpenXDP {
+		kept |= 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_RAW | 1<<unix.CAP_BPF | 1<<unix.CAP_IPC_LOCK
 	}
 	return kept
 }

@@ -45,7 +45,6 @@ func Open(name string, o Options) (files []*os.File, err error) {
 	if op.Queues, err = queuesOf(socket, name, o.Queues); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}) // if it fails, what needs it says so
 	if files, err = op.open(o.Mode); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, explain(err))
 	}

@@ -29,6 +29,15 @@ const (
 	xdpDrop      = 1
 )
 
+// Prepare does what takes files, so that Open can be called when none can be opened any more.
+func Prepare() error {
+	p, err := load(1) // package ebpf finds out about the kernel, once
+	if err != nil {
+		return err
+	}
+	return p.close()
+}
+
 // load loads the program, for so many queues.
 func load(queues int) (p *program, err error) {
 	p = &program{}
