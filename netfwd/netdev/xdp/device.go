@@ -19,6 +19,7 @@ type Reopen func() ([]*os.File, error)
 // device is a netdev.Interface.
 type device struct {
 	opened
+	first  string // what the interface is called when it is back
 	reopen Reopen
 	socket int // to ask for the interface
 	queues []*Queue
@@ -42,7 +43,7 @@ func New(files []*os.File, reopen Reopen) (netdev.Interface, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &device{opened: o, reopen: reopen, current: o.sockets}
+	d := &device{opened: o, first: o.Name, reopen: reopen, current: o.sockets}
 	if d.socket, err = netdev.Socket(); err != nil {
 		return nil, errors.Join(err, o.close())
 	}
@@ -178,6 +179,13 @@ func (d *device) Look() (netdev.State, error) {
 
 // Return is netdev.Interface's.
 func (d *device) Return() error {
+	s, err := netdev.Query(d.socket, d.first)
+	if err == nil && !s.Up {
+		err = unix.ENODEV // not ready yet
+	}
+	if err != nil {
+		return err
+	}
 	files, err := d.reopen()
 	if err != nil {
 		return err
