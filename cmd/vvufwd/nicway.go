@@ -47,8 +47,8 @@ func (p *portSpec) openWay(queues int, log *zap.Logger) (files []*os.File, err e
 				}
 				log.Info("the interface stays with its kernel driver", say...)
 			}
-			if kind.l2nat && !p.l2nat && netdev.IsStation(name) {
-				log.Warn("a Wi-Fi card in station mode sends only frames with its own address: add ,l2nat", zap.String("interface", name))
+			if kind.l2nat && !p.l2nat && netdev.IsStation(p.ifname) {
+				log.Warn("a Wi-Fi card in station mode sends only frames with its own address: add ,l2nat", zap.String("interface", p.ifname))
 			}
 			return files, nil
 		}
