@@ -32,12 +32,12 @@ func (i *Inside) Connect() (*net.UnixConn, error) {
 	if err != nil || e != nil {
 		return nil, fmt.Errorf("connect to the device: %w, %w", err, e)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	done := make(chan struct{})
-	i.end, i.done = cancel, done
+	i.end, i.done = func() { cancel(net.ErrClosed) }, done // as if it had been closed
 	go func() {
 		defer close(done)
-		defer cancel()
+		defer cancel(nil)
 		i.device.ServeFrontend(ctx, theirs)
 	}()
 	return ours, nil

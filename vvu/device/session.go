@@ -29,7 +29,13 @@ func (s *session) run(ctx context.Context) {
 		s.conn.Close()
 		return
 	}
-	stop := context.AfterFunc(ctx, func() { s.fail(errors.New("the device stops")) })
+	stop := context.AfterFunc(ctx, func() {
+		reason := context.Cause(ctx)
+		if errors.Is(reason, context.Canceled) {
+			reason = errors.New("the device stops")
+		}
+		s.fail(reason)
+	})
 	defer stop()
 	if err := s.await(); err != nil {
 		s.fail(err)

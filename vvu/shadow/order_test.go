@@ -236,3 +236,24 @@ func TestAnnouncement(t *testing.T) {
 		t.Errorf("what is announced is % x", got)
 	}
 }
+
+// A guest that runs already when its front-end connects, as after a migration, loses nothing to the time that
+// a session with the driver VM takes to begin, nor to the end of the one before.
+func TestFirstFramesWait(t *testing.T) {
+	r := newRig(t, rigConfig{})
+	d := r.drive()
+	for round := range 10 {
+		app := r.boot(style) // and no wait
+		for k := range 5 {
+			must(t, app.Send(frame(10*round+k)))
+		}
+		for k := range 5 {
+			got, err := d.wires[0].Pop()
+			must(t, err)
+			if !bytes.Equal(got, frame(10*round+k)) {
+				t.Fatalf("round %d: frame %d differs, or was lost", round, k)
+			}
+		}
+		must(t, app.Halt())
+	}
+}

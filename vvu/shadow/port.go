@@ -2,6 +2,7 @@ package shadow
 
 import (
 	"sync/atomic"
+	"time"
 
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/net/driver"
@@ -22,6 +23,8 @@ type Port struct {
 	synced        chan struct{}
 	gone          chan struct{} // closed when no one forwards any more
 	state         atomic.Uint32
+	over          atomic.Bool  // the session that cur is of is another app VM's
+	awaited       atomic.Int64 // until then, in nanoseconds of the clock, frames wait for a first session; 0: they do not
 
 	cur  *queues
 	idle virtionet.Counters // while there is no queue pair, whose counters take their place
@@ -62,6 +65,49 @@ func (p *Port) install(q *queues) {
 	}
 }
 
+// cut ends the use of the session that there is, if any, or that is about to be installed: no frame passes any
+// more, until open is called for another one. Whoever forwards may be in the midst of a burst. Both are safe for
+// concurrent use.
+func (p *Port) cut() { p.over.Store(true) }
+
+// open is said of above.
+func (p *Port) open() {
+	p.over.Store(false)
+	p.awaited.Store(0)
+	p.wake() // what has waited can go
+}
+
+// serving reports whether frames pass.
+func (p *Port) serving() bool { return p.cur.Port != nil && !p.over.Load() }
+
+// await makes frames wait for the session of an app VM whose front-end has just connected: its guest
+// may have been running already.
+func (p *Port) await() { p.awaited.Store(time.Now().Add(grace).UnixNano()) }
+
+// grace is how long they wait: as long as a driver VM that is there takes at most.
+const grace = 2 * time.Second
+
+// awaits reports whether frames still wait.
+func (p *Port) awaits() bool {
+	until := p.awaited.Load()
+	if until != 0 && time.Now().UnixNano() >= until {
+		p.awaited.CompareAndSwap(until, 0)
+		return false
+	}
+	return until != 0
+}
+
+// LongestSleep bounds the sleep of a forwarder while frames may wait: some time they are to be dropped.
+func (p *Port) LongestSleep() time.Duration {
+	if p.awaited.Load() != 0 && !p.serving() {
+		return awaitedLook
+	}
+	return -1
+}
+
+// awaitedLook is how often to look whether waiting is over.
+const awaitedLook = 100 * time.Millisecond
+
 // setState says what the queue pair is good for.
 func (p *Port) setState(s virtionet.State) {
 	if virtionet.State(p.state.Swap(uint32(s))) != s {
@@ -84,8 +130,8 @@ func (p *Port) Counters() *virtionet.Counters {
 func (p *Port) Changed() bool { return p.wanted.Load() != nil }
 
 // Sync takes over what was installed. Frames that were not released are lost with the memory that they
-// are in. Without a session what waits to be sent is given up: the next one is another app VM's,
-// or another driver VM's.
+// are in. What waits to be sent is not given up: it is of the app VM that is there, for when that goes
+// its own port says so.
 func (p *Port) Sync() (gone bool) {
 	q := p.wanted.Load()
 	if q == nil {
@@ -98,7 +144,7 @@ func (p *Port) Sync() (gone bool) {
 	p.use(q)
 	p.wanted.Store(nil) // who waits for us installs nothing newer meanwhile
 	p.synced <- struct{}{}
-	return q == none
+	return false
 }
 
 // use makes q the queue pair that is served. Counters stay the port's.
@@ -146,7 +192,7 @@ func (p *Port) Fail(err error) {
 
 // Receive hands out what the driver VM has sent.
 func (p *Port) Receive(b *virtionet.Burst) (worked bool) {
-	if p.cur.Port == nil {
+	if !p.serving() {
 		return false
 	}
 	return p.cur.Receive(b)
@@ -159,10 +205,14 @@ func (p *Port) Release(b *virtionet.Burst, first, end int) {
 	}
 }
 
-// Transmit copies frames into the shadow region. Without a session they are dropped.
+// Transmit copies frames into the shadow region. Without a session they are dropped, unless the first one
+// is to come soon.
 func (p *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
-	if p.cur.Port == nil {
-		p.idle.Drops[virtionet.DropNoPeer] += uint64(end - first)
+	if !p.serving() {
+		if p.awaits() {
+			return 0
+		}
+		p.Counters().Drops[virtionet.DropNoPeer] += uint64(end - first)
 		return end - first
 	}
 	return p.cur.Transmit(b, first, end)
@@ -185,7 +235,7 @@ func (p *Port) Recover() {
 // EnableKicks asks the driver VM for doorbells, and DisableKicks asks it to spare them: they are exits
 // of its virtual machine.
 func (p *Port) EnableKicks(forRoom bool) (frames, room bool) {
-	if p.cur.Port == nil {
+	if !p.serving() {
 		return false, false
 	}
 	return p.cur.EnableKicks(forRoom)

@@ -101,8 +101,8 @@ func (c *session) fail(err error) {
 }
 
 // start negotiates, with a driver VM that may not be there yet, and has the rings run.
-func (c *session) start(mtu uint16) error {
-	s := c.shadow
+func (c *session) start(f Frontend) error {
+	s, mtu := c.shadow, f.MTU
 	c.front = vhostuser.NewFrontend(c, vhostuser.FrontendConfig{
 		Style: vhostuser.Vvudev, MTU: mtu,
 		Regions: []vhostuser.MemoryRegion{s.cfg.Memory.region()}, Files: []int{int(s.cfg.Memory.file.Fd())},
@@ -139,6 +139,7 @@ func (c *session) start(mtu uint16) error {
 	for i, p := range c.pairs {
 		s.ports[i].install(&queues{p.port, c.fail})
 	}
+	s.open(f.Session)
 	c.show()
 	return nil
 }

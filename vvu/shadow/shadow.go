@@ -85,15 +85,36 @@ func (s *Shadow) Spread(pairs int) error {
 	return nil
 }
 
-// SetFrontend says what front-end the app VM has. It does not wait.
+// SetFrontend says what front-end the app VM has. It does not wait. If it is another one, no frame
+// passes between it and the session of the one before.
 func (s *Shadow) SetFrontend(f Frontend) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.Session != s.frontend.Session && s.end != nil {
-		s.end()
+	if f.Session != s.frontend.Session {
+		for _, p := range s.ports {
+			p.cut()
+		}
+		if s.end != nil {
+			s.end()
+		}
+		if f.Session != 0 {
+			s.ports[0].await()
+		}
 	}
 	s.frontend = f
 	s.tell()
+}
+
+// open lets frames pass, if the session is still that of the front-end.
+func (s *Shadow) open(session uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if session != s.frontend.Session {
+		return
+	}
+	for _, p := range s.ports {
+		p.open()
+	}
 }
 
 // tell makes Run look around; s.mu is held.
@@ -181,7 +202,7 @@ func (s *Shadow) serve(ctx context.Context, f Frontend) (err error) {
 	defer func() { err = errors.Join(err, c.close()) }()
 	stop := context.AfterFunc(ctx, c.hurry)
 	defer stop()
-	if err := c.start(f.MTU); err != nil {
+	if err := c.start(f); err != nil {
 		return err
 	}
 	return c.follow(ctx)
