@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -74,4 +75,33 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}
 	}
+}
+
+// A socket hears what is for others, and all groups, for as long as it is open: a Wi-Fi card knows both separately.
+func TestEverythingIsHeard(t *testing.T) {
+	netdevtest.Namespace(t)
+	netdevtest.IP(t, "link add v0 type veth peer name v1")
+	netdevtest.IP(t, "link set v0 up")
+	hears := func(n int) {
+		t.Helper()
+		out, err := exec.Command("ip", "-d", "link", "show", "v0").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, what := range []string{"promiscuity", "allmulti"} { // the latter since Linux 6.0
+			if say := fmt.Sprintf("%s %d ", what, n); strings.Contains(string(out), what) && !strings.Contains(string(out), say) {
+				t.Errorf("want %q in %s", say, out)
+			}
+		}
+	}
+	hears(0)
+	files, err := Open("v0", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears(1)
+	if err := files[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	hears(0)
 }
