@@ -2,7 +2,6 @@ package l2nat
 
 // Fields of an IPv4 header (RFC 791), in bytes.
 const (
-	ip4Total       = 2
 	ip4Fragment    = 6
 	ip4Protocol    = 9
 	ip4Source      = 12
@@ -14,7 +13,6 @@ const (
 
 // Fields of a UDP header, in bytes.
 const (
-	udpSource      = 0
 	udpDestination = 2
 	udpChecksum    = 6
 	udpLen         = 8
