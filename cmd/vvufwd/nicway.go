@@ -14,7 +14,7 @@ import (
 )
 
 // nicWays are the kinds of ports that --nic tries with an interface, the best first.
-var nicWays = []string{"packet"}
+var nicWays = []string{"xdp", "packet"}
 
 // ways are the kinds that the port may become.
 func (p portSpec) ways() []string {
@@ -35,12 +35,11 @@ func canTranslate(kind string) bool {
 
 // openWay opens queues of the port's interface, up to so many, in the best way that there is for it.
 func (p *portSpec) openWay(queues int, log *zap.Logger) (files []*os.File, err error) {
-	named := p.kind
 	var why error
 	for _, way := range p.ways() {
 		kind, _ := netdevs.named(way)
 		if files, err = kind.open(p, p.ifname, p.queuesOf(kind, queues)); err == nil {
-			if p.kind = way; named == "nic" {
+			if p.kind = way; p.best {
 				say := []zap.Field{zap.String("interface", p.ifname), zap.String("way", way)}
 				if why != nil {
 					say = append(say, zap.NamedError("because", why))

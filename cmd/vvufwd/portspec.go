@@ -19,6 +19,7 @@ type portSpec struct {
 	addr     pci.Address      // of a PCI function
 	path     string           // of a socket
 	iface    string           // of the kernel's, see netdevs
+	best     bool             // the kind is the best that there is for the interface, which was named as a NIC
 	client   bool             // connect to the socket rather than listen at it
 	mac      net.HardwareAddr // the only address behind the port of a switch; nil: any
 	isolated bool             // from other isolated ports of a switch
@@ -58,7 +59,7 @@ func parsePort(kind, flagName, s string) (p portSpec, err error) {
 		if err = checkInterface(kind, address); err != nil {
 			return p, err
 		}
-		p.iface = address
+		p.iface, p.best = address, kind == "nic"
 	} else if kind == "vhost-user" {
 		if address == "" {
 			return p, errors.New("want SOCKET or SOCKET,client")

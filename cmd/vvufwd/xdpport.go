@@ -11,7 +11,7 @@ import (
 
 // xdpOptions are what is asked of an interface's sockets.
 func (p *portSpec) xdpOptions(queues int) xdp.Options {
-	return xdp.Options{Mode: p.mode, Queues: queues}
+	return xdp.Options{Mode: p.mode, Driver: p.best, Queues: queues}
 }
 
 func openXDP(p *portSpec, name string, queues int) ([]*os.File, error) {

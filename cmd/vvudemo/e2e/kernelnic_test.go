@@ -16,7 +16,7 @@ func kernelNICs() (list []show.Config) {
 		return []show.Config{{NIC: machine.VirtioNet, NICPort: machine.Packet, Transfer: 8 << 20}}
 	}
 	for _, nic := range []machine.NIC{machine.VirtioNet, machine.E1000e, machine.IGB} {
-		for _, port := range []machine.NICPort{machine.Packet, machine.Interface} {
+		for _, port := range []machine.NICPort{machine.Packet, machine.XDP, machine.Interface} {
 			list = append(list, show.Config{NIC: nic, NICPort: port})
 		}
 	}

@@ -16,6 +16,7 @@ import (
 // Options are what is asked for.
 type Options struct {
 	Mode   Mode // and no other; empty: the best that there is
+	Driver bool // only modes in which the interface's driver runs the program, so not Generic
 	Queues int  // at most
 }
 
@@ -45,7 +46,7 @@ func Open(name string, o Options) (files []*os.File, err error) {
 	if op.Queues, err = queuesOf(socket, name, o.Queues); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	if files, err = op.open(o.Mode); err != nil {
+	if files, err = op.open(o); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, explain(err))
 	}
 	return files, nil
@@ -79,7 +80,7 @@ func explain(err error) error {
 }
 
 // open tries one mode after the other.
-func (op *opening) open(insisted Mode) (files []*os.File, err error) {
+func (op *opening) open(o Options) (files []*os.File, err error) {
 	if err := op.checkFree(); err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func (op *opening) open(insisted Mode) (files []*os.File, err error) {
 	}
 	defer op.program.close()
 	for _, op.Mode = range []Mode{ZeroCopy, Native, Generic} {
-		if insisted != "" && insisted != op.Mode {
+		if o.Mode != "" && o.Mode != op.Mode || o.Driver && op.Mode == Generic {
 			continue
 		}
 		if files, err = op.try(); err == nil || final(err) {
@@ -99,8 +100,11 @@ func (op *opening) open(insisted Mode) (files []*os.File, err error) {
 		}
 		op.Why += fmt.Sprintf("no %s: %v", op.Mode, err)
 	}
-	if err != nil && insisted != "" && !final(err) {
-		return nil, fmt.Errorf("mode=%s: %w: the driver does not have it, at least not as it is set up: %s, or leave the mode to vvufwd", insisted, err, op.remedy())
+	switch {
+	case err != nil && o.Mode != "" && !final(err):
+		return nil, fmt.Errorf("mode=%s: %w: the driver does not have it, at least not as it is set up: %s, or leave the mode to vvufwd", o.Mode, err, op.remedy())
+	case err != nil && o.Driver && !final(err):
+		return nil, fmt.Errorf("AF_XDP without help from the driver is slower: %s", op.Why)
 	}
 	if err != nil {
 		return nil, err
