@@ -100,28 +100,38 @@ func packagedAtLeast(version string, want machine.Version) bool {
 	return v.AtLeast(want)
 }
 
-// unpackedQEMU is how a QEMU is run whose packages were unpacked into dir: through the loader and with the libraries that came
-// with it, because those of the machine may be older.
+// unpackedQEMU is how a QEMU is run whose packages were unpacked into dir.
 func unpackedQEMU(dir, release string) machine.QEMU {
 	if absolute, err := filepath.Abs(dir); err == nil {
 		dir = absolute
 	}
-	lib := filepath.Join(dir, "usr", "lib", "x86_64-linux-gnu")
+	return machine.QEMU{
+		Command: append(unpackedCommand(dir, qemuProgram),
+			"-L", filepath.Join(dir, "usr", "share", "qemu"),
+			"-L", filepath.Join(dir, "usr", "share", "seabios"),
+		),
+		Env:    []string{"QEMU_MODULE_DIR=" + filepath.Join(unpackedLibraries(dir), "qemu")},
+		Origin: "Debian " + release,
+	}
+}
+
+// unpackedCommand is how a program is run whose packages were unpacked into dir, an absolute path: through the loader and with the
+// libraries that came with it, because those of the machine may be older.
+func unpackedCommand(dir, program string) []string {
+	lib := unpackedLibraries(dir)
 	core := lib // where libc and its loader are, which moved after Debian 12
 	if older := filepath.Join(dir, "lib", "x86_64-linux-gnu"); readable(filepath.Join(older, loader)) {
 		core = older
 	}
-	return machine.QEMU{
-		Command: []string{
-			filepath.Join(core, loader),
-			"--library-path", strings.Join([]string{lib, core, filepath.Join(lib, "pulseaudio")}, ":"),
-			filepath.Join(dir, "usr", "bin", qemuProgram),
-			"-L", filepath.Join(dir, "usr", "share", "qemu"),
-			"-L", filepath.Join(dir, "usr", "share", "seabios"),
-		},
-		Env:    []string{"QEMU_MODULE_DIR=" + filepath.Join(lib, "qemu")},
-		Origin: "Debian " + release,
+	return []string{
+		filepath.Join(core, loader),
+		"--library-path", strings.Join([]string{lib, core, filepath.Join(lib, "pulseaudio")}, ":"),
+		filepath.Join(dir, "usr", "bin", program),
 	}
+}
+
+func unpackedLibraries(dir string) string {
+	return filepath.Join(dir, "usr", "lib", "x86_64-linux-gnu")
 }
 
 // loader is the dynamic loader of amd64.
