@@ -3,6 +3,7 @@ package shadow_test
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"go.uber.org/zap/zaptest/observer"
 
@@ -240,7 +241,7 @@ func TestAnnouncement(t *testing.T) {
 // A guest that runs already when its front-end connects, as after a migration, loses nothing to the time that
 // a session with the driver VM takes to begin, nor to the end of the one before.
 func TestFirstFramesWait(t *testing.T) {
-	r := newRig(t, rigConfig{})
+	r := newRig(t, rigConfig{grace: time.Minute})
 	d := r.drive()
 	for round := range 10 {
 		app := r.boot(style) // and no wait

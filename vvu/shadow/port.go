@@ -82,10 +82,11 @@ func (p *Port) serving() bool { return p.cur.Port != nil && !p.over.Load() }
 
 // await makes frames wait for the session of an app VM whose front-end has just connected: its guest
 // may have been running already.
-func (p *Port) await() { p.awaited.Store(time.Now().Add(grace).UnixNano()) }
+func (p *Port) await(patience time.Duration) { p.awaited.Store(time.Now().Add(patience).UnixNano()) }
 
-// grace is how long they wait: as long as a driver VM that is there takes at most.
-const grace = 2 * time.Second
+// grace is how long they wait, if not told otherwise: longer than a driver VM that is there takes, and shorter
+// than Linux waits before it takes a transmit queue for dead.
+const grace = 3 * time.Second
 
 // awaits reports whether frames still wait.
 func (p *Port) awaits() bool {

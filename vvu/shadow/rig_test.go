@@ -45,6 +45,7 @@ type rigConfig struct {
 	packed bool
 	size   uint64 // of the region; what it needs if 0
 	polls  bool   // the loop never sleeps
+	grace  time.Duration
 }
 
 func newRig(t *testing.T, cfg rigConfig) *rig {
@@ -68,7 +69,7 @@ func newRig(t *testing.T, cfg rigConfig) *rig {
 	r.dev, err = device.New(device.Config{RAM: ram, Queues: session.Rings(cfg.pairs), Log: log, OnLink: func() { r.endpoint.SetLink(!r.dev.LinkDown()) }})
 	must(t, err)
 	inside := r.dev.Inside()
-	r.shadow, err = shadow.New(shadow.Config{Name: "shadow", Memory: r.memory, Pairs: cfg.pairs, Packed: cfg.packed, Connect: inside.Connect, Log: log})
+	r.shadow, err = shadow.New(shadow.Config{Name: "shadow", Memory: r.memory, Pairs: cfg.pairs, Packed: cfg.packed, Grace: cfg.grace, Connect: inside.Connect, Log: log})
 	must(t, err)
 	r.endpoint = socket.Listen(listen(t, r.app), cfg.pairs, log)
 	r.endpoint.Watch(func(f socket.Frontend) { r.shadow.SetFrontend(shadow.Frontend(f)) })

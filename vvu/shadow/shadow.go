@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,10 @@ type Config struct {
 	Memory *Memory // stays the caller's, who closes it when no one forwards any more
 	Pairs  int     // queue pairs, at most
 	Packed bool    // packed rings, if the driver VM has them
+
+	// Grace is how long frames of an app VM wait for a driver VM when its front-end has connected. 0: for what
+	// is right.
+	Grace time.Duration
 
 	// Connect makes a connection to the device, whose only front-end it is. It
 	// does not wait.
@@ -98,7 +103,7 @@ func (s *Shadow) SetFrontend(f Frontend) {
 			s.end()
 		}
 		if f.Session != 0 {
-			s.ports[0].await()
+			s.ports[0].await(cmp.Or(s.cfg.Grace, grace))
 		}
 	}
 	s.frontend = f

@@ -51,6 +51,7 @@ func testMain(m *testing.M) int {
 // device is a vvudev that runs.
 type device struct {
 	t            *testing.T
+	sessions     func() int // with a shadow: how many sessions with the driver VM have begun; else nil
 	ram          *vvutest.RAM
 	monitor, app string // sockets
 	process      *os.Process
@@ -216,6 +217,10 @@ func (s *standIn) useRegisters(ctx context.Context) {
 func (s *standIn) exchange() {
 	t := s.d.t
 	t.Helper()
+	sessions := 0
+	if s.d.sessions != nil {
+		sessions = s.d.sessions()
+	}
 	var app *vvutest.App
 	var err error
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
@@ -231,6 +236,9 @@ func (s *standIn) exchange() {
 	}
 	must(t, app.Start())
 	defer app.Halt()
+	if s.d.sessions != nil { // frames are not waited for without end
+		s.d.eventually("a session with the driver VM", func() bool { return s.d.sessions() > sessions })
+	}
 	for i := range 20 {
 		frame := bytes.Repeat([]byte{byte(i)}, 100)
 		must(t, app.Send(frame))

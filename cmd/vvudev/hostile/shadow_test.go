@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -47,6 +48,14 @@ func startShadows(t *testing.T, n int) []*device {
 	})
 	for _, d := range devices {
 		d.process = cmd.Process
+		d.sessions = func() (n int) {
+			for line := range strings.Lines(first.log.String()) {
+				if strings.Contains(line, "the driver VM serves the app VM") && strings.Contains(line, d.monitor) {
+					n++
+				}
+			}
+			return n
+		}
 		d.eventually("vvudev is there", func() bool {
 			c, err := vhostuser.Dial(d.app)
 			if err == nil {
@@ -110,7 +119,7 @@ func TestDriverVMScribblesOverItsShadow(t *testing.T) {
 		}
 	}))
 	defer stopScribbling()
-	for range 10 {
+	for range 5 {
 		neighbour.exchange()
 	}
 	stopScribbling()
