@@ -30,8 +30,8 @@ func (c *Condition) Wake() {
 	}
 }
 
-// set is called by control, with what it has seen of the interface.
-func (c *Condition) set(s State) {
+// Set is called by control, with what it has seen of the interface.
+func (c *Condition) Set(s State) {
 	c.maxFrame.Store(int32(min(virtionet.FrameOf(s.MTU), virtionet.MaxFrame)))
 	if works := s.works(); c.down.Swap(!works) == works {
 		c.Wake()

@@ -64,7 +64,7 @@ func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error)
 	if d.state, err = i.Look(); err != nil {
 		return d, fmt.Errorf("%s: %w", name, err)
 	}
-	d.condition.set(d.state)
+	d.condition.Set(d.state)
 	if d.queues, err = i.Queues(name, &d.condition); err != nil {
 		return d, err
 	}
@@ -194,7 +194,7 @@ func (d *Device) look() {
 		d.log.Warn("the port cannot use the interface as it is now", zap.String("interface", now.Name), zap.String("why", now.Trouble))
 	}
 	d.state = now
-	if d.condition.set(now); before.works() != now.works() {
+	if d.condition.Set(now); before.works() != now.works() {
 		d.log.Info("link", zap.String("interface", now.Name), zap.Bool("up", now.works()))
 		d.onLink(now.works())
 	}
