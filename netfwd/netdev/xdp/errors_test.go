@@ -1,0 +1,153 @@
+package xdp
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/netfwd/netdev"
+	"vvufwd/netfwd/netdev/netdevtest"
+)
+
+// What cannot be opened is told in one line that says what to do.
+func TestErrors(t *testing.T) {
+	netdevtest.Namespace(t)
+	netdevtest.IP(t, "link add v0 mtu 9000 numtxqueues 4 numrxqueues 4 type veth peer name v1 mtu 9000 numtxqueues 1 numrxqueues 4")
+	netdevtest.IP(t, "link set v0 up")
+	netdevtest.IP(t, "link add d0 type bridge")
+	netdevtest.IP(t, "link add taken type veth peer name other")
+	for _, up := range []string{"lo", "d0", "taken", "v1"} {
+		netdevtest.IP(t, "link set "+up+" up")
+	}
+	p, err := load(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	socket, err := netdev.Socket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(socket)
+	index, _, err := netdev.Ethernet(socket, "taken")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := p.attach(index, Native)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	for _, test := range []struct {
+		name, want string
+		options    Options
+	}{
+		{"none", "does not exist", Options{}},
+		{"other", "is down: ip link set other up", Options{}},
+		{"lo", "carries no Ethernet frames", Options{}},
+		{"v0", "it has 4 queues, and vvufwd serves 2: let it have fewer (ethtool -L v0 combined 2, or rx), or more be served (--queues)", Options{Queues: 2}},
+		{"v1", "it has 4 queues to receive and 1 to send, and each socket takes one of both: ethtool -L v1 rx 1", Options{}},
+		{"v0", "mode=zerocopy: queue 0: bind a socket: operation not supported", Options{Mode: ZeroCopy}},
+		{"d0", "mode=copy: attach an XDP program: ", Options{Mode: Native}},
+		{"taken", "it has an XDP program already (vvufwd_xdp, id ", Options{}},
+		{"x/y", "no interface can have that name", Options{}},
+	} {
+		if test.options.Queues == 0 {
+			test.options.Queues = 4
+		}
+		files, err := Open(test.name, test.options)
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") || files != nil {
+			t.Errorf("%s, %+v: %v, want %q", test.name, test.options, err, test.want)
+		}
+	}
+	if _, err := ParseMode("drv"); err == nil || !strings.Contains(err.Error(), "want zerocopy, copy or generic") {
+		t.Errorf("a mode that is none: %v", err)
+	}
+}
+
+// Errors of the kernel get a word about what to do.
+func TestExplain(t *testing.T) {
+	for errno, want := range map[unix.Errno]string{
+		unix.EPERM: "run as root", unix.ENOBUFS: "ulimit -l", unix.EBUSY: "another program has it", unix.EIO: "",
+	} {
+		if err := explain(errno); !errors.Is(err, errno) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", errno, err, want)
+		}
+	}
+}
+
+// An MTU whose frames do not pass is refused, and so is one that is set later.
+func TestJumbo(t *testing.T) {
+	p := properties{Chunk: largeChunk}
+	if most := p.maxMTU(); most != 3822 {
+		t.Errorf("MTU up to %d", most)
+	}
+	for mtu, want := range map[int]uint32{1500: smallChunk, 1774: smallChunk, 1775: largeChunk, 9000: largeChunk} {
+		if got := chunkFor(mtu); got != want {
+			t.Errorf("MTU %d: chunks of %d", mtu, got)
+		}
+	}
+	netdevtest.Namespace(t)
+	netdevtest.IP(t, "link add v0 type veth peer name v1")
+	netdevtest.IP(t, "link set v0 up")
+	files, err := Open("v0", Options{Queues: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := New(files, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close()
+	i.(*device).Parts = false
+	netdevtest.IP(t, "link set v0 mtu 1775")
+	if s, err := i.Look(); err != nil || !strings.Contains(s.Trouble, "may be 1774 at most: ip link set v0 mtu 1774") {
+		t.Errorf("%+v, %v", s, err)
+	}
+	netdevtest.IP(t, "link set v0 mtu 1774")
+	if s, err := i.Look(); err != nil || s.Trouble != "" {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// Opened and closed again and again, by whomever, nothing is left at the interface.
+func TestNothingIsLeft(t *testing.T) {
+	netdevtest.Namespace(t)
+	netdevtest.IP(t, "link add v0 type veth peer name v1")
+	netdevtest.IP(t, "link set v0 up")
+	socket, err := netdev.Socket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(socket)
+	index, _, err := netdev.Ethernet(socket, "v0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 6 {
+		files, err := Open("v0", Options{Queues: 64, Mode: []Mode{"", Native, Generic}[n%3]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, generic, err := attached(index); id == 0 || generic != (n%3 == 2) || err != nil {
+			t.Fatalf("program %d, generic %v, %v", id, generic, err)
+		}
+		if n%2 == 0 {
+			err = closeAll(files)
+		} else {
+			var i netdev.Interface
+			if i, err = New(files, func() ([]*os.File, error) { return nil, unix.ENODEV }); err == nil {
+				err = i.Close()
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, _, err := attached(index); id != 0 || err != nil {
+			t.Fatalf("program %d is left, %v", id, err)
+		}
+	}
+}
