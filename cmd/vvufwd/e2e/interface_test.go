@@ -78,9 +78,9 @@ type interfaceVM struct {
 // forwardInterfaces is the command line of a vvufwd that is to behave as if it were /init. Its driver is loaded by the first.
 const forwardInterfaces = "VVUFWD_SUPERVISED=1 /vvufwd --modules virtio_pci,virtio_net --port packet:eth1 --nic eth2"
 
-// bootInterfaces boots it, with the other NIC behind a root port if it is to be unplugged: with a root port, machines on QEMU 11.1
-// do not wake up again. vvufwd runs in it then, confined, and forwards.
-func (l *lab) bootInterfaces(unplugged bool) *interfaceVM {
+// bootInterfaces boots it, with the other NIC behind a root port, so that it can be unplugged. vvufwd runs in it then, confined, and
+// forwards.
+func (l *lab) bootInterfaces() *interfaceVM {
 	l.Helper()
 	image := filepath.Join(l.out, "driver.cpio.gz")
 	_, err := initramfs.Driver{
@@ -91,15 +91,11 @@ func (l *lab) bootInterfaces(unplugged bool) *interfaceVM {
 	fixed, fixedNet := l.newWire("fixed")
 	other, otherNet := l.newWire("other")
 	v.fixed, v.other = fixed, other
-	place := "addr=7"
 	boot := machine.Boot{QEMU: l.tools.QEMU, Kernel: l.tools.Kernel, Initrd: image, Accel: "tcg", SMP: 2, MemoryMiB: 256}
 	argv := append(machine.Driver{Boot: boot}.Argv(), "-qmp", "unix:"+l.socket("qmp")+",server=on,wait=off",
 		"-netdev", fixedNet, "-device", virtioModel+",netdev=fixed,romfile=,addr=6,disable-legacy=on,iommu_platform=on")
-	if unplugged {
-		place = "bus=rp"
-		argv = append(argv, "-device", "pcie-root-port,id=rp,chassis=1,addr=8")
-	}
-	argv = append(argv, "-netdev", otherNet, "-device", virtioModel+",id="+unplugID+",netdev=other,romfile=,disable-legacy=on,iommu_platform=on,"+place)
+	argv = append(argv, "-device", "pcie-root-port,id=rp,chassis=1,addr=8",
+		"-netdev", otherNet, "-device", virtioModel+",id="+unplugID+",netdev=other,romfile=,bus=rp,disable-legacy=on,iommu_platform=on")
 	v.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, Env: boot.QEMU.Env, LogPath: filepath.Join(l.out, "driver.log")})
 	l.must(err)
 	l.atEnd(func() { v.Close() })
@@ -139,7 +135,7 @@ func TestInterfacesComeAndGo(t *testing.T) {
 	}
 	l := newLab(t)
 	var v *interfaceVM
-	l.step("boot", func(l *lab) { v = l.bootInterfaces(true) })
+	l.step("boot", func(l *lab) { v = l.bootInterfaces() })
 	l.step("unplugged and plugged in", func(l *lab) {
 		for range 2 {
 			v.mark = v.Mark()
@@ -173,24 +169,4 @@ func TestInterfacesComeAndGo(t *testing.T) {
 		v.mark = 0
 		v.see(l, "@@ left: 0 0 0")
 	})
-}
-
-// TestSuspend suspends a driver VM whose kernel drives its NICs, and wakes it up.
-func TestSuspend(t *testing.T) {
-	if *kernelInterfaces == 0 {
-		t.Skip("skipped: it is a part of make matrix")
-	}
-	l := newLab(t)
-	var v *interfaceVM
-	l.step("boot", func(l *lab) { v = l.bootInterfaces(false) })
-	l.step("suspended", func(l *lab) {
-		for range 2 {
-			l.must(v.Send("echo mem > /sys/power/state"))
-			l.must(v.control.Await(l.ctx, "SUSPEND"))
-			_, err := v.control.Execute(l.ctx, "system_wakeup", nil)
-			l.must(err)
-			v.passes(l)
-		}
-	})
-	l.step("end", v.end)
 }
