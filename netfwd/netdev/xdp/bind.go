@@ -47,7 +47,23 @@ func (op *opening) bound(queue int) (socket, umem *os.File, err error) {
 	if err := unix.Bind(fd, &unix.SockaddrXDP{Flags: op.bindFlags(), Ifindex: uint32(op.Index), QueueID: uint32(queue)}); err != nil {
 		return socket, umem, fmt.Errorf("bind a socket: %w", err)
 	}
-	return socket, umem, nil
+	return socket, umem, checkRings(fd)
+}
+
+// errRings is of kernels that map the rings of sockets only before these are bound, as Linux 6.1 does: by then
+// vvufwd has executed itself again, and has lost what was mapped.
+var errRings = errors.New("the kernel does not map the rings of sockets that are bound: use a newer one, or --port packet:INTERFACE")
+
+// checkRings makes sure that the rings of a bound socket can be mapped.
+func checkRings(fd int) error {
+	page, err := unix.Mmap(fd, unix.XDP_PGOFF_RX_RING, unix.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if errors.Is(err, unix.EBUSY) {
+		return errRings
+	}
+	if err != nil {
+		return fmt.Errorf("map a ring: %w", err)
+	}
+	return unix.Munmap(page)
 }
 
 // sendMemory is for frames that the kernel has copied and not sent yet, with what it takes besides.
