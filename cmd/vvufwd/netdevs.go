@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,6 +31,7 @@ type netdevKind struct {
 
 	l2nat     bool // its frames can leave with the interface's own address
 	allQueues bool // whatever CPUs there are: what arrives at others would be lost
+	loops     bool // more queues than loops are of no use
 }
 
 type netdevKinds []netdevKind
@@ -37,9 +39,9 @@ type netdevKinds []netdevKind
 // netdevs are those that there are.
 var netdevs = netdevKinds{
 	{name: "tap", open: byName(openTAP), make: once(tap.New), need: func(p *confine.Policy) { p.TAP = true }},
-	{name: "packet", open: byName(packet.Open), make: once(packet.New), need: func(p *confine.Policy) { p.PacketSockets = true }, l2nat: true},
+	{name: "packet", open: byName(packet.Open), make: once(packet.New), need: func(p *confine.Policy) { p.PacketSockets = true }, l2nat: true, loops: true},
 	{name: "xdp", open: openXDP, make: xdp.New, need: func(p *confine.Policy) { p.XDP = true }, allQueues: true},
-	{name: "macvtap", open: byName(tap.OpenMacvtap), make: once(tap.New), need: func(p *confine.Policy) { p.TAP = true }},
+	{name: "macvtap", open: openMacvtap, make: once(tap.New), need: func(p *confine.Policy) { p.TAP = true }},
 }
 
 // byName is for kinds that have no options of their own.
@@ -50,6 +52,10 @@ func byName(open func(name string, queues int) ([]*os.File, error)) func(*portSp
 // once is for kinds whose files are as good as ever when their interface is back.
 func once(make func(files []*os.File) (netdev.Interface, error)) func([]*os.File, xdp.Reopen) (netdev.Interface, error) {
 	return func(files []*os.File, _ xdp.Reopen) (netdev.Interface, error) { return make(files) }
+}
+
+func openMacvtap(p *portSpec, name string, queues int) ([]*os.File, error) {
+	return tap.OpenMacvtap(name, p.macvtap, queues)
 }
 
 func (k netdevKinds) names() (names []string) {
@@ -68,27 +74,38 @@ func (k netdevKinds) named(name string) (netdevKind, bool) {
 	return netdevKind{}, false
 }
 
-// inheritedTAP is the address of a TAP device that comes as a descriptor: fd=N.
+// inheritedTAP is the address of a TAP device that comes as descriptors, one for each queue: fd=N,fd=M.
 const inheritedTAP = "fd="
 
-func openTAP(iface string, queues int) ([]*os.File, error) {
-	if n, ok := strings.CutPrefix(iface, inheritedTAP); ok {
+// inheritedFDs reads such an address.
+func inheritedFDs(address string) (fds []int, err error) {
+	for _, one := range strings.Split(address, ",") {
+		n, ok := strings.CutPrefix(one, inheritedTAP)
 		fd, err := strconv.Atoi(n)
-		if err != nil {
-			return nil, err
+		if !ok || err != nil || fd < 3 || fd > 1<<20 || slices.Contains(fds, fd) {
+			return nil, fmt.Errorf("%s: want the numbers of open descriptors, 3 or more, such as fd=3 or fd=3,fd=4", address)
 		}
-		return tap.OpenFD(fd)
+		fds = append(fds, fd)
 	}
-	return tap.Open(iface, queues)
+	return fds, nil
+}
+
+func openTAP(iface string, queues int) ([]*os.File, error) {
+	if !strings.HasPrefix(iface, inheritedTAP) {
+		return tap.Open(iface, queues)
+	}
+	fds, err := inheritedFDs(iface)
+	if err != nil {
+		return nil, err
+	}
+	return tap.OpenFDs(fds)
 }
 
 // checkInterface checks the address of a port of such a kind.
 func checkInterface(kind, address string) error {
-	if n, ok := strings.CutPrefix(address, inheritedTAP); ok && kind == "tap" {
-		if fd, err := strconv.Atoi(n); err != nil || fd < 3 || fd > 1<<20 {
-			return fmt.Errorf("%s: want the number of an open descriptor, 3 or more, such as fd=3", address)
-		}
-		return nil
+	if kind == "tap" && strings.HasPrefix(address, inheritedTAP) {
+		_, err := inheritedFDs(address)
+		return err
 	}
 	if kind == "tap" { // which may have to be made
 		return netdev.CheckName(address)
@@ -113,7 +130,7 @@ func openInterfaces(o *options, log *zap.Logger) (interfaces, error) {
 			continue
 		}
 		p.ifname = names[p.iface]
-		files, err := p.openWay(o.queues, log)
+		files, err := p.openWay(o.queues, o.mostLoops(), log)
 		if err != nil {
 			all.close()
 			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
@@ -126,6 +143,14 @@ func openInterfaces(o *options, log *zap.Logger) (interfaces, error) {
 // usefulQueues is how many queues of an interface are of use: each is looked at by a
 // system call, so more than there are loops to do that only cost time.
 func usefulQueues() int { return runtime.NumCPU() }
+
+// mostLoops is how many loops there may be.
+func (o *options) mostLoops() int {
+	if o.switched {
+		return 1
+	}
+	return len(o.loopCPUs(o.queues * len(o.ports)))
+}
 
 // handed is the name under which a queue of a port is handed over.
 func handed(port string, i int) string { return fmt.Sprintf("%s#%d", port, i) }

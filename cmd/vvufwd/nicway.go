@@ -34,11 +34,11 @@ func canTranslate(kind string) bool {
 }
 
 // openWay opens queues of the port's interface, up to so many, in the best way that there is for it.
-func (p *portSpec) openWay(queues int, log *zap.Logger) (files []*os.File, err error) {
+func (p *portSpec) openWay(queues, loops int, log *zap.Logger) (files []*os.File, err error) {
 	var why error
 	for _, way := range p.ways() {
 		kind, _ := netdevs.named(way)
-		if files, err = kind.open(p, p.ifname, p.queuesOf(kind, queues)); err == nil {
+		if files, err = kind.open(p, p.ifname, p.queuesOf(kind, queues, loops)); err == nil {
 			if p.kind = way; p.best {
 				say := []zap.Field{zap.String("interface", p.ifname), zap.String("way", way)}
 				if why != nil {
@@ -57,12 +57,14 @@ func (p *portSpec) openWay(queues int, log *zap.Logger) (files []*os.File, err e
 }
 
 // queuesOf is how many queues to open, of those that may be.
-func (p *portSpec) queuesOf(kind netdevKind, most int) int {
+func (p *portSpec) queuesOf(kind netdevKind, most, loops int) int {
 	switch {
 	case p.l2nat:
 		return 1 // who is behind it is known to one
 	case kind.allQueues:
 		return most
+	case kind.loops:
+		return min(most, loops)
 	}
 	return min(most, usefulQueues())
 }
@@ -85,7 +87,7 @@ func findInterfaces(o *options) (names map[string]string, err error) {
 		case errors.Is(err, netdev.ErrNotThere) && p.kind == "nic":
 			err = fmt.Errorf("%w; or name a PCI function, such as --nic 0000:00:04.0", err)
 		case errors.Is(err, netdev.ErrNotThere) && p.kind == "macvtap":
-			err = fmt.Errorf("%w: make it first (ip link add link ... name %s type macvtap mode bridge)", err, p.iface)
+			err = fmt.Errorf("%w: name the interface that is to have a macvtap interface, or one that exists", err)
 		case err == nil:
 			err = o.checkInterface(p, name, taken)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/netfwd/netdev/tap"
 	"vvufwd/netfwd/netdev/xdp"
 	"vvufwd/vfio/pci"
 )
@@ -25,6 +26,7 @@ type portSpec struct {
 	isolated bool             // from other isolated ports of a switch
 	ifname   string           // by which the kernel knows it, once it was looked for
 	mode     xdp.Mode         // of an xdp port; empty: the best that there is
+	macvtap  tap.Mode         // of an interface that is made; empty: the usual one
 	l2nat    bool             // frames leave with the interface's own address
 	flag     string           // how the user wrote it, for errors
 }
@@ -54,6 +56,11 @@ var kinds = slices.Concat([]string{"vvu", "nic", "vhost-user"}, netdevs.names(),
 // parsePort reads ADDRESS[,OPTION…] of a port.
 func parsePort(kind, flagName, s string) (p portSpec, err error) {
 	address, options, _ := strings.Cut(s, ",")
+	for kind == "tap" && strings.HasPrefix(address, inheritedTAP) && strings.HasPrefix(options, inheritedTAP) {
+		one, rest, _ := strings.Cut(options, ",")
+		address, options = address+","+one, rest
+		s = strings.TrimSuffix(address+","+options, ",")
+	}
 	p = portSpec{kind: kind, flag: flagName + " " + s}
 	if _, ok := netdevs.named(kind); ok || kind == "nic" && namesInterface(address) {
 		if err = checkInterface(kind, address); err != nil {
@@ -103,6 +110,9 @@ func (p *portSpec) set(option string) (err error) {
 	case name == "mode" && hasValue && p.kind == "xdp":
 		p.mode, err = xdp.ParseMode(value)
 		return err
+	case name == "mode" && hasValue && p.kind == "macvtap":
+		p.macvtap, err = tap.ParseMode(value)
+		return err
 	case option == "l2nat":
 		if !p.onInterface() || p.kind != "nic" && !canTranslate(p.kind) {
 			return errors.New("l2nat is for a Wi-Fi card, as --nic wlan0,l2nat or packet:wlan0,l2nat")
@@ -116,6 +126,8 @@ func (p *portSpec) set(option string) (err error) {
 		known = "client, " + known
 	case p.kind == "xdp":
 		known = "mode=zerocopy, mode=copy, mode=generic, " + known
+	case p.kind == "macvtap":
+		known = "mode=bridge, mode=private, mode=vepa, mode=passthru, " + known
 	case p.onInterface() && p.kind == "nic", canTranslate(p.kind):
 		known = "l2nat, " + known
 	}

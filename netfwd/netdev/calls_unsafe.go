@@ -57,6 +57,14 @@ func (r *Request) Flags() uint16 { return *(*uint16)(unsafe.Pointer(&r.data)) }
 func (r *Request) SetIndex(v int32)  { *(*int32)(unsafe.Pointer(&r.data)) = v }
 func (r *Request) SetFlags(v uint16) { *(*uint16)(unsafe.Pointer(&r.data)) = v }
 
+// HardwareAddress is the answer, the bytes of a struct sockaddr, and SetHardwareAddress sets what is wanted,
+// for a family such as unix.ARPHRD_ETHER.
+func (r *Request) HardwareAddress() [6]byte { return [6]byte(r.data[2:]) }
+func (r *Request) SetHardwareAddress(family uint16, a [6]byte) {
+	r.SetFlags(family)
+	copy(r.data[2:], a[:])
+}
+
 // Ask makes an ioctl that takes a Request.
 func (r *Request) Ask(fd int, request uint) error {
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(unsafe.Pointer(r)))

@@ -32,6 +32,15 @@ type Translator interface {
 	Translation() any
 }
 
+// Elsewhere is an Interface that may be in another network namespace, or have reasons of its own to be
+// looked at.
+type Elsewhere interface {
+	// Events is a socket like that of Events in its namespace, nil for that of this process.
+	Events() (*os.File, error)
+	// Prompts says when to look; nil: never.
+	Prompts() <-chan struct{}
+}
+
 // Device is an open interface with its queue pairs.
 type Device struct {
 	name      string
@@ -58,7 +67,7 @@ func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error)
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.events, err = Events(); err != nil { // from now on: nothing is missed after the first look
+	if d.events, err = eventsOf(i); err != nil { // from now on: nothing is missed after the first look
 		return d, err
 	}
 	if d.state, err = i.Look(); err != nil {
@@ -135,11 +144,17 @@ func (d *Device) Run(ctx context.Context) error {
 	go Watch(d.events, changes)
 	tick := time.NewTicker(lookEach)
 	defer tick.Stop()
+	var prompts <-chan struct{}
+	if e, ok := d.iface.(Elsewhere); ok {
+		prompts = e.Prompts()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changes:
+			time.Sleep(settling)
+		case <-prompts:
 			time.Sleep(settling)
 		case <-tick.C:
 		}
@@ -215,6 +230,16 @@ func (d *Device) Close() error {
 		errs = append(errs, d.events.Close())
 	}
 	return errors.Join(append(errs, d.iface.Close())...)
+}
+
+// eventsOf is Events, of the namespace of an interface.
+func eventsOf(i Interface) (*os.File, error) {
+	if e, ok := i.(Elsewhere); ok {
+		if f, err := e.Events(); f != nil || err != nil {
+			return f, err
+		}
+	}
+	return Events()
 }
 
 // Events is a netlink socket that tells of changes of interfaces.

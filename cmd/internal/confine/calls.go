@@ -77,8 +77,9 @@ var packetCalls = append(
 	call{unix.SYS_SETSOCKOPT, []condition{is(argSockLevel, unix.SOL_PACKET), is(argSockOption, unix.PACKET_ADD_MEMBERSHIP)}},
 )
 
-// Requests to TAP devices: to find out their names, and to use those that come back.
-var useTAP = append([]uint32{unix.TUNGETIFF, unix.TUNSETIFF, unix.TUNSETVNETHDRSZ, unix.TUNSETOFFLOAD}, askInterface...)
+// Requests to TAP devices: to find out their names, to use those that come back, and to give macvtap
+// interfaces the address of their guest.
+var useTAP = append([]uint32{unix.TUNGETIFF, unix.TUNSETIFF, unix.TUNSETVNETHDRSZ, unix.TUNSETOFFLOAD, unix.SIOCSIFHWADDR}, askInterface...)
 
 const (
 	vfioBase       = ';'<<8 + 100

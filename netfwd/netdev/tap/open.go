@@ -104,64 +104,38 @@ func notUp(name string) error {
 	return fmt.Errorf("interface %s is down: ip link set %s up", name, name)
 }
 
-// OpenFD takes a queue of a device that someone else has opened, by its descriptor.
-func OpenFD(fd int) ([]*os.File, error) {
-	r := netdev.Named("")
-	if err := r.Ask(fd, unix.TUNGETIFF); err != nil {
-		return nil, fmt.Errorf("descriptor %d: %w: it must be an open TAP device, handed over by who starts vvufwd", fd, err)
-	}
-	if r.Flags()&flags != flags {
-		return nil, fmt.Errorf("descriptor %d, interface %s: it must be opened with IFF_TAP, IFF_NO_PI and IFF_VNET_HDR", fd, r.Name())
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, fmt.Errorf("descriptor %d: %w", fd, err)
-	}
-	unix.CloseOnExec(fd)
-	return []*os.File{os.NewFile(uintptr(fd), node)}, nil
-}
-
-// OpenMacvtap opens up to so many queues of a macvtap interface that exists.
-func OpenMacvtap(name string, queues int) (files []*os.File, err error) {
-	defer func() {
+// OpenFDs takes queues of a device that someone else has opened, by their descriptors.
+func OpenFDs(fds []int) (files []*os.File, err error) {
+	device := ""
+	for _, fd := range fds {
+		name, err := check(fd)
+		if err == nil && device != "" && name != device {
+			err = fmt.Errorf("descriptor %d is a queue of %s, and the one before of %s: give each device a port of its own", fd, name, device)
+		}
 		if err != nil {
 			closeAll(files)
-			files = nil
+			return nil, err
 		}
-	}()
-	socket, err := netdev.SocketFor(name)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(socket)
-	state, err := netdev.Query(socket, name)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("interface %s: %w: make it first (ip link add link ... name %s type macvtap mode bridge)", name, err, name)
-	case !state.Up:
-		return nil, notUp(name)
-	}
-	r := netdev.Named(name)
-	if err := r.Ask(socket, unix.SIOCGIFINDEX); err != nil {
-		return nil, fmt.Errorf("interface %s: %w", name, err)
-	}
-	path := fmt.Sprintf("/dev/tap%d", r.Int())
-	for len(files) < queues {
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		switch {
-		case err != nil && len(files) > 0:
-			return files, nil // as many as there can be
-		case errors.Is(err, unix.ENOENT):
-			return nil, fmt.Errorf("interface %s is no macvtap, for there is no %s: for another interface use packet:%s", name, path, name)
-		}
-		if err != nil {
-			return files, fmt.Errorf("interface %s: open %s: %w: whoever runs vvufwd must be allowed to, and no one else may have it open", name, path, err)
-		}
-		files = append(files, os.NewFile(uintptr(fd), path))
-		if err := attach(fd, name, queues > 1); err != nil {
-			return files, fmt.Errorf("interface %s: %w", name, err)
-		}
+		device = name
+		unix.CloseOnExec(fd)
+		files = append(files, os.NewFile(uintptr(fd), node))
 	}
 	return files, nil
+}
+
+// check finds out whether a descriptor is a queue of a device, and of which.
+func check(fd int) (device string, err error) {
+	r := netdev.Named("")
+	if err := r.Ask(fd, unix.TUNGETIFF); err != nil {
+		return "", fmt.Errorf("descriptor %d: %w: it must be an open TAP device, handed over by who starts vvufwd", fd, err)
+	}
+	if r.Flags()&flags != flags {
+		return "", fmt.Errorf("descriptor %d, interface %s: it must be opened with IFF_TAP, IFF_NO_PI and IFF_VNET_HDR", fd, r.Name())
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return "", fmt.Errorf("descriptor %d: %w", fd, err)
+	}
+	return r.Name(), nil
 }
 
 func closeAll(files []*os.File) {

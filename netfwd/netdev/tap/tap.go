@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,9 @@ type device struct {
 	multi  bool
 	uso    bool // the kernel knows of UDP segmentation
 	socket int
+
+	elsewhere bool      // socket is of the network namespace that the interface has for itself
+	follows   *follower // the guest's address, see there; nil: the address stays
 }
 
 // Offloads of TUNSETOFFLOAD that golang.org/x/sys has not.
@@ -33,8 +37,13 @@ func New(files []*os.File) (netdev.Interface, error) {
 	var errs []error
 	for _, f := range files {
 		fd, err := netdev.Take(f)
-		if errs = append(errs, err); err == nil {
-			d.wires = append(d.wires, &wire{fd})
+		if errs = append(errs, err); err != nil {
+			continue
+		}
+		if isSocket(fd) {
+			d.socket = fd // of the namespace of an interface that was made here
+		} else {
+			d.wires = append(d.wires, &wire{fd: fd})
 		}
 	}
 	if err := errors.Join(append(errs, d.start())...); err != nil {
@@ -44,12 +53,23 @@ func New(files []*os.File) (netdev.Interface, error) {
 }
 
 func (d *device) start() (err error) {
-	if d.socket, err = netdev.Socket(); err != nil {
-		return err
+	d.elsewhere = d.socket >= 0
+	if !d.elsewhere {
+		if d.socket, err = netdev.Socket(); err != nil {
+			return err
+		}
+	}
+	if len(d.wires) == 0 {
+		return errors.New("no queue was handed over")
 	}
 	r, err := d.ask()
 	if err != nil {
 		return err
+	}
+	if d.elsewhere && modeOf(d.name) != Passthrough {
+		if err := d.follow(); err != nil {
+			return err
+		}
 	}
 	d.multi = r.Flags()&unix.IFF_MULTI_QUEUE != 0
 	return d.negotiate()
@@ -99,8 +119,31 @@ func (d *device) Offloads() (leaves, takes virtionet.Offloads) {
 	return takes | virtionet.OffloadDataValid, takes
 }
 
+// Events is netdev.Elsewhere's.
+func (d *device) Events() (*os.File, error) {
+	if !d.elsewhere {
+		return nil, nil
+	}
+	fd, err := unix.FcntlInt(uintptr(d.socket), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate a descriptor: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "netlink"), nil
+}
+
+// Prompts is netdev.Elsewhere's.
+func (d *device) Prompts() <-chan struct{} {
+	if d.follows == nil {
+		return nil
+	}
+	return d.follows.prompts
+}
+
 // Look is netdev.Interface's.
 func (d *device) Look() (netdev.State, error) {
+	if d.follows != nil {
+		d.follows.look(d.wires[0].FD(), time.Now())
+	}
 	return netdev.QueryNamed(d.socket, func() (string, error) {
 		_, err := d.ask()
 		return d.name, err
@@ -134,4 +177,10 @@ func (d *device) Close() error {
 		errs = append(errs, unix.Close(d.socket))
 	}
 	return errors.Join(errs...)
+}
+
+// isSocket reports whether a descriptor is one.
+func isSocket(fd int) bool {
+	var s unix.Stat_t
+	return unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFSOCK
 }

@@ -53,11 +53,14 @@ func open(t *testing.T, name string, queues int) *netdev.Device {
 	return netdevtest.Device(t, "tap:"+name, func() ([]*os.File, error) { return Open(name, queues) }, New)
 }
 
+func anyMacvtap(name string, queues int) ([]*os.File, error) { return OpenMacvtap(name, "", queues) }
+
 // What cannot be opened is told in one line that says what to do.
 func TestErrors(t *testing.T) {
 	netdevtest.Namespace(t)
 	netdevtest.IP(t, "link add v0 type veth peer name v1")
 	netdevtest.IP(t, "link set v0 up")
+	netdevtest.IP(t, "link set lo up")
 	netdevtest.IP(t, "tuntap add t0 mode tap")
 	netdevtest.IP(t, "tuntap add busy mode tap")
 	netdevtest.IP(t, "link set busy up")
@@ -75,9 +78,9 @@ func TestErrors(t *testing.T) {
 		{"busy", "another program has it", Open},
 		{"a/b", "no interface can have that name", Open},
 		{strings.Repeat("x", 16), "too long", Open},
-		{"v0", "is no macvtap", OpenMacvtap},
-		{"none", "make it first", OpenMacvtap},
-		{"v1", "is down: ip link set v1 up", OpenMacvtap},
+		{"none", "ip link shows those that there are", anyMacvtap},
+		{"v1", "is down: ip link set v1 up", anyMacvtap},
+		{"lo", "it cannot have a macvtap interface", anyMacvtap},
 	} {
 		files, err := test.open(test.name, 2)
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") || files != nil {
@@ -90,7 +93,7 @@ func TestErrors(t *testing.T) {
 	}
 	defer unix.Close(pipe[0])
 	defer unix.Close(pipe[1])
-	if _, err := OpenFD(pipe[0]); err == nil || !strings.Contains(err.Error(), "must be an open TAP device") {
+	if _, err := OpenFDs(pipe[:1]); err == nil || !strings.Contains(err.Error(), "must be an open TAP device") {
 		t.Errorf("a pipe: %v", err)
 	}
 }
@@ -106,7 +109,7 @@ func TestHandedOver(t *testing.T) {
 		t.Fatal(errors.Join(err, unix.Close(fd)))
 	}
 	netdevtest.IP(t, "link set t0 up")
-	d := netdevtest.Device(t, "tap:fd", func() ([]*os.File, error) { return OpenFD(fd) }, New)
+	d := netdevtest.Device(t, "tap:fd", func() ([]*os.File, error) { return OpenFDs([]int{fd}) }, New)
 	if !d.Up() {
 		t.Error("no link")
 	}

@@ -8,7 +8,10 @@ import (
 )
 
 // wire is a queue of a device.
-type wire struct{ fd int }
+type wire struct {
+	fd      int
+	follows *follower // told of who sends; nil: no one has to know
+}
 
 const headerLen = virtionet.HeaderLen
 
@@ -38,6 +41,9 @@ func (w *wire) Read(slots *[netdev.Burst]netdev.Slot, frames *[netdev.Burst]uint
 
 // Write is netdev.Wire's.
 func (w *wire) Write(slots []netdev.Slot) (n int, errno unix.Errno) {
+	if w.follows != nil && len(slots) > 0 {
+		w.follows.sends(wordOf([6]byte(slots[0].Bytes()[virtionet.AddressBytes/2:])))
+	}
 	for n < len(slots) {
 		s := &slots[n]
 		if _, errno := netdev.Write(w.fd, s.Header, headerLen+int(s.Len)); errno != 0 {
