@@ -118,6 +118,7 @@ fuzz:
 # The short form of the same tests is part of unit.
 soak:
 	SOAKTIME=$(SOAKTIME) $(GO) test -count=1 -p 1 -timeout 3h -v ./cmd/vvudev/soak ./cmd/vvufwd/hostile
+	SOAKTIME=$(SOAKTIME) $(GO) test -count=1 -timeout 1h -run 'TestConfined$$/interfaces$$' ./cmd/vvufwd
 
 e2e: machines versus
 

@@ -35,6 +35,7 @@ func Play(t *testing.T, dir, programs string, own words, condition func(string) 
 	if programs != "" {
 		p.Setup = func(env *testscript.Env) error {
 			env.Setenv("PATH", programs+string(filepath.ListSeparator)+env.Getenv("PATH"))
+			env.Setenv("SOAKTIME", os.Getenv("SOAKTIME")) // the long form is wanted
 			return nil
 		}
 	}
