@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"time"
 
@@ -19,6 +20,7 @@ type options struct {
 	list     bool
 
 	out, json string
+	jsonFile  *os.File // the latter, open
 
 	vvufwd, vvugen, testpmd, against string
 	buildDir                         string

@@ -35,6 +35,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return list(out)
 	}
 	tell := func(text string) { fmt.Fprintln(progress, text) }
+	if err := o.openJSON(); err != nil {
+		return err
+	}
 	if done, err := inNamespace(ctx, o, args, out, progress, tell); done || err != nil {
 		return err
 	}
@@ -158,14 +161,26 @@ func publish(out io.Writer, o *options, d *report.Document) error {
 	if o.json == "" {
 		return err
 	}
-	file, fileErr := os.Create(o.json)
+	fileErr := o.jsonFile.Truncate(0) // of an earlier run
 	if fileErr == nil {
-		fileErr = errors.Join(report.JSON(file, d), file.Close())
+		fileErr = errors.Join(report.JSON(o.jsonFile, d), o.jsonFile.Close())
 	}
 	if fileErr != nil {
 		fileErr = fmt.Errorf("--json: %w", fileErr)
 	}
 	return errors.Join(err, fileErr)
+}
+
+// openJSON opens the file that is written at the end, so that a name of no use is found out
+// before a quarter of an hour is spent. What an earlier run left there stays until then.
+func (o *options) openJSON() (err error) {
+	if o.json == "" {
+		return nil
+	}
+	if o.jsonFile, err = os.OpenFile(o.json, os.O_WRONLY|os.O_CREATE, 0o666); err != nil {
+		return cli.Usagef("--json: %w", err)
+	}
+	return nil
 }
 
 // list prints the names of all cases.

@@ -50,7 +50,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.Var(&o.memory, "max-memory", fmt.Sprintf("refuse a driver VM, and with --shadow an app VM, that shares more than `SIZE`, such as 64G (default %d times the machine's memory)", generosity))
 	f.IntVar(&o.queues, "queues", device.MaxQueues, "number of vrings that can be connected, `N` from 1 to 256")
 	f.Var(&o.uuid, "uuid", "identity of the device, a `UUID` (default random)")
-	f.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel, "lowest `LEVEL` to log: debug, info, warn or error")
+	f.Func("log-level", "lowest `LEVEL` to log: debug, info, warn or error (default info)", logging.SetLevel(&o.logLevel))
 	f.StringVar(&o.logFormat, "log-format", logging.Console, "`FORM` of the log: console or json")
 	f.BoolVar(&o.noConfine, "no-confine", false, "keep all privileges after start-up, for debugging")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")

@@ -28,6 +28,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 		_, err := fmt.Fprintln(stdout, cli.Version("vvudev"))
 		return err
 	}
+	if err := cli.CheckCPUs("--cpus", o.cpus); err != nil {
+		return err
+	}
 	log := logging.New(stderr, o.logFormat, o.logLevel)
 	policy := o.policy()
 	execute := !o.noConfine && !confine.Started()

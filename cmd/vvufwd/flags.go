@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/logging"
 	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/cmd/vvufwd/reopen"
 	"vvufwd/cmd/vvufwd/upkeep"
@@ -116,7 +118,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.Func("max-memory", fmt.Sprintf("refuse front-ends at sockets that share more than `SIZE`, such as 64G (default %d times the machine's memory); at most half of the process's address space for all together", generosity), o.maxMemory.Set)
 	fs.IntVar(&o.queues, "queues", session.MaxPairs, "serve up to `N` queue pairs of each port, at most 8; how many are used, its front-end and guest choose")
 	fs.IntVar(&o.queueSize, "queue-size", 256, "`ENTRIES` of a NIC's rings, at most what the device allows")
-	fs.Func("log-level", "lowest `LEVEL` to log: debug, info, warn or error (default info)", o.logLevel.Set)
+	fs.Func("log-level", "lowest `LEVEL` to log: debug, info, warn or error (default info)", logging.SetLevel(&o.logLevel))
 	fs.StringVar(&o.logFormat, "log-format", "console", "`FORM` of the log: console or json")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 
@@ -179,6 +181,9 @@ func (o *options) check() error {
 	}
 	if err := o.checkPorts(); err != nil {
 		return err
+	}
+	if o.followLink && !slices.ContainsFunc(o.ports, portSpec.uplink) {
+		return cli.Usagef("--follow-link: no port has a link to follow: it needs a --nic, or a --port of the kernel's interfaces")
 	}
 	if err := o.checkBind(); err != nil {
 		return err

@@ -92,6 +92,9 @@ func run(argv []string, stdout, stderr io.Writer) int {
 		return cli.Done
 	}
 	o.privileged = privileged
+	if err := cli.CheckCPUs("--cpus", o.cpus); err != nil {
+		return fail(stderr, err)
+	}
 	log := logging.New(stderr, o.logFormat, o.logLevel)
 	if q, ok := stdout.(*logging.Queue); ok {
 		q.ReportIn(log, "statistics")

@@ -25,6 +25,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		_, err := fmt.Fprintln(out, cli.Version("vvugen"))
 		return err
 	}
+	if o.cpu >= 0 {
+		if err := cli.CheckCPUs("--cpu", []int{o.cpu}); err != nil {
+			return err
+		}
+	}
 	if o.link != "" {
 		return runInterface(ctx, o, out, progress)
 	}

@@ -5,8 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Help is what --help prints besides the flags.
@@ -32,11 +34,56 @@ func Parse(f *flag.FlagSet, args []string, out io.Writer, help Help) error {
 		help.print(f, out)
 		return err
 	case err != nil:
-		return Usagef("%w; see --help", err)
+		return Usagef("%s; see --help", inOurWords(f, err))
 	case f.NArg() > 0:
 		return Usagef("unexpected argument %q; see --help", f.Arg(0))
 	}
 	return nil
+}
+
+// Package flag's words for what it does not take. It has no types for them.
+var (
+	flagUnknown = regexp.MustCompile(`^flag provided but not defined: -(.*)$`)
+	flagAlone   = regexp.MustCompile(`^flag needs an argument: -(.*)$`)
+	flagInvalid = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-([^ :]+): (.*)$`)
+)
+
+// inOurWords names flags as help does, and says what they take where package flag says "parse
+// error" only.
+func inOurWords(f *flag.FlagSet, err error) string {
+	text := err.Error()
+	if m := flagUnknown.FindStringSubmatch(text); m != nil {
+		return "there is no flag --" + m[1]
+	}
+	if m := flagAlone.FindStringSubmatch(text); m != nil {
+		return "--" + m[1] + " needs a value"
+	}
+	m := flagInvalid.FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	value, name, reason := m[1], m[2], m[3]
+	if reason == "parse error" || reason == "value out of range" {
+		reason = wanted(f.Lookup(name))
+	}
+	return fmt.Sprintf("--%s %s: %s", name, value, reason)
+}
+
+// wanted says what a flag of one of package flag's own types takes.
+func wanted(f *flag.Flag) string {
+	value, _ := f.Value.(flag.Getter)
+	if value == nil {
+		return "not understood"
+	}
+	switch value.Get().(type) {
+	case time.Duration:
+		return "want a time such as 500us, 1s or 5m"
+	case bool:
+		return "want true or false"
+	case float64:
+		return "want a number"
+	}
+	return "want a whole number"
 }
 
 func (h Help) print(f *flag.FlagSet, w io.Writer) {

@@ -15,6 +15,7 @@ func TestParse(t *testing.T) {
 		f.StringVar(&file, "file", "", "`FILE` to read")
 		f.Bool("all", false, "read all")
 		f.Int("count", 7, "read `N`")
+		f.Func("even", "`N`", func(string) error { return errors.New("not even") })
 		f.Duration("wait", time.Second, "`TIME` to wait (default: a moment)")
 		var b strings.Builder
 		err = Parse(f, args, &b, help)
@@ -24,8 +25,13 @@ func TestParse(t *testing.T) {
 		t.Errorf("%q, %q, %v", file, out, err)
 	}
 	for _, tt := range []struct{ args, want string }{
-		{"--fail", "flag provided but not defined: -fail; see --help"},
-		{"--count many", `invalid value "many" for flag -count: parse error; see --help`},
+		{"--fail", "there is no flag --fail; see --help"},
+		{"--file", "--file needs a value; see --help"},
+		{"--count many", `--count "many": want a whole number; see --help`},
+		{"--count 99999999999999999999", `--count "99999999999999999999": want a whole number; see --help`},
+		{"--all=perhaps", `--all "perhaps": want true or false; see --help`},
+		{"--wait 5", `--wait "5": want a time such as 500us, 1s or 5m; see --help`},
+		{"--even 3", `--even "3": not even; see --help`},
 		{"--all more", `unexpected argument "more"; see --help`},
 	} {
 		if _, out, err := parse(strings.Fields(tt.args)...); err == nil || !IsUsage(err) || err.Error() != tt.want || out != "" {
@@ -41,6 +47,8 @@ Usage: prog --file FILE [flags]
         read all
   --count N
         read N (default 7)
+  --even N
+        N
   --file FILE
         FILE to read
   --wait TIME

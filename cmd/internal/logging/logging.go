@@ -2,6 +2,7 @@
 package logging
 
 import (
+	"errors"
 	"io"
 	"slices"
 	"time"
@@ -18,6 +19,16 @@ const (
 
 // Known reports whether there is such a form, for checking --log-format.
 func Known(form string) bool { return slices.Contains([]string{Console, JSON}, form) }
+
+// SetLevel reads --log-level into level.
+func SetLevel(level *zapcore.Level) func(string) error {
+	return func(name string) error {
+		if !slices.Contains([]string{"debug", "info", "warn", "error"}, name) {
+			return errors.New("want debug, info, warn or error")
+		}
+		return level.Set(name)
+	}
+}
 
 // The same message is written sampleFirst times in a second, and from then on only
 // each sampleThereafter-th time.

@@ -82,3 +82,15 @@ func TestFloodOfOnePeer(t *testing.T) {
 		t.Errorf("looking for a bug: %q", out.String())
 	}
 }
+
+func TestSetLevel(t *testing.T) {
+	var level zapcore.Level
+	if err := SetLevel(&level)("warn"); err != nil || level != zapcore.WarnLevel {
+		t.Errorf("warn: %v, %v", level, err)
+	}
+	for _, name := range []string{"loud", "", "panic"} {
+		if err := SetLevel(&level)(name); err == nil || !strings.Contains(err.Error(), "want debug, info, warn or error") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -45,7 +46,7 @@ func (f *finder) driverQEMU(ctx context.Context) (machine.QEMU, error) {
 
 // given checks a QEMU that was named by a flag. Its device list is not looked at: if a device is missing, QEMU says so best.
 func given(ctx context.Context, flag, path string) (machine.QEMU, error) {
-	program, err := filepath.Abs(path) // a name without a slash would be looked for in PATH
+	program, err := programFile(path)
 	if err != nil {
 		return machine.QEMU{}, fmt.Errorf("%s: %w", flag, err)
 	}
@@ -54,6 +55,20 @@ func given(ctx context.Context, flag, path string) (machine.QEMU, error) {
 		return q, fmt.Errorf("%s: %w", flag, err)
 	}
 	return q, nil
+}
+
+// programFile is the file of a program that was named by its path, or by a name to be found in PATH.
+func programFile(name string) (string, error) {
+	_, err := os.Stat(name)
+	if err != nil && !strings.Contains(name, "/") {
+		if name, err = exec.LookPath(name); err != nil {
+			return "", fmt.Errorf("%w, nor is there such a file", err)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(name)
 }
 
 // probe asks a QEMU for its version.

@@ -96,8 +96,16 @@ func (o Options) check() error {
 	if (o.Kernel == "") != (o.Modules == "") {
 		return errors.New("--kernel and --modules belong together: give the kernel image and its lib/modules/RELEASE directory")
 	}
+	for _, flag := range []struct{ name, program string }{{"--qemu", o.QEMU}, {"--app-qemu", o.AppQEMU}} {
+		if flag.program == "" {
+			continue
+		}
+		if _, err := programFile(flag.program); err != nil {
+			return fmt.Errorf("%s: %w", flag.name, err)
+		}
+	}
 	for _, flag := range []struct{ name, path string }{
-		{"--qemu", o.QEMU}, {"--app-qemu", o.AppQEMU}, {"--kernel", o.Kernel}, {"--modules", o.Modules}, {"--busybox", o.Busybox}, {"--bin", o.Bin},
+		{"--kernel", o.Kernel}, {"--modules", o.Modules}, {"--busybox", o.Busybox}, {"--bin", o.Bin},
 	} {
 		if flag.path == "" {
 			continue

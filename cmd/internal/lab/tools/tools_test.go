@@ -34,6 +34,7 @@ func TestFlagErrors(t *testing.T) {
 		want    []string
 	}{
 		{"no such QEMU", Options{QEMU: "/nonexistent/qemu"}, []string{"--qemu", "/nonexistent/qemu"}},
+		{"no such name in PATH", Options{QEMU: "no-such-qemu"}, []string{"--qemu", "no-such-qemu", "not found in $PATH"}},
 		{"another program", Options{QEMU: script(t, "x", "echo hello")}, []string{"--qemu", "hello"}},
 		{"a QEMU that does not start", Options{QEMU: script(t, "x", "echo 'libfoo.so is missing' >&2; exit 127")}, []string{"--qemu", "libfoo.so is missing"}},
 		{"an old QEMU", Options{QEMU: qemu10, NeedVfioUser: true}, []string{"--qemu", "10.0", "10.1", "--device qemu"}},
@@ -186,5 +187,25 @@ func TestDecompressModules(t *testing.T) {
 	}
 	if err := decompressModules(t.Context(), script(t, "busybox", "echo corrupt >&2; exit 1"), dir); err == nil || !strings.Contains(err.Error(), "corrupt") {
 		t.Errorf("a module that cannot be decompressed gives %v", err)
+	}
+}
+
+// A QEMU may be named as in a shell: by a path, by a file here, or by a name in PATH.
+func TestProgramFile(t *testing.T) {
+	here, elsewhere := t.TempDir(), t.TempDir()
+	t.Chdir(here)
+	t.Setenv("PATH", elsewhere)
+	for _, file := range []string{filepath.Join(here, "mine"), filepath.Join(elsewhere, "theirs"), filepath.Join(elsewhere, "mine")} {
+		if err := os.WriteFile(file, []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"mine": here + "/mine", "./mine": here + "/mine", "theirs": elsewhere + "/theirs", elsewhere + "/mine": elsewhere + "/mine"} {
+		if got, err := programFile(name); err != nil || got != want {
+			t.Errorf("%s: %s, %v; want %s", name, got, err, want)
+		}
+	}
+	if got, err := programFile("./theirs"); err == nil {
+		t.Errorf("./theirs is %s", got)
 	}
 }
