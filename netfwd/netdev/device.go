@@ -17,7 +17,7 @@ import (
 type Interface interface {
 	// Queues makes its queue pairs, once. They are to look at c while they forward.
 	Queues(name string, c *Condition) ([]Queue, error)
-	// Look asks for the state. An error says that the interface is gone.
+	// Look asks for the state. An error says that the interface is gone, or ErrRenaming that there will soon be more to see.
 	Look() (State, error)
 	// Return gets hold again of an interface that was gone.
 	Return() error
@@ -70,7 +70,7 @@ func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error)
 	if d.events, err = eventsOf(i); err != nil { // from now on: nothing is missed after the first look
 		return d, err
 	}
-	if d.state, err = i.Look(); err != nil {
+	if d.state, err = firstLook(i); err != nil {
 		return d, fmt.Errorf("%s: %w", name, err)
 	}
 	d.condition.Set(d.state)
@@ -78,6 +78,17 @@ func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error)
 		return d, err
 	}
 	return d, nil
+}
+
+// firstLook is Look, when nothing is known yet to go on with.
+func firstLook(i Interface) (s State, err error) {
+	for range renamed {
+		if s, err = i.Look(); !errors.Is(err, ErrRenaming) {
+			break
+		}
+		time.Sleep(settling)
+	}
+	return s, err
 }
 
 // Ports are its queue pairs.
@@ -134,6 +145,7 @@ func (d *Device) Stats() Stats {
 const (
 	settling = 20 * time.Millisecond
 	lookEach = 2 * time.Second
+	renamed  = 250 // times settling is how long an interface may take to get another name while it is opened
 )
 
 // Run follows the interface until ctx is done.
@@ -180,6 +192,9 @@ func Watch(events *os.File, changes chan<- struct{}) {
 func (d *Device) look() {
 	before := d.state
 	now, err := d.iface.Look()
+	if errors.Is(err, ErrRenaming) {
+		return // Events tell when it has its name
+	}
 	if err != nil {
 		d.condition.Fail()
 		if !d.gone {
@@ -204,6 +219,10 @@ func (d *Device) look() {
 	}
 	if before.Name != now.Name {
 		d.log.Info("the interface has another name", zap.String("before", before.Name), zap.String("now", now.Name))
+	}
+	if now.Apart && !before.Apart {
+		d.log.Info("the interface was moved to another network namespace: its port goes on, but does not see whether it is up",
+			zap.String("interface", now.Name), zap.Int("mtu", now.MTU))
 	}
 	if now.Trouble != "" && before.Trouble != now.Trouble {
 		d.log.Warn("the port cannot use the interface as it is now", zap.String("interface", now.Name), zap.String("why", now.Trouble))

@@ -17,6 +17,10 @@ type State struct {
 
 	Address [6]byte // Ethernet address, from kinds of interfaces that have to do with it; else zero
 
+	// Apart says that it works, but in another network namespace, where it cannot be asked for: the rest
+	// is what was known of it last, taken to be up.
+	Apart bool
+
 	// Trouble is why no frames pass although it runs, and what to do. Empty: they do.
 	Trouble string
 }
@@ -40,10 +44,16 @@ func Query(socket int, name string) (s State, err error) {
 	return s, nil
 }
 
-// renames is how many times an interface is taken to be renamed between two calls, before it is taken to be gone.
+// ErrRenaming says that an interface is there, but has no name at the moment: the kernel takes the old one away, waits
+// until no one looks at that any more, milliseconds or with load much longer, and gives it the new one. Events tell of
+// that. Whoever sees this error goes on with what was known before.
+var ErrRenaming = errors.New("the interface is being renamed")
+
+// renames is how many times an interface is taken to be renamed between two calls, before ErrRenaming.
 const renames = 4
 
-// QueryNamed is Query for an interface that may be renamed at any moment: name finds out what it is called now.
+// QueryNamed is Query for an interface that may be renamed at any moment: name finds out what it is called now, and fails
+// if there is no such interface any more.
 func QueryNamed(socket int, name func() (string, error)) (s State, err error) {
 	for range renames {
 		n, err := name()
@@ -54,7 +64,7 @@ func QueryNamed(socket int, name func() (string, error)) (s State, err error) {
 			return s, err
 		}
 	}
-	return s, unix.ENODEV
+	return s, ErrRenaming
 }
 
 // Ethernet finds an interface that is up and carries Ethernet frames, and its index. An error says what is

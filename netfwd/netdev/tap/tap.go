@@ -19,6 +19,8 @@ type device struct {
 	multi  bool
 	uso    bool // the kernel knows of UDP segmentation
 	socket int
+	mtu    int   // bytes, when it was last seen
+	index  int32 // that it had then in the namespace of socket
 
 	elsewhere bool      // socket is of the network namespace that the interface has for itself
 	follows   *follower // the guest's address, see there; nil: the address stays
@@ -144,10 +146,29 @@ func (d *device) Look() (netdev.State, error) {
 	if d.follows != nil {
 		d.follows.look(d.wires[0].FD(), time.Now())
 	}
-	return netdev.QueryNamed(d.socket, func() (string, error) {
+	s, err := netdev.QueryNamed(d.socket, func() (string, error) {
 		_, err := d.ask()
 		return d.name, err
 	})
+	if errors.Is(err, netdev.ErrRenaming) && d.apart() {
+		return netdev.State{Name: d.name, Up: true, Runs: true, MTU: d.mtu, Apart: true}, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	d.mtu = s.MTU
+	if r := netdev.Named(s.Name); r.Ask(d.socket, unix.SIOCGIFINDEX) == nil {
+		d.index = r.Int()
+	}
+	return s, nil
+}
+
+// apart reports whether a device that has no name in the namespace of socket is not there at all: someone has moved it to
+// another one. Its queues go on there as they were.
+func (d *device) apart() bool {
+	r := netdev.Named("")
+	r.SetIndex(d.index)
+	return d.index != 0 && errors.Is(r.Ask(d.socket, unix.SIOCGIFNAME), unix.ENODEV)
 }
 
 // Return is netdev.Interface's. To attach to a device that someone else has made takes no

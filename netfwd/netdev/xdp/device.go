@@ -168,7 +168,11 @@ func (d *device) Look() (netdev.State, error) {
 	if err != nil {
 		return s, err
 	}
-	if rx, _, err := channelsOf(d.socket, d.Name); err == nil && rx != d.opened.Queues {
+	rx, _, err := channelsOf(d.socket, d.Name)
+	if errors.Is(err, unix.ENODEV) {
+		return s, netdev.ErrRenaming // since then
+	}
+	if err == nil && rx != d.opened.Queues {
 		s.Trouble = fmt.Sprintf("it has %d queues, and had %d when it was opened: let it have as many again (ethtool -L), or start vvufwd anew", rx, d.opened.Queues)
 	}
 	if most := d.maxMTU(); most != 0 && s.MTU > most {
