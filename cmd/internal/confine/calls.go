@@ -59,6 +59,7 @@ var askXDP = append([]uint32{unix.SIOCETHTOOL, unix.SIOCGIFHWADDR}, askInterface
 var xdpCalls = []call{
 	{unix.SYS_SENDTO, []condition{is(argMessageLen, 0), is(argPeerLen, 0)}},
 	{unix.SYS_RECVFROM, []condition{is(argMessageLen, 0)}},
+	{unix.SYS_BIND, []condition{is(argAddressLen, unix.SizeofSockaddrXDP)}}, // one that another process has opened
 }
 
 // openXDPCalls are those that opening one takes, with its program.

@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	virtionet "vvufwd/virtio/net"
 )
 
-// bound makes a socket with a umem and rings, and binds it to a queue.
-func (op *opening) bound(queue int) (socket, umem *os.File, err error) {
+// unbound makes a socket with a umem and rings for a queue. Many kernels map rings only of sockets that are not bound
+// yet: that is left to New.
+func (op *opening) unbound(queue int) (socket, umem *os.File, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("queue %d: %w", queue, err)
@@ -44,26 +46,46 @@ func (op *opening) bound(queue int) (socket, umem *os.File, err error) {
 	}
 	// What the sockets of one burst take besides the chunks, in the kernel's memory.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendMemory)
-	if err := unix.Bind(fd, &unix.SockaddrXDP{Flags: op.bindFlags(), Ifindex: uint32(op.Index), QueueID: uint32(queue)}); err != nil {
-		return socket, umem, fmt.Errorf("bind a socket: %w", err)
-	}
-	return socket, umem, checkRings(fd)
+	return socket, umem, nil
 }
 
-// errRings is of kernels that map the rings of sockets only before these are bound, as Linux 6.1 does: by then
-// vvufwd has executed itself again, and has lost what was mapped.
-var errRings = errors.New("the kernel does not map the rings of sockets that are bound: use a newer one, or --port packet:INTERFACE")
+// tryBind finds out whether queues can be bound to, with sockets that are closed then.
+func (op *opening) tryBind() (err error) {
+	var files []*os.File
+	defer func() { err = errors.Join(err, closeAll(files)) }()
+	for queue := range op.Queues {
+		socket, umem, err := op.unbound(queue)
+		if err != nil {
+			return err
+		}
+		files = append(files, socket, umem)
+		raw, err := socket.SyscallConn()
+		if err != nil {
+			return err
+		}
+		e := raw.Control(func(fd uintptr) { err = op.bind(int(fd), queue) })
+		if err = errors.Join(e, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-// checkRings makes sure that the rings of a bound socket can be mapped.
-func checkRings(fd int) error {
-	page, err := unix.Mmap(fd, unix.XDP_PGOFF_RX_RING, unix.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if errors.Is(err, unix.EBUSY) {
-		return errRings
+// bind binds a socket to a queue.
+func (p *properties) bind(fd, queue int) error {
+	if err := unix.Bind(fd, &unix.SockaddrXDP{Flags: p.bindFlags(), Ifindex: uint32(p.Index), QueueID: uint32(queue)}); err != nil {
+		return fmt.Errorf("queue %d: bind a socket: %w", queue, err)
 	}
-	if err != nil {
-		return fmt.Errorf("map a ring: %w", err)
+	return nil
+}
+
+// bindPatiently is bind for a queue that may still be busy with a socket that was closed.
+func (p *properties) bindPatiently(fd, queue int) (err error) {
+	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+		if err = p.bind(fd, queue); !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return err
+		}
 	}
-	return unix.Munmap(page)
 }
 
 // sendMemory is for frames that the kernel has copied and not sent yet, with what it takes besides.
@@ -125,12 +147,12 @@ func (op *opening) fill(fd int) error {
 }
 
 // bindFlags say how frames are to be passed.
-func (op *opening) bindFlags() (flags uint16) {
+func (p *properties) bindFlags() (flags uint16) {
 	flags = unix.XDP_USE_NEED_WAKEUP | unix.XDP_COPY
-	if op.Mode == ZeroCopy {
+	if p.Mode == ZeroCopy {
 		flags = unix.XDP_USE_NEED_WAKEUP | unix.XDP_ZEROCOPY
 	}
-	if op.Parts {
+	if p.Parts {
 		flags |= unix.XDP_USE_SG
 	}
 	return flags

@@ -79,19 +79,21 @@ func take(files []*os.File) (o opened, err error) {
 		return o, fmt.Errorf("sockets for %d of %d queues were handed over", pairs, o.Queues)
 	}
 	o.kept = files[:fileSockets]
+	queue := 0
 	for files = files[fileSockets:]; len(files) > 0; files = files[2:] {
-		s, err := takeSocket(files[0], files[1], o.properties)
+		s, err := takeSocket(files[0], files[1], o.properties, queue)
 		if err != nil {
 			files = files[2:]
 			return o, err
 		}
 		o.sockets = append(o.sockets, s)
+		queue++
 	}
 	return o, nil
 }
 
-// takeSocket takes over a socket and its umem. The files are closed if it fails.
-func takeSocket(of, umem *os.File, p properties) (*socket, error) {
+// takeSocket takes over a socket and its umem, and binds it. The files are closed if it fails.
+func takeSocket(of, umem *os.File, p properties, queue int) (*socket, error) {
 	fd, err := netdev.Take(of)
 	if err != nil {
 		return nil, errors.Join(err, umem.Close())
@@ -105,6 +107,9 @@ func takeSocket(of, umem *os.File, p properties) (*socket, error) {
 	e := raw.Control(func(umem uintptr) { s, err = mapSocket(fd, int(umem), p) })
 	if err = errors.Join(e, err); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
+	}
+	if err := p.bindPatiently(fd, queue); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }

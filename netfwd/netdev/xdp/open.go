@@ -125,7 +125,7 @@ func (op *opening) remedy() string {
 
 // final reports whether an error is one that no other mode is without.
 func final(err error) bool {
-	for _, e := range []error{errRings, unix.EPERM, unix.EACCES, unix.ENOBUFS, unix.ENOMEM, unix.EBUSY, unix.ENODEV, unix.ENETDOWN, unix.EMFILE} {
+	for _, e := range []error{unix.EPERM, unix.EACCES, unix.ENOBUFS, unix.ENOMEM, unix.EBUSY, unix.ENODEV, unix.ENETDOWN, unix.EMFILE} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -186,8 +186,11 @@ func (op *opening) tryOnce() (files []*os.File, err error) {
 	}
 	files = append(files, promiscuous)
 	op.Metadata = op.Mode != ZeroCopy || completesChecksums(op.Index)
+	if err := op.tryBind(); err != nil {
+		return files, err
+	}
 	for queue := range op.Queues {
-		socket, umem, err := op.bound(queue)
+		socket, umem, err := op.unbound(queue)
 		if err != nil {
 			return files, err
 		}
