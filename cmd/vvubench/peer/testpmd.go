@@ -23,7 +23,7 @@ func (t *Testpmd) Name() string { return "testpmd" }
 func (t *Testpmd) Version() string { return t.version }
 
 // interfaceDrivers are DPDK's for the kinds of interfaces that vvufwd has.
-var interfaceDrivers = map[string]string{"packet": "net_af_packet", "tap": "net_tap"}
+var interfaceDrivers = map[string]string{"packet": "net_af_packet", "xdp": "net_af_xdp", "tap": "net_tap"}
 
 // Start implements Peer.
 func (t *Testpmd) Start(ctx context.Context, job Job) (Forwarder, error) {

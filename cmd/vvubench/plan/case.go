@@ -22,7 +22,7 @@ type Case struct {
 	Switch bool `json:"switch,omitempty"`
 	// Packed says that guests have packed rings.
 	Packed bool `json:"packed,omitempty"`
-	// Through is a kind of interface of the kernel, packet or tap, that stands between the
+	// Through is a kind of interface of the kernel, packet, xdp or tap, that stands between the
 	// sockets: frames go from the first one to an interface, through the kernel to another
 	// one, and from there to the second socket. The forwarder has all four ports.
 	Through string `json:"through,omitempty"`

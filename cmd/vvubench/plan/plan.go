@@ -7,7 +7,7 @@ import (
 )
 
 // throughKinds are the kinds of interfaces that are measured, as vvufwd's --port names them.
-var throughKinds = []string{"packet", "tap"}
+var throughKinds = []string{"packet", "xdp", "tap"}
 
 // Default are all cases. One that depends on another comes after it.
 func Default() (cases []Case) {

@@ -25,6 +25,8 @@ func TestDefault(t *testing.T) {
 		"64-both-packed": "64 B both ways, packed rings", "1518-both-packed": "1518 B both ways, packed rings",
 		"packet-64-one": "64 B one way, through packet", "packet-64-both": "64 B both ways, through packet",
 		"packet-1518-one": "1518 B one way, through packet", "packet-1518-both": "1518 B both ways, through packet",
+		"xdp-64-one": "64 B one way, through xdp", "xdp-64-both": "64 B both ways, through xdp",
+		"xdp-1518-one": "1518 B one way, through xdp", "xdp-1518-both": "1518 B both ways, through xdp",
 		"tap-64-one": "64 B one way, through tap", "tap-64-both": "64 B both ways, through tap",
 		"tap-1518-one": "1518 B one way, through tap", "tap-1518-both": "1518 B both ways, through tap",
 		"64-both-switch":      "64 B both ways, as a switch",

@@ -30,7 +30,7 @@ var (
 // drivers are the plug-ins of DPDK that we use. DPDK would load them itself, but
 // not from below a directory like /tmp that everyone may write to; so the loader
 // does.
-var drivers = []string{"mempool-ring", "net-vhost", "net-virtio", "net-af-packet", "net-tap"}
+var drivers = []string{"mempool-ring", "net-vhost", "net-virtio", "net-af-packet", "net-af-xdp", "net-tap"}
 
 func (r Release) driverPackage(name string) string { return "librte-" + name + r.abi }
 
@@ -157,6 +157,8 @@ func (r Release) unpacked(dir string) *Program {
 			"--preload", strings.Join(preload, ":"),
 			filepath.Join(dir, "usr", "bin", programName),
 		},
+		// Where the library finds the XDP program that net_af_xdp attaches.
+		Env:    []string{"LIBXDP_OBJECT_PATH=" + filepath.Join(lib, "bpf")},
 		Origin: "Debian " + r.Suite,
 	}
 }

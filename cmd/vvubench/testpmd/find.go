@@ -16,6 +16,8 @@ const programName = "dpdk-testpmd"
 type Program struct {
 	// Command is the program and what has to stand before all other arguments.
 	Command []string
+	// Env is what it needs in its environment.
+	Env []string
 	// Origin says where it came from, for people.
 	Origin string
 }

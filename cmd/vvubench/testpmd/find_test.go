@@ -52,7 +52,7 @@ func TestFindNowhere(t *testing.T) {
 func TestUnpacked(t *testing.T) {
 	got := strings.Join(Bookworm.unpacked("/x").Command, " ")
 	const want = "/x/lib64/ld-linux-x86-64.so.2 --library-path /x/usr/lib/x86_64-linux-gnu:/x/lib/x86_64-linux-gnu:/x/usr/lib/x86_64-linux-gnu/dpdk/pmds-23.0" +
-		" --preload librte_mempool_ring.so.23:librte_net_vhost.so.23:librte_net_virtio.so.23:librte_net_af_packet.so.23:librte_net_tap.so.23 /x/usr/bin/dpdk-testpmd"
+		" --preload librte_mempool_ring.so.23:librte_net_vhost.so.23:librte_net_virtio.so.23:librte_net_af_packet.so.23:librte_net_af_xdp.so.23:librte_net_tap.so.23 /x/usr/bin/dpdk-testpmd"
 	if got != want {
 		t.Errorf("command\n%s, want\n%s", got, want)
 	}

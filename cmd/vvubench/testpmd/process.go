@@ -36,7 +36,7 @@ func Start(ctx context.Context, program *Program, cfg Config) (*Process, error) 
 	m := availableMemory("/sys")
 	p := &Process{hugePages: m == hugePages}
 	argv := append(append([]string(nil), program.Command...), cfg.arguments(m)...)
-	child, err := vm.Start(vm.Config{Name: cfg.Name, Argv: argv, LogPath: cfg.LogPath, OnLine: p.read})
+	child, err := vm.Start(vm.Config{Name: cfg.Name, Argv: argv, Env: program.Env, LogPath: cfg.LogPath, OnLine: p.read})
 	if err != nil {
 		return nil, err
 	}
