@@ -235,7 +235,13 @@ func (f *Frontend) confirm(r Request, p Payload, fds ...int) {
 }
 
 // enable sends SET_VRING_ENABLE for one ring without waiting.
-func (f *Frontend) enable(ring int, on bool) { f.tell(SetVringEnable, enableState(ring, on)) }
+func (f *Frontend) enable(ring int, on bool) {
+	say := f.tell
+	if f.cfg.Style.confirmsEnable {
+		say = f.confirm
+	}
+	say(SetVringEnable, enableState(ring, on))
+}
 
 func enableState(ring int, on bool) VringState {
 	v := VringState{Index: uint32(ring)}

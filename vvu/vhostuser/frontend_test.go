@@ -1,6 +1,7 @@
 package vhostuser
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -345,4 +346,33 @@ func TestFrontendIsStrict(t *testing.T) {
 			t.Errorf("got %v, want a complaint about the ring", err)
 		}
 	})
+}
+
+// asked keeps which requests were to be acknowledged.
+type asked struct {
+	Transport
+	flags map[Request][]uint32
+}
+
+func (a *asked) WriteMessage(m Message) error {
+	a.flags[m.Request] = append(a.flags[m.Request], m.Flags)
+	return a.Transport.WriteMessage(m)
+}
+
+// A back-end discards what lies in a transmit ring that is not enabled (vhost-user, "Ring states"). Vvudev's front-end
+// says when there may be something, so it waits until each ring is.
+func TestVvudevWaitsForEnabledRings(t *testing.T) {
+	a := &asked{newModel(t, BackendConfig{Features: testFeatures, Protocol: SupportedProtocol, Rings: 4}), map[Request][]uint32{}}
+	f := NewFrontend(a, testFrontend(Vvudev, 2))
+	if err := errors.Join(f.Connect(), f.Start(), f.Enable(1, false), f.Enable(1, true)); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(a.flags[SetVringEnable]); n < 6 {
+		t.Fatalf("rings were enabled or disabled %d times, want 6 or more", n)
+	}
+	for _, flags := range a.flags[SetVringEnable] {
+		if flags&FlagNeedReply == 0 {
+			t.Errorf("SET_VRING_ENABLE with flags %#x, which no one acknowledges", flags)
+		}
+	}
 }

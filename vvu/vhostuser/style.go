@@ -8,6 +8,8 @@ type Style struct {
 	wants       ProtocolFeatures
 	confirmsFDs bool // waits for the acknowledgement of kick, call and err messages
 
+	confirmsEnable bool // waits for the acknowledgement of SET_VRING_ENABLE, so that what comes after finds the ring enabled
+
 	addressesFirst bool // ends dirty logging of rings before that of all else
 
 	connect   func(*Frontend)
