@@ -195,7 +195,8 @@ var helpText = cli.Help{
 	About: `vvufwd forwards packets between virtio-vhost-user devices and NICs through VFIO,
 vhost-user sockets, and network interfaces of the kernel.`,
 	Usage: `vvufwd --vvu PCI --nic PCI [flags]
-vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]`,
+vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]
+vvufwd help [TOPIC]`,
 	Notes: `Ports are paired in the order given, or joined in one switch. ` + noConfine + ` keeps all privileges once ports are
 served, for debugging. Exit codes: 0 done, 1 run-time failure, 2 usage, 3 a device is not usable,
 4 a device is gone: restart what provides it, and this machine after it.`,

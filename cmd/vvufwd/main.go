@@ -12,7 +12,7 @@
 // many queue pairs as its guest and front-end use, up to --queues, and a NIC as many as
 // it has. A loop is a thread that polls, and sleeps when nothing comes for a while;
 // loops share the queue pairs among them (package netfwd). With --switch all ports are
-// joined in one learning switch instead, with one loop. See --help for all flags.
+// joined in one learning switch instead, with one loop. See --help for all flags, and "vvufwd help" for everything else.
 //
 // vvufwd gives up what it does not need any more: all capabilities and most files
 // before it opens devices, most system calls once all ports are open (package confine).
@@ -42,6 +42,7 @@ import (
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/cmd/internal/logging"
 	"vvufwd/cmd/vvufwd/appliance"
+	"vvufwd/cmd/vvufwd/help"
 	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/cmd/vvufwd/reopen"
 	"vvufwd/cmd/vvufwd/upkeep"
@@ -79,6 +80,12 @@ func run(argv []string, stdout, stderr io.Writer) int {
 		if args, ignored, err = appliance.Args(argv); err != nil {
 			return fail(stderr, cli.Usagef("%v", err))
 		}
+	}
+	if !owned && len(args) > 0 && args[0] == "help" {
+		if err := help.Run(args[1:], stdout); err != nil {
+			return fail(stderr, err)
+		}
+		return cli.Done
 	}
 	args, privileged := cutNoConfine(args)
 	o, err := parseFlags(args, owned, stdout)
