@@ -49,7 +49,7 @@ func (p App) Save(path string) (int64, error) {
 			return 0, err
 		}
 	}
-	if err := a.addModules(p.Modules, []string{"zst"}, slices.Concat(appModules, p.MoreModules)...); err != nil {
+	if err := a.addModules(p.Modules, slices.Concat(appModules, p.MoreModules)...); err != nil {
 		return 0, err
 	}
 	return a.save(path)

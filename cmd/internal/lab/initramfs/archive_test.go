@@ -12,6 +12,8 @@ import (
 
 	"github.com/cavaliergopher/cpio"
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 
 	"vvufwd/cmd/internal/lab/kmod"
 )
@@ -73,7 +75,7 @@ func moduleTree(t *testing.T, suffix string, names ...string) *kmod.Tree {
 	var dep strings.Builder
 	for _, name := range names {
 		file := "kernel/" + name + suffix
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(name), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, file), pack(t, suffix, name), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		dep.WriteString(file + ":\n")
@@ -86,6 +88,81 @@ func moduleTree(t *testing.T, suffix string, names ...string) *kmod.Tree {
 		t.Fatal(err)
 	}
 	return tree
+}
+
+// pack compresses a text as the end of a module's name says.
+func pack(t *testing.T, suffix, text string) []byte {
+	t.Helper()
+	var packed bytes.Buffer
+	var w io.WriteCloser
+	var err error
+	switch filepath.Ext(suffix) {
+	case ".gz":
+		w = gzip.NewWriter(&packed)
+	case ".xz":
+		w, err = xz.NewWriter(&packed)
+	case ".zst":
+		w, err = zstd.NewWriter(&packed)
+	default:
+		return []byte(text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return packed.Bytes()
+}
+
+// TestModulesAreDecompressed has the same image from a tree of modules, however they are compressed.
+func TestModulesAreDecompressed(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "program")
+	if err := os.WriteFile(program, []byte("ELF"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var want []byte
+	for _, suffix := range []string{".ko", ".ko.gz", ".ko.xz", ".ko.zst"} {
+		image := filepath.Join(dir, "image"+suffix)
+		d := Driver{Init: program, Modules: moduleTree(t, suffix, "vfio", "vfio_iommu_type1", "vfio-pci"), Files: map[string]string{"/etc/x/y": program}}
+		if _, err := d.Save(image); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, image); want == nil {
+			want = got
+		} else if !bytes.Equal(want, got) {
+			t.Errorf("%s gives\n%s\nwant\n%s", suffix, listing(t, bytes.NewReader(got)), listing(t, bytes.NewReader(want)))
+		}
+	}
+	if text := strings.Join(listing(t, bytes.NewReader(want)), "\n"); !strings.Contains(text, "etc/x/y 0100755 ELF") {
+		t.Errorf("no added file in\n%s", text)
+	}
+}
+
+// Files are added beside what there is, never in its place.
+func TestAddedFilesReplaceNothing(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "program")
+	if err := os.WriteFile(program, []byte("ELF"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for to, want := range map[string]string{
+		"init": "has a /init already", "/../init": "has a /init already", "init/x": "/init is a file of the image", "dev": "has a /dev already",
+		"lib/modules/6.1.0-test/modules.dep": "already", "/": "no file's path",
+	} {
+		image := filepath.Join(dir, "image")
+		d := Driver{Init: program, Modules: moduleTree(t, ".ko", "vfio", "vfio_iommu_type1", "vfio-pci"), Files: map[string]string{to: program}}
+		if _, err := d.Save(image); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", to, err, want)
+		}
+		if _, err := os.Stat(image); err == nil {
+			t.Errorf("%s: there is an image", to)
+		}
+	}
 }
 
 // TestImagesAreDeterministic builds both images twice, from files with other times, and wants the same bytes.
@@ -121,10 +198,10 @@ func TestImagesAreDeterministic(t *testing.T) {
 	want := []string{
 		"dev 040755", "init 0100755 ELF",
 		"lib 040755", "lib/modules 040755", "lib/modules/6.1.0-test 040755", "lib/modules/6.1.0-test/kernel 040755",
-		"lib/modules/6.1.0-test/kernel/vfio-pci.ko.xz 0100644 vfio-pci",
-		"lib/modules/6.1.0-test/kernel/vfio.ko.xz 0100644 vfio",
-		"lib/modules/6.1.0-test/kernel/vfio_iommu_type1.ko.xz 0100644 vfio_iommu_type1",
-		"lib/modules/6.1.0-test/modules.dep 0100644 kernel/vfio.ko.xz:\nkernel/vfio_iommu_type1.ko.xz:\nkernel/vfio-pci.ko.xz:",
+		"lib/modules/6.1.0-test/kernel/vfio-pci.ko 0100644 vfio-pci",
+		"lib/modules/6.1.0-test/kernel/vfio.ko 0100644 vfio",
+		"lib/modules/6.1.0-test/kernel/vfio_iommu_type1.ko 0100644 vfio_iommu_type1",
+		"lib/modules/6.1.0-test/modules.dep 0100644 kernel/vfio.ko:\nkernel/vfio_iommu_type1.ko:\nkernel/vfio-pci.ko:",
 		"proc 040755", "run 040755", "sys 040755", "tmp 040755",
 	}
 	if diff := cmp.Diff(want, listing(t, bytes.NewReader(driver1))); diff != "" {
@@ -179,8 +256,12 @@ func TestImageErrorsNameTheCause(t *testing.T) {
 	if err := os.WriteFile(program, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (App{Busybox: program, Modules: tree}).Save(out); err == nil || !strings.Contains(err.Error(), "--modules") {
-		t.Errorf("a compression that busybox cannot read gives %v", err)
+	broken := moduleTree(t, ".ko", "virtio_pci", "virtio_net", "pktgen")
+	if err := os.Remove(filepath.Join(broken.Dir, "kernel", "pktgen.ko")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (App{Busybox: program, Modules: broken}).Save(out); err == nil || !strings.Contains(err.Error(), "pktgen.ko") {
+		t.Errorf("a module's file that has vanished gives %v", err)
 	}
 	if _, err := (Driver{Init: program, Modules: tree}).Save(out); !errors.Is(err, kmod.ErrNoModule) {
 		t.Errorf("a kernel without vfio gives %v", err)

@@ -3,13 +3,15 @@ package initramfs
 import (
 	_ "embed"
 	"errors"
-	"slices"
 
 	"vvufwd/cmd/internal/lab/kmod"
 )
 
 // driverModules are what vvufwd loads when it is PID 1 by itself. The NIC's own driver is left out on purpose: vvufwd is the driver.
-var driverModules = []string{"vfio", "vfio_iommu_type1", "vfio_pci"}
+var driverModules = []string{"vfio", type1, "vfio_pci"}
+
+// type1 is the older way from VFIO to an IOMMU.
+const type1 = "vfio_iommu_type1"
 
 // optionalModules are loaded too where the kernel has them: drivers of IOMMUs.
 var optionalModules = []string{"virtio_iommu"}
@@ -24,10 +26,14 @@ var driverVF []byte
 type Driver struct {
 	// Init is the path of the vvufwd binary. It must be static and built for the virtual machine's processor.
 	Init string
-	// Modules is the kernel's module directory.
+	// Modules is the kernel's module directory. Nil means that all that is needed is built into the kernel.
 	Modules *kmod.Tree
 	// MoreModules are more kernel modules, which vvufwd is told to load.
 	MoreModules []string
+	// Firmware is a directory such as /lib/firmware, of which the image gets what MoreModules, and those they depend on, name; empty: none.
+	Firmware string
+	// Files are more files: host files by their paths in the image. They keep their permissions.
+	Files map[string]string
 	// Busybox, if it is not empty, is the path of a static busybox: then /init is a shell that obeys its console, and vvufwd a
 	// command, /vvufwd.
 	Busybox string
@@ -44,19 +50,39 @@ func (d Driver) Save(path string) (int64, error) {
 	if err := d.addInit(a); err != nil {
 		return 0, err
 	}
-	names := slices.Concat(driverModules, d.MoreModules)
-	if d.VF {
-		names = append([]string{"igb"}, names...)
+	if d.Modules != nil {
+		if err := a.addModules(d.Modules, d.ModuleNames()...); err != nil {
+			return 0, err
+		}
+		if err := a.addFirmware(d.Modules, d.Firmware, d.MoreModules...); err != nil {
+			return 0, err
+		}
 	}
+	if err := a.addFiles(d.Files); err != nil {
+		return 0, err
+	}
+	return a.save(path)
+}
+
+// ModuleNames are the kernel modules that the image has, without those that they depend on.
+func (d Driver) ModuleNames() []string {
+	var names []string
+	if d.VF {
+		names = append(names, "igb")
+	}
+	for _, name := range driverModules {
+		if name == type1 && !d.Modules.Knows(type1) && d.Modules.Knows("iommufd") {
+			continue // that does for it, and comes with vfio
+		}
+		names = append(names, name)
+	}
+	names = append(names, d.MoreModules...)
 	for _, name := range optionalModules {
 		if d.Modules.Has(name) {
 			names = append(names, name)
 		}
 	}
-	if err := a.addModules(d.Modules, nil, names...); err != nil {
-		return 0, err
-	}
-	return a.save(path)
+	return names
 }
 
 func (d Driver) addInit(a *archive) error {

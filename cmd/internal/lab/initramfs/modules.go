@@ -7,25 +7,24 @@ import (
 	"strings"
 
 	"vvufwd/cmd/internal/lab/kmod"
+	"vvufwd/cmd/internal/lab/unpack"
 )
 
-// addModules puts the named kernel modules, all they depend on and a modules.dep of exactly these under /lib/modules/RELEASE.
-// The refused compressions are those that the image's loader cannot read.
-func (a *archive) addModules(tree *kmod.Tree, refused []string, names ...string) error {
+// addModules puts the named kernel modules, all they depend on and a modules.dep of exactly these under /lib/modules/RELEASE. All are
+// decompressed, so that neither the kernel nor a loader must know how to.
+func (a *archive) addModules(tree *kmod.Tree, names ...string) error {
 	modules, err := tree.Closure(names...)
 	if err != nil {
 		return err
 	}
 	dir := path.Join("lib/modules", tree.Release)
-	for _, m := range modules {
-		for _, r := range refused {
-			if m.Compression() == r {
-				return fmt.Errorf("kernel module %s is compressed with %s, which the image cannot load: give --modules a directory of uncompressed modules", m.Path, r)
-			}
+	for i, m := range modules {
+		body, err := unpack.File(filepath.Join(tree.Dir, m.Path))
+		if err != nil {
+			return fmt.Errorf("read a kernel module for the initramfs: %w", err)
 		}
-		if err := a.copy(path.Join(dir, m.Path), 0o644, filepath.Join(tree.Dir, m.Path)); err != nil {
-			return err
-		}
+		modules[i] = m.Uncompressed()
+		a.file(path.Join(dir, modules[i].Path), 0o644, body)
 	}
 	var dep strings.Builder
 	if err := kmod.WriteDep(&dep, modules); err != nil {

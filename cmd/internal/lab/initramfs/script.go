@@ -35,7 +35,7 @@ func (p Script) Save(path string) (int64, error) {
 	for name, text := range p.Texts {
 		a.file(name, 0o644, []byte(text))
 	}
-	if err := a.addModules(p.Modules, []string{"zst"}, p.Names...); err != nil {
+	if err := a.addModules(p.Modules, p.Names...); err != nil {
 		return 0, err
 	}
 	return a.save(path)

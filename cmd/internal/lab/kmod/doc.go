@@ -5,5 +5,5 @@
 //
 // A distribution's kernel package carries no modules.dep: depmod makes it when the package is installed. A package
 // that was merely unpacked therefore has none, and the dependencies are read from the modules themselves (the ELF
-// section .modinfo). A modules.dep that exists is believed, because the modules may be compressed there.
+// section .modinfo). A modules.dep that exists is believed.
 package kmod

@@ -25,6 +25,22 @@ func (m Module) Compression() string {
 	return ext
 }
 
+// Uncompressed is the module as it is once its file is decompressed: with the paths of such files.
+func (m Module) Uncompressed() Module {
+	deps := make([]string, len(m.Deps))
+	for i, d := range m.Deps {
+		deps[i] = uncompressed(d)
+	}
+	return Module{Name: m.Name, Path: uncompressed(m.Path), Deps: deps}
+}
+
+func uncompressed(file string) string {
+	if path.Ext(file) == ".ko" {
+		return file
+	}
+	return strings.TrimSuffix(file, path.Ext(file))
+}
+
 // isModuleFile reports whether a file name is that of a kernel module, compressed or not.
 func isModuleFile(name string) bool {
 	for _, suffix := range []string{".ko", ".ko.gz", ".ko.xz", ".ko.zst"} {

@@ -104,6 +104,9 @@ func (t *Tree) Has(name string) bool {
 	return found
 }
 
+// Knows reports whether the tree holds a module as a file or lists it as built in.
+func (t *Tree) Knows(name string) bool { return t.Has(name) || t.builtin[modules.Name(name)] }
+
 // Closure returns the named modules and everything they need, each module after those it depends on.
 // What is built into the kernel needs no file and is left out. The order is the same for the same input.
 func (t *Tree) Closure(names ...string) ([]Module, error) {
@@ -165,9 +168,6 @@ func (c *closure) add(name string) error {
 // nearest: that gives the same closure.
 func (t *Tree) direct(path string) ([]string, error) {
 	if t.dep == nil {
-		if c := (Module{Path: path}).Compression(); c != "" {
-			return nil, fmt.Errorf("%s has no modules.dep, and kernel module %s is compressed (%s), so that it cannot be asked what it needs: run depmod for that directory", t.Dir, path, c)
-		}
 		return readDepends(filepath.Join(t.Dir, path))
 	}
 	deps := t.dep[path]

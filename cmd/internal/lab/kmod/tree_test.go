@@ -177,14 +177,14 @@ func TestParseDepends(t *testing.T) {
 	}
 }
 
-// Compressed modules without a modules.dep: the error says what to do.
-func TestCompressedWithoutDep(t *testing.T) {
+// A compressed module that cannot be decompressed: the error names it.
+func TestDamagedModule(t *testing.T) {
 	tree, err := Open(writeTree(t, map[string]string{"kernel/a.ko.xz": "\xfd7zXZ"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tree.Closure("a"); err == nil || !strings.Contains(err.Error(), "run depmod") || !strings.Contains(err.Error(), "a.ko.xz") {
-		t.Errorf("%v, want advice", err)
+	if _, err := tree.Closure("a"); err == nil || !strings.Contains(err.Error(), "decompress") || !strings.Contains(err.Error(), "a.ko.xz") {
+		t.Errorf("%v, want what is wrong with which file", err)
 	}
 }
 
@@ -210,5 +210,13 @@ func TestCompression(t *testing.T) {
 		if got := (Module{Path: path}).Compression(); got != want {
 			t.Errorf("Compression of %s = %q, want %q", path, got, want)
 		}
+	}
+}
+
+func TestUncompressed(t *testing.T) {
+	m := Module{Name: "a", Path: "kernel/a.ko.zst", Deps: []string{"kernel/b.ko.xz", "kernel/c.ko"}}
+	want := Module{Name: "a", Path: "kernel/a.ko", Deps: []string{"kernel/b.ko", "kernel/c.ko"}}
+	if diff := cmp.Diff(want, m.Uncompressed()); diff != "" {
+		t.Errorf("uncompressed (-want +got):\n%s", diff)
 	}
 }

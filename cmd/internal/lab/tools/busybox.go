@@ -41,7 +41,7 @@ func (f *finder) busybox(ctx context.Context, t *Tools) error {
 }
 
 func checkBusybox(ctx context.Context, path string) error {
-	if err := checkStatic(path); err != nil {
+	if err := CheckStatic(path); err != nil {
 		return err
 	}
 	program, err := filepath.Abs(path) // a name without a slash would be looked for in PATH
@@ -61,8 +61,8 @@ func checkBusybox(ctx context.Context, path string) error {
 	return nil
 }
 
-// checkStatic makes sure that a program runs in a virtual machine in which it is alone: for x86-64, and without an interpreter.
-func checkStatic(path string) error {
+// CheckStatic makes sure that a program runs in a virtual machine in which it is alone: for x86-64, and without an interpreter.
+func CheckStatic(path string) error {
 	program, err := elf.Open(path)
 	if err != nil {
 		return err

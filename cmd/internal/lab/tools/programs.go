@@ -27,7 +27,7 @@ func (f *finder) programs(ctx context.Context, t *Tools) error {
 	if _, err := os.Stat(t.Vvudev); err != nil {
 		return fmt.Errorf("%w: give --bin the directory of vvufwd and vvudev", err)
 	}
-	if err := checkStatic(t.Vvufwd); err != nil {
+	if err := CheckStatic(t.Vvufwd); err != nil {
 		return fmt.Errorf("%s must run as /init of a virtual machine: %w (build it with CGO_ENABLED=0)", t.Vvufwd, err)
 	}
 	return nil

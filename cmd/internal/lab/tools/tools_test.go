@@ -63,10 +63,10 @@ func TestFlagErrors(t *testing.T) {
 }
 
 func TestCheckStatic(t *testing.T) {
-	if err := checkStatic(script(t, "x", "")); err == nil {
+	if err := CheckStatic(script(t, "x", "")); err == nil {
 		t.Error("a script is accepted as a static program")
 	}
-	if err := checkStatic("/bin/sh"); err == nil || !strings.Contains(err.Error(), "dynamically") {
+	if err := CheckStatic("/bin/sh"); err == nil || !strings.Contains(err.Error(), "dynamically") {
 		t.Errorf("the machine's shell: %v", err)
 	}
 	if err := checkBusybox(context.Background(), "/bin/sh"); err == nil {

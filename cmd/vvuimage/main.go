@@ -1,0 +1,33 @@
+// Vvuimage makes the initramfs of a driver VM for any kernel: a machine whose only program is vvufwd.
+//
+// Synopsis:
+//
+//	vvuimage --kernel FILE [--modules DIR] [--nic-modules NAMES] [--firmware DIR] [--add FILE[:PATH]]… [--args WORDS] -o FILE
+//
+// Description:
+//
+// The image has vvufwd as /init and the kernel's modules for VFIO with all that they depend on, decompressed, whether the
+// distribution has them as .ko, .ko.gz, .ko.xz or .ko.zst. The kernel itself is not part of it. Its release is read from its image,
+// its modules are looked for in /lib/modules/RELEASE, and its configuration beside the image, as config-RELEASE, in the module
+// directory, or in the image. The same input gives the same bytes, and what is written is written whole or not at all.
+//
+// A kernel that lacks what the arguments of vvufwd need is refused, with the options that it should have been built with.
+//
+// vvufwd as /init takes its arguments from the kernel's command line, so those of --args do not become part of the image, but of the
+// command lines that vvuimage prints: of a QEMU, and of cloud-hypervisor, that boot it.
+//
+//	vvuimage --kernel /boot/vmlinuz-6.12.0-amd64 --nic-modules e1000e --args "--vvu 0000:00:05.0 --nic eth0" -o driver.cpio.gz
+//
+// The command lines go to standard output, all else to standard error.
+//
+// Exit status: 0 done, 1 for a failure while writing, 2 for wrong usage, 3 for a file that cannot be used, a kernel that lacks
+// something among them.
+package main
+
+import (
+	"os"
+
+	"vvufwd/cmd/internal/cli"
+)
+
+func main() { os.Exit(cli.Main("vvuimage", run)) }

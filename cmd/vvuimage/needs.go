@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/lab/kernel"
+	"vvufwd/cmd/internal/lab/machine"
+)
+
+// need is something that a kernel must have.
+type need struct {
+	options []string // any of these will do, without CONFIG_
+	why     string
+	module  string // what the first option is called as a module; empty: it comes with others, or is none
+	wish    bool   // vvufwd does without
+}
+
+// needs is what these options need of the kernel.
+func (o *options) needs() []need {
+	all := []need{
+		{options: []string{"BLK_DEV_INITRD"}, why: "to have an initramfs"},
+		{options: []string{"RD_GZIP"}, why: "to unpack the initramfs"},
+		{options: []string{"DEVTMPFS"}, why: "for /dev"},
+		{options: []string{"PROC_FS"}, why: "for /proc"},
+		{options: []string{"SYSFS"}, why: "for /sys"},
+		{options: []string{"VFIO_PCI"}, why: "to use PCI functions"},
+	}
+	huge := o.iommu == machine.None || o.words.has("require-hugepages")
+	switch o.iommu {
+	case machine.None:
+		all = append(all, need{options: []string{"VFIO_NOIOMMU"}, why: "for --noiommu"})
+	case machine.Virtio:
+		all = append(all, need{options: []string{"VIRTIO_IOMMU"}, why: "for --iommu virtio"})
+	default:
+		all = append(all, need{options: []string{"INTEL_IOMMU"}, why: "for --iommu intel"})
+		if !o.words.has("allow-unsafe-interrupts") {
+			all = append(all, need{options: []string{"IRQ_REMAP"}, why: "for --iommu intel without --allow-unsafe-interrupts"})
+		}
+	}
+	if o.iommu != machine.None {
+		all = append(all, need{options: []string{"VFIO_IOMMU_TYPE1", "VFIO_DEVICE_CDEV"}, why: "to reach the IOMMU"})
+	}
+	all = append(all,
+		need{options: []string{"HUGETLBFS"}, why: "for huge pages", wish: !huge},
+		need{options: []string{"DEVMEM"}, why: "to have the app VM's memory cached on all hosts", wish: true},
+		need{options: []string{"SECCOMP_FILTER"}, why: "to confine vvufwd", wish: true},
+		need{options: []string{"SECURITY_LANDLOCK"}, why: "to confine vvufwd", wish: true},
+		need{options: []string{"SERIAL_8250_CONSOLE"}, why: "for console=ttyS0", wish: true},
+	)
+	return append(all, o.interfaceNeeds()...)
+}
+
+// interfaceNeeds is what ports over the kernel's interfaces need.
+func (o *options) interfaceNeeds() []need {
+	var all []need
+	kinds := o.words.interfaces()
+	for _, n := range []struct {
+		kind string
+		need need
+	}{
+		{"nic", need{options: []string{"PACKET", "XDP_SOCKETS"}, module: "af_packet", why: "for --nic INTERFACE"}},
+		{"packet", need{options: []string{"PACKET"}, module: "af_packet", why: "for --port packet:INTERFACE"}},
+		{"xdp", need{options: []string{"XDP_SOCKETS"}, why: "for --port xdp:INTERFACE"}},
+		{"xdp", need{options: []string{"BPF_SYSCALL"}, why: "for --port xdp:INTERFACE"}},
+		{"tap", need{options: []string{"TUN"}, module: "tun", why: "for --port tap:INTERFACE"}},
+		{"macvtap", need{options: []string{"MACVTAP"}, module: "macvtap", why: "for --port macvtap:INTERFACE"}},
+	} {
+		if slices.Contains(kinds, n.kind) {
+			all = append(all, n.need)
+		}
+	}
+	return all
+}
+
+// check compares needs with a kernel's configuration. It returns the kernel modules that are needed for them besides VFIO's, says
+// what is only wished for and missing, and fails with all that is missing.
+func check(needs []need, i *kernel.Image, c *kernel.Config, progress io.Writer) (modules []string, err error) {
+	var missing, wished []string
+	for _, n := range needs {
+		switch {
+		case !slices.ContainsFunc(n.options, c.Has):
+			text := "CONFIG_" + strings.Join(n.options, " or CONFIG_") + " (" + n.why + ")"
+			if n.wish {
+				wished = append(wished, text)
+			} else {
+				missing = append(missing, text)
+			}
+		case n.module != "" && c.Module(n.options[0]):
+			modules = append(modules, n.module)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, &cli.UnusableError{Err: fmt.Errorf("kernel %s lacks %s, says %s: take or build a kernel that has it", i.Release, strings.Join(missing, ", "), c.Origin)}
+	}
+	if len(wished) > 0 {
+		fmt.Fprintf(progress, "vvuimage: kernel %s has no %s, says %s; vvufwd does without\n", i.Release, strings.Join(wished, ", "), c.Origin)
+	}
+	return modules, nil
+}
+
+// builtIn fails unless all that modules could be for is built into the kernel.
+func builtIn(needs []need, i *kernel.Image, c *kernel.Config) error {
+	for _, n := range needs {
+		if !n.wish && !slices.ContainsFunc(n.options, c.BuiltIn) {
+			return &cli.UnusableError{Err: fmt.Errorf("kernel %s has CONFIG_%s as a module (%s), and there are no modules: give --modules DIR", i.Release, n.options[0], n.why)}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"vvufwd/cmd/internal/lab/machine"
+)
+
+// What the printed command lines have, for whoever runs them to change.
+const (
+	memoryMiB  = 256
+	processors = 2
+	tapName    = "tap0"
+)
+
+// print writes the command lines that boot the image.
+func (o *options) print(out io.Writer) {
+	nic := machine.VirtioNet
+	for _, kind := range machine.NICs {
+		if kind.Hardware() && slices.Contains(o.nicModules, string(kind)) {
+			nic = kind
+		}
+	}
+	d := machine.Driver{
+		Boot: machine.Boot{
+			QEMU:   machine.QEMU{Command: []string{"qemu-system-x86_64"}, Version: machine.VfioUser},
+			Kernel: o.kernel, Initrd: o.output, Accel: "kvm", SMP: processors, MemoryMiB: memoryMiB,
+		},
+		IOMMU: o.iommu, Sockets: o.sockets(), Net: machine.Backend{TAP: tapName}, NIC: nic, InitArgs: o.words,
+	}
+	fmt.Fprintf(out, "# QEMU %v or later; vvudev serves %s.\n%s\n", machine.VfioUser, strings.Join(d.Sockets, ", "), shell(d.Argv()))
+	if o.iommu != machine.None {
+		fmt.Fprintln(out, "\n# cloud-hypervisor has no IOMMU for vfio-user devices: make an image with --iommu none for it.")
+		return
+	}
+	fmt.Fprintf(out, "\n# cloud-hypervisor, not tried with vvufwd: --args must name the devices by where it puts them, see lspci.\n%s\n", shell(o.cloudHypervisor(d.Sockets)))
+}
+
+// sockets are those of vvudev, one for each app VM's device.
+func (o *options) sockets() []string {
+	sockets := []string{"/run/vvu.sock"}
+	count := len(o.words.values("vvu"))
+	for _, value := range o.words.values("port") {
+		if strings.HasPrefix(value, "vvu:") {
+			count++
+		}
+	}
+	for i := 1; i < min(count, machine.MaxAppVMs); i++ {
+		sockets = append(sockets, fmt.Sprintf("/run/vvu%d.sock", i))
+	}
+	return sockets
+}
+
+func (o *options) cloudHypervisor(sockets []string) []string {
+	argv := []string{
+		"cloud-hypervisor", "--kernel", o.kernel, "--initramfs", o.output, "--cpus", fmt.Sprintf("boot=%d", processors),
+		"--memory", fmt.Sprintf("size=%dM,shared=on", memoryMiB), "--serial", "tty", "--console", "off",
+		"--net", "tap=" + tapName, "--user-device",
+	}
+	for _, socket := range sockets {
+		argv = append(argv, "socket="+socket)
+	}
+	return append(argv, "--cmdline", "console=ttyS0 quiet panic=-1 -- "+strings.Join(o.words, " "))
+}
+
+// shell writes a command for a shell, a line for each of its options.
+func shell(argv []string) string {
+	var text strings.Builder
+	for i, word := range argv {
+		switch {
+		case i == 0:
+		case strings.HasPrefix(word, "-"):
+			text.WriteString(" \\\n  ")
+		default:
+			text.WriteString(" ")
+		}
+		text.WriteString(quote(word))
+	}
+	return text.String()
+}
+
+// quote makes a word of a shell's of any text.
+func quote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=./:,+@%", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

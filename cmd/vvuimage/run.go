@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/kernel"
+	"vvufwd/cmd/internal/lab/kmod"
+	"vvufwd/cmd/internal/lab/tools"
+)
+
+func run(_ context.Context, args []string, out, progress io.Writer) error {
+	o, err := parseOptions(args, out)
+	if err != nil {
+		return err
+	}
+	if o.version {
+		fmt.Fprintln(out, cli.Version("vvuimage"))
+		return nil
+	}
+	image, release, err := o.plan(progress)
+	if err != nil {
+		return err
+	}
+	if err := o.tooMany(); err != nil {
+		return err
+	}
+	size, err := image.Save(o.output)
+	if err != nil {
+		return saving(err)
+	}
+	fmt.Fprintf(progress, "vvuimage: wrote %s, %s, for kernel %s, with %s\n", o.output, cli.Bytes(uint64(size)), release, contents(image))
+	hintFirmware(image, progress)
+	o.print(out)
+	return nil
+}
+
+// hintFirmware says so when drivers of NICs may want firmware that the image has not.
+func hintFirmware(d initramfs.Driver, progress io.Writer) {
+	if d.Modules == nil || d.Firmware != "" || len(d.MoreModules) == 0 {
+		return
+	}
+	all, err := d.Modules.Closure(d.MoreModules...)
+	if err != nil {
+		return
+	}
+	for _, m := range all {
+		// What is no module at all was copied as it is; the kernel will say so.
+		if blobs, err := d.Modules.Firmware(m); err == nil && len(blobs) > 0 {
+			fmt.Fprintf(progress, "vvuimage: kernel module %s may load firmware, such as %s: give --firmware DIR if the NIC needs it\n", m.Name, blobs[0])
+		}
+	}
+}
+
+// saving tells what was named and is not there from a failure to write.
+func saving(err error) error {
+	if errors.Is(err, kmod.ErrNoModule) || errors.Is(err, fs.ErrNotExist) {
+		return &cli.UnusableError{Err: err}
+	}
+	return err
+}
+
+// plan finds all that the image is made of, and completes vvufwd's arguments with modules to load.
+func (o *options) plan(progress io.Writer) (d initramfs.Driver, release string, err error) {
+	unusable := func(err error) (initramfs.Driver, string, error) {
+		return initramfs.Driver{}, "", &cli.UnusableError{Err: err}
+	}
+	i, err := kernel.Open(o.kernel)
+	if err != nil {
+		return unusable(fmt.Errorf("--kernel: %w", err))
+	}
+	tree, err := o.tree(i.Release)
+	if err != nil {
+		return unusable(err)
+	}
+	dir := ""
+	if tree != nil {
+		dir = tree.Dir
+	}
+	config, err := i.Config(dir)
+	if err != nil {
+		return unusable(err)
+	}
+	if err := o.fit(i, config, tree, progress); err != nil {
+		return d, "", err
+	}
+	program, err := o.program()
+	if err != nil {
+		return unusable(err)
+	}
+	if o.firmware != "" {
+		if info, err := os.Stat(o.firmware); err != nil {
+			return unusable(fmt.Errorf("--firmware: %w", err))
+		} else if !info.IsDir() {
+			return unusable(fmt.Errorf("--firmware: %s is not a directory: give one such as /lib/firmware", o.firmware))
+		}
+	}
+	return initramfs.Driver{Init: program, Modules: tree, MoreModules: o.nicModules, Firmware: o.firmware, Files: o.add}, i.Release, nil
+}
+
+// fit makes sure that the kernel has what is needed, and has modules for that loaded.
+func (o *options) fit(i *kernel.Image, config *kernel.Config, tree *kmod.Tree, progress io.Writer) error {
+	needs := o.needs()
+	if config == nil {
+		fmt.Fprintf(progress, "vvuimage: no configuration of kernel %s was found, so no one knows whether it has all that is needed: put it beside the image, as config-%s\n", i.Release, i.Release)
+	} else {
+		more, err := check(needs, i, config, progress)
+		if err != nil {
+			return err
+		}
+		for _, name := range more {
+			o.nicModules.add(name)
+		}
+	}
+	switch {
+	case tree != nil:
+	case config == nil:
+		return &cli.UnusableError{Err: fmt.Errorf("there is no /lib/modules/%s, and nothing says that kernel %s does without: give --modules DIR", i.Release, i.Release)}
+	case len(o.nicModules) > 0:
+		return &cli.UnusableError{Err: fmt.Errorf("there is no /lib/modules/%s to take %s from: give --modules DIR", i.Release, o.nicModules.String())}
+	default:
+		return builtIn(needs, i, config)
+	}
+	for _, name := range o.nicModules {
+		if !tree.Knows(name) {
+			return &cli.UnusableError{Err: fmt.Errorf("%w: %s (kernel %s, looked in %s): see its name in modules.dep or \"find %s -name '*.ko*'\"", kmod.ErrNoModule, name, tree.Release, tree.Dir, tree.Dir)}
+		}
+	}
+	o.loadModules()
+	return nil
+}
+
+// loadModules tells vvufwd to load all modules that are in the image for interfaces.
+func (o *options) loadModules() {
+	told := make(map[string]bool)
+	var had names
+	for _, value := range o.words.values("modules") {
+		for name := range strings.SplitSeq(value, ",") {
+			had.add(name)
+		}
+	}
+	for _, name := range had {
+		told[name] = true
+	}
+	var more []string
+	for _, name := range o.nicModules {
+		if !told[name] {
+			more = append(more, name)
+		}
+	}
+	if len(more) > 0 {
+		o.words = append(o.words, "--modules="+strings.Join(more, ","))
+	}
+}
+
+// tree opens the kernel's modules, nil if no directory was named and there is none.
+func (o *options) tree(release string) (*kmod.Tree, error) {
+	if o.modules == "" {
+		dir := filepath.Join("/lib/modules", release)
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return kmod.Open(dir)
+	}
+	dir := o.modules
+	for _, below := range []string{"", "lib/modules", "usr/lib/modules"} {
+		if one := filepath.Join(o.modules, below, release); isDir(filepath.Join(one, "kernel")) {
+			dir = one
+			break
+		}
+	}
+	tree, err := kmod.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("--modules: %w", err)
+	}
+	if tree.Release != release {
+		return nil, fmt.Errorf("--modules: %s has the modules of kernel %s, but %s is kernel %s: take both from the same build", tree.Dir, tree.Release, o.kernel, release)
+	}
+	return tree, nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// program finds vvufwd.
+func (o *options) program() (string, error) {
+	program := o.vvufwd
+	if program == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", fmt.Errorf("find vvufwd: %w: give --vvufwd PROGRAM", err)
+		}
+		program = filepath.Join(filepath.Dir(self), "vvufwd")
+	}
+	switch err := tools.CheckStatic(program); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("no vvufwd for the image: %w: give --vvufwd PROGRAM", err)
+	case err != nil:
+		return "", fmt.Errorf("%s must run as /init of a virtual machine: %w (make build makes one; --vvufwd PROGRAM names it)", program, err)
+	}
+	return program, nil
+}
+
+// contents says what is in the image besides vvufwd.
+func contents(d initramfs.Driver) string {
+	text := "no kernel modules"
+	if d.Modules != nil {
+		if all, err := d.Modules.Closure(d.ModuleNames()...); err == nil {
+			text = fmt.Sprintf("%d kernel modules", len(all))
+		}
+	}
+	switch len(d.Files) {
+	case 0:
+		return text
+	case 1:
+		return text + " and 1 file"
+	}
+	return fmt.Sprintf("%s and %d files", text, len(d.Files))
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"flag"
+	"slices"
+	"strings"
+)
+
+// words are arguments of vvufwd.
+type words []string
+
+// flagName is the name of the flag that a word is, and its value if it has one.
+func flagName(word string) (name, value string, hasValue bool) {
+	if !strings.HasPrefix(word, "-") {
+		return "", "", false
+	}
+	name, value, hasValue = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(word, "-"), "-"), "=")
+	return name, value, hasValue
+}
+
+// has reports whether a flag is set.
+func (w words) has(flag string) bool {
+	return slices.ContainsFunc(w, func(word string) bool {
+		name, value, _ := flagName(word)
+		return name == flag && value != "false"
+	})
+}
+
+// values are those of a flag.
+func (w words) values(flag string) []string {
+	var values []string
+	for i, word := range w {
+		name, value, hasValue := flagName(word)
+		switch {
+		case name != flag:
+		case hasValue:
+			values = append(values, value)
+		case i+1 < len(w):
+			values = append(values, w[i+1])
+		}
+	}
+	return values
+}
+
+// interfaces are the kinds of ports among the arguments that are over the kernel's interfaces: "packet", "xdp", "tap", "macvtap", and
+// "nic" for what --nic names as an interface.
+func (w words) interfaces() []string {
+	var kinds []string
+	for _, value := range w.values("nic") {
+		if !strings.Contains(value, ":") { // a PCI address has colons, which no interface's name has
+			kinds = append(kinds, "nic")
+		}
+	}
+	for _, value := range w.values("port") {
+		if kind, _, _ := strings.Cut(value, ":"); slices.Contains([]string{"packet", "xdp", "tap", "macvtap"}, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+// isSet reports whether a command line had a flag.
+func isSet(f *flag.FlagSet, name string) (set bool) {
+	f.Visit(func(one *flag.Flag) { set = set || one.Name == name })
+	return set
+}
