@@ -56,7 +56,7 @@ func newShadowed(o options, d shadowDevice, files sockets, limits socket.Limits,
 		return s, err
 	}
 	s.server = vfiouser.NewServer(s.device, log)
-	s.server.LimitMemory(o.maxMemory())
+	s.server.LimitMemory(limits.Memory)
 	s.inside = s.device.Inside()
 	s.shadow, err = shadow.New(shadow.Config{Name: "shadow:" + d.vfioUser, Memory: s.memory, Pairs: o.pairs(), Connect: s.inside.Connect, Log: log})
 	if err != nil {

@@ -142,18 +142,23 @@ const maxMappings = "/proc/sys/vm/max_map_count"
 // mappingsBesides is how many the Go run-time may need.
 const mappingsBesides = 4096
 
-// sharing is what an app VM's front-end may share: all the same part of what this process can
-// map, whether someone uses it or not. So nothing that one does is at another's expense.
+// sharing is what an app VM's front-end may share, and as much memory again its driver VM's monitor: all the
+// same part of what this process can map, whether someone uses it or not. So nothing that one does is at
+// another's expense.
 func (o *options) sharing() (socket.Limits, error) {
 	n := len(o.devices)
-	most := resources.AddressSpace() / 2 / uint64(n)
+	most := shareOf(resources.AddressSpace(), n)
 	l := socket.Limits{Memory: uint64(o.memory), Regions: vhostuser.LimitMaxRegions}
 	if l.Memory == 0 {
 		l.Memory = min(most, o.maxMemory())
 	}
 	if l.Memory > most {
-		return l, cli.Usagef("--max-memory %s: each of %d app VMs can share %s at most, or this process runs out of address space", o.memory.String(), n, cli.Bytes(most))
+		return l, cli.Usagef("--max-memory %s: each of %d app VMs, and its driver VM, can share %s at most, or this process runs out of address space", o.memory.String(), n, cli.Bytes(most))
 	}
 	l.Regions = max(vhostuser.DefaultMaxRegions, min(l.Regions, (resources.Mappings()-mappingsBesides)/n))
 	return l, nil
 }
+
+// shareOf is how much of the address space each side of each of n devices may take. A quarter stays for
+// shadow regions and the Go run-time.
+func shareOf(space uint64, n int) uint64 { return space / 8 * 3 / uint64(n) }

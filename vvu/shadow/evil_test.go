@@ -27,12 +27,13 @@ import (
 // evilRig is a Shadow whose driver VM the test plays, message by message and byte by byte, with a
 // wire in the app VM's place.
 type evilRig struct {
-	t      *testing.T
-	memory *shadow.Memory
-	shadow *shadow.Shadow
-	wire   *vvutest.Wire
-	logs   *observer.ObservedLogs
-	b      *netfwd.Balancer
+	t       *testing.T
+	memory  *shadow.Memory
+	shadow  *shadow.Shadow
+	wire    *vvutest.Wire
+	logs    *observer.ObservedLogs
+	b       *netfwd.Balancer
+	serving sync.WaitGroup // sessions, at the driver VM's side
 
 	mu       sync.Mutex
 	answer   func(m vhostuser.Message, reply *vhostuser.Message) *vhostuser.Message // what is answered instead
@@ -57,38 +58,62 @@ const evilFeatures = virtio.Version1 | virtio.NetMrgRxbuf | virtio.EventIdx | vi
 
 func newEvilRig(t *testing.T, packed bool) *evilRig {
 	t.Helper()
+	return newEvilRigs(t, packed, func(_ int, w *vvutest.Wire) netfwd.Port { return w })[0]
+}
+
+// newEvilRigs makes a Shadow for each of some app VMs, which one loop serves. wrap gives what the
+// loop sees of the wire behind the i-th.
+func newEvilRigs(t *testing.T, packed bool, wraps ...func(i int, w *vvutest.Wire) netfwd.Port) (rigs []*evilRig) {
+	t.Helper()
+	var links []netfwd.Link
+	for i, wrap := range wraps {
+		r := makeEvilRig(t, packed)
+		rigs = append(rigs, r)
+		links = append(links, netfwd.Link{{Queues: []netfwd.Port{wrap(i, r.wire)}}, {Queues: []netfwd.Port{r.shadow.Ports()[0]}, Spread: r.shadow.Spread}})
+	}
+	b, stopLoop := netfwdtest.Run(t, links, []netfwd.Config{{
+		CPU: -1, IdleAfter: 50 * time.Microsecond, OnFault: func(_ []netfwd.Port, err error) { t.Errorf("the loop met a fault: %v", err) },
+	}})
+	var stops []func()
+	for _, r := range rigs {
+		r.b = b
+		r.shadow.Ports()[0].OnChange(b.WakeLoops)
+		r.shadow.Ports()[0].OnStateChange(b.StateChanged)
+		stops = append(stops, goRun(r.shadow.Run))
+	}
+	t.Cleanup(func() {
+		for _, stop := range stops {
+			stop()
+		}
+		stopLoop()
+		for _, r := range rigs {
+			r.serving.Wait()
+			must(t, r.memory.Close())
+			if t.Failed() {
+				for _, e := range r.logs.All() {
+					t.Log(e.Message, e.ContextMap())
+				}
+			}
+		}
+	})
+	return rigs
+}
+
+// makeEvilRig makes one that no loop serves yet.
+func makeEvilRig(t *testing.T, packed bool) *evilRig {
+	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	r := &evilRig{t: t, wire: vvutest.NewWire(t), logs: logs, features: evilFeatures, sessions: make(chan *evil, 64)}
 	var err error
 	r.memory, err = shadow.NewMemory(shadow.Need(1))
 	must(t, err)
-	var serving sync.WaitGroup
 	connect := func() (*net.UnixConn, error) {
 		ours, theirs := pair(t)
-		serving.Go(func() { r.serve(theirs) })
+		r.serving.Go(func() { r.serve(theirs) })
 		return ours, nil
 	}
 	r.shadow, err = shadow.New(shadow.Config{Name: "shadow", Memory: r.memory, Pairs: 1, Packed: packed, Connect: connect, Log: zap.New(core)})
 	must(t, err)
-	link := netfwd.Link{{Queues: []netfwd.Port{r.wire}}, {Queues: []netfwd.Port{r.shadow.Ports()[0]}, Spread: r.shadow.Spread}}
-	var stopLoop func()
-	r.b, stopLoop = netfwdtest.Run(t, []netfwd.Link{link}, []netfwd.Config{{
-		CPU: -1, IdleAfter: 50 * time.Microsecond, OnFault: func(_ []netfwd.Port, err error) { t.Errorf("the loop met a fault: %v", err) },
-	}})
-	r.shadow.Ports()[0].OnChange(r.b.WakeLoops)
-	r.shadow.Ports()[0].OnStateChange(r.b.StateChanged)
-	stop := goRun(r.shadow.Run)
-	t.Cleanup(func() {
-		stop()
-		stopLoop()
-		serving.Wait()
-		must(t, r.memory.Close())
-		if t.Failed() {
-			for _, e := range logs.All() {
-				t.Log(e.Message, e.ContextMap())
-			}
-		}
-	})
 	return r
 }
 
@@ -207,8 +232,11 @@ func (e *evil) arrive(pieces ...[]byte) {
 	q.Available()
 	for _, p := range pieces {
 		var c vring.Chain
-		if !q.Pop(&c) {
-			e.r.t.Fatalf("no receive buffer: %v", q.Err())
+		if !q.Pop(&c) { // who has got a frame may see it before its buffer is back
+			eventually(e.r.t, "a receive buffer", func() bool {
+				q.Available()
+				return q.Pop(&c)
+			})
 		}
 		q.Push(c.Head, uint32(copy(c.Write[0], p)))
 	}

@@ -89,6 +89,13 @@ func (w *Wire) Discard() {
 	w.toVM, w.fromVM = nil, nil
 }
 
+// Drop forgets what came from the VM.
+func (w *Wire) Drop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fromVM = nil
+}
+
 // Name implements netfwd.Port, as do the methods below.
 func (w *Wire) Name() string { return "wire" }
 
