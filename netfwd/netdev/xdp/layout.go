@@ -7,9 +7,10 @@ import (
 )
 
 // Chunks of a umem, and entries of the rings, powers of two. Chunks to receive into have to last
-// for as long as a loop may be held up.
+// for as long as a loop may be held up; the kernel takes them in turns, and those of a ring that do not
+// fit into the cache cost more: with 512, frames of 1518 bytes took 8 % less time than with 2048.
 const (
-	rxChunks = 2048
+	rxChunks = 1024
 	txChunks = 1024
 )
 
