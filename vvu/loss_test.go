@@ -2,11 +2,11 @@ package vvu
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
 	"vvufwd/virtio"
+	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )
@@ -61,25 +61,18 @@ func TestNothingIsLostWhenAFrontendDisturbs(t *testing.T) {
 	})
 }
 
-// A front-end that gives no kick descriptors is polled, through the device as well.
+// A front-end that gives no kick descriptors is polled, through the device as well. Once no one awaits rings
+// any more a loop that does not poll sleeps for ever: no clock has to tell the two apart.
 func TestRingsWithoutKickArePolled(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
 		r.up()
 		app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld, NoKicks: true})
-		const rounds, backstop = 40, 100 * time.Millisecond
-		var took []time.Duration
-		for i := range uint32(rounds) {
-			time.Sleep(3 * time.Millisecond) // the loop is asleep by now
-			began := time.Now()
+		for i, began := uint32(0), time.Now(); time.Since(began) < session.Grace+time.Second; i++ {
 			must(t, app.Send(frame(60, i)))
 			got, err := r.wire.Pop()
 			must(t, err)
 			r.same("outgoing", frame(60, i), got)
-			took = append(took, time.Since(began))
-		}
-		slices.Sort(took) // a busy machine may be late, but not each time; for the backstop it is any time up to it
-		if took[rounds/4] > backstop/8 {
-			t.Errorf("frames waited for the backstop: %v", took)
+			time.Sleep(100 * time.Millisecond) // the loop is asleep by now
 		}
 	})
 }
