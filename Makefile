@@ -51,7 +51,6 @@ pktgen: build
 matrix: build
 	@$(BIN)/vvudemo --matrix all --transfer 64 $(MATRIXFLAGS)
 	$(GO) test -count=1 -timeout 20m -v -run TestNetworkBoot ./cmd/vvufwd/e2e
-	$(GO) test -count=1 -timeout 20m -run TestTAPGuest ./cmd/vvufwd/e2e -args -tap-guests
 	$(GO) test -count=1 -timeout 20m -run 'TestIntelNICs|TestKernelNIC' ./cmd/vvudemo/e2e -args -all-nics
 	$(GO) test -count=1 -timeout 20m -run TestInterfacesComeAndGo ./cmd/vvufwd/e2e -args -interface-starts 200
 	$(GO) test -count=1 -timeout 20m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic e1000e

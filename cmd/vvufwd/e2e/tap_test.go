@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -24,15 +23,9 @@ import (
 	"vvufwd/cmd/internal/lab/vm"
 )
 
-// tapGuests is for "make matrix".
-var tapGuests = flag.Bool("tap-guests", false, "have a guest talk to this machine through a TAP device")
-
 // TestTAPGuest has vvufwd be the back-end of a guest on a host without a driver VM: its network card is a TAP device of a
 // network namespace. Files pass both ways, in large segments that no one cuts.
 func TestTAPGuest(t *testing.T) {
-	if !*tapGuests {
-		t.Skip("skipped: ask for it with -tap-guests")
-	}
 	l := newLab(t)
 	f := &forwarder{counters: counters.NewFollower()}
 	socket := l.socket("a")
