@@ -114,15 +114,16 @@ func (p *idlePolicy) polling(now time.Time) time.Duration {
 }
 
 // account brings the credit up to date. beyond is whether the loop polled for longer than after
-// since the last time.
+// since the last time. What others took of the processor meanwhile is not charged: on a busy machine, where a virtual processor
+// may be away for a tenth of a second, that would use up the credit of seconds at once.
 func (p *idlePolicy) account(now time.Time, beyond bool) {
 	if p.paid.IsZero() {
 		p.paid = now
 	}
 	passed := now.Sub(p.paid)
 	p.credit = min(maxCredit*p.after, p.credit+passed/creditShare)
-	if beyond {
-		p.credit -= passed
+	if beyond { // a look takes much less than after, unless others had the processor: that was no polling
+		p.credit -= min(passed, p.after)
 	}
 	p.paid = now
 }

@@ -210,3 +210,39 @@ func TestIdlePolicyAwaitsAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestIdlePolicyIsNotChargedForOthers: the processor was away for long in the midst of polling.
+func TestIdlePolicyIsNotChargedForOthers(t *testing.T) {
+	const after = 500 * time.Microsecond
+	p := idlePolicy{after: after}
+	now := time.Unix(1, 0)
+	look := func(d time.Duration) bool {
+		now = now.Add(d)
+		sleep, _ := p.idle(now)
+		if sleep {
+			p.sleeps()
+		}
+		return sleep
+	}
+	p.worked(now)
+	for range 4000 { // credit is saved meanwhile
+		look(100 * time.Microsecond)
+	}
+	for range 4 { // frames that come soon after it fell asleep: it pays to poll longer
+		for !look(20 * time.Microsecond) {
+		}
+		now = now.Add(after / 2)
+		p.worked(now)
+	}
+	if p.window <= after || p.credit <= 0 {
+		t.Fatalf("window %v, credit %v: nothing was learned", p.window, p.credit)
+	}
+	for now.Sub(p.last) <= after {
+		look(20 * time.Microsecond)
+	}
+	before := p.credit
+	look(400 * time.Millisecond)
+	if p.credit < before-after || p.polling(now) <= after {
+		t.Errorf("the credit went from %v to %v, and it polls for %v only", before, p.credit, p.polling(now))
+	}
+}
