@@ -66,7 +66,7 @@ func NewBalancer(links []Link, loops []Config, warn func(error)) (*Balancer, err
 func newLink(ends Link) *link {
 	l := &link{ends: ends}
 	for i, end := range ends {
-		for _, p := range newMembers(end.Queues) {
+		for _, p := range newMembers(end) {
 			l.dirs[i] = append(l.dirs[i], newDirection(p))
 		}
 	}

@@ -15,6 +15,8 @@ type End struct {
 	// Spread, if not nil, tells the device how many of its queue pairs, the first ones,
 	// frames shall arrive at. Run calls it, of Balancer or Switch.
 	Spread func(pairs int) error
+	// Capture, if not nil, gets copies of the frames that pass.
+	Capture *Capture
 }
 
 // controller is what balancers and switches have in common: loops, and a goroutine,

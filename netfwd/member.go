@@ -14,10 +14,28 @@ type member struct {
 	Peer
 	Sleeper
 	Restless
+	capture *captureRing // nil: no one ever wants to see its frames
+}
+
+// Receive is Port's, with a copy for whoever captures.
+func (m *member) Receive(b *virtionet.Burst) (worked bool) {
+	worked = m.Port.Receive(b)
+	if m.capture != nil && worked {
+		m.capture.received(b)
+	}
+	return worked
+}
+
+// Transmit is Port's, with a copy for whoever captures.
+func (m *member) Transmit(b *virtionet.Burst, first, end int) (done int) {
+	if m.capture != nil {
+		return m.capture.transmit(m.Port, b, first, end)
+	}
+	return m.Port.Transmit(b, first, end)
 }
 
 func newMember(p Port) *member {
-	m := &member{p, fixedRings{}, noPeer{p}, awake{}, certain{}}
+	m := &member{p, fixedRings{}, noPeer{p}, awake{}, certain{}, nil}
 	if r, ok := p.(Replaceable); ok {
 		m.Replaceable = r
 	}
@@ -35,10 +53,12 @@ func newMember(p Port) *member {
 	return m
 }
 
-func newMembers(ports []Port) []*member {
-	members := make([]*member, len(ports))
-	for i, p := range ports {
+// newMembers are the queue pairs of an end.
+func newMembers(e End) []*member {
+	members := make([]*member, len(e.Queues))
+	for i, p := range e.Queues {
 		members[i] = newMember(p)
+		members[i].capture = e.Capture.ring(i)
 	}
 	return members
 }

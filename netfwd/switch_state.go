@@ -53,7 +53,7 @@ func newSwitch(cfg SwitchConfig) (*Switch, error) {
 	}
 	s.macs = newMACTable(shares, cfg.MACAge)
 	for i, p := range cfg.Ports {
-		port := switchPort{queues: newMembers(p.Queues), uplink: p.Uplink, reach: everybody &^ (1 << i), last: noStation}
+		port := switchPort{queues: newMembers(p.End), uplink: p.Uplink, reach: everybody &^ (1 << i), last: noStation}
 		s.all = append(s.all, port.queues...)
 		port.sort()
 		if p.Isolated {

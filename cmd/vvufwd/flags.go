@@ -54,6 +54,7 @@ type options struct {
 	unsafeInterrupts bool
 	noIOMMU          bool
 
+	captures   []captured
 	followLink bool
 
 	maxMemory cli.Size // 0: by the machine's
@@ -106,6 +107,10 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this `TIME` (up to four times as long while that pays) and 16 looks at the rings, and wake up for frames that come regularly; 0s: at once; negative: always poll")
 	fs.DurationVar(&o.stats, "stats", 0, "print rates each `INTERVAL` to standard output, such as 1s; 0: only totals at the end")
 	fs.BoolVar(&o.statsJSON, "stats-json", false, "print statistics as JSON lines with totals instead of a table")
+	fs.Func("capture", "write the frames of a port to a file in pcapng format, with their direction: `PORT=FILE`[,snaplen=BYTES][,off][,filter=EXPRESSION], such as nic:0000:00:04.0=/tmp/nic.pcapng,filter=arp or icmp; SIGUSR1 starts and SIGUSR2 stops it; repeat for more ports", func(s string) error {
+		o.captures = append(o.captures, captured{text: s})
+		return nil
+	})
 	o.initFlags(fs, asInit)
 	fs.Func("hugepages", fmt.Sprintf("as /init: reserve `N` huge pages of 2 MiB; 0: none (default %d, and %d more for each NIC)", hugePagesAnyway, hugePagesEachNIC), func(s string) (err error) {
 		o.hugePages, err = strconv.Atoi(s)
@@ -184,6 +189,9 @@ func (o *options) check() error {
 	}
 	if o.followLink && !slices.ContainsFunc(o.ports, portSpec.uplink) {
 		return cli.Usagef("--follow-link: no port has a link to follow: it needs a --nic, or a --port of the kernel's interfaces")
+	}
+	if err := o.checkCaptures(); err != nil {
+		return err
 	}
 	if err := o.checkBind(); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"vvufwd/cmd/vvufwd/capture"
 	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/netfwd"
 	"vvufwd/vfio"
@@ -27,6 +28,7 @@ type forwarder struct {
 	bare       *vfio.Bare // empty once the container has it
 	container  *vfio.Container
 	ports      []*port
+	recorders  []*capture.Recorder
 	forwarding forwarding
 	keeper     *keeper.Keeper
 	bindings   []pci.Binding // to undo
@@ -96,6 +98,7 @@ func (f *forwarder) open(ctx context.Context, o *options) error {
 		}
 		f.ports = append(f.ports, p)
 	}
+	f.openRecorders(o)
 	join := f.openPairs
 	if o.switched {
 		join = f.openSwitch
@@ -256,6 +259,7 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	}
 	control.Go(func() { f.forwarding.Run(ctx) })
 	f.runControls(ctx, o, &control, failed)
+	f.record(ctx, &control)
 	err := f.report(ctx, o, out)
 	cancel()
 	control.Wait()

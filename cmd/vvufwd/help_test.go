@@ -39,7 +39,7 @@ func TestHelpCommand(t *testing.T) {
 	}{
 		{[]string{"help"}, cli.Done, "statistics", ""},
 		{[]string{"help", "flags"}, cli.Done, "--follow-link", ""},
-		{[]string{"help", "nosuch"}, cli.Misused, "", "vvufwd: help: there is no topic \"nosuch\", want one of code, "},
+		{[]string{"help", "nosuch"}, cli.Misused, "", "vvufwd: help: there is no topic \"nosuch\", want one of captures, code, "},
 	} {
 		var out, errs bytes.Buffer
 		code := run(append([]string{"vvufwd"}, tt.args...), &out, &errs)

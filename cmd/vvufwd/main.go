@@ -143,6 +143,7 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 	}
 	defer o.listeners.close()
 	defer o.opened.close()
+	defer o.closeCaptures()
 	o.startUpkeep(log)
 	defer o.upkeep.Close()
 	o.openDevMem(log)
@@ -169,6 +170,7 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 		return err
 	}
 	o.opened.hand(files)
+	o.handCaptures(files)
 	o.startUpkeep(log)
 	defer o.upkeep.Close()
 	o.upkeep.Hand(files)
@@ -226,6 +228,10 @@ func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
 	defer o.listeners.close()
 	o.opened = inheritInterfaces(o)
 	defer o.opened.close()
+	if err := o.inheritCaptures(); err != nil {
+		return err
+	}
+	defer o.closeCaptures()
 	o.upkeep = upkeep.Inherit()
 	defer o.upkeep.Close()
 	if o.reopener, err = reopen.Inherit(o.xdpPorts()); err != nil {
@@ -262,6 +268,11 @@ func prepare(o *options, log *zap.Logger, stopped func() bool) (err error) {
 		return errors.Join(err, o.bare.GiveBack())
 	}
 	if o.listeners, err = listen(o); err != nil {
+		o.opened.close()
+		return errors.Join(err, o.bare.GiveBack())
+	}
+	if err := o.openCaptures(); err != nil {
+		o.listeners.close()
 		o.opened.close()
 		return errors.Join(err, o.bare.GiveBack())
 	}

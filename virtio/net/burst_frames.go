@@ -86,6 +86,24 @@ func (b *Burst) Head(i int, head []byte) (n int) {
 	return b.gather(i, head)
 }
 
+// FrameLen is how many bytes frame i has.
+func (b *Burst) FrameLen(i int) int {
+	if b.general {
+		return b.rest.list[i].Len
+	}
+	return int(b.Ops[i].N)
+}
+
+// CopyFrame copies the first bytes of frame i as it came, whatever was left undone in it, and returns how many: all
+// of to, or of the frame. It is for those who watch: what it copies is in no way checked.
+func (b *Burst) CopyFrame(i int, to []byte) (n int) {
+	if b.general {
+		n, _, _ = CopyViews(to, b.rest.list[i].Data, 0, 0)
+		return n
+	}
+	return b.gather(i, to)
+}
+
 // ReadAddresses reads the addresses of all frames, each byte once. With fix these are what goes
 // out: the frames' sender could change them in its own memory after the look.
 func (b *Burst) ReadAddresses(fix bool) {

@@ -1,0 +1,101 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Spec is a capture as the command line says it: PORT=FILE[,snaplen=N][,off][,filter=EXPRESSION].
+type Spec struct {
+	Port    string // its name, as the port says it
+	Path    string
+	SnapLen int
+	Off     bool // it waits for SIGUSR1
+	Filter  *Filter
+}
+
+// Bounds of the bytes of a frame that are kept.
+const (
+	minSnapLen = 14
+	// MaxSnapLen is more than any frame has, large segments included.
+	MaxSnapLen = 65536 + 256
+)
+
+// Parse reads a capture of one of the named ports, each of which may have been written in another way, too.
+func Parse(text string, ports, written []string) (Spec, error) {
+	s := Spec{SnapLen: MaxSnapLen}
+	rest := ""
+	for i, name := range ports {
+		_, short, _ := strings.Cut(name, ":")
+		for _, n := range []string{name, short, written[i]} {
+			if r, ok := strings.CutPrefix(text, n+"="); ok && n != "" {
+				s.Port, rest = name, r
+			}
+		}
+	}
+	if s.Port == "" {
+		return s, fmt.Errorf("want PORT=FILE, where PORT is one of %s", strings.Join(ports, ", "))
+	}
+	s.Path, rest, _ = strings.Cut(rest, ",")
+	if s.Path == "" {
+		return s, errors.New("want a FILE after the port, such as /tmp/frames.pcapng")
+	}
+	for rest != "" {
+		if expression, ok := strings.CutPrefix(rest, "filter="); ok { // which may have commas in it
+			var err error
+			if s.Filter, err = ParseFilter(expression); err != nil {
+				return s, err
+			}
+			return s, nil
+		}
+		var option string
+		option, rest, _ = strings.Cut(rest, ",")
+		n, isSnapLen := strings.CutPrefix(option, "snaplen=")
+		switch {
+		case isSnapLen:
+			var err error
+			if s.SnapLen, err = strconv.Atoi(n); err != nil || s.SnapLen < minSnapLen || s.SnapLen > MaxSnapLen {
+				return s, fmt.Errorf("snaplen=%s: want %d to %d bytes", n, minSnapLen, MaxSnapLen)
+			}
+		case option == "off":
+			s.Off = true
+		default:
+			return s, fmt.Errorf("%q: want snaplen=N, off, or at the end filter=EXPRESSION", option)
+		}
+	}
+	return s, nil
+}
+
+// filtered is how many bytes of a frame a filter may look at.
+const filtered = 256
+
+// copied is how many bytes of a frame have to be copied.
+func (s Spec) copied() int {
+	if s.Filter != nil {
+		return max(s.SnapLen, filtered)
+	}
+	return s.SnapLen
+}
+
+// Open opens the file: a new or emptied one for its owner alone, or a device, such as a virtio-serial port, or a named
+// pipe, which must have a reader already. It does not block.
+func (s Spec) Open() (*os.File, error) {
+	path, err := resolve(s.Path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0o600)
+	switch {
+	case errors.Is(err, syscall.ENXIO):
+		return nil, fmt.Errorf("%s is a pipe that no one reads, or a device that is not there: start its reader first", s.Path)
+	case errors.Is(err, syscall.ELOOP):
+		return nil, fmt.Errorf("%s is a symbolic link: name the file itself", s.Path)
+	case err != nil:
+		return nil, err
+	}
+	return f, nil
+}
