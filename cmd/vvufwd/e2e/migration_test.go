@@ -211,13 +211,22 @@ func (l *lab) waitControl(m *virtualMachine) (q *qmp.Client, execute func(comman
 // TestSnapshots saves a running guest with its memory, lets it go on, and takes it back to where it was (savevm, loadvm).
 func TestSnapshots(t *testing.T) {
 	l := newLab(t)
+	l.snapshots(func(a, b string) (*forwarder, func()) {
+		f := l.forward(a, b)
+		return f, func() { l.stop(f) }
+	}, l.socket("a"))
+}
+
+// snapshots does so over what joins two sockets, and logs who as the name of the first one's port.
+func (l *lab) snapshots(join func(a, b string) (f *forwarder, end func()), who string) {
+	l.Helper()
 	image := l.image()
 	a := l.machine("a", 1, image, l.socket("a"))
 	b := l.machine("b", 2, image, l.socket("b"))
 	a.QMP, a.Disk = l.socket("qmp"), filepath.Join(l.out, "disk.qcow2")
 	a.NetOpts = "packed=on"
 	l.must(os.WriteFile(a.Disk, nil, 0o600))
-	f := l.forward(a.Socket, b.Socket)
+	f, end := join(a.Socket, b.Socket)
 	l.switchOn(a)
 	l.switchOn(b)
 	l.together(func() error { return l.ready(a) }, func() error { return l.ready(b) })
@@ -252,14 +261,14 @@ func TestSnapshots(t *testing.T) {
 	l.must(b.app.StartFetch("http://" + a.address + "/endless"))
 	f.forget()
 	job("snapshot-save", "save", snapshot)
-	l.expect(f, "ring stopped", a.Socket)
-	l.expect(f, "ring started", a.Socket)
+	l.expect(f, "ring stopped", who)
+	l.expect(f, "ring started", who)
 	_, err = a.app.Blob(l.ctx, commandLimit, 1<<20) // another one
 	l.must(err)
 	f.forget()
 	begin := time.Now()
 	job("snapshot-load", "load", snapshot)
-	l.expect(f, "ring started", a.Socket)
+	l.expect(f, "ring started", who)
 	l.Logf("went back within %v", time.Since(begin))
 	execute("cont", nil) // if it is stopped: from version 11 on QEMU goes on by itself
 	l.must(b.process.Kill())
@@ -268,5 +277,5 @@ func TestSnapshots(t *testing.T) {
 	l.must(l.download(a, b, first))
 	l.together(func() error { return l.pings(a, b, 3, 56) }, func() error { return l.pings(b, a, 3, 1000) })
 	l.together(func() error { return l.powerOff(a) }, func() error { return l.powerOff(b) })
-	l.stop(f)
+	end()
 }
