@@ -3,6 +3,7 @@ package netfwd
 import (
 	"bytes"
 	"encoding/binary"
+	"runtime"
 	"testing"
 
 	virtionet "vvufwd/virtio/net"
@@ -46,6 +47,7 @@ func TestCaptureRing(t *testing.T) {
 	var b virtionet.Burst
 	keep := framesFrom(&b, 3, 60, 0)
 	r.received(&b)
+	runtime.KeepAlive(keep)
 	if _, ok := c.Next(); ok {
 		t.Fatal("a frame was captured while it was off")
 	}
@@ -56,6 +58,7 @@ func TestCaptureRing(t *testing.T) {
 			keep = framesFrom(&b, 7, size, sent)
 			sent += 7
 			r.received(&b)
+			runtime.KeepAlive(keep)
 			for range 7 {
 				f, ok := c.Next()
 				if !ok || f.Len != size || len(f.Data) != min(size, 100) || f.Sent || f.Pair != 0 || f.Time.IsZero() ||
@@ -90,7 +93,7 @@ func TestCaptureRing(t *testing.T) {
 	if _, ok := c.Next(); ok {
 		t.Error("a frame was captured after the end")
 	}
-	_ = keep
+	runtime.KeepAlive(keep)
 }
 
 // Of frames that go out those count that the port took, once, and none that it dropped. Queue pairs are read by time.
@@ -141,7 +144,7 @@ func TestCaptureTransmit(t *testing.T) {
 	if second, ok := c.Next(); !ok || pair != 1 || second.Pair != 0 {
 		t.Errorf("queue pairs %d and %d, %v", pair, second.Pair, ok)
 	}
-	_ = keep
+	runtime.KeepAlive(keep)
 }
 
 // A capture that is off, or that there is not, allocates nothing; nor does one that is on.
@@ -161,5 +164,5 @@ func TestCaptureDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%g allocations a burst", n)
 	}
-	_ = keep
+	runtime.KeepAlive(keep)
 }

@@ -39,6 +39,7 @@ type options struct {
 	restarts int
 	idle     time.Duration
 	keep     bool
+	capture  bool
 	matrix   string
 	timeout  time.Duration
 
@@ -77,6 +78,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 		return err
 	})
 	fs.StringVar(&o.matrix, "matrix", "", "instead of anything else, try app VMs of several kernels with `COMBINATIONS` of rings, buffers, offloads and queues: all, pairs (a few that cover each pair of choices), or those of all whose name matches a regular expression")
+	fs.BoolVar(&o.capture, "capture", false, "have vvufwd capture what passes between it and the app VM, too: BUILD/demo/driver.pcapng, besides nic.pcap, which is QEMU's")
 	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
 	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
 	fs.IntVar(&o.smp, "smp", 2, "`N` processors for the driver VM")
@@ -139,6 +141,8 @@ func (o *options) check() error {
 		return cli.Usagef("--isolate keeps several app VMs from each other: give --app-vms")
 	case o.bench.on && o.otherThanBench():
 		return cli.Usagef("--pktgen is a measurement: drop --app-vms, --matrix, --keep, --frames, --idle and --restarts")
+	case o.capture && (o.direct || o.matrix != "" || o.bench.on || machine.NIC(o.nic) == machine.IGBVF):
+		return cli.Usagef("--capture is for the demo itself: drop --direct, --matrix, --pktgen and --nic igbvf")
 	case o.appVMs > 1 && (o.direct || o.frames > 0 || o.restarts > 0):
 		return cli.Usagef("--app-vms shows a switch: drop --direct, --frames and --restarts")
 	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.frames > 0 || o.restarts > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.iommu != machine.Intel || o.device != deviceVvudev):
@@ -217,7 +221,7 @@ func (o *options) needsHardware() bool {
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
 		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, Shadow: o.shadow, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), NICPort: o.nicPort, TAP: o.tap,
-		Transfer: int64(o.transfer) << 20, Frames: o.frames, Restarts: o.restarts, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
+		Transfer: int64(o.transfer) << 20, Frames: o.frames, Capture: o.capture, Restarts: o.restarts, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	cfg.OtherImage, cfg.OtherReady = o.bench.otherImage, o.bench.otherReady
 	if o.device == deviceQEMU {

@@ -18,7 +18,10 @@ func TestLargeSegmentsPass(t *testing.T) {
 	if !inside(t) {
 		return
 	}
-	report := run(t, show.Config{TAP: "vvue2e0", Bench: &show.Bench{Sizes: []pktgen.Sizes{pktgen.IMIX}, Time: 300 * time.Millisecond}})
+	report := run(t, show.Config{TAP: "vvue2e0", Capture: true, Bench: &show.Bench{Sizes: []pktgen.Sizes{pktgen.IMIX}, Time: 300 * time.Millisecond}})
+	if c := report.DriverCapture; c == nil || c.In == 0 || c.Out == 0 {
+		t.Errorf("vvufwd captured %+v", c)
+	}
 	small := checkRates(t, report.Rates)
 	vvu, nic := report.Ports[0], report.Ports[1]
 	for name, o := range map[string]struct {

@@ -51,6 +51,8 @@ type Config struct {
 	Transfer int64
 	// Frames is how many the app VM's kernel packet generator sends. 0: none.
 	Frames int64
+	// Capture has vvufwd itself capture what passes between it and the app VM, or the first of several.
+	Capture bool
 	// Bench, when not nil, is a measurement, over a TAP device.
 	Bench *Bench
 	// Idle is how long the machines are left alone, to see what they cost then. 0: not at all.

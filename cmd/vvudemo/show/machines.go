@@ -58,7 +58,7 @@ func (d *demo) driverInitramfs() initramfs.Driver {
 	if d.NIC == machine.IGBVF {
 		return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.Tools.FullModules, Busybox: d.Tools.Busybox, VF: true}
 	}
-	return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.driverModules(), MoreModules: d.NICPort.Modules(d.NIC)}
+	return initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.driverModules(), MoreModules: append(d.NICPort.Modules(d.NIC), d.captureModules()...)}
 }
 
 // size writes a number of bytes for a person.
@@ -141,6 +141,9 @@ func (d *demo) startDriver(ctx context.Context) (string, error) {
 		}
 	}
 	v.InitArgs = d.initArgs()
+	if d.Capture {
+		v.Serial = d.driverPcap()
+	}
 	begin := time.Now()
 	var err error
 	d.driver, err = d.start(vm.Config{Name: "driver VM", Argv: v.Argv(), Env: d.Tools.QEMU.Env, LogPath: d.out("driver.log"), OnLine: d.counters.Feed}, true)
@@ -206,6 +209,7 @@ func (d *demo) initArgs() []string {
 	}
 	args = append(args, d.NICPort.InitArgs(d.NIC)...)
 	args = append(args, "--stats", statsInterval.String(), "--stats-json")
+	args = append(args, d.captureArgs()...)
 	args = append(args, d.IOMMU.InitArgs()...)
 	return append(args, d.ForwarderArgs...)
 }

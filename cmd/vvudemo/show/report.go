@@ -37,6 +37,8 @@ type Report struct {
 	Again    []Again         `json:"again,omitempty"`
 
 	Capture *capture.Summary `json:"capture,omitempty"`
+	// DriverCapture is what vvufwd has captured in the driver VM, between it and the app VM.
+	DriverCapture *capture.Directions `json:"driver_capture,omitempty"`
 }
 
 // Sizes are in bytes.

@@ -160,6 +160,9 @@ func (d *demo) lastSteps(captured bool) []step {
 	if captured {
 		steps = append(steps, step{"capture", d.capture})
 	}
+	if d.Capture {
+		steps = append(steps, step{"driver VM's capture", d.driverCapture})
+	}
 	return steps
 }
 

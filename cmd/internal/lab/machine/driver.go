@@ -10,9 +10,13 @@ import (
 const (
 	NICAddress = "0000:00:04.0"
 
-	nicSlot = 4
-	vvuSlot = 5 // of the first app VM's device; those of others follow
+	nicSlot    = 4
+	serialSlot = 0x1c
+	vvuSlot    = 5 // of the first app VM's device; those of others follow
 )
+
+// SerialPort is the name of the driver VM's virtio-serial port.
+const SerialPort = "frames"
 
 // MaxAppVMs is how many app VMs a driver VM has places for.
 const MaxAppVMs = 8
@@ -45,6 +49,8 @@ type Driver struct {
 	NICOpts string
 	// Pcap, when not empty, is the file that receives every frame that passes the NIC.
 	Pcap string
+	// Serial, when not empty, is the file that receives what the guest writes to the virtio-serial port SerialPort.
+	Serial string
 	// InitArgs are vvufwd's arguments.
 	InitArgs []string
 }
@@ -72,6 +78,10 @@ func (d Driver) Argv() []string {
 		nic += "," + strings.Trim(d.NICOpts, ",")
 	}
 	args = append(args, "-netdev", d.Net.netdev("nic"), "-device", nic)
+	if d.Serial != "" {
+		args = append(args, "-device", fmt.Sprintf("virtio-serial-pci,disable-legacy=on,addr=%x", serialSlot),
+			"-chardev", "file,id=serial,path="+quote(d.Serial), "-device", "virtserialport,chardev=serial,name="+SerialPort)
+	}
 	if d.Pcap != "" {
 		args = append(args, "-object", "filter-dump,id=dump,netdev=nic,file="+quote(d.Pcap))
 	}

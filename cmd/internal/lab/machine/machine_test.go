@@ -142,6 +142,16 @@ func TestDriverOfSeveral(t *testing.T) {
 	}
 }
 
+// TestDriverWithSerialPort has a file for what the guest writes.
+func TestDriverWithSerialPort(t *testing.T) {
+	argv := Driver{Boot: boot(VfioUser), Serial: "/tmp/a,b"}.Argv()
+	for _, want := range []string{"virtio-serial-pci,disable-legacy=on,addr=1c", "file,id=serial,path=/tmp/a,,b", "virtserialport,chardev=serial,name=" + SerialPort} {
+		if !slices.Contains(argv, want) {
+			t.Errorf("no %q in\n%s", want, lines(argv))
+		}
+	}
+}
+
 func TestApp(t *testing.T) {
 	argv := App{Boot: boot(VfioUser), RAMFile: "/dev/shm/app,1", Socket: "/tmp/vhost", NetOpts: ",vectors=0"}.Argv()
 	for _, want := range []string{
