@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/cmd/vvufwd/beside"
 	"vvufwd/vfio"
 	"vvufwd/vfio/pci"
 )
@@ -188,7 +189,7 @@ func TestHoldFollowsTheDevice(t *testing.T) {
 		h := newHold(function, vfio.Held{Devices: map[pci.Address]int{function: open()}})
 		h.stopDMA = func(fd int) error { stopped = append(stopped, fd); return nil }
 		was, next := h.fd, vfio.Files{Mode: mode, Group: 1, GroupFD: open(), DeviceFD: open()}
-		ours, theirs, err := newLine()
+		ours, theirs, err := beside.NewLine()
 		if err != nil {
 			t.Fatal(err)
 		}

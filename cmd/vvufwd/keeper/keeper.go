@@ -10,12 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"vvufwd/cmd/internal/confine"
+	"vvufwd/cmd/vvufwd/beside"
 	"vvufwd/vfio"
 	"vvufwd/vfio/pci"
 	"vvufwd/virtio/peerfd"
@@ -45,11 +44,8 @@ type line struct {
 	conn *net.UnixConn
 }
 
-// environment marks the process that is a keeper; the value is its Config.
-const environment = "VVUFWD_KEEPER"
-
-// Descriptors that a keeper is started with, after its standard streams.
-const firstSharedFD = 3
+// role is the keeper's; what it is told is its Config.
+var role = beside.Role{Name: "keeper", Environment: "VVUFWD_KEEPER"}
 
 // endTime is how long a keeper may take to let go of everything.
 const endTime = 5 * time.Second
@@ -64,9 +60,9 @@ func Start(cfg Config) (k *Keeper, err error) {
 			k, err = nil, fmt.Errorf("start the device keeper: %w", err)
 		}
 	}()
-	files := []*os.File{nil, os.Stdout, os.Stderr}
+	var files []*os.File
 	defer func() {
-		for _, f := range files[firstSharedFD:] {
+		for _, f := range files {
 			f.Close()
 		}
 	}()
@@ -81,7 +77,7 @@ func Start(cfg Config) (k *Keeper, err error) {
 			return -1
 		}
 		files = append(files, os.NewFile(uintptr(dup), what))
-		return len(files) - 1
+		return beside.FirstFD + len(files) - 1
 	}
 	cfg.Shared.Container, cfg.Shared.Bare = share("container", cfg.Shared.Container), share("container", cfg.Shared.Bare)
 	held := vfio.Held{Devices: map[pci.Address]int{}}
@@ -94,20 +90,16 @@ func Start(cfg Config) (k *Keeper, err error) {
 	if cfg.Held = held; err != nil {
 		return k, err
 	}
-	cfg.firstLine = len(files)
+	cfg.firstLine = beside.FirstFD + len(files)
 	for _, function := range cfg.Functions {
-		ours, theirs, err := newLine()
+		ours, theirs, err := beside.NewLine()
 		if err != nil {
 			return k, err
 		}
 		files = append(files, theirs)
 		k.lines[function] = &line{conn: ours}
 	}
-	// PID 1's child has no path of its own that is sure to be there; /proc is. A Ctrl-C on a terminal
-	// is for vvufwd: it would end the keeper until that has come to ignore it.
-	k.process, err = os.StartProcess("/proc/self/exe", []string{os.Args[0] + "-keeper"}, &os.ProcAttr{
-		Files: files, Env: append(os.Environ(), environment+"="+cfg.encode()), Sys: &syscall.SysProcAttr{Setpgid: true},
-	})
+	k.process, err = role.Start(cfg.encode(), files)
 	return k, err
 }
 
@@ -121,11 +113,9 @@ func (k *Keeper) Hand(files map[string]*os.File) error {
 		return nil
 	}
 	for function, l := range k.lines {
-		f, err := l.conn.File()
-		if err != nil {
+		if err := beside.Hand(l.conn, lineName(function), files); err != nil {
 			return fmt.Errorf("hand over the device keeper: %w", err)
 		}
-		files[lineName(function)] = f
 	}
 	return nil
 }
@@ -134,16 +124,13 @@ func (k *Keeper) Hand(files map[string]*os.File) error {
 func Inherit(functions []pci.Address) (*Keeper, error) {
 	k := &Keeper{lines: map[pci.Address]*line{}}
 	for _, function := range functions {
-		f := confine.Inherited(lineName(function))
-		if f == nil {
-			continue
-		}
-		conn, err := net.FileConn(f)
-		f.Close()
+		conn, err := beside.Inherit(lineName(function))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("take over the device keeper: %w", err), k.Close())
 		}
-		k.lines[function] = &line{conn: conn.(*net.UnixConn)}
+		if conn != nil {
+			k.lines[function] = &line{conn: conn}
+		}
 	}
 	if len(k.lines) == 0 {
 		return nil, nil
@@ -159,23 +146,6 @@ func (k *Keeper) TakeOver() {
 	for _, l := range k.lines {
 		_, _ = l.conn.Write([]byte{requestTakeOver}) // one that has ended undoes nothing
 	}
-}
-
-// newLine makes a connection. Packets keep answers apart.
-func newLine() (ours *net.UnixConn, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	mine := os.NewFile(uintptr(fds[0]), "keeper")
-	defer mine.Close() // FileConn has a duplicate
-	theirs = os.NewFile(uintptr(fds[1]), "vvufwd")
-	conn, err := net.FileConn(mine)
-	if err != nil {
-		theirs.Close()
-		return nil, nil, err
-	}
-	return conn.(*net.UnixConn), theirs, nil
 }
 
 // ErrNoKeeper says that no one can get a device back.

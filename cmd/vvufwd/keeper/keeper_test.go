@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"vvufwd/cmd/vvufwd/beside"
 	"vvufwd/vfio"
 	"vvufwd/vfio/pci"
 )
@@ -270,7 +271,7 @@ func TestGivesBackUnlessTakenOver(t *testing.T) {
 		w.sysfs = pci.Sysfs{Root: m.root}
 		w.known, _ = w.sysfs.Identity(function)
 		w.before = pci.Binding{Function: function, Changed: true, Override: "what it was"}
-		ours, theirs, err := newLine()
+		ours, theirs, err := beside.NewLine()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,47 +4,37 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/signal"
 	"sync"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/confine"
+	"vvufwd/cmd/vvufwd/beside"
 	"vvufwd/vfio"
 	"vvufwd/vfio/pci"
 	"vvufwd/virtio/peerfd"
 )
 
 // IsKeeper reports whether this process was started to be a keeper.
-func IsKeeper() bool { return os.Getenv(environment) != "" }
+func IsKeeper() bool { return role.Is() }
 
 // Run is all that a keeper does. It returns when vvufwd has ended.
 func Run(log *zap.Logger) error { return run(log, vfio.StopDMA) }
 
 func run(log *zap.Logger, stopDMA func(device int) error) error {
-	cfg, err := decode(os.Getenv(environment))
+	cfg, err := decode(role.Told())
 	if err != nil {
 		return err
 	}
 	policy := confine.Policy{OpenVFIO: []string{"/sys", "/dev/vfio"}, RawIO: cfg.Shared.Bare >= 0}
-	// Signals to all of a terminal's processes, or of a service's, are for vvufwd, which we end
-	// with. Of a terminal we are in the background, and may have something to say all the same.
-	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTTOU)
-	if cfg.Confine && !confine.Started() {
-		return policy.Start(os.Args, nil, nil) // descriptors and signals stay as they are
+	if err := beside.Begin(policy, cfg.Confine); err != nil {
+		return err
 	}
 	container := vfio.ShareContainer(cfg.Shared, pci.Sysfs{})
-	var lines []*net.UnixConn
-	for i := range cfg.Functions {
-		file := os.NewFile(uintptr(cfg.firstLine+i), "vvufwd")
-		conn, err := net.FileConn(file)
-		file.Close()
-		if err != nil {
-			return fmt.Errorf("keeper: %w", err)
-		}
-		lines = append(lines, conn.(*net.UnixConn))
+	lines, err := beside.Lines(cfg.firstLine, len(cfg.Functions))
+	if err != nil {
+		return fmt.Errorf("keeper: %w", err)
 	}
 	if cfg.Confine {
 		if err := policy.Finish(log); err != nil {

@@ -9,9 +9,7 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"vvufwd/cmd/internal/confine"
+	"vvufwd/cmd/vvufwd/beside"
 	"vvufwd/netfwd/netdev/xdp"
 	"vvufwd/virtio/peerfd"
 )
@@ -27,16 +25,14 @@ type Port struct {
 // goroutine calls at a time.
 type Reopener struct{ lines map[string]*net.UnixConn }
 
-// environment marks the process; the value is its config.
-const environment = "VVUFWD_REOPEN"
+// role is the process's; what it is told is its config.
+var role = beside.Role{Name: "reopener", Environment: "VVUFWD_REOPEN"}
 
 // config is what the process is told.
 type config struct {
 	Ports   []Port
 	Confine bool
 }
-
-const firstFD = 3 // of the lines, in the process
 
 // What passes on a line: a byte as the request, and as the answer files or an error's text.
 const (
@@ -55,9 +51,9 @@ func lineName(port string) string { return "reopener of " + port }
 // confine it gives up what it does not need.
 func Start(ports []Port, confine bool) (r *Reopener, err error) {
 	r = &Reopener{lines: map[string]*net.UnixConn{}}
-	files := []*os.File{nil, os.Stdout, os.Stderr}
+	var files []*os.File
 	defer func() {
-		for _, f := range files[firstFD:] {
+		for _, f := range files {
 			f.Close()
 		}
 		if err != nil {
@@ -66,36 +62,22 @@ func Start(ports []Port, confine bool) (r *Reopener, err error) {
 		}
 	}()
 	for _, p := range ports {
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		ours, theirs, err := beside.NewLine()
 		if err != nil {
-			return r, os.NewSyscallError("socketpair", err)
-		}
-		files = append(files, os.NewFile(uintptr(fds[1]), "vvufwd"))
-		if r.lines[p.Name], err = lineOf(os.NewFile(uintptr(fds[0]), "reopener")); err != nil {
 			return r, err
 		}
+		files = append(files, theirs)
+		r.lines[p.Name] = ours
 	}
 	text, err := json.Marshal(config{ports, confine})
 	if err != nil {
 		return r, err
 	}
-	p, err := os.StartProcess("/proc/self/exe", []string{os.Args[0] + "-reopener"}, &os.ProcAttr{
-		Files: files, Env: append(os.Environ(), environment+"="+string(text)),
-	})
+	p, err := role.Start(string(text), files)
 	if err != nil {
 		return r, err
 	}
 	return r, p.Release()
-}
-
-// lineOf makes a connection of a file, which is closed.
-func lineOf(f *os.File) (*net.UnixConn, error) {
-	defer f.Close() // FileConn has a duplicate
-	conn, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.UnixConn), nil
 }
 
 // Hand adds the lines to the files that this process hands over to the one that it becomes, see
@@ -105,34 +87,23 @@ func (r *Reopener) Hand(files map[string]*os.File) error {
 		return nil
 	}
 	for port, conn := range r.lines {
-		f, err := conn.File()
-		if err != nil {
+		if err := beside.Hand(conn, lineName(port), files); err != nil {
 			return fmt.Errorf("hand over what opens interfaces again: %w", err)
 		}
-		files[lineName(port)] = f
 	}
 	return nil
-}
-
-// inherit takes over a port's line of the process that this one was, if that had one.
-func (r *Reopener) inherit(port string) error {
-	f := confine.Inherited(lineName(port))
-	if f == nil {
-		return nil
-	}
-	conn, err := lineOf(f)
-	if err == nil {
-		r.lines[port] = conn
-	}
-	return err
 }
 
 // Inherit is the reopener of the process that this one was, nil if that had none.
 func Inherit(ports []string) (*Reopener, error) {
 	r := &Reopener{lines: map[string]*net.UnixConn{}}
 	for _, port := range ports {
-		if err := r.inherit(port); err != nil {
+		conn, err := beside.Inherit(lineName(port))
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("take over what opens interfaces again: %w", err), r.Close())
+		}
+		if conn != nil {
+			r.lines[port] = conn
 		}
 	}
 	if len(r.lines) == 0 {
@@ -188,12 +159,10 @@ func (r *Reopener) Close() error {
 	}
 	var errs []error
 	for _, conn := range r.lines {
-		if conn != nil {
-			errs = append(errs, conn.Close())
-		}
+		errs = append(errs, conn.Close())
 	}
 	return errors.Join(errs...)
 }
 
 // IsReopener reports whether this process was started to be one.
-func IsReopener() bool { return os.Getenv(environment) != "" }
+func IsReopener() bool { return role.Is() }

@@ -4,14 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
-	"os/signal"
 	"sync"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/confine"
+	"vvufwd/cmd/vvufwd/beside"
 	"vvufwd/netfwd/netdev/xdp"
 	"vvufwd/virtio/peerfd"
 )
@@ -19,22 +17,16 @@ import (
 // Run is all that the process does. It returns when vvufwd has ended.
 func Run(log *zap.Logger) error {
 	var cfg config
-	if err := json.Unmarshal([]byte(os.Getenv(environment)), &cfg); err != nil {
+	if err := json.Unmarshal([]byte(role.Told()), &cfg); err != nil {
 		return fmt.Errorf("reopener: %w", err)
 	}
-	// Signals to all of a terminal's processes are for vvufwd, which we end with.
-	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	policy := confine.Policy{OpenXDP: true}
-	if cfg.Confine && !confine.Started() {
-		return policy.Start(os.Args, nil, nil) // descriptors and signals stay as they are
+	if err := beside.Begin(policy, cfg.Confine); err != nil {
+		return err
 	}
-	var lines []*net.UnixConn
-	for i := range cfg.Ports {
-		conn, err := lineOf(os.NewFile(uintptr(firstFD+i), "vvufwd"))
-		if err != nil {
-			return fmt.Errorf("reopener: %w", err)
-		}
-		lines = append(lines, conn)
+	lines, err := beside.Lines(beside.FirstFD, len(cfg.Ports))
+	if err != nil {
+		return fmt.Errorf("reopener: %w", err)
 	}
 	if cfg.Confine {
 		if err := xdp.Prepare(); err != nil {

@@ -3,13 +3,13 @@ package upkeep
 import (
 	"fmt"
 	"os"
-	"os/signal"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/confine"
+	"vvufwd/cmd/vvufwd/beside"
 	"vvufwd/netfwd/netdev"
 )
 
@@ -19,12 +19,10 @@ const lookEach = 2 * time.Second
 
 // Run is all that the process does. It returns when vvufwd has ended.
 func Run(log *zap.Logger) error {
-	names, confined := decode(os.Getenv(environment))
-	// Signals to all of a terminal's processes are for vvufwd, which we end with.
-	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	names, confined := decode(role.Told())
 	policy := confine.Policy{SetUpInterfaces: true}
-	if confined && !confine.Started() {
-		return policy.Start(os.Args, nil, nil) // the descriptor and signals stay as they are
+	if err := beside.Begin(policy, confined); err != nil {
+		return err
 	}
 	socket, err := netdev.Socket()
 	if err != nil {
@@ -48,7 +46,7 @@ func Run(log *zap.Logger) error {
 		},
 		setUp: func(name string) error { return netdev.SetUp(socket, name) },
 	}
-	return all.keep(os.NewFile(lineFD, "vvufwd"), events, log)
+	return all.keep(os.NewFile(beside.FirstFD, "vvufwd"), events, log)
 }
 
 // keep looks after them until the line ends.

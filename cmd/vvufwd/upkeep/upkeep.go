@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/confine"
+	"vvufwd/cmd/vvufwd/beside"
 )
 
 // Upkeep is vvufwd's side of the process. It is owned by one goroutine.
@@ -16,13 +17,9 @@ type Upkeep struct {
 	line *os.File // is closed when vvufwd ends, however it does
 }
 
-// environment marks the process; the value is what Start was told.
-const environment = "VVUFWD_UPKEEP"
+var role = beside.Role{Name: "upkeep", Environment: "VVUFWD_UPKEEP"}
 
-const (
-	lineFD   = 3 // in the process
-	lineName = "upkeep of interfaces"
-)
+const lineName = "upkeep of interfaces"
 
 // Start starts the process for interfaces of these names, whose main must call Run if IsUpkeep says so.
 // With confine it gives up what it does not need.
@@ -32,9 +29,7 @@ func Start(names []string, confine bool) (*Upkeep, error) {
 		return nil, fmt.Errorf("start the upkeep of interfaces: %w", err)
 	}
 	defer ours.Close()
-	p, err := os.StartProcess("/proc/self/exe", []string{os.Args[0] + "-upkeep"}, &os.ProcAttr{
-		Files: []*os.File{nil, os.Stdout, os.Stderr, ours}, Env: append(os.Environ(), fmt.Sprintf("%s=%t,%s", environment, confine, strings.Join(names, ","))),
-	})
+	p, err := role.Start(fmt.Sprintf("%t,%s", confine, strings.Join(names, ",")), []*os.File{ours})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the upkeep of interfaces: %w", err), theirs.Close())
 	}
@@ -66,7 +61,7 @@ func (u *Upkeep) Close() error {
 }
 
 // IsUpkeep reports whether this process was started to be one.
-func IsUpkeep() bool { return os.Getenv(environment) != "" }
+func IsUpkeep() bool { return role.Is() }
 
 // decode reads what Start was told.
 func decode(text string) (names []string, confine bool) {
