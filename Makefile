@@ -89,6 +89,8 @@ race:
 	  xargs -n1 dirname | sort -u | grep -v -e /e2e -e /hostile -e /soak -e /confine | sed 's,^,./,')
 
 lint:
+	@bad=$$(git ls-files 2>/dev/null | grep -vE '^(cmd|netfwd|nix|testdata|vfio|virtio|vvu|\.ci)/|^(\.gitignore|LICENSE|Makefile|README\.md|go\.mod|go\.sum)$$'); \
+	 test -z "$$bad" || { echo "this does not belong into the repository: $$bad"; exit 1; }
 	@test -z "$$(gofmt -l cmd netfwd vfio virtio vvu)" || { gofmt -l cmd netfwd vfio virtio vvu; echo "run gofmt on these files"; exit 1; }
 	$(GO) vet $(PACKAGES)
 	$(GO) tool staticcheck $(PACKAGES)
