@@ -97,7 +97,7 @@ type captureRing struct {
 	tail   atomic.Uint64 // where the reader is
 	taken  uint64        // of the record that the reader has, when it is done with that
 
-	next uint64 // the writer's: behind what it has written, published or not
+	next uint64 // the writer's: after what it has written, published or not
 }
 
 // The head of a record.

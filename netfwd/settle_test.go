@@ -182,7 +182,7 @@ func TestNothingIsLostWhenAGuestChanges(t *testing.T) {
 }
 
 // No one waits for ever for a guest that does not come back, nor for one that is gone.
-func TestFramesForNobody(t *testing.T) {
+func TestFramesForNoOne(t *testing.T) {
 	for name, away := range map[string]func(*guest.Queues){
 		"stopped":           func(q *guest.Queues) { q.ToGuest = nil },
 		"awaited in vain":   func(q *guest.Queues) { q.ToGuest, q.ToGuestAwaited = nil, time.Now() },

@@ -21,7 +21,7 @@ import (
 // come and go give it a lot to say, under the lock that each register access takes: the
 // driver VM's monitor must not notice. When someone reads again, he is told what he has
 // missed; and though no one does, vvudev ends in good time.
-func TestNobodyReadsTheLog(t *testing.T) {
+func TestNoOneReadsTheLog(t *testing.T) {
 	const patience = 20 * time.Second
 	dir := t.TempDir()
 	if err := statictest.Build(dir, "vvudev"); err != nil {

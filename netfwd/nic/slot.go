@@ -27,7 +27,7 @@ type Slot struct {
 }
 
 // NewSlot opens a card with at most so many queue pairs, and returns the slot that it is in and
-// whether it has a link. Nobody forwards for it yet.
+// whether it has a link. No one forwards for it yet.
 func NewSlot(o Opener, pairs int) (s *Slot, up bool, err error) {
 	s = &Slot{opener: o}
 	card, failed, err := s.openCard(pairs)

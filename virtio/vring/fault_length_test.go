@@ -111,7 +111,7 @@ func TestFaultLength(t *testing.T) {
 }
 
 // A guest must not break a rule unseen because its ring is looked at in passes: they leave
-// such a chain to Pop, also behind a good one. Whether a frame meets them or Pop is a matter of
+// such a chain to Pop, also after a good one. Whether a frame meets them or Pop is a matter of
 // time.
 func TestPassesLeaveLengthToPop(t *testing.T) {
 	longRings(t, func(t *testing.T, r *longRing, flags uint16) {

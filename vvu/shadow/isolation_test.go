@@ -16,7 +16,7 @@ import (
 )
 
 // secret is what an app VM's RAM is full of.
-var secret = []byte("the app VM's RAM and nobody else's business")
+var secret = []byte("the app VM's RAM and no one else's business")
 
 // fill fills what an app VM has not in use yet with the secret.
 func fill(ram *vvutest.RAM) {

@@ -62,7 +62,7 @@ func counted(q *Queue) {
 
 // A queue of which no one takes anything keeps what it has room for, the oldest, counts
 // the rest, and tells how many are missing where they are.
-func TestQueueThatNobodyReads(t *testing.T) {
+func TestQueueThatNoOneReads(t *testing.T) {
 	g := newGate()
 	q := NewQueue(g, 10*(eachWrite+8))
 	counted(q)
@@ -176,7 +176,7 @@ func TestQueueWhoseReaderIsGone(t *testing.T) {
 }
 
 // Data that was lost is told of in the log, and once for a reader that is gone.
-func TestDataThatNobodyReads(t *testing.T) {
+func TestDataThatNoOneReads(t *testing.T) {
 	g := newGate()
 	var told bytes.Buffer
 	q := NewQueue(g, 1000)

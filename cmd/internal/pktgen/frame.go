@@ -40,7 +40,7 @@ func SourcePort(stream int) int { return firstStream + stream }
 
 // Addresses of frames. No one has them: whoever sees such a frame counts it, and answers nothing.
 var (
-	Nobody   = net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	NoOne    = net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	FromIPv4 = net.IPv4(192, 0, 2, 2)
 	ToIPv4   = net.IPv4(192, 0, 2, 1)
 )
@@ -72,7 +72,7 @@ func (s stamp) write(frame []byte) {
 // newFrame is a frame of so many bytes without a stamp.
 func newFrame(bytes, stream int, from net.HardwareAddr) []byte {
 	f := make([]byte, bytes)
-	copy(f, Nobody)
+	copy(f, NoOne)
 	copy(f[6:], from)
 	binary.BigEndian.PutUint16(f[offType:], 0x0800)
 	ip := f[offIP:]

@@ -90,7 +90,7 @@ func TestRate(t *testing.T) {
 // A sink counts what is missing, twice there, or late.
 func TestJudgement(t *testing.T) {
 	s := &Sink{stream: 1}
-	f := newFrame(100, 1, Nobody)
+	f := newFrame(100, 1, NoOne)
 	for i, number := range []uint32{1, 2, 4, 3, 3, 7} {
 		stamp{number, 1e9}.write(f)
 		s.see(f, len(f), int64(1e9+i*1000))

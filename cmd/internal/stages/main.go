@@ -3,7 +3,7 @@
 //	stages [-logs DIR] LANE... [-- LANE...]...
 //
 // A lane is a list of targets of the Makefile, "lint unit race", that run one after the other; lanes run side by side. What comes
-// behind "--" begins when all before it is done. A stage that fails keeps no other from running, so that one run tells all that is
+// after "--" begins when all before it is done. A stage that fails keeps no other from running, so that one run tells all that is
 // wrong. What "go test" prints is kept whole in DIR/STAGE.log; shown are a line for each package and each long test, and, in the end,
 // the output of what failed, what was skipped, and a table of the stages.
 package main

@@ -68,7 +68,7 @@ func startShadows(t *testing.T, n int) []*device {
 }
 
 // secret fills an app VM's RAM.
-var secret = []byte("the app VM's RAM and nobody else's business")
+var secret = []byte("the app VM's RAM and no one else's business")
 
 // A driver VM scribbles over all that it can reach, as fast as it can, while another one behind the same vvudev
 // goes on, and loses nothing. In what it can reach is nothing of its app VM's RAM. When it has come to its senses

@@ -19,7 +19,7 @@ const (
 	interfacePoll    = 20 * time.Millisecond
 )
 
-// SetInterfaceUp waits until there is an interface of that name, within reason, and sets it up. Nobody
+// SetInterfaceUp waits until there is an interface of that name, within reason, and sets it up. No one
 // else does on a machine that is ours. The machine's own protocols stay out of it.
 //
 // It returns at once when stopped says so.

@@ -23,7 +23,7 @@ func flood() {
 
 // A console that no one reads stops neither the child nor PID 1: the machine is off when
 // the child has ended, even if it crashes, which takes some words too.
-func TestNobodyReadsTheConsole(t *testing.T) {
+func TestNoOneReadsTheConsole(t *testing.T) {
 	for _, role := range []string{"flood and fail", "flood and panic"} {
 		t.Run(role, func(t *testing.T) {
 			_, terminal := openPTY(t)

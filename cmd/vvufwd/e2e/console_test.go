@@ -28,10 +28,10 @@ type serialLine struct {
 	discarding sync.WaitGroup
 }
 
-// TestNobodyReadsTheDriverVMsConsole leaves a driver VM alone with a full console, on which vvufwd has a lot to say, and resets the
+// TestNoOneReadsTheDriverVMsConsole leaves a driver VM alone with a full console, on which vvufwd has a lot to say, and resets the
 // app VM meanwhile: its QEMU, whose main loop waits for vvufwd to stop each ring, must not notice. When someone reads the console
 // again, it tells what is missing. In the end the driver VM is told to stop, and must power off without anyone who reads that.
-func TestNobodyReadsTheDriverVMsConsole(t *testing.T) {
+func TestNoOneReadsTheDriverVMsConsole(t *testing.T) {
 	l := newLab(t)
 	driverImage := filepath.Join(l.out, "driver.cpio.gz")
 	_, err := initramfs.Driver{Init: l.tools.Vvufwd, Modules: l.tools.Modules}.Save(driverImage)

@@ -157,7 +157,7 @@ func spoilRing(g *guest) {
 // for both pairs. A front-end breaks its rings again and again, each time with a line
 // for the log: the other pair must not notice, messages must be answered, and rings be
 // stopped. When someone reads again, he is told what he missed.
-func TestNobodyReadsTheLog(t *testing.T) {
+func TestNoOneReadsTheLog(t *testing.T) {
 	u := startUnread(t, 4)
 	a, b := join(t, u.sockets[2]), join(t, u.sockets[3])
 	defer a.leave()
@@ -209,7 +209,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 }
 
 // Its last words are no reason to stay: vvufwd ends in good time though no one reads them.
-func TestNobodyReadsTheLastWords(t *testing.T) {
+func TestNoOneReadsTheLastWords(t *testing.T) {
 	u := startUnread(t, 2)
 	a, b := join(t, u.sockets[0]), join(t, u.sockets[1])
 	defer a.leave()

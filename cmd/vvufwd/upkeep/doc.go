@@ -2,7 +2,7 @@
 //
 // An interface vanishes when its device is unplugged or leaves its driver. When it is back it is
 // another one of the same name, and it is down. On a host someone looks after that; where vvufwd
-// is /init nobody else does, and vvufwd has given up CAP_NET_ADMIN by then (package confine). So it
+// is /init no one else does, and vvufwd has given up CAP_NET_ADMIN by then (package confine). So it
 // starts itself a second time before that, as a process that has kept this one capability, and
 // can do just this one thing with it:
 //

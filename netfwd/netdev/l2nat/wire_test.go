@@ -241,7 +241,7 @@ func TestTheCardsAddressIsFollowed(t *testing.T) {
 	b.now = at(66)
 	b.card.arrive = [][][]byte{{udp4(t, bMAC, hostMAC, bIP, aIP)}}
 	if n, _, _ := b.wire.Read(&b.slots, &b.frames); n != 0 {
-		t.Error("time stands still")
+		t.Error("the clock does not go on")
 	}
 }
 

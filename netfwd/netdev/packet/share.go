@@ -68,7 +68,7 @@ const (
 	portsLen     = 4
 )
 
-// shareOf is the filter. A load behind the end of a frame would end it for all sockets, and the frame
+// shareOf is the filter. A load past the end of a frame would end it for all sockets, and the frame
 // would be lost: so each looks at the length before.
 func shareOf(part, parts uint32) []step {
 	list := []step{

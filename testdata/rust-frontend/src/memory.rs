@@ -26,7 +26,7 @@ impl Memory {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor is new, and nobody else has it.
+        // SAFETY: the descriptor is new, and no one else has it.
         let file = unsafe { File::from_raw_fd(fd) };
         file.set_len((PIECES * PIECE) as u64)?;
         let both = libc::PROT_READ | libc::PROT_WRITE;

@@ -35,7 +35,7 @@ func ParseNICPort(name string) (NICPort, error) {
 // OfKernel reports whether the driver VM's kernel drives the NIC.
 func (p NICPort) OfKernel() bool { return p != "" && p != VFIO }
 
-// kernelInterface is the name of the only interface in a driver VM, in which nobody gives names.
+// kernelInterface is the name of the only interface in a driver VM, in which no one gives names.
 const kernelInterface = "eth0"
 
 // InitArgs are vvufwd's arguments for a NIC.
