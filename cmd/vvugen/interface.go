@@ -45,11 +45,8 @@ func runInterface(ctx context.Context, o options, out, progress io.Writer) (err 
 	if !o.quiet {
 		fmt.Fprintln(progress, "listening")
 	}
-	if o.duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.duration)
-		defer cancel()
-	}
+	ctx, cancel := o.limit(ctx)
+	defer cancel()
 	a, err := sink.Run(ctx)
 	if err != nil {
 		return fmt.Errorf("interface %s: %w", o.link, err)
@@ -68,11 +65,8 @@ func sendInterface(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if o.duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.duration)
-		defer cancel()
-	}
+	ctx, cancel := o.limit(ctx)
+	defer cancel()
 	sent, err := s.Run(ctx)
 	if err != nil {
 		return err
@@ -83,6 +77,14 @@ func sendInterface(ctx context.Context, o options, out io.Writer) (err error) {
 	_, err = fmt.Fprintf(out, "%d frames, %.0f a second, %.1f Mbit/s; the interface's queue was full %d times\n", sent.Frames,
 		float64(sent.Frames)/max(sent.Seconds, 1e-9), bitRate(sent.Bytes, sent.Seconds), sent.Refused)
 	return err
+}
+
+// limit ends ctx when --duration is over.
+func (o options) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.duration > 0 {
+		return context.WithTimeout(ctx, o.duration)
+	}
+	return context.WithCancel(ctx)
 }
 
 // bitRate is in Mbit/s.

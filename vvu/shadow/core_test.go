@@ -13,6 +13,7 @@ import (
 	"vvufwd/virtio/net/driver"
 	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/vring"
+	"vvufwd/virtio/vring/vringtest"
 	"vvufwd/vvu/shadow"
 )
 
@@ -156,32 +157,14 @@ func (r *recorded) Alloc(size, align int) (driver.Memory, error) {
 
 // arrive has the driver VM send n frames.
 func (s *coreShadow) arrive(b *testing.B, n int) {
-	s.toUs.ResetViews()
-	s.toUs.Available()
-	for range n {
-		var c vring.Chain
-		if !s.toUs.Pop(&c) {
-			b.Fatal("no room for a frame that arrives")
-		}
-		c.Write[0][10] = 1 // num_buffers
-		s.toUs.Push(c.Head, uint32(s.length))
-	}
-	s.toUs.Publish()
+	vringtest.Fill(b, s.toUs, n, func(buffer []byte) int {
+		buffer[10] = 1 // num_buffers
+		return s.length
+	})
 }
 
 // sent has it take n.
-func (s *coreShadow) sent(b *testing.B, n int) {
-	s.fromUs.ResetViews()
-	s.fromUs.Available()
-	for range n {
-		var c vring.Chain
-		if !s.fromUs.Pop(&c) {
-			b.Fatal("frames were not sent")
-		}
-		s.fromUs.Push(c.Head, 0)
-	}
-	s.fromUs.Publish()
-}
+func (s *coreShadow) sent(b *testing.B, n int) { vringtest.Drain(b, s.fromUs, n) }
 
 // BenchmarkShadowCore is what a frame costs on vvudev's core with a shadow region, each way; and beside it
 // what one costs that goes from guest to guest. Without a shadow vvudev has nothing to do with frames, so this comes

@@ -86,17 +86,13 @@ func (d *device) logs(words ...string) {
 	}
 }
 
-func startDevice(t *testing.T) *device {
+// startVvudev starts it with sockets in dir, which goes with it when the test ends.
+func startVvudev(t *testing.T, dir string, log *journal, args ...string) *os.Process {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "v") // paths of sockets must be short
-	must(t, err)
-	d := &device{t: t, ram: vvutest.NewRAM(t), monitor: filepath.Join(dir, "m"), app: filepath.Join(dir, "a")}
-	cmd := exec.Command(vvudev, "--vfio-user", d.monitor, "--vhost-user", d.app, "--ram", fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), d.ram.FD))
-	cmd.Stderr = &d.log
+	cmd := exec.Command(vvudev, args...)
+	cmd.Stderr = log
 	must(t, cmd.Start())
-	d.process = cmd.Process
 	t.Cleanup(func() {
-		d.settle()
 		cmd.Process.Signal(unix.SIGTERM)
 		late := time.AfterFunc(patience, func() { cmd.Process.Signal(unix.SIGABRT) }) // shows where
 		defer late.Stop()
@@ -104,10 +100,20 @@ func startDevice(t *testing.T) *device {
 			t.Errorf("vvudev ended with %v", err)
 		}
 		if t.Failed() {
-			t.Logf("vvudev said:\n%s", d.log.String())
+			t.Logf("vvudev said:\n%s", log.String())
 		}
 		os.RemoveAll(dir)
 	})
+	return cmd.Process
+}
+
+func startDevice(t *testing.T) *device {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "v") // paths of sockets must be short
+	must(t, err)
+	d := &device{t: t, ram: vvutest.NewRAM(t), monitor: filepath.Join(dir, "m"), app: filepath.Join(dir, "a")}
+	d.process = startVvudev(t, dir, &d.log, "--vfio-user", d.monitor, "--vhost-user", d.app, "--ram", fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), d.ram.FD))
+	t.Cleanup(d.settle)
 	d.eventually("vvudev is there", func() bool {
 		c, err := vhostuser.Dial(d.app)
 		if err == nil {

@@ -5,14 +5,11 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
@@ -30,24 +27,10 @@ func startShadows(t *testing.T, n int) []*device {
 		args = append(args, "--device", "vfio-user="+d.monitor+",vhost-user="+d.app)
 		devices[i] = d
 	}
-	cmd := exec.Command(vvudev, args...)
 	first := devices[0]
-	cmd.Stderr = &first.log
-	must(t, cmd.Start())
-	t.Cleanup(func() {
-		cmd.Process.Signal(unix.SIGTERM)
-		late := time.AfterFunc(patience, func() { cmd.Process.Signal(unix.SIGABRT) }) // shows where
-		defer late.Stop()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("vvudev ended with %v", err)
-		}
-		if t.Failed() {
-			t.Logf("vvudev said:\n%s", first.log.String())
-		}
-		os.RemoveAll(dir)
-	})
+	process := startVvudev(t, dir, &first.log, args...)
 	for _, d := range devices {
-		d.process = cmd.Process
+		d.process = process
 		d.sessions = func() (n int) {
 			for line := range strings.Lines(first.log.String()) {
 				if strings.Contains(line, "the driver VM serves the app VM") && strings.Contains(line, d.monitor) {

@@ -76,7 +76,7 @@ func (n *Port) readPlain(b *virtionet.Burst) (k int, other bool) {
 		u := &finished[next]
 		buffer := n.rxBuffers.bytes(n.rxBufferOf[u.Head])
 		length := int(u.Len) - n.headerLen
-		// Device memory is ours: it stays as it is.
+		// A device that may write here meanwhile can have no more than this: what is read is used once.
 		if length >= virtionet.MinFrame && (!n.mergeable || binary.LittleEndian.Uint16(buffer[virtionet.NumBuffersOffset:]) == 1) {
 			at := virtionet.AddressOf(buffer)
 			b.Add(at+uint64(n.headerLen), uint32(length))
@@ -107,7 +107,7 @@ func (n *Port) readFrame(b *virtionet.Burst, k, next, done int) (used int) {
 		return 0
 	}
 	if n.mergeable {
-		used = int(binary.LittleEndian.Uint16(buffer[virtionet.NumBuffersOffset:])) // device memory is ours: it stays as it is
+		used = int(binary.LittleEndian.Uint16(buffer[virtionet.NumBuffersOffset:]))
 	}
 	at := virtionet.AddressOf(buffer)
 	data := at + uint64(n.headerLen)

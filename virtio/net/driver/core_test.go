@@ -5,7 +5,7 @@ import (
 
 	"vvufwd/netfwd/nic/nictest"
 	"vvufwd/virtio/net/nettest"
-	"vvufwd/virtio/vring"
+	"vvufwd/virtio/vring/vringtest"
 )
 
 // BenchmarkNICCore is what a frame costs that comes from a virtio-net device and goes to another one.
@@ -20,30 +20,9 @@ func BenchmarkNICCore(b *testing.B) {
 				return &nictest.Rig{
 					From: from.Port, To: to.Port,
 					Arrive: func(n int) {
-						from.devRx.ResetViews()
-						from.devRx.Available()
-						for range n {
-							var c vring.Chain
-							if !from.devRx.Pop(&c) {
-								b.Fatal("no room for a frame that arrives")
-							}
-							copy(c.Write[0], raw)
-							from.devRx.Push(c.Head, uint32(len(raw)))
-						}
-						from.devRx.Publish()
+						vringtest.Fill(b, from.devRx, n, func(buffer []byte) int { return copy(buffer, raw) })
 					},
-					Sent: func(n int) {
-						to.devTx.ResetViews()
-						to.devTx.Available()
-						for range n {
-							var c vring.Chain
-							if !to.devTx.Pop(&c) {
-								b.Fatal("frames were not sent")
-							}
-							to.devTx.Push(c.Head, 0)
-						}
-						to.devTx.Publish()
-					},
+					Sent: func(n int) { vringtest.Drain(b, to.devTx, n) },
 				}
 			})
 		})

@@ -53,7 +53,7 @@ func (n *Port) take(f *virtionet.Frame) bool {
 		copy(head[:], n.views[first])
 		count := 1
 		if n.mergeable {
-			count = int(binary.LittleEndian.Uint16(n.views[first][virtionet.NumBuffersOffset:])) // device memory is ours: it stays as it is
+			count = int(binary.LittleEndian.Uint16(n.views[first][virtionet.NumBuffersOffset:]))
 		}
 		data := virtionet.AfterHeader(n.views[first:], n.headerLen)
 		length -= n.headerLen
