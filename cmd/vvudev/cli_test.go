@@ -16,6 +16,7 @@ import (
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/clitest"
 	"vvufwd/vvu/vfiouser/vfiousertest"
+	"vvufwd/vvu/vhostuser"
 )
 
 // Scripts know two vvudevs: the one that tests are built with, and that may have the
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) {
 		"hold":   hold,
 		"client": client,
 		"lend":   lend,
+		"ask":    ask,
 	})
 }
 
@@ -135,6 +137,32 @@ func lend() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// ask asks a device for the address of its app VM's network device, as a monitor does: ask PATH.
+func ask() {
+	mac, err := func() (net.HardwareAddr, error) {
+		c, err := vhostuser.Dial(os.Args[1])
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close()
+		if err := c.WriteMessage(vhostuser.NewRequest(vhostuser.GetConfig, vhostuser.Config{Data: make([]byte, 6)})); err != nil {
+			return nil, err
+		}
+		m, err := c.ReadMessage()
+		if err != nil {
+			return nil, err
+		}
+		var got vhostuser.Config
+		err = got.Decode(m.Payload)
+		return got.Data, err
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(mac)
 }
 
 // mode checks the permissions of a file: mode 600 FILE.

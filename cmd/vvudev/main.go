@@ -48,10 +48,13 @@
 //	--create-ram SIZE   create or resize the RAM file, e.g. 256M or 4G
 //	--max-memory SIZE   what a VM may share (default four times the machine's)
 //	--shadow SIZE       show the driver VM a region of this size in place of the app VM's memory
-//	--device vfio-user=PATH,vhost-user=PATH[,uuid=UUID]
+//	--device vfio-user=PATH,vhost-user=PATH[,uuid=UUID][,mac=ADDRESS]
 //	                    with --shadow: a device; repeat for several app VMs
 //	--cpus LIST         with --shadow: CPUs with a loop each (default one loop, not pinned)
 //	--idle-after TIME   with --shadow: when a loop without frames sleeps (default 500µs)
+//	--packed            with --shadow: packed rings towards the driver VM, if it has them
+//	--stats INTERVAL    with --shadow: print rates each interval; totals at the end in any case
+//	--stats-json        with --shadow: statistics as lines of JSON
 //	--queues N          vrings that can be connected, 1 to 256 (default 256)
 //	--uuid UUID         identity of the device (default: a random one)
 //	--log-level LEVEL   debug, info, warn or error (default info)
@@ -61,7 +64,8 @@
 //
 // Sockets are created with mode 0600. A socket file that no one listens on any
 // more is replaced. Logs go to standard error; what no one reads there in time is
-// dropped and counted, for nothing waits for it.
+// dropped and counted, for nothing waits for it. Statistics go to standard output (vvufwd help
+// statistics says what they mean).
 //
 // Once everything is open, vvudev gives up what it does not need any more: all
 // capabilities, all files but the removal of its sockets, and most system calls

@@ -55,6 +55,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.BoolVar(&o.noConfine, "no-confine", false, "keep all privileges after start-up, for debugging")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	err = cli.Parse(f, withDefaultSize(args), out, helpText)
+	o.noteUsed(f)
 	if err == nil && !o.version {
 		err = o.checkShadow()
 	}
@@ -81,7 +82,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		o.uuid = randomUUID()
 	}
 	if !o.named() {
-		o.devices = []shadowDevice{{o.vfioUser, o.vhostUser, o.uuid}}
+		o.devices = []shadowDevice{{vfioUser: o.vfioUser, vhostUser: o.vhostUser, uuid: o.uuid}}
 	}
 	return o, nil
 }

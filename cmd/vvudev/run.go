@@ -62,7 +62,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return policy.Finish(log)
 	}
 	if o.on() {
-		err = runShadow(ctx, o, files, finish, log)
+		err = runShadow(ctx, o, files, finish, stdout, log)
 	} else {
 		err = runDevice(ctx, o, files, finish, log)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"runtime"
 	"runtime/debug"
@@ -10,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"vvufwd/cmd/internal/logging"
 	"vvufwd/netfwd"
 	"vvufwd/vvu/device"
 	"vvufwd/vvu/shadow"
@@ -37,6 +39,7 @@ func newShadowed(o options, d shadowDevice, files sockets, limits socket.Limits,
 			err = errors.Join(err, s.close())
 		}
 	}()
+	log = logging.ForPeer(log)
 	if len(o.devices) > 1 {
 		log = log.With(zap.String("device", d.vfioUser))
 	}
@@ -58,12 +61,17 @@ func newShadowed(o options, d shadowDevice, files sockets, limits socket.Limits,
 	s.server = vfiouser.NewServer(s.device, log)
 	s.server.LimitMemory(limits.Memory)
 	s.inside = s.device.Inside()
-	s.shadow, err = shadow.New(shadow.Config{Name: "shadow:" + d.vfioUser, Memory: s.memory, Pairs: o.pairs(), Connect: s.inside.Connect, Log: log})
+	s.shadow, err = shadow.New(shadow.Config{Name: "shadow:" + d.vfioUser, Memory: s.memory, Pairs: o.pairs(), Packed: o.packed, Connect: s.inside.Connect, Log: log})
 	if err != nil {
 		return s, err
 	}
 	s.endpoint = socket.Listen(files.frontend, o.pairs(), appLog)
 	s.endpoint.Limit(limits)
+	if d.mac != nil {
+		if err := s.endpoint.SetAddress([6]byte(d.mac)); err != nil {
+			return s, err
+		}
+	}
 	s.endpoint.Watch(func(f socket.Frontend) { s.shadow.SetFrontend(shadow.Frontend(f)) })
 	return s, nil
 }
@@ -123,9 +131,9 @@ func (s *shadowed) close() error {
 	return errors.Join(errs...)
 }
 
-// runShadow forwards between app VMs and shadow regions until ctx ends. finish gives up privileges
-// when all is made.
-func runShadow(ctx context.Context, o options, files *opened, finish func() error, log *zap.Logger) (err error) {
+// runShadow forwards between app VMs and shadow regions until ctx ends, and prints statistics to out. finish
+// gives up privileges when all is made.
+func runShadow(ctx context.Context, o options, files *opened, finish func() error, out io.Writer, log *zap.Logger) (err error) {
 	limits, err := o.sharing()
 	if err != nil {
 		return err
@@ -162,9 +170,10 @@ func runShadow(ctx context.Context, o options, files *opened, finish func() erro
 		log.Info("ready", zap.String("vfio-user", d.vfioUser), zap.String("vhost-user", d.vhostUser),
 			zap.String("shadow", o.size.String()), zap.Int("queue pairs", o.pairs()), zap.Uint64("BAR 4 bytes", all[i].device.Region(4).Size))
 	}
+	controls = append(controls, func(ctx context.Context) error { return o.reports.Run(ctx, balancer.Collect, out) })
 	err = forward(ctx, balancer, controls)
 	log.Info("stopped")
-	return err
+	return errors.Join(err, o.reports.Last(balancer.Collect(), out))
 }
 
 // newBalancer makes the loops: as many as CPUs were given, or one.

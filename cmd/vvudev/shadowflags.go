@@ -4,11 +4,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/reports"
 	"vvufwd/cmd/internal/resources"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/shadow"
@@ -23,6 +25,8 @@ type shadowing struct {
 	given     int // of devices, by --device
 	cpus      []int
 	idleAfter time.Duration
+	packed    bool
+	reports   reports.Reports
 	used      []string // flags that were given and are for a shadow only
 }
 
@@ -30,6 +34,7 @@ type shadowing struct {
 type shadowDevice struct {
 	vfioUser, vhostUser string
 	uuid                uuid
+	mac                 net.HardwareAddr // of the app VM's network device; nil: its monitor's business
 }
 
 // defaultShadow is the size of a region if none is given.
@@ -56,23 +61,34 @@ func (s *shadowing) named() bool { return s.given > 0 }
 // shadowFlags adds the flags.
 func (s *shadowing) shadowFlags(f *flag.FlagSet) {
 	f.Var(&s.size, "shadow", "show the driver VM a region of `SIZE` bytes with the frames on their way, and not the app VM's memory (default "+defaultShadow+" with --shadow alone)")
-	f.Func("device", "with --shadow, one more device: `vfio-user=PATH,vhost-user=PATH`, with \",uuid=UUID\" if need be; repeat for several app VMs", func(text string) error {
+	f.Func("device", "with --shadow, one more device: `vfio-user=PATH,vhost-user=PATH`, with \",uuid=UUID\" and \",mac=ADDRESS\", which the app VM's monitor is told and the network too, if need be; repeat for several app VMs", func(text string) error {
 		d, err := parseDevice(text)
 		s.devices = append(s.devices, d)
 		s.given++
-		s.used = append(s.used, "--device")
 		return err
 	})
 	f.Func("cpus", "with --shadow, `LIST` of CPUs, such as 1,2 or 1-3, each with a loop pinned to it that forwards (default: one loop, not pinned)", func(text string) (err error) {
 		s.cpus, err = cli.ParseCPUs(text)
-		s.used = append(s.used, "--cpus")
 		return err
 	})
 	s.idleAfter = 500 * time.Microsecond
 	f.Func("idle-after", "with --shadow, sleep until a kick when no frame came for this `TIME`, as vvufwd does (default 500µs); 0s: at once; negative: always poll", func(text string) (err error) {
 		s.idleAfter, err = time.ParseDuration(text)
-		s.used = append(s.used, "--idle-after")
 		return err
+	})
+	f.BoolVar(&s.packed, "packed", false, "with --shadow, use packed rings towards the driver VM, if its vvufwd has them (default: split ones, which cost less)")
+	s.reports.Flags(f, "with --shadow, ")
+}
+
+// forShadow are the flags that are of use with a shadow only.
+var forShadow = []string{"device", "cpus", "idle-after", "packed", "stats", "stats-json"}
+
+// noteUsed notes which of them were given.
+func (s *shadowing) noteUsed(f *flag.FlagSet) {
+	f.Visit(func(f *flag.Flag) {
+		if slices.Contains(forShadow, f.Name) {
+			s.used = append(s.used, "--"+f.Name)
+		}
 	})
 }
 
@@ -92,8 +108,12 @@ func parseDevice(text string) (d shadowDevice, err error) {
 			if err := d.uuid.Set(value); err != nil {
 				return d, err
 			}
+		case key == "mac":
+			if d.mac, err = cli.ParseMAC(value); err != nil {
+				return d, err
+			}
 		default:
-			return d, fmt.Errorf("%q: want vfio-user, vhost-user or uuid", key)
+			return d, fmt.Errorf("%q: want vfio-user, vhost-user, uuid or mac", key)
 		}
 	}
 	if d.vfioUser == "" || d.vhostUser == "" {
@@ -120,6 +140,9 @@ func (o *options) checkShadow() error {
 	case o.queues < 2:
 		return cli.Usagef("--queues %d: with --shadow at least 2, which is one queue pair", o.queues)
 	}
+	if err := o.reports.Check(); err != nil {
+		return err
+	}
 	var paths []string
 	for _, d := range o.devices {
 		paths = append(paths, d.vfioUser, d.vhostUser)
@@ -128,6 +151,11 @@ func (o *options) checkShadow() error {
 	for i := 1; i < len(paths); i++ {
 		if paths[i] == paths[i-1] {
 			return cli.Usagef("--device: %s is named twice: give each socket a path of its own", paths[i])
+		}
+	}
+	for i, d := range o.devices {
+		if d.mac != nil && slices.ContainsFunc(o.devices[:i], func(other shadowDevice) bool { return slices.Equal(other.mac, d.mac) }) {
+			return cli.Usagef("--device: mac=%v is given twice: give each app VM an address of its own", d.mac)
 		}
 	}
 	return nil

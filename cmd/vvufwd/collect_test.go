@@ -7,6 +7,7 @@ import (
 	"errors"
 	"testing"
 
+	"vvufwd/cmd/internal/reports"
 	"vvufwd/netfwd"
 	"vvufwd/netfwd/nic"
 	virtionet "vvufwd/virtio/net"
@@ -64,7 +65,7 @@ func TestStatisticsTellOfNICs(t *testing.T) {
 		forwarding: &fixedStats{stats: netfwd.Stats{Ports: []netfwd.PortStats{{Name: "vvu:0"}, {Name: "nic:0"}}}},
 	}
 	var out bytes.Buffer
-	if err := f.writeStats(f.collect(), nil, &options{statsJSON: true}, &out); err != nil {
+	if err := (&reports.Reports{JSON: true}).Last(f.collect(), &out); err != nil {
 		t.Fatal(err)
 	}
 	var got struct {

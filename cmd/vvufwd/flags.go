@@ -15,6 +15,7 @@ import (
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/logging"
+	"vvufwd/cmd/internal/reports"
 	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/cmd/vvufwd/reopen"
 	"vvufwd/cmd/vvufwd/upkeep"
@@ -43,8 +44,7 @@ type options struct {
 
 	cpus      []int
 	idleAfter time.Duration
-	stats     time.Duration
-	statsJSON bool
+	reports   reports.Reports
 	bind      bool
 	bindAsked bool     // by flag
 	modules   []string // to load, as init
@@ -105,8 +105,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 		return err
 	})
 	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this `TIME` (up to four times as long while that pays) and 16 looks at the rings, and wake up for frames that come regularly; 0s: at once; negative: always poll")
-	fs.DurationVar(&o.stats, "stats", 0, "print rates each `INTERVAL` to standard output, such as 1s; 0: only totals at the end")
-	fs.BoolVar(&o.statsJSON, "stats-json", false, "print statistics as JSON lines with totals instead of a table")
+	o.reports.Flags(fs, "")
 	fs.Func("capture", "write the frames of a port to a file in pcapng format, with their direction: `PORT=FILE`[,snaplen=BYTES][,off][,filter=EXPRESSION], such as nic:0000:00:04.0=/tmp/nic.pcapng,filter=arp or icmp; SIGUSR1 starts and SIGUSR2 stops it; repeat for more ports", func(s string) error {
 		o.captures = append(o.captures, captured{text: s})
 		return nil
@@ -173,8 +172,6 @@ func (o *options) check() error {
 	switch {
 	case o.logFormat != "console" && o.logFormat != "json":
 		return cli.Usagef("--log-format %q: want console or json", o.logFormat)
-	case o.stats < 0:
-		return cli.Usagef("--stats %s: want a positive interval", o.stats)
 	case o.hugePages < 0:
 		return cli.Usagef("--hugepages %d: want 0 or more", o.hugePages)
 	case o.queues < 1 || o.queues > session.MaxPairs:
@@ -183,6 +180,9 @@ func (o *options) check() error {
 		return cli.Usagef("--mac-age %v: want 1s or more", o.macAge)
 	case o.queueSize < 2 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
 		return cli.Usagef("--queue-size %d: want a power of two from 2 to 32768", o.queueSize)
+	}
+	if err := o.reports.Check(); err != nil {
+		return err
 	}
 	if err := o.checkPorts(); err != nil {
 		return err

@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -260,7 +258,7 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	control.Go(func() { f.forwarding.Run(ctx) })
 	f.runControls(ctx, o, &control, failed)
 	f.record(ctx, &control)
-	err := f.report(ctx, o, out)
+	err := o.reports.Run(ctx, f.collect, out)
 	cancel()
 	control.Wait()
 	stopLoops()
@@ -269,7 +267,7 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	for failure := range failures {
 		err = errors.Join(err, failure)
 	}
-	return errors.Join(err, f.writeStats(f.collect(), nil, o, out))
+	return errors.Join(err, o.reports.Last(f.collect(), out))
 }
 
 // collect collects the statistics of all ports and loops, and of the NICs behind them.
@@ -286,42 +284,6 @@ func (f *forwarder) collect() netfwd.Stats {
 		}
 	}
 	return s
-}
-
-// report prints statistics each interval until ctx is done.
-func (f *forwarder) report(ctx context.Context, o *options, out io.Writer) error {
-	if o.stats == 0 {
-		<-ctx.Done()
-		return nil
-	}
-	tick := time.NewTicker(o.stats)
-	defer tick.Stop()
-	prev := f.collect()
-	for {
-		select {
-		case <-tick.C:
-			now := f.collect()
-			if err := f.writeStats(now, &prev, o, out); err != nil {
-				return err
-			}
-			prev = now
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func (f *forwarder) writeStats(now netfwd.Stats, prev *netfwd.Stats, o *options, out io.Writer) error {
-	var err error
-	if o.statsJSON {
-		err = now.WriteJSON(out)
-	} else {
-		err = now.WriteTable(out, prev)
-	}
-	if err != nil {
-		return fmt.Errorf("write statistics: %w", err)
-	}
-	return nil
 }
 
 // close takes everything down: devices are reset before their memory goes.

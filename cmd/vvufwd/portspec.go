@@ -99,7 +99,7 @@ func (p *portSpec) set(option string) (err error) {
 	name, value, hasValue := strings.Cut(option, "=")
 	switch {
 	case name == "mac" && hasValue:
-		p.mac, err = parseMAC(value)
+		p.mac, err = cli.ParseMAC(value)
 		return err
 	case option == "isolate":
 		p.isolated = true
@@ -132,15 +132,6 @@ func (p *portSpec) set(option string) (err error) {
 		known = "l2nat, " + known
 	}
 	return fmt.Errorf("unknown option %q, want %s", option, known)
-}
-
-// parseMAC reads the address of a station.
-func parseMAC(s string) (net.HardwareAddr, error) {
-	mac, err := net.ParseMAC(s)
-	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || slices.Equal(mac, make(net.HardwareAddr, 6)) {
-		return nil, fmt.Errorf("mac=%s: want a station's address such as 52:54:00:12:34:56", s)
-	}
-	return mac, nil
 }
 
 // parseKindPort reads KIND:ADDRESS[,OPTION…].

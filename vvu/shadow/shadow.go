@@ -130,16 +130,9 @@ func (s *Shadow) tell() {
 	}
 }
 
-// Pauses between sessions that do not last.
-const (
-	delayFirst = 20 * time.Millisecond
-	delayMost  = time.Second
-	worthwhile = 5
-)
-
 // Run has one session after the other until ctx is done. A forwarder must serve all Ports.
 func (s *Shadow) Run(ctx context.Context) error {
-	var delay time.Duration
+	var pauses pauses
 	for ctx.Err() == nil {
 		frontend, own, end := s.begin(ctx)
 		if frontend.Session == 0 {
@@ -155,13 +148,10 @@ func (s *Shadow) Run(ctx context.Context) error {
 		ended := own.Err() != nil // by the app VM's front-end, or by ctx
 		end()
 		if ended {
-			delay = 0
+			pauses.forget()
 			continue
 		}
-		if time.Since(began) >= worthwhile*delay {
-			delay = 0
-		}
-		delay = min(max(2*delay, delayFirst), delayMost)
+		delay := pauses.after(time.Since(began))
 		if vhostuser.PeerClosed(err) {
 			s.cfg.Log.Info("the driver VM has ended the session", zap.Duration("next in", delay))
 		} else {
