@@ -27,8 +27,12 @@ func (o *options) needs() []need {
 		{options: []string{"DEVTMPFS"}, why: "for /dev"},
 		{options: []string{"PROC_FS"}, why: "for /proc"},
 		{options: []string{"SYSFS"}, why: "for /sys"},
-		{options: []string{"VFIO_PCI"}, why: "to use PCI functions"},
 	}
+	console := need{options: []string{"SERIAL_8250_CONSOLE"}, why: "for console=ttyS0", wish: true}
+	if o.init != "" {
+		return append(all, console)
+	}
+	all = append(all, need{options: []string{"VFIO_PCI"}, why: "to use PCI functions"})
 	huge := o.iommu == machine.None || o.words.has("require-hugepages")
 	switch o.iommu {
 	case machine.None:
@@ -49,7 +53,7 @@ func (o *options) needs() []need {
 		need{options: []string{"DEVMEM"}, why: "to have the app VM's memory cached on all hosts", wish: true},
 		need{options: []string{"SECCOMP_FILTER"}, why: "to confine vvufwd", wish: true},
 		need{options: []string{"SECURITY_LANDLOCK"}, why: "to confine vvufwd", wish: true},
-		need{options: []string{"SERIAL_8250_CONSOLE"}, why: "for console=ttyS0", wish: true},
+		console,
 	)
 	return append(all, o.interfaceNeeds()...)
 }

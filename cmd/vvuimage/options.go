@@ -22,12 +22,13 @@ type options struct {
 	argsGiven  bool
 	iommu      machine.IOMMU
 	vvufwd     string
+	init       string // what is /init in place of vvufwd; empty: vvufwd is
 	output     string
 	version    bool
 }
 
 var helpText = cli.Help{
-	About: "vvuimage makes the initramfs of a driver VM, whose only program is vvufwd, for any kernel,\nand prints the command lines that boot it.",
+	About: "vvuimage makes the initramfs of a driver VM, whose only program is vvufwd, for any kernel,\nand prints the command lines that boot it. With --init it makes one of any other VM.",
 	Usage: `vvuimage --kernel FILE [--nic-modules NAMES] [--args WORDS] -o FILE [flags]`,
 	Notes: `A kernel that lacks an option that is needed is refused, with what it is needed for. Exit codes: 0 done,
 1 run-time failure, 2 usage, 3 a file, such as the kernel, is not usable.`,
@@ -45,6 +46,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.Func("args", "`WORDS` for vvufwd, such as \"--vvu 0000:00:05.0 --nic eth0\", in the command lines that are printed (default: for the devices in those)", o.setArgs)
 	f.StringVar(&iommu, "iommu", "intel", "`IOMMU` of the driver VM: intel, virtio or none; none is the default if --args has --noiommu")
 	f.StringVar(&o.vvufwd, "vvufwd", "", "static vvufwd `PROGRAM` (default: the one beside vvuimage)")
+	f.StringVar(&o.init, "init", "", "static program or script `FILE` that is /init in place of vvufwd, for an app VM: the only modules are those of --nic-modules")
 	f.StringVar(&o.output, "o", "", "`FILE` to write, such as driver.cpio.gz")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	if err := cli.Parse(f, args, out, helpText); err != nil || o.version {
@@ -55,6 +57,10 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		return o, cli.Usagef("--kernel is missing: name the image of the kernel that is to boot, such as /boot/vmlinuz-RELEASE")
 	case o.output == "":
 		return o, cli.Usagef("-o is missing: name the file to write, such as driver.cpio.gz")
+	case o.init != "" && (o.argsGiven || o.vvufwd != "" || isSet(f, "iommu")):
+		return o, cli.Usagef("--init FILE: there is no vvufwd in that image: leave --args, --vvufwd and --iommu away")
+	case o.init != "":
+		return o, nil
 	}
 	if o.iommu, err = machine.ParseIOMMU(iommu); err != nil {
 		return o, cli.Usagef("--iommu %w", err)

@@ -39,7 +39,9 @@ func run(_ context.Context, args []string, out, progress io.Writer) error {
 	}
 	fmt.Fprintf(progress, "vvuimage: wrote %s, %s, for kernel %s, with %s\n", o.output, cli.Bytes(uint64(size)), release, contents(image))
 	hintFirmware(image, progress)
-	o.print(out)
+	if o.init == "" {
+		o.print(out)
+	}
 	return nil
 }
 
@@ -103,7 +105,7 @@ func (o *options) plan(progress io.Writer) (d initramfs.Driver, release string, 
 			return unusable(fmt.Errorf("--firmware: %s is not a directory: give one such as /lib/firmware", o.firmware))
 		}
 	}
-	return initramfs.Driver{Init: program, Modules: tree, MoreModules: o.nicModules, Firmware: o.firmware, Files: o.add}, i.Release, nil
+	return initramfs.Driver{Init: program, Other: o.init != "", Modules: tree, MoreModules: o.nicModules, Firmware: o.firmware, Files: o.add}, i.Release, nil
 }
 
 // fit makes sure that the kernel has what is needed, and has modules for that loaded.
@@ -192,8 +194,11 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// program finds vvufwd.
+// program finds what is to be /init: vvufwd, unless --init names something else.
 func (o *options) program() (string, error) {
+	if o.init != "" {
+		return o.init, checkInit(o.init)
+	}
 	program := o.vvufwd
 	if program == "" {
 		self, err := os.Executable()
@@ -211,19 +216,41 @@ func (o *options) program() (string, error) {
 	return program, nil
 }
 
+// checkInit makes sure that a file can be /init: a script, or a program that is alone.
+func checkInit(name string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("--init: %w", err)
+	}
+	defer file.Close()
+	var begin [2]byte
+	if _, err := io.ReadFull(file, begin[:]); err == nil && string(begin[:]) == "#!" {
+		return nil
+	}
+	if err := tools.CheckStatic(name); err != nil {
+		return fmt.Errorf("--init: %s is no script that begins with #!, nor a static program: %w", name, err)
+	}
+	return nil
+}
+
 // contents says what is in the image besides vvufwd.
 func contents(d initramfs.Driver) string {
 	text := "no kernel modules"
 	if d.Modules != nil {
 		if all, err := d.Modules.Closure(d.ModuleNames()...); err == nil {
-			text = fmt.Sprintf("%d kernel modules", len(all))
+			text = counted(len(all), "kernel module")
 		}
 	}
-	switch len(d.Files) {
-	case 0:
+	if len(d.Files) == 0 {
 		return text
-	case 1:
-		return text + " and 1 file"
 	}
-	return fmt.Sprintf("%s and %d files", text, len(d.Files))
+	return text + " and " + counted(len(d.Files), "file")
+}
+
+// counted is a number of things, with their name in the singular or in the plural.
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }

@@ -26,6 +26,8 @@ var driverVF []byte
 type Driver struct {
 	// Init is the path of the vvufwd binary. It must be static and built for the virtual machine's processor.
 	Init string
+	// Other says that Init is something else, a script or a static program: then no modules come along but MoreModules.
+	Other bool
 	// Modules is the kernel's module directory. Nil means that all that is needed is built into the kernel.
 	Modules *kmod.Tree
 	// MoreModules are more kernel modules, which vvufwd is told to load.
@@ -66,6 +68,9 @@ func (d Driver) Save(path string) (int64, error) {
 
 // ModuleNames are the kernel modules that the image has, without those that they depend on.
 func (d Driver) ModuleNames() []string {
+	if d.Other {
+		return d.MoreModules
+	}
 	var names []string
 	if d.VF {
 		names = append(names, "igb")
