@@ -25,25 +25,9 @@ func DebianEmulator(ctx context.Context, o Options, processor string) ([]string,
 		return nil, err
 	}
 	if _, complete := apt.Unpacked(dir); !complete {
-		if err := d.fetchEmulator(ctx, dir); err != nil {
+		if err := d.fetchClosure(ctx, dir, emulatorRelease, "QEMU's emulator of other processors", "qemu-user"); err != nil {
 			return nil, fmt.Errorf("fetch an emulator of %s: %w", processor, err)
 		}
 	}
 	return unpackedCommand(dir, "qemu-"+processor), nil
-}
-
-func (d *debian) fetchEmulator(ctx context.Context, dir string) error {
-	p, err := d.open(ctx, emulatorRelease, emulatorRelease)
-	if err != nil {
-		return err
-	}
-	d.progress("fetching QEMU's emulator of other processors")
-	files, err := p.Closure(ctx, emulatorRelease, "qemu-user")
-	if err != nil {
-		return err
-	}
-	if err := apt.Unpack(ctx, dir, emulatorRelease, files); err != nil {
-		return err
-	}
-	return d.forget(emulatorRelease)
 }
