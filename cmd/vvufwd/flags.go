@@ -16,6 +16,7 @@ import (
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/logging"
 	"vvufwd/cmd/internal/reports"
+	"vvufwd/cmd/vvufwd/help"
 	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/cmd/vvufwd/reopen"
 	"vvufwd/cmd/vvufwd/upkeep"
@@ -205,6 +206,7 @@ vhost-user sockets, and network interfaces of the kernel.`,
 	Usage: `vvufwd --vvu PCI --nic PCI [flags]
 vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]
 vvufwd help [TOPIC]`,
+	Words: []cli.Command{{Name: "help", Then: help.Topics()}},
 	Notes: `Ports are paired in the order given, or joined in one switch. ` + noConfine + ` keeps all privileges once ports are
 served, for debugging. Exit codes: 0 done, 1 run-time failure, 2 usage, 3 a device is not usable,
 4 a device is gone: restart what provides it, and this machine after it.`,

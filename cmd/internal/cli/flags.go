@@ -1,12 +1,12 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 )
@@ -16,6 +16,8 @@ type Help struct {
 	Usage string // one or more command lines
 	About string // what the program does, above the flags; may be empty
 	Notes string // below the flags; may be empty
+
+	Words []Command // that may stand in place of flags, besides "completion"; the program sees to them itself
 }
 
 // NewFlags makes the flags of a program. They are for Parse, and print nothing themselves.
@@ -26,12 +28,18 @@ func NewFlags(program string) *flag.FlagSet {
 	return f
 }
 
-// Parse reads a command line that has flags and nothing else. If they ask for help it
-// prints that to out and returns flag.ErrHelp; any other error is a UsageError.
+// Parse reads a command line that has flags and nothing else. If they ask for help, or "completion SHELL"
+// stands in their place, it prints that to out and returns flag.ErrHelp; any other error is a UsageError.
 func Parse(f *flag.FlagSet, args []string, out io.Writer, help Help) error {
+	switch asked, err := help.other(f, args, out); {
+	case err != nil:
+		return err
+	case asked:
+		return flag.ErrHelp
+	}
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		help.print(f, out)
+		describeFlags(f, help).print(out)
 		return err
 	case err != nil:
 		return Usagef("%s; see --help", inOurWords(f, err))
@@ -39,6 +47,19 @@ func Parse(f *flag.FlagSet, args []string, out io.Writer, help Help) error {
 		return Usagef("unexpected argument %q; see --help", f.Arg(0))
 	}
 	return nil
+}
+
+// other prints what a command line asks for that is not --help: --help=json and "completion SHELL".
+func (h Help) other(f *flag.FlagSet, args []string, out io.Writer) (asked bool, err error) {
+	switch {
+	case len(args) == 1 && args[0] == "--help=json":
+		return true, json.NewEncoder(out).Encode(describeFlags(f, h))
+	case len(args) == 0 || args[0] != completionWord:
+		return false, nil
+	case len(args) != 2:
+		return true, Usagef("%s: want one shell, one of %s", completionWord, strings.Join(Shells(), ", "))
+	}
+	return true, describeFlags(f, h).Complete(args[1], out)
 }
 
 // Package flag's words for what it does not take. It has no types for them.
@@ -53,10 +74,10 @@ var (
 func inOurWords(f *flag.FlagSet, err error) string {
 	text := err.Error()
 	if m := flagUnknown.FindStringSubmatch(text); m != nil {
-		return "there is no flag --" + m[1]
+		return "there is no flag " + Flag{Name: m[1]}.Dashed()
 	}
 	if m := flagAlone.FindStringSubmatch(text); m != nil {
-		return "--" + m[1] + " needs a value"
+		return Flag{Name: m[1]}.Dashed() + " needs a value"
 	}
 	m := flagInvalid.FindStringSubmatch(text)
 	if m == nil {
@@ -66,7 +87,7 @@ func inOurWords(f *flag.FlagSet, err error) string {
 	if reason == "parse error" || reason == "value out of range" {
 		reason = wanted(f.Lookup(name))
 	}
-	return fmt.Sprintf("--%s %s: %s", name, value, reason)
+	return fmt.Sprintf("%s %s: %s", Flag{Name: name}.Dashed(), value, reason)
 }
 
 // wanted says what a flag of one of package flag's own types takes.
@@ -84,23 +105,4 @@ func wanted(f *flag.Flag) string {
 		return "want a number"
 	}
 	return "want a whole number"
-}
-
-func (h Help) print(f *flag.FlagSet, w io.Writer) {
-	if h.About != "" {
-		fmt.Fprintf(w, "%s\n\n", h.About)
-	}
-	fmt.Fprintf(w, "Usage: %s\n\n", strings.ReplaceAll(h.Usage, "\n", "\n       "))
-	f.VisitAll(func(f *flag.Flag) {
-		name, usage := flag.UnquoteUsage(f)
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  --%s %s", f.Name, name), " "))
-		fmt.Fprintf(w, "        %s", usage)
-		if !slices.Contains([]string{"", "false", "0", "0s"}, f.DefValue) && !strings.Contains(usage, "(default") {
-			fmt.Fprintf(w, " (default %s)", f.DefValue)
-		}
-		fmt.Fprintln(w)
-	})
-	if h.Notes != "" {
-		fmt.Fprintf(w, "\n%s\n", h.Notes)
-	}
 }
