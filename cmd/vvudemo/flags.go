@@ -39,6 +39,7 @@ type options struct {
 	restarts int
 	idle     time.Duration
 	keep     bool
+	print    bool
 	capture  bool
 	matrix   string
 	timeout  time.Duration
@@ -80,6 +81,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.StringVar(&o.matrix, "matrix", "", "instead of anything else, try app VMs of several kernels with `COMBINATIONS` of rings, buffers, offloads and queues: all, pairs (a few that cover each pair of choices), or those of all whose name matches a regular expression")
 	fs.BoolVar(&o.capture, "capture", false, "have vvufwd capture what passes between it and the app VM, too: BUILD/demo/driver.pcapng, besides nic.pcap, which is QEMU's")
 	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
+	fs.BoolVar(&o.print, "print", false, "instead of anything else, write both RAM disks and print the command lines that would be run, to be run by hand")
 	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
 	fs.IntVar(&o.smp, "smp", 2, "`N` processors for the driver VM")
 	fs.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`; 0: ten minutes and more for --frames, --pktgen and --restarts, without limit with --keep")
@@ -143,6 +145,8 @@ func (o *options) check() error {
 		return cli.Usagef("--pktgen is a measurement: drop --app-vms, --matrix, --keep, --frames, --idle and --restarts")
 	case o.capture && (o.direct || o.matrix != "" || o.bench.on || machine.NIC(o.nic) == machine.IGBVF):
 		return cli.Usagef("--capture is for the demo itself: drop --direct, --matrix, --pktgen and --nic igbvf")
+	case o.print && (o.matrix != "" || o.bench.on || o.keep || o.json != jsonOption{} || machine.NIC(o.nic) == machine.IGBVF):
+		return cli.Usagef("--print is for the demo itself: drop --matrix, --pktgen, --keep, --json and --nic igbvf")
 	case o.appVMs > 1 && (o.direct || o.frames > 0 || o.restarts > 0):
 		return cli.Usagef("--app-vms shows a switch: drop --direct, --frames and --restarts")
 	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.frames > 0 || o.restarts > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.iommu != machine.Intel || o.device != deviceVvudev):

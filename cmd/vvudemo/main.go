@@ -113,6 +113,9 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 			return show.RunMatrix(ctx, cfg, combinations)
 		})
 	}
+	if o.print {
+		return nil, show.Print(ctx, cfg, stdout)
+	}
 	if o.bench.on && o.tap == "" {
 		return inNamespace(ctx, "--pktgen", cfg, args, stdout, func() (table, error) { return o.measure(ctx, cfg) })
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/shell"
 )
 
 // What the printed command lines have, for whoever runs them to change.
@@ -31,12 +32,12 @@ func (o *options) print(out io.Writer) {
 		},
 		IOMMU: o.iommu, Sockets: o.sockets(), Net: machine.Backend{TAP: tapName}, NIC: nic, InitArgs: o.words,
 	}
-	fmt.Fprintf(out, "# QEMU %v or later; vvudev serves %s.\n%s\n", machine.VfioUser, strings.Join(d.Sockets, ", "), shell(d.Argv()))
+	fmt.Fprintf(out, "# QEMU %v or later; vvudev serves %s.\n%s\n", machine.VfioUser, strings.Join(d.Sockets, ", "), shell.Command(nil, d.Argv()))
 	if o.iommu != machine.None {
 		fmt.Fprintln(out, "\n# cloud-hypervisor has no IOMMU for vfio-user devices: make an image with --iommu none for it.")
 		return
 	}
-	fmt.Fprintf(out, "\n# cloud-hypervisor, not tried with vvufwd: --args must name the devices by where it puts them, see lspci.\n%s\n", shell(o.cloudHypervisor(d.Sockets)))
+	fmt.Fprintf(out, "\n# cloud-hypervisor, not tried with vvufwd: --args must name the devices by where it puts them, see lspci.\n%s\n", shell.Command(nil, o.cloudHypervisor(d.Sockets)))
 }
 
 // sockets are those of vvudev, one for each app VM's device.
@@ -64,31 +65,4 @@ func (o *options) cloudHypervisor(sockets []string) []string {
 		argv = append(argv, "socket="+socket)
 	}
 	return append(argv, "--cmdline", "console=ttyS0 quiet panic=-1 -- "+strings.Join(o.words, " "))
-}
-
-// shell writes a command for a shell, a line for each of its options.
-func shell(argv []string) string {
-	var text strings.Builder
-	for i, word := range argv {
-		switch {
-		case i == 0:
-		case strings.HasPrefix(word, "-"):
-			text.WriteString(" \\\n  ")
-		default:
-			text.WriteString(" ")
-		}
-		text.WriteString(quote(word))
-	}
-	return text.String()
-}
-
-// quote makes a word of a shell's of any text.
-func quote(word string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=./:,+@%", r)
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

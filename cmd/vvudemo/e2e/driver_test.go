@@ -34,7 +34,7 @@ func bootDriver(t *testing.T, image initramfs.Driver, d machine.Driver, edit fun
 	if _, err := image.Save(d.Initrd); err != nil {
 		t.Fatal(err)
 	}
-	p, err := vm.Start(vm.Config{Name: "driver VM", Argv: edit(d.Argv()), Env: d.QEMU.Env, LogPath: log})
+	p, err := vm.Start(vm.Config{Name: "driver VM", Argv: edit(d.Argv()), LogPath: log})
 	if err != nil {
 		t.Fatal(err)
 	}

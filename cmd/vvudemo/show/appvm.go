@@ -74,22 +74,29 @@ func (d *demo) newAppVM(number int) (*appVM, error) {
 
 // startDevice starts an app VM's vvudev and waits until it listens on both its sockets.
 func (d *demo) startDevice(ctx context.Context, a *appVM) error {
-	argv := []string{d.Tools.Vvudev, "--vfio-user", a.vfioUserSocket(), "--vhost-user", a.vhostUserSocket()}
-	if d.Shadow {
-		argv = append(argv, "--shadow")
-	} else {
-		argv = append(argv, "--ram", a.ram.path())
-	}
 	var err error
-	a.device, err = d.start(vm.Config{Name: "vvudev", LogPath: d.out(a.suffixed("vvudev") + ".log"), Argv: argv}, true)
+	a.device, err = d.start(vm.Config{Name: "vvudev", LogPath: d.out(a.suffixed("vvudev") + ".log"), Argv: d.deviceArgv(a)}, true)
 	if err != nil {
 		return err
 	}
 	return awaitSockets(ctx, a.device, a.vfioUserSocket(), a.vhostUserSocket())
 }
 
-// boot boots an app VM, for the first time or again, and waits until it obeys commands.
-func (d *demo) boot(ctx context.Context, a *appVM) (string, error) {
+// deviceArgv is the command line of an app VM's vvudev.
+func (d *demo) deviceArgv(a *appVM) []string {
+	argv := []string{d.Tools.Vvudev, "--vfio-user", a.vfioUserSocket(), "--vhost-user", a.vhostUserSocket()}
+	if d.Shadow {
+		return append(argv, "--shadow")
+	}
+	argv = append(argv, "--ram", a.ram.path())
+	if a.ram.named() {
+		argv = append(argv, "--create-ram", fmt.Sprintf("%dM", appMemoryMiB))
+	}
+	return argv
+}
+
+// appMachine is an app VM as it boots the next time.
+func (d *demo) appMachine(a *appVM) machine.App {
 	boot := machine.Boot{QEMU: d.Tools.AppQEMU, Kernel: a.setup.kernel, Initrd: a.setup.initrd, Accel: d.Accel, SMP: a.setup.smp, MemoryMiB: appMemoryMiB}
 	v := machine.App{
 		Boot: boot, RAMFile: a.ram.path(), Socket: a.vhostUserSocket(), MAC: machine.AppMACOf(a.number),
@@ -101,12 +108,18 @@ func (d *demo) boot(ctx context.Context, a *appVM) (string, error) {
 			v.Pcap = d.pcap() // that of a restarted machine would replace it
 		}
 	}
+	return v
+}
+
+// boot boots an app VM, for the first time or again, and waits until it obeys commands.
+func (d *demo) boot(ctx context.Context, a *appVM) (string, error) {
+	v := d.appMachine(a)
 	if err := a.ram.clear(); err != nil {
 		return "", err
 	}
 	begin := time.Now()
 	var err error
-	a.process, err = d.start(vm.Config{Name: a.name(), Argv: v.Argv(), Env: d.Tools.AppQEMU.Env, LogPath: a.log, Append: a.boots > 0}, false)
+	a.process, err = d.start(vm.Config{Name: a.name(), Argv: v.Argv(), LogPath: a.log, Append: a.boots > 0}, false)
 	if err != nil {
 		return "", err
 	}

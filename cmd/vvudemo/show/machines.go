@@ -126,8 +126,8 @@ func awaitSockets(ctx context.Context, p *vm.Process, paths ...string) error {
 	return nil
 }
 
-// startDriver boots the driver VM and waits until vvufwd forwards.
-func (d *demo) startDriver(ctx context.Context) (string, error) {
+// driverMachine is the driver VM.
+func (d *demo) driverMachine() machine.Driver {
 	boot := machine.Boot{QEMU: d.Tools.QEMU, Kernel: d.driverKernel(), Initrd: d.driverImage(), Accel: d.Accel, SMP: d.SMP, MemoryMiB: driverMemoryMiB}
 	v := machine.Driver{Boot: boot, VVU: d.Device, IOMMU: d.IOMMU, Net: d.network.backend, NIC: d.NIC, NICOpts: d.NICOpts}
 	if d.network.backend.Queues <= 1 { // QEMU captures from one queue pair only
@@ -144,9 +144,14 @@ func (d *demo) startDriver(ctx context.Context) (string, error) {
 	if d.Capture {
 		v.Serial = d.driverPcap()
 	}
+	return v
+}
+
+// startDriver boots the driver VM and waits until vvufwd forwards.
+func (d *demo) startDriver(ctx context.Context) (string, error) {
 	begin := time.Now()
 	var err error
-	d.driver, err = d.start(vm.Config{Name: "driver VM", Argv: v.Argv(), Env: d.Tools.QEMU.Env, LogPath: d.out("driver.log"), OnLine: d.counters.Feed}, true)
+	d.driver, err = d.start(vm.Config{Name: "driver VM", Argv: d.driverMachine().Argv(), LogPath: d.out("driver.log"), OnLine: d.counters.Feed}, true)
 	if err != nil {
 		return "", err
 	}

@@ -10,10 +10,16 @@ import (
 // ram is the file that is the app VM's RAM. vvudev, the driver VM's QEMU and the app VM's QEMU map it. It has no name in any file
 // system: it needs no room in /dev/shm, of which containers have little, and is gone with the last of those that map it,
 // however they end.
+//
+// One that is for others to make has a name and nothing else.
 type ram struct {
 	file *os.File
 	size int64
+	name string
 }
+
+// named reports whether others make the file.
+func (r *ram) named() bool { return r != nil && r.file == nil }
 
 // newRAM makes the file with the given size in bytes, all zero.
 func newRAM(size int64) (*ram, error) {
@@ -31,8 +37,11 @@ func newRAM(size int64) (*ram, error) {
 
 // path is where the children of this process open the file; it is empty if there is none.
 func (r *ram) path() string {
-	if r == nil {
+	switch {
+	case r == nil:
 		return ""
+	case r.named():
+		return r.name
 	}
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.file.Fd())
 }
@@ -49,4 +58,9 @@ func (r *ram) clear() error {
 	return nil
 }
 
-func (r *ram) Close() error { return r.file.Close() }
+func (r *ram) Close() error {
+	if r.named() {
+		return nil
+	}
+	return r.file.Close()
+}

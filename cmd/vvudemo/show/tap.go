@@ -81,20 +81,7 @@ const defaultMTU = 1500
 
 // makeTAP makes a TAP device with the server's address.
 func makeTAP(name string, queues, mtu int) error {
-	ones, _ := tapLease.Mask.Size()
-	add := []string{"tuntap", "add", "dev", name, "mode", "tap"}
-	if queues > 1 {
-		add = append(add, "multi_queue")
-	}
-	if mtu == 0 {
-		mtu = defaultMTU
-	}
-	for _, command := range [][]string{
-		add,
-		{"link", "set", name, "mtu", strconv.Itoa(mtu)},
-		{"address", "add", fmt.Sprintf("%v/%d", tapLease.Server, ones), "dev", name},
-		{"link", "set", name, "up"},
-	} {
+	for _, command := range tapCommands(name, queues, mtu) {
 		if err := ip(command...); err != nil {
 			return fmt.Errorf("--tap %s: make the device (as root): %w", name, err)
 		}
@@ -109,4 +96,22 @@ func ip(args ...string) error {
 		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
+}
+
+// tapCommands are what is said to ip to make a TAP device.
+func tapCommands(name string, queues, mtu int) [][]string {
+	ones, _ := tapLease.Mask.Size()
+	add := []string{"tuntap", "add", "dev", name, "mode", "tap"}
+	if queues > 1 {
+		add = append(add, "multi_queue")
+	}
+	if mtu == 0 {
+		mtu = defaultMTU
+	}
+	return [][]string{
+		add,
+		{"link", "set", name, "mtu", strconv.Itoa(mtu)},
+		{"address", "add", fmt.Sprintf("%v/%d", tapLease.Server, ones), "dev", name},
+		{"link", "set", name, "up"},
+	}
 }

@@ -55,7 +55,7 @@ func TestNoOneReadsTheDriverVMsConsole(t *testing.T) {
 	var process *vm.Process
 	var serial *serialLine
 	l.step("boot the driver VM", func(l *lab) {
-		process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, Env: driver.QEMU.Env, LogPath: filepath.Join(l.out, "driver.log")})
+		process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, LogPath: filepath.Join(l.out, "driver.log")})
 		l.must(err)
 		l.atEnd(func() { process.Close() })
 		serial = l.connect(console)
@@ -125,7 +125,7 @@ func (l *lab) reboots(m *virtualMachine) {
 	l.Helper()
 	argv := slices.DeleteFunc(m.Argv(), func(arg string) bool { return arg == "-no-reboot" })
 	var err error
-	m.process, err = vm.Start(vm.Config{Name: "guest " + m.name, Argv: argv, Env: m.QEMU.Env, LogPath: filepath.Join(l.out, "guest-"+m.name+".log")})
+	m.process, err = vm.Start(vm.Config{Name: "guest " + m.name, Argv: argv, LogPath: filepath.Join(l.out, "guest-"+m.name+".log")})
 	l.must(err)
 	l.atEnd(func() { m.process.Close() })
 }

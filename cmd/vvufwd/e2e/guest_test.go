@@ -55,7 +55,7 @@ func (l *lab) switchOn(m *virtualMachine) {
 	l.Helper()
 	var err error
 	m.process, err = vm.Start(vm.Config{
-		Name: "guest " + m.name, Argv: m.Argv(), Env: m.QEMU.Env, LogPath: filepath.Join(l.out, "guest-"+m.name+".log"), Append: m.boots > 0,
+		Name: "guest " + m.name, Argv: m.Argv(), LogPath: filepath.Join(l.out, "guest-"+m.name+".log"), Append: m.boots > 0,
 	})
 	l.must(err)
 	m.boots++

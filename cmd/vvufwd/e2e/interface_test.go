@@ -96,7 +96,7 @@ func (l *lab) bootInterfaces() *interfaceVM {
 		"-netdev", fixedNet, "-device", virtioModel+",netdev=fixed,romfile=,addr=6,disable-legacy=on,iommu_platform=on")
 	argv = append(argv, "-device", "pcie-root-port,id=rp,chassis=1,addr=8",
 		"-netdev", otherNet, "-device", virtioModel+",id="+unplugID+",netdev=other,romfile=,bus=rp,disable-legacy=on,iommu_platform=on")
-	v.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, Env: boot.QEMU.Env, LogPath: filepath.Join(l.out, "driver.log")})
+	v.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, LogPath: filepath.Join(l.out, "driver.log")})
 	l.must(err)
 	l.atEnd(func() { v.Close() })
 	v.see(l, "@@ ready")

@@ -49,7 +49,7 @@ func TestNetworkBoot(t *testing.T) {
 				"-smp", "1", "-m", "512M", "-object", "memory-backend-memfd,id=ram,size=512M,share=on", "-machine", "q35,memory-backend=ram",
 				"-chardev", "socket,id=vhost,path="+l.socket("guest"), "-netdev", "vhost-user,id=net,chardev=vhost")
 			m, err := vm.Start(vm.Config{
-				Name: way.name, Argv: append(argv, way.options()...), Env: l.tools.AppQEMU.Env, LogPath: filepath.Join(l.out, way.name+".log"),
+				Name: way.name, Argv: append(argv, way.options()...), LogPath: filepath.Join(l.out, way.name+".log"),
 			})
 			l.must(err)
 			l.atEnd(func() { m.Close() })

@@ -86,7 +86,7 @@ func (l *lab) bootShell(sockets ...string) *driverShell {
 		"-netdev", "user,id=other,ipv6=off",
 		"-device", *unplugModel+",id="+unplugID+",netdev=other,romfile=,bus=rp"+virtioOptions())
 	d := &driverShell{}
-	d.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, Env: boot.QEMU.Env, LogPath: filepath.Join(l.out, "driver.log")})
+	d.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, LogPath: filepath.Join(l.out, "driver.log")})
 	l.must(err)
 	l.atEnd(func() { d.Close() })
 	d.see(l, "@@ ready")
@@ -202,7 +202,7 @@ func TestVvudevEnds(t *testing.T) {
 		device := l.device(l.ramFile(64), vvu, l.socket(fmt.Sprint("app", attempt)))
 		argv := machine.Driver{Boot: boot, Sockets: []string{vvu}, InitArgs: []string{"--vvu", machine.VVUAddress(0), "--nic", machine.NICAddress}}.Argv()
 		driver.mark = 0
-		driver.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, Env: boot.QEMU.Env, LogPath: filepath.Join(l.out, "driver.log")})
+		driver.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, LogPath: filepath.Join(l.out, "driver.log")})
 		l.must(err)
 		process := driver.Process
 		l.atEnd(func() { process.Close() })

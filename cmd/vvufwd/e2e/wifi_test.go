@@ -76,7 +76,7 @@ func TestWiFi(t *testing.T) {
 	l.must(err)
 	boot := machine.Boot{QEMU: l.tools.AppQEMU, Kernel: found.FullKernel, Initrd: image, Accel: "tcg", SMP: 2, MemoryMiB: 512}
 	m, err := vm.Start(vm.Config{
-		Name: "Wi-Fi", Argv: boot.Argv(), Env: boot.QEMU.Env, LogPath: filepath.Join(l.out, "wifi.log"),
+		Name: "Wi-Fi", Argv: boot.Argv(), LogPath: filepath.Join(l.out, "wifi.log"),
 	})
 	l.must(err)
 	l.atEnd(func() { m.Close() })

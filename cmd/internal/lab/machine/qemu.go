@@ -9,11 +9,8 @@ import (
 
 // QEMU is how one QEMU program is run.
 type QEMU struct {
-	// Command is the program and the arguments that always come first: a QEMU unpacked from another release of the system runs
-	// through that release's own loader and is told where its data files are.
+	// Command is the program and the arguments that always come first.
 	Command []string
-	// Env is added to the environment.
-	Env     []string
 	Version Version
 	// Origin tells a person where this QEMU was found.
 	Origin string

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"vvufwd/cmd/internal/lab/apt"
 	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/shell"
 )
 
 // qemuSuites are the releases whose QEMU may be new enough, each with the suites that its dependencies come from. The stable one
@@ -26,7 +28,7 @@ var qemuSuites = []struct {
 func (d *debian) qemu(ctx context.Context) (machine.QEMU, error) {
 	dir := d.path("qemu")
 	if release, complete := apt.Unpacked(dir); complete {
-		return probe(ctx, unpackedQEMU(dir, release))
+		return probeUnpacked(ctx, dir, release)
 	}
 	var failures []error
 	for _, s := range qemuSuites {
@@ -54,9 +56,17 @@ func DebianQEMU(ctx context.Context, o Options, release string) (machine.QEMU, e
 	d := debian{dir: o.BuildDir, progress: o.Progress}
 	dir := d.path("qemu-" + release)
 	if _, complete := apt.Unpacked(dir); complete {
-		return probe(ctx, unpackedQEMU(dir, release))
+		return probeUnpacked(ctx, dir, release)
 	}
 	return d.fetchQEMU(ctx, dir, release, []string{release}, machine.Version{})
+}
+
+func probeUnpacked(ctx context.Context, dir, release string) (machine.QEMU, error) {
+	q, err := unpackedQEMU(dir, release)
+	if err != nil {
+		return q, err
+	}
+	return probe(ctx, q)
 }
 
 // fetchQEMU unpacks the QEMU of a release into dir, if it is not older than least. Suites are where its dependencies come from.
@@ -85,7 +95,7 @@ func (d *debian) fetchQEMU(ctx context.Context, dir, release string, suites []st
 	if err := d.forget(release); err != nil {
 		return machine.QEMU{}, err
 	}
-	return probe(ctx, unpackedQEMU(dir, release))
+	return probeUnpacked(ctx, dir, release)
 }
 
 // packagedAtLeast compares a package's version ("1:11.1.3+ds-1~bpo13+1") with a QEMU version.
@@ -100,19 +110,41 @@ func packagedAtLeast(version string, want machine.Version) bool {
 	return v.AtLeast(want)
 }
 
-// unpackedQEMU is how a QEMU is run whose packages were unpacked into dir.
-func unpackedQEMU(dir, release string) machine.QEMU {
-	if absolute, err := filepath.Abs(dir); err == nil {
-		dir = absolute
+// unpackedQEMU is how a QEMU is run whose packages were unpacked into dir: by a script, so that a person can run it as well.
+func unpackedQEMU(dir, release string) (machine.QEMU, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return machine.QEMU{}, err
 	}
-	return machine.QEMU{
-		Command: append(unpackedCommand(dir, qemuProgram),
-			"-L", filepath.Join(dir, "usr", "share", "qemu"),
-			"-L", filepath.Join(dir, "usr", "share", "seabios"),
-		),
-		Env:    []string{"QEMU_MODULE_DIR=" + filepath.Join(unpackedLibraries(dir), "qemu")},
-		Origin: "Debian " + release,
+	command := append(unpackedCommand(dir, qemuProgram),
+		"-L", filepath.Join(dir, "usr", "share", "qemu"),
+		"-L", filepath.Join(dir, "usr", "share", "seabios"),
+	)
+	script := "#!/bin/sh\n# QEMU from Debian's packages, with the loader, libraries and data that came with it. Made anew for each place.\n" +
+		shell.Command(nil, []string{"export", "QEMU_MODULE_DIR=" + filepath.Join(unpackedLibraries(dir), "qemu")}) + "\n" +
+		"exec " + shell.Command(nil, command) + " \"$@\"\n"
+	program := filepath.Join(dir, qemuProgram)
+	if err := writeScript(program, script); err != nil {
+		return machine.QEMU{}, err
 	}
+	return machine.QEMU{Command: []string{program}, Origin: "Debian " + release}, nil
+}
+
+// writeScript makes a script, unless it is there already. Others may run it meanwhile: it is replaced whole.
+func writeScript(path, text string) error {
+	if old, err := os.ReadFile(path); err == nil && string(old) == text {
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".script-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once the file has its final name
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }
 
 // unpackedCommand is how a program is run whose packages were unpacked into dir, an absolute path: through the loader and with the

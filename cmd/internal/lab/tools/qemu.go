@@ -91,7 +91,6 @@ func hasDevice(ctx context.Context, q machine.QEMU, device string) bool {
 
 func output(ctx context.Context, q machine.QEMU, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, q.Command[0], append(q.Command[1:len(q.Command):len(q.Command)], args...)...)
-	cmd.Env = append(cmd.Environ(), q.Env...)
 	out, err := cmd.Output()
 	if err != nil {
 		why := err.Error()

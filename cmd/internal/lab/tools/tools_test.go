@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -117,9 +118,29 @@ func TestFindKernelTakesTheNewestWithModules(t *testing.T) {
 }
 
 func TestUnpackedQEMURunsThroughItsOwnLoader(t *testing.T) {
-	q := unpackedQEMU("/b/qemu", "sid")
-	if !strings.HasSuffix(q.Command[0], "/ld-linux-x86-64.so.2") || !slices.Contains(q.Command, "/b/qemu/usr/bin/qemu-system-x86_64") {
-		t.Errorf("command = %q", q.Command)
+	dir := filepath.Join(t.TempDir(), "it's here")
+	lib := unpackedLibraries(dir)
+	if err := os.MkdirAll(lib, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// The loader says how it was called.
+	if err := os.WriteFile(filepath.Join(lib, loader), []byte("#!/bin/sh\necho \"QEMU emulator version 11.1 $QEMU_MODULE_DIR $*\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		q, err := unpackedQEMU(dir, "sid")
+		if err != nil || len(q.Command) != 1 {
+			t.Fatalf("%q, %v", q.Command, err)
+		}
+		out, err := exec.Command(q.Command[0], "-smp", "1", "a b").Output()
+		want := "QEMU emulator version 11.1 " + lib + "/qemu --library-path " + lib + ":" + lib + ":" + lib + "/pulseaudio " +
+			dir + "/usr/bin/qemu-system-x86_64 -L " + dir + "/usr/share/qemu -L " + dir + "/usr/share/seabios -smp 1 a b\n"
+		if err != nil || string(out) != want {
+			t.Errorf("%v and %s, want %s", err, out, want)
+		}
+	}
+	if q, err := probeUnpacked(context.Background(), dir, "sid"); err != nil || q.Version != (machine.Version{Major: 11, Minor: 1}) {
+		t.Errorf("%+v, %v", q, err)
 	}
 }
 
