@@ -7,6 +7,7 @@
 # make bench   vvufwd against DPDK testpmd, a quarter of an hour; BENCHFLAGS="--only ^64 --rounds 1" for less
 # make corebench  what a frame costs on one core, in ns; COREFLAGS="--peer PATH --bound PATH --rounds 8 --json FILE"
 #              has other instruments take turns with it
+# make shadowbench  throughput and latency with vvudev --shadow and without, a minute; SHADOWFLAGS="--rounds 5 --turn 1s --json FILE"
 # make pktgen  packet generators at both ends of the demo's machines: frames that arrive, by size and direction, as a table,
 #              build/demo/pktgen.json and pktgen.svg; PKTGENFLAGS="--pktgen-sizes 60,imix --pktgen-beside OTHER.json"
 # make matrix  app VMs of three kernels with all combinations of rings, buffers, offloads and queues, half an hour,
@@ -36,7 +37,7 @@ GOTEST   := $(GO) test -count=1 -vet=off -p $(AT_ONCE) -parallel 8 $(if $(STAGE)
 
 GOBUILD := $(GO) build -ldflags="-s -w -buildid="
 
-.PHONY: build demo pktgen matrix bench corebench test quick unit race lint cross arm64 fuzz soak e2e machines versus clean
+.PHONY: build demo pktgen matrix bench corebench shadowbench test quick unit race lint cross arm64 fuzz soak e2e machines versus clean
 
 build:
 	@mkdir -p $(BIN)
@@ -64,6 +65,9 @@ corebench:
 	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkCore$$' -benchtime 1x ./netfwd -args $(COREFLAGS)
 	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkShadowCore$$' -benchtime 1x ./vvu/shadow | grep -E '^pkg:|ns/frame'
 	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkNICCore$$' -benchtime 1x -p 1 ./virtio/net/driver ./netfwd/nic/e1000e ./netfwd/nic/igb ./netfwd/nic/igbvf | grep -E '^pkg:|ns/frame'
+
+shadowbench:
+	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkShadow$$' -benchtime 1x ./cmd/vvudev/speed -args $(SHADOWFLAGS)
 
 # Machines wait for half of their time, as do unit tests: lanes side by side. Measuring is done alone. One after the other, for less load:
 # make test LANES="'lint cross unit race arm64 machines versus'"

@@ -3,6 +3,7 @@ package port
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"vvufwd/virtio"
@@ -22,6 +23,10 @@ type Config struct {
 	QueueSize int             // entries of each ring, a power of two from 16 to 32768
 	FrameSize int             // bytes of each frame sent, and of the largest received
 	Timeout   time.Duration   // for the peer to appear, and then for each of its replies
+
+	// Memory is a file to be the guest's memory, for a back-end that has to know it before. It stays the caller's, and keeps
+	// its size. nil: one is made.
+	Memory *os.File
 }
 
 // Optional are the features that a port can do without.

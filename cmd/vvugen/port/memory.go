@@ -16,6 +16,7 @@ type memory struct {
 	file  *os.File
 	bytes []byte
 	huge  bool // made of huge pages
+	given bool // the file is someone else's, who keeps its size
 }
 
 // newMemory maps at least n bytes, of huge pages if enough of them are free.
@@ -62,6 +63,22 @@ func seal(fd, size int) ([]byte, error) {
 	return b, nil
 }
 
+// mapGiven maps a file of at least n bytes, which must be zeroed.
+func mapGiven(file *os.File, n int) (*memory, error) {
+	st, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("memory: %w", err)
+	}
+	if st.Size() < int64(n) {
+		return nil, fmt.Errorf("memory of %d bytes is too small for rings and frames, which take %d", st.Size(), n)
+	}
+	b, err := unix.Mmap(int(file.Fd()), 0, int(st.Size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
+	if err != nil {
+		return nil, fmt.Errorf("map memory: %w", err)
+	}
+	return &memory{file: file, bytes: b, given: true}, nil
+}
+
 // Close unmaps the memory; no one may hold a view of it.
 func (m *memory) Close() error {
 	if m.bytes == nil {
@@ -69,5 +86,8 @@ func (m *memory) Close() error {
 	}
 	err := unix.Munmap(m.bytes)
 	m.bytes = nil
+	if m.given {
+		return err
+	}
 	return errors.Join(err, m.file.Close())
 }

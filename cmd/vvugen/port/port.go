@@ -54,7 +54,12 @@ func (p *Port) open(ctx context.Context) (err error) {
 	n := p.cfg.QueueSize
 	txAt := place(0, n, Header+p.cfg.FrameSize)
 	rxAt := place(txAt.end, n, p.cfg.receiveRoom())
-	if p.memory, err = newMemory(rxAt.end); err != nil {
+	if p.cfg.Memory != nil {
+		p.memory, err = mapGiven(p.cfg.Memory, rxAt.end)
+	} else {
+		p.memory, err = newMemory(rxAt.end)
+	}
+	if err != nil {
 		return err
 	}
 	for i := range p.events {
