@@ -7,14 +7,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/vring"
 	"vvufwd/vvu/shadow"
-	"vvufwd/vvu/vhostuser"
 )
 
 // withHeader puts a virtio-net header before a frame, which announces buffers.
@@ -291,69 +289,29 @@ func TestScribbler(t *testing.T) {
 	}
 }
 
-// A driver VM that says what it should not, or nothing, has no session; the next one that behaves has.
-func TestBrokenAnswers(t *testing.T) {
-	silent := func(q vhostuser.Request) func(vhostuser.Message, *vhostuser.Message) *vhostuser.Message {
-		return func(m vhostuser.Message, reply *vhostuser.Message) *vhostuser.Message {
-			if m.Request == q {
-				return nil
-			}
-			return reply
+// Some devices say how much they have read, where only what was written counts: that is nothing to fail for, whatever the number.
+func TestLengthOfWhatWasRead(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		r := newEvilRig(t, packed)
+		e := r.connect(1)
+		for _, length := range []uint32{1, 2048, 0xffffffff} {
+			r.wire.Push(frame(3))
+			q := e.ring(1)
+			var c vring.Chain
+			eventually(t, "a frame for the driver VM", func() bool {
+				q.Available()
+				return q.Pop(&c)
+			})
+			q.ResetViews()
+			q.Push(c.Head, length)
+			q.Publish()
+			e.call(1)
+		}
+		r.passes(e)
+		if n := r.logs.FilterMessage("ended the session with the driver VM").Len(); n != 0 {
+			t.Errorf("packed %v: %d sessions have ended", packed, n)
 		}
 	}
-	instead := func(q vhostuser.Request, with vhostuser.Message) func(vhostuser.Message, *vhostuser.Message) *vhostuser.Message {
-		return func(m vhostuser.Message, reply *vhostuser.Message) *vhostuser.Message {
-			if m.Request == q {
-				return &with
-			}
-			return reply
-		}
-	}
-	for name, answer := range map[string]func(vhostuser.Message, *vhostuser.Message) *vhostuser.Message{
-		"nothing to the first question": silent(vhostuser.GetFeatures),
-		"nothing to a later one":        silent(vhostuser.GetQueueNum),
-		"nothing to the memory table":   silent(vhostuser.SetMemTable),
-		"another request":               instead(vhostuser.GetFeatures, vhostuser.NewReply(vhostuser.GetQueueNum, vhostuser.U64(1))),
-		"flags of a request":            instead(vhostuser.GetFeatures, vhostuser.NewRequest(vhostuser.GetFeatures, vhostuser.U64(1))),
-		"too short":                     instead(vhostuser.GetFeatures, vhostuser.Message{Request: vhostuser.GetFeatures, Flags: vhostuser.ReplyFlags, Payload: []byte{1, 2, 3}}),
-		"no features":                   instead(vhostuser.GetFeatures, vhostuser.NewReply(vhostuser.GetFeatures, vhostuser.U64(0))),
-		"an error":                      instead(vhostuser.SetMemTable, vhostuser.Ack(vhostuser.SetMemTable, 1)),
-		"what no one has asked for": func(m vhostuser.Message, reply *vhostuser.Message) *vhostuser.Message {
-			if m.Request == vhostuser.SetOwner {
-				r := vhostuser.Ack(vhostuser.SetOwner, 0)
-				return &r
-			}
-			return reply
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newEvilRig(t, false)
-			r.answer = answer
-			r.shadow.SetFrontend(shadow.Frontend{Session: 1})
-			if strings.HasPrefix(name, "nothing") {
-				time.Sleep(20 * time.Millisecond) // long enough for it to hang, if it is not to be
-			} else {
-				eventually(t, "the end of a session", func() bool { return r.logs.FilterMessage("ended the session with the driver VM").Len() > 0 })
-			}
-			r.mu.Lock()
-			r.answer = nil
-			r.mu.Unlock()
-			r.passes(r.connect(2))
-		})
-	}
-}
-
-// As many queue pairs as the driver VM says it has, but no more than there are.
-func TestBoastfulDriver(t *testing.T) {
-	r := newEvilRig(t, false)
-	r.answer = func(m vhostuser.Message, reply *vhostuser.Message) *vhostuser.Message {
-		if m.Request == vhostuser.GetQueueNum {
-			many := vhostuser.NewReply(m.Request, vhostuser.U64(^uint64(0)))
-			return &many
-		}
-		return reply
-	}
-	r.passes(r.connect(1))
 }
 
 // Doorbells without end cost no more than looks at the rings.
