@@ -30,6 +30,12 @@ func at(addr uint64) *byte { return *(**byte)(unsafe.Pointer(&addr)) }
 // bytes is n bytes there.
 func bytes(addr uint64, n int) []byte { return unsafe.Slice(at(addr), n) }
 
+// move moves n bytes there, which may overlap. Inlined, with n a constant that is no power of two, it makes Go 1.26.8's
+// compiler fail (disjointTypes: one of arguments is not a pointer).
+//
+//go:noinline
+func move(to, from uint64, n int) { copy(bytes(to, n), bytes(from, n)) }
+
 // auxdata is what comes with a frame: a control message.
 type auxdata struct {
 	header unix.Cmsghdr
