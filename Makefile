@@ -64,7 +64,7 @@ bench: build
 corebench:
 	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkCore$$' -benchtime 1x ./netfwd -args $(COREFLAGS)
 	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkShadowCore$$' -benchtime 1x ./vvu/shadow | grep -E '^pkg:|ns/frame'
-	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkNICCore$$' -benchtime 1x -p 1 ./virtio/net/driver ./netfwd/nic/e1000e ./netfwd/nic/igb ./netfwd/nic/igbvf | grep -E '^pkg:|ns/frame'
+	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkNICCore$$' -benchtime 1x -p 1 ./virtio/net/driver ./netfwd/nic/e1000e ./netfwd/nic/igb ./netfwd/nic/igbvf ./netfwd/netdev/packet ./netfwd/netdev/xdp ./netfwd/netdev/tap | grep -E '^pkg:|ns/frame'
 
 shadowbench:
 	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkShadow$$' -benchtime 1x ./cmd/vvudev/speed -args $(SHADOWFLAGS)

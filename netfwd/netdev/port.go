@@ -25,7 +25,7 @@ type Port struct {
 	soft virtionet.SoftwareGSO
 
 	wake    [1]int // an epoll instance
-	forRoom bool   // it waits for room too
+	watched uint32 // for which events of the wire's descriptor
 }
 
 // newPort makes a queue pair.
@@ -42,7 +42,14 @@ func newPort(name string, w Wire, c *Condition, leaves, takes virtionet.Offloads
 	if p.wake[0], err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return p, err
 	}
-	return p, unix.EpollCtl(p.wake[0], unix.EPOLL_CTL_ADD, w.FD(), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(w.FD())})
+	p.watched = unix.EPOLLIN
+	if err = unix.EpollCtl(p.wake[0], unix.EPOLL_CTL_ADD, w.FD(), &unix.EpollEvent{Events: p.watched, Fd: int32(w.FD())}); err != nil {
+		return p, err
+	}
+	if further := w.FurtherFD(); further >= 0 {
+		err = unix.EpollCtl(p.wake[0], unix.EPOLL_CTL_ADD, further, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(further)})
+	}
+	return p, err
 }
 
 // Close frees its buffers. The wire is the interface's.
@@ -71,18 +78,22 @@ func (p *Port) Recover() {}
 // EnableKicks makes the descriptor of WakeFDs readable while there are frames and, if forRoom is
 // set, while there is room: so no look is needed to find what is there already.
 func (p *Port) EnableKicks(forRoom bool) (frames, room bool) {
-	if forRoom != p.forRoom {
-		events := uint32(unix.EPOLLIN)
-		if forRoom {
-			events |= unix.EPOLLOUT
-		}
+	held := p.next < p.filled
+	events := uint32(0)
+	if !held { // else a wire whose frames stay where they are is readable for ever
+		events = unix.EPOLLIN
+	}
+	if forRoom {
+		events |= unix.EPOLLOUT
+	}
+	if events != p.watched {
 		e := unix.EpollEvent{Events: events, Fd: int32(p.wire.FD())}
 		if unix.EpollCtl(p.wake[0], unix.EPOLL_CTL_MOD, p.wire.FD(), &e) != nil {
-			return false, true // poll
+			return held, true // poll
 		}
-		p.forRoom = forRoom
+		p.watched = events
 	}
-	return p.next < p.filled, forRoom && p.condition.Down() // what waits is dropped then
+	return held, forRoom && p.condition.Down() // what waits is dropped then
 }
 
 // DisableKicks does nothing: the kernel wakes only who waits.

@@ -58,7 +58,9 @@ func (p *Port) describe(b *virtionet.Burst) {
 
 // Release is for the oldest frames that were not released. See netfwd.Port.
 func (p *Port) Release(b *virtionet.Burst, first, end int) {
-	p.next += end - first
+	if p.next += end - first; p.next == p.filled {
+		p.wire.Done()
+	}
 	p.counters.CountReceived(b, first, end)
 }
 

@@ -16,6 +16,8 @@ type Wire interface {
 	// errno is why there are not more: 0 or EAGAIN if there were none. Of what the
 	// kernel could not describe lost is the number.
 	Read(slots *[Burst]Slot, frames *[Burst]uint64) (n, lost int, errno unix.Errno)
+	// Done says that no one looks any more at what the last Read has read.
+	Done()
 	// Write sends frames, each with HeaderLen bytes of header right before it. It returns how
 	// many it has sent, and why not the next one.
 	Write(slots []Slot) (n int, errno unix.Errno)
@@ -23,4 +25,6 @@ type Wire interface {
 	HeaderLen() int
 	// FD becomes readable when there are frames, and writable when there is room.
 	FD() int
+	// FurtherFD is another descriptor that becomes readable when there are frames; less than 0: there is none.
+	FurtherFD() int
 }

@@ -36,6 +36,7 @@ type kernel struct {
 	leaves, takes virtionet.Offloads
 	reads, writes []played // without any: nothing to read, all is written
 	written       []arrival
+	done          int // calls of Done
 }
 
 func (k *kernel) Look() (netdev.State, error)                  { return netdev.State{}, unix.ENODEV }
@@ -45,6 +46,8 @@ func (k *kernel) Close() error                                 { return unix.Clo
 func (k *kernel) Wires() []netdev.Wire                         { return []netdev.Wire{k} }
 func (k *kernel) Offloads() (leaves, takes virtionet.Offloads) { return k.leaves, k.takes }
 func (k *kernel) HeaderLen() int                               { return virtionet.LegacyHeaderLen }
+func (k *kernel) Done()                                        { k.done++ }
+func (k *kernel) FurtherFD() int                               { return -1 }
 func (k *kernel) FD() int                                      { return k.fd }
 
 func (k *kernel) Queues(name string, c *netdev.Condition) ([]netdev.Queue, error) {

@@ -33,6 +33,8 @@ func (c *fakeCard) Dropped() (n uint64, known bool)              { return 0, fal
 func (c *fakeCard) Offloads() (leaves, takes virtionet.Offloads) { return 0, virtionet.OffloadCsum }
 func (c *fakeCard) Close() error                                 { c.closed = true; return nil }
 func (c *fakeCard) HeaderLen() int                               { return virtionet.LegacyHeaderLen }
+func (c *fakeCard) Done()                                        {}
+func (c *fakeCard) FurtherFD() int                               { return -1 }
 func (c *fakeCard) FD() int                                      { return -1 }
 
 func (c *fakeCard) Queues(name string, k *netdev.Condition) ([]netdev.Queue, error) {

@@ -46,12 +46,14 @@ func (p *Pair) Run(t *testing.T) {
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-		if err := errors.Join(p.A.Close(), p.B.Close()); err != nil {
+		if err := p.close(); err != nil {
 			t.Error(err)
 		}
 	})
 	p.settle(t)
 }
+
+func (p *Pair) close() error { return errors.Join(p.A.Close(), p.B.Close()) }
 
 // Suite checks a kind of port.
 func Suite(t *testing.T, open func(t *testing.T) *Pair) {

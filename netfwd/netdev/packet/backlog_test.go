@@ -59,7 +59,7 @@ func TestBacklog(t *testing.T) {
 			}
 		}
 	}
-	if unix.SetsockoptInt(openSocket(t), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveMemory) != nil {
+	if unix.SetsockoptInt(anySocket(t), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveMemory) != nil {
 		t.Skip("skipped: larger buffers than net.core.rmem_max take CAP_NET_ADMIN of the machine")
 	}
 	send(256)
@@ -72,7 +72,7 @@ func TestBacklog(t *testing.T) {
 	}
 }
 
-func openSocket(t *testing.T) int {
+func anySocket(t *testing.T) int {
 	t.Helper()
 	fd, err := netdev.Socket()
 	if err != nil {

@@ -36,6 +36,10 @@ func bytes(addr uint64, n int) []byte { return unsafe.Slice(at(addr), n) }
 //go:noinline
 func move(to, from uint64, n int) { copy(bytes(to, n), bytes(from, n)) }
 
+// headerAt is what the kernel says of the frame in a slot of a ring, and statusOf whose the slot is.
+func headerAt(addr uint64) *unix.Tpacket2Hdr { return (*unix.Tpacket2Hdr)(unsafe.Pointer(at(addr))) }
+func statusOf(addr uint64) *uint32           { return (*uint32)(unsafe.Pointer(at(addr))) }
+
 // auxdata is what comes with a frame: a control message.
 type auxdata struct {
 	header unix.Cmsghdr

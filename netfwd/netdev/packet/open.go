@@ -17,14 +17,14 @@ const (
 	sendMemory    = 1 << 20
 )
 
-// Open opens packet sockets at an interface, as many as there are to be queues. The interface is
-// promiscuous from then on until they are closed. Each has the frames of some flows, see share.
+// Open opens two packet sockets at an interface for each queue that there is to be: one that receives, and one in reserve, see
+// wire. The interface is promiscuous from then on until they are closed. Each queue has the frames of some flows, see share.
 func Open(name string, queues int) (files []*os.File, err error) {
 	if err := netdev.CheckName(name); err != nil {
 		return nil, err
 	}
-	for i := range queues {
-		f, err := openQueue(name, i, queues)
+	for i := range 2 * queues {
+		f, err := openSocket(name, i/2, queues, i%2 == 1)
 		if err != nil {
 			for _, open := range files {
 				open.Close()
@@ -36,8 +36,8 @@ func Open(name string, queues int) (files []*os.File, err error) {
 	return files, nil
 }
 
-// openQueue opens one of the sockets.
-func openQueue(name string, i, queues int) (*os.File, error) {
+// openSocket opens one of the sockets. That in reserve receives nothing.
+func openSocket(name string, i, queues int, reserve bool) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if errors.Is(err, unix.EPERM) {
 		return nil, fmt.Errorf("interface %s: a packet socket takes CAP_NET_RAW: run as root", name)
@@ -45,7 +45,11 @@ func openQueue(name string, i, queues int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: packet socket: %w: use a kernel with CONFIG_PACKET", name, err)
 	}
-	if err := open(fd, name, i, queues); err != nil {
+	err = open(fd, name, i, queues)
+	if err == nil && !reserve {
+		err = bind(fd, name)
+	}
+	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
 	return os.NewFile(uintptr(fd), "packet:"+name), nil
@@ -73,7 +77,7 @@ func open(fd int, name string, i, queues int) error {
 			return fmt.Errorf("interface %s: %w", name, err)
 		}
 	}
-	return bind(fd, name)
+	return nil
 }
 
 // bind makes a socket one for an interface, which becomes promiscuous, and hears all groups: for a Wi-Fi

@@ -22,7 +22,7 @@ func TestPacketSockets(t *testing.T) {
 }
 
 // pair is a veth pair with packet sockets at both ends.
-func pair(t *testing.T, queues int) *netdevtest.Pair {
+func pair(t testing.TB, queues int) *netdevtest.Pair {
 	link := func(t testing.TB) {
 		netdevtest.IP(t, "link add v0 mtu 9000 type veth peer name v1 mtu 9000")
 		netdevtest.IP(t, "link set v0 up")
@@ -58,7 +58,7 @@ func TestAwaitLink(t *testing.T) {
 	}
 }
 
-func openDevice(t *testing.T, name string, queues int) *netdev.Device {
+func openDevice(t testing.TB, name string, queues int) *netdev.Device {
 	t.Helper()
 	return netdevtest.Device(t, "packet:"+name, func() ([]*os.File, error) { return Open(name, queues) }, New)
 }
@@ -104,4 +104,9 @@ func TestEverythingIsHeard(t *testing.T) {
 		t.Fatal(err)
 	}
 	hears(0)
+}
+
+// BenchmarkNICCore is for make corebench.
+func BenchmarkNICCore(b *testing.B) {
+	netdevtest.Measure(b, func(b testing.TB) *netdevtest.Pair { return pair(b, 1) })
 }

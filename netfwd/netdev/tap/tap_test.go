@@ -22,7 +22,7 @@ func TestTAP(t *testing.T) {
 }
 
 // pair is two TAP devices in a bridge.
-func pair(t *testing.T, queues int) *netdevtest.Pair {
+func pair(t testing.TB, queues int) *netdevtest.Pair {
 	a, b := open(t, "t0", queues), open(t, "t1", queues)
 	if len(a.Ports()) != queues {
 		t.Fatalf("%d queue pairs, want %d", len(a.Ports()), queues)
@@ -48,7 +48,7 @@ func pair(t *testing.T, queues int) *netdevtest.Pair {
 	}
 }
 
-func open(t *testing.T, name string, queues int) *netdev.Device {
+func open(t testing.TB, name string, queues int) *netdev.Device {
 	t.Helper()
 	return netdevtest.Device(t, "tap:"+name, func() ([]*os.File, error) { return Open(name, queues) }, New)
 }
@@ -122,4 +122,9 @@ func TestHandedOver(t *testing.T) {
 		}
 		unix.Close(gone)
 	}
+}
+
+// BenchmarkNICCore is for make corebench.
+func BenchmarkNICCore(b *testing.B) {
+	netdevtest.Measure(b, func(b testing.TB) *netdevtest.Pair { return pair(b, 1) })
 }

@@ -25,6 +25,9 @@ func (w *wire) HeaderLen() int { return headerLen }
 // FD is netdev.Wire's.
 func (w *wire) FD() int { return w.fd }
 
+// FurtherFD is netdev.Wire's.
+func (w *wire) FurtherFD() int { return -1 }
+
 // Read is netdev.Wire's.
 func (w *wire) Read(slots *[netdev.Burst]netdev.Slot, frames *[netdev.Burst]uint64) (n, lost int, errno unix.Errno) {
 	for total := 0; n < len(slots) && total < lot; n++ {
@@ -38,6 +41,9 @@ func (w *wire) Read(slots *[netdev.Burst]netdev.Slot, frames *[netdev.Burst]uint
 	}
 	return n, 0, 0
 }
+
+// Done is netdev.Wire's.
+func (w *wire) Done() {}
 
 // Write is netdev.Wire's.
 func (w *wire) Write(slots []netdev.Slot) (n int, errno unix.Errno) {

@@ -24,7 +24,7 @@ func TestSockets(t *testing.T) {
 }
 
 // pair is the two ends of a cable.
-func pair(t *testing.T, mode Mode, queues int) *netdevtest.Pair {
+func pair(t testing.TB, mode Mode, queues int) *netdevtest.Pair {
 	link := func(t testing.TB) {
 		n := fmt.Sprintf("numtxqueues %d numrxqueues %d", queues, queues)
 		netdevtest.IP(t, fmt.Sprintf("link add v0 mtu 9000 %s type veth peer name v1 mtu 9000 %s", n, n))
@@ -56,7 +56,7 @@ func withoutSums(t testing.TB, name string) {
 	}
 }
 
-func openDevice(t *testing.T, name string, mode Mode, queues int) *netdev.Device {
+func openDevice(t testing.TB, name string, mode Mode, queues int) *netdev.Device {
 	t.Helper()
 	open := func() ([]*os.File, error) { return Open(name, Options{Mode: mode, Queues: queues}) }
 	elsewhere := inNamespace(t, open)
@@ -83,4 +83,9 @@ func inNamespace(t testing.TB, open Reopen) Reopen {
 		<-done
 		return files, err
 	}
+}
+
+// BenchmarkNICCore is for make corebench.
+func BenchmarkNICCore(b *testing.B) {
+	netdevtest.Measure(b, func(b testing.TB) *netdevtest.Pair { return pair(b, Native, 1) })
 }
