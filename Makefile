@@ -4,6 +4,10 @@
 # make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen,vvubench,vvuimage}, static and stripped
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each: a time such as 5m, or a number of inputs such as 5000x; not part of test
+# make man     manual pages of all programs and topics, in build/man
+# make dist    a release in build/dist: static programs for amd64 and arm64 with manual pages, completions and systemd units, a driver VM's
+#              initramfs, bills of materials, Debian packages and SHA256SUMS; the same commit gives the same bytes
+# make deb     the Debian packages of it only
 # make bench   vvufwd against DPDK testpmd, a quarter of an hour; BENCHFLAGS="--only ^64 --rounds 1" for less
 # make corebench  what a frame costs on one core, in ns; COREFLAGS="--peer PATH --bound PATH --rounds 8 --json FILE"
 #              has other instruments take turns with it
@@ -37,7 +41,7 @@ GOTEST   := $(GO) test -count=1 -vet=off -p $(AT_ONCE) -parallel 8 $(if $(STAGE)
 
 GOBUILD := $(GO) build -ldflags="-s -w -buildid="
 
-.PHONY: build demo pktgen matrix bench corebench shadowbench test quick unit race lint cross arm64 fuzz soak e2e machines versus clean
+.PHONY: build demo pktgen matrix bench corebench shadowbench test quick unit race lint cross arm64 fuzz soak e2e machines versus clean man dist deb
 
 build:
 	@mkdir -p $(BIN)
@@ -56,6 +60,17 @@ matrix: build
 	$(GO) test -count=1 -timeout 20m -run TestInterfacesComeAndGo ./cmd/vvufwd/e2e -args -interface-starts 200
 	$(GO) test -count=1 -timeout 20m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic e1000e
 	$(GO) test -count=1 -timeout 20m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic igb
+
+man: build
+	$(GO) run ./cmd/internal/dist -man build/man -bin $(BIN) $(COMMANDS)
+
+dist:
+	$(GO) run ./cmd/internal/dist -out build/dist $(COMMANDS)
+	@cat build/dist/SHA256SUMS
+
+deb:
+	$(GO) run ./cmd/internal/dist -deb -out build/deb -arch $(or $(DEBARCH),$$($(GO) env GOHOSTARCH)) $(COMMANDS)
+	@ls build/deb/*.deb
 
 # Testpmd comes from PATH, or is unpacked from Debian's packages.
 bench: build
