@@ -24,42 +24,26 @@ type Port struct {
 	tx   slots
 	soft virtionet.SoftwareGSO
 
-	wake    [1]int // an epoll instance
-	watched uint32 // for which events of the wire's descriptor
+	wake Waker
 }
 
 // newPort makes a queue pair.
 func newPort(name string, w Wire, c *Condition, leaves, takes virtionet.Offloads) (p *Port, err error) {
-	p = &Port{name: name, wire: w, condition: c, leaves: leaves, takes: takes, wake: [1]int{-1}}
+	p = &Port{name: name, wire: w, condition: c, leaves: leaves, takes: takes}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("%s: %w", name, err), p.Close())
 		}
 	}()
-	if err := errors.Join(p.rx.open(), p.tx.open()); err != nil {
+	if p.wake, err = NewWaker(); err != nil {
 		return p, err
 	}
-	if p.wake[0], err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return p, err
-	}
-	p.watched = unix.EPOLLIN
-	if err = unix.EpollCtl(p.wake[0], unix.EPOLL_CTL_ADD, w.FD(), &unix.EpollEvent{Events: p.watched, Fd: int32(w.FD())}); err != nil {
-		return p, err
-	}
-	if further := w.FurtherFD(); further >= 0 {
-		err = unix.EpollCtl(p.wake[0], unix.EPOLL_CTL_ADD, further, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(further)})
-	}
-	return p, err
+	return p, errors.Join(p.rx.open(), p.tx.open())
 }
 
 // Close frees its buffers. The wire is the interface's.
 func (p *Port) Close() error {
-	var err error
-	if p.wake[0] >= 0 {
-		err = unix.Close(p.wake[0])
-		p.wake[0] = -1
-	}
-	return errors.Join(err, p.rx.close(), p.tx.close())
+	return errors.Join(p.wake.Close(), p.rx.close(), p.tx.close())
 }
 
 // Name identifies the port in logs and counters. Safe for concurrent use.
@@ -86,18 +70,16 @@ func (p *Port) EnableKicks(forRoom bool) (frames, room bool) {
 	if forRoom {
 		events |= unix.EPOLLOUT
 	}
-	if events != p.watched {
-		e := unix.EpollEvent{Events: events, Fd: int32(p.wire.FD())}
-		if unix.EpollCtl(p.wake[0], unix.EPOLL_CTL_MOD, p.wire.FD(), &e) != nil {
-			return held, true // poll
-		}
-		p.watched = events
+	if events == 0 {
+		p.wake.Rest()
+	} else if !p.wake.Watch(p.wire.FD(), p.wire.FurtherFD(), events) {
+		return held, true // poll
 	}
 	return held, forRoom && p.condition.Down() // what waits is dropped then
 }
 
-// DisableKicks does nothing: the kernel wakes only who waits.
-func (p *Port) DisableKicks() {}
+// DisableKicks has the kernel wake no one.
+func (p *Port) DisableKicks() { p.wake.Rest() }
 
 // WakeFDs is an epoll instance, which no one has to empty, see netfwd.Sleeper. There is none
 // while the interface does not work: its descriptor may be readable for ever then.
@@ -105,5 +87,5 @@ func (p *Port) WakeFDs() []int {
 	if p.condition.Down() {
 		return nil
 	}
-	return p.wake[:]
+	return p.wake.FDs()
 }

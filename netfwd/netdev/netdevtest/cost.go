@@ -19,7 +19,9 @@ func Measure(b *testing.B, open func(b testing.TB) *Pair) {
 		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
 			Namespace(b)
 			p := open(b)
-			p.settle(b)
+			if !p.A.AwaitLink(b.Context()) || !p.B.AwaitLink(b.Context()) {
+				b.Fatal("no link")
+			}
 			to, from := p.A.Ports()[0], p.B.Ports()[0]
 			source := NewSource(b)
 			for i := range virtionet.MaxBurst {

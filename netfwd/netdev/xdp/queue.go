@@ -18,10 +18,9 @@ type Queue struct {
 	condition *netdev.Condition
 	counters  virtionet.Counters
 
-	*socket        // the forwarder's
-	wake    [1]int // an epoll instance
-	deaf    bool   // that does not tell of frames
-	forRoom bool   // who sleeps waits for room
+	*socket // the forwarder's
+	wake    netdev.Waker
+	forRoom bool // who sleeps waits for room
 
 	next    atomic.Pointer[socket] // what to use instead
 	retired atomic.Pointer[socket] // what was used before, for control to close
@@ -29,18 +28,10 @@ type Queue struct {
 
 func newQueue(name string, c *netdev.Condition, s *socket) (q *Queue, err error) {
 	q = &Queue{name: name, condition: c, socket: s}
-	if q.wake[0], err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+	if q.wake, err = netdev.NewWaker(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := q.watch(unix.EPOLL_CTL_ADD); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), unix.Close(q.wake[0]))
-	}
 	return q, nil
-}
-
-// watch has the epoll instance look at the socket, or not any more.
-func (q *Queue) watch(how int) error {
-	return unix.EpollCtl(q.wake[0], how, q.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(q.fd)})
 }
 
 // replace gives the queue pair another socket, which is its own from then on. Control calls it.
@@ -63,7 +54,7 @@ func (q *Queue) collect() error {
 
 // Close closes its sockets.
 func (q *Queue) Close() error {
-	err := errors.Join(q.collect(), q.socket.close(), unix.Close(q.wake[0]))
+	err := errors.Join(q.collect(), q.socket.close(), q.wake.Close())
 	if s := q.next.Swap(nil); s != nil {
 		err = errors.Join(err, s.close())
 	}
@@ -87,10 +78,9 @@ func (q *Queue) Sync() (gone bool) {
 		return false
 	}
 	q.counters.Drops[virtionet.DropStopped] += uint64(q.held)
-	_ = q.watch(unix.EPOLL_CTL_DEL)
+	q.wake.Rest()
 	q.retired.Store(q.socket) // replace has made sure that there is none
 	q.socket = with
-	q.deaf = q.watch(unix.EPOLL_CTL_ADD) != nil
 	return false
 }
 
@@ -221,11 +211,12 @@ func (q *Queue) EnableKicks(forRoom bool) (frames, room bool) {
 		q.reclaim()
 		room = q.rooms() > 0 || q.condition.Down() // what waits is dropped then
 	}
-	return q.rx.ready() > 0, room
+	watched := q.wake.Watch(q.fd, -1, unix.EPOLLIN) // before the look, so that no frame comes between
+	return q.rx.ready() > 0 || !watched, room
 }
 
-// DisableKicks does nothing: the kernel wakes only who waits.
-func (q *Queue) DisableKicks() {}
+// DisableKicks has the kernel wake no one.
+func (q *Queue) DisableKicks() { q.wake.Rest() }
 
 // WakeFDs is an epoll instance, which no one has to empty, see netfwd.Sleeper. There is none
 // while the interface does not work: a socket is readable for ever then.
@@ -233,7 +224,7 @@ func (q *Queue) WakeFDs() []int {
 	if q.condition.Down() {
 		return nil
 	}
-	return q.wake[:]
+	return q.wake.FDs()
 }
 
 // shortly is how long to sleep at most before one looks for what no one tells of: the kernel does
@@ -242,7 +233,7 @@ const shortly = 50 * time.Microsecond
 
 // LongestSleep is netfwd.Restless's.
 func (q *Queue) LongestSleep() time.Duration {
-	if (q.unsent || q.forRoom || q.deaf) && !q.condition.Down() {
+	if (q.unsent || q.forRoom) && !q.condition.Down() {
 		return shortly
 	}
 	return -1
