@@ -1,7 +1,7 @@
 # make demo    boot both VMs and show traffic both ways
 # make test    everything: unit tests with all seeds of the fuzz targets, race detector, linters, the rings on arm64, the tests with machines
 #              and DPDK; each stage is a target of its own: lint cross unit race arm64 machines versus
-# make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen,vvubench,vvuimage}, static and stripped
+# make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen,vvubench,vvuimage,vvuctl}, static and stripped
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each: a time such as 5m, or a number of inputs such as 5000x; not part of test
 # make man     manual pages of all programs and topics, in build/man
@@ -21,7 +21,7 @@
 
 GO       ?= go
 BIN      := build/bin
-COMMANDS := vvufwd vvudev vvudemo vvugen vvubench vvuimage
+COMMANDS := vvufwd vvudev vvudemo vvugen vvubench vvuimage vvuctl
 FUZZTIME ?= 5000x
 SOAKTIME ?= 10m
 

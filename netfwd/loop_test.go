@@ -574,12 +574,13 @@ func TestStatsTables(t *testing.T) {
 	s := Stats{Time: time.Unix(100, 0), Ports: []PortStats{{Name: "a", RxPackets: 1500, RxBytes: 3e6, Drops: map[string]uint64{"runt": 1, "no_peer": 3}}}}
 	prev := Stats{Time: time.Unix(98, 0), Ports: []PortStats{{Name: "a", RxPackets: 500, RxBytes: 1e6}}}
 	var totals, rates, line bytes.Buffer
-	if err := errors.Join(s.WriteTable(&totals, nil), s.WriteTable(&rates, &prev), s.WriteJSON(&line)); err != nil {
+	var r Rates
+	if err := errors.Join(s.WriteTable(&totals), r.Write(&rates, prev), r.Write(&rates, s), s.WriteJSON(&line)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ got, want string }{
 		{totals.String(), "1500"}, {totals.String(), "runt=1 no_peer=3"},
-		{rates.String(), "500"}, {rates.String(), "8.00"},
+		{rates.String(), "500"}, {rates.String(), "8.00"}, {rates.String(), "runt=0.5 no_peer=1.5"},
 		{line.String(), `"rx_packets":1500`},
 	} {
 		if !strings.Contains(c.got, c.want) {

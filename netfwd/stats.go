@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -77,8 +76,8 @@ func Collect(loops []*Loop) Stats {
 	return s
 }
 
-// memoryFault names rings stopped because their memory vanished.
-const memoryFault = "memory vanished"
+// MemoryFault names, among faults, rings stopped because their memory vanished.
+const MemoryFault = "memory vanished"
 
 func portStats(name string, c *virtionet.Counters) PortStats {
 	s := PortStats{
@@ -105,7 +104,7 @@ func portStats(name string, c *virtionet.Counters) PortStats {
 	for fault, n := range c.Faults {
 		addFault(vring.Fault(fault).String(), n)
 	}
-	addFault(memoryFault, c.MemoryFaults)
+	addFault(MemoryFault, c.MemoryFaults)
 	return s
 }
 
@@ -119,45 +118,12 @@ func (s Stats) WriteJSON(w io.Writer) error {
 	return err
 }
 
-// WriteTable writes one line per port. Rates are per second since prev; without
-// prev the columns show totals.
-func (s Stats) WriteTable(w io.Writer, prev *Stats) error {
+// WriteTable writes one line per port, with totals.
+func (s Stats) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	if prev == nil {
-		fmt.Fprintln(t, "port\trx packets\trx bytes\ttx packets\ttx bytes\tnotifications\tdrops\t")
-		for _, p := range s.Ports {
-			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", p.Name, p.RxPackets, p.RxBytes, p.TxPackets, p.TxBytes, p.Interrupts, dropList(p.Drops))
-		}
-		return t.Flush()
-	}
-	seconds := s.Time.Sub(prev.Time).Seconds()
-	fmt.Fprintln(t, "port\trx pps\trx Mbit/s\ttx pps\ttx Mbit/s\tdrops\t")
+	fmt.Fprintln(t, "port\trx packets\trx bytes\ttx packets\ttx bytes\tnotifications\tdrops\t")
 	for _, p := range s.Ports {
-		var before PortStats // of a queue pair that had nothing to do before
-		if i := slices.IndexFunc(prev.Ports, func(b PortStats) bool { return b.Name == p.Name }); i >= 0 {
-			before = prev.Ports[i]
-		}
-		rate := func(now, then uint64) float64 { return float64(now-then) / seconds }
-		fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.0f\t%.2f\t%s\t\n", p.Name,
-			rate(p.RxPackets, before.RxPackets), rate(p.RxBytes, before.RxBytes)*8/1e6,
-			rate(p.TxPackets, before.TxPackets), rate(p.TxBytes, before.TxBytes)*8/1e6, dropList(p.Drops))
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", p.Name, p.RxPackets, p.RxBytes, p.TxPackets, p.TxBytes, p.Interrupts, dropList(p.Drops))
 	}
 	return t.Flush()
-}
-
-// dropList names the reasons in their fixed order: "no_peer=3 runt=1".
-func dropList(drops map[string]uint64) string {
-	out := ""
-	for why := range virtionet.NumDrops {
-		if n := drops[why.String()]; n > 0 {
-			if out != "" {
-				out += " "
-			}
-			out += fmt.Sprintf("%s=%d", why, n)
-		}
-	}
-	if out == "" {
-		return "-"
-	}
-	return out
 }

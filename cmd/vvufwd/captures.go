@@ -36,9 +36,7 @@ func (o *options) checkCaptures() error {
 	var names, written []string
 	for _, p := range o.ports {
 		names = append(names, p.String())
-		_, text, _ := strings.Cut(p.flag, " ")
-		text, _, _ = strings.Cut(text, ",")
-		written = append(written, text)
+		written = append(written, p.written())
 	}
 	for i := range o.captures {
 		c := &o.captures[i]
@@ -58,6 +56,19 @@ func (o *options) checkCaptures() error {
 		}
 	}
 	return nil
+}
+
+// written is the port's address as it is on the command line.
+func (p portSpec) written() string {
+	_, text, _ := strings.Cut(p.flag, " ")
+	text, _, _ = strings.Cut(text, ",")
+	return text
+}
+
+// names are all by which a capture knows the port.
+func (p portSpec) names() []string {
+	_, short, _ := strings.Cut(p.String(), ":")
+	return []string{p.String(), short, p.written()}
 }
 
 // openCaptures opens their files, with all the privileges that vvufwd is started with. From then on the signals do nothing, until they
@@ -81,7 +92,7 @@ func (o *options) openCaptures() error {
 func (o *options) closeCaptures() {
 	for i := range o.captures {
 		if f := o.captures[i].file; f != nil {
-			f.Close()
+			o.captures[i].Close(f)
 			o.captures[i].file = nil
 		}
 	}

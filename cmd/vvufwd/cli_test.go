@@ -35,14 +35,16 @@ func TestCLI(t *testing.T) { play(t, "testdata", "") }
 // TestConfined plays scripts with vvufwd as it is shipped, which gives up its
 // privileges, those about sockets and those about what is left of it then.
 func TestConfined(t *testing.T) {
-	dir := clitest.Static(t, "vvufwd", "vvugen")
+	dir := clitest.Static(t, "vvufwd", "vvugen", "vvuctl")
 	playConfined(t, dir)
 	play(t, "testdata/interfaces", dir)
 	t.Run("starts", func(t *testing.T) { clitest.Starts(t, filepath.Join(dir, "vvufwd"), start) })
 }
 
 // TestConfinedWithCgo is for who builds with "go build" where there is a C compiler.
-func TestConfinedWithCgo(t *testing.T) { playConfined(t, clitest.WithCgo(t, "vvufwd", "vvugen")) }
+func TestConfinedWithCgo(t *testing.T) {
+	playConfined(t, clitest.WithCgo(t, "vvufwd", "vvugen", "vvuctl"))
+}
 
 // start is a vvufwd that a front-end asks for its features.
 func start(dir string) clitest.Start {

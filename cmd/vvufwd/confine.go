@@ -81,6 +81,11 @@ func (o *options) policy() (p confine.Policy) {
 			p.Listen = append(p.Listen, port.path)
 		}
 	}
+	for _, c := range o.captures {
+		(&place{Address: c.Live}).need(&p)
+	}
+	o.asked.control.need(&p)
+	o.asked.scraped.need(&p)
 	return p
 }
 

@@ -21,6 +21,11 @@ func TestPolicy(t *testing.T) {
 	}{
 		{[]string{"--vhost-user=/a", "--vhost-user=/b,client"}, confine.Policy{Read: limits, Listen: []string{"/a"}, Connect: []string{"/b"}, AsyncIO: true}},
 		{[]string{"--vvu=00:05.0", "--nic=00:04.0"}, confine.Policy{Read: limits, VFIO: true}},
+		{[]string{"--vhost-user=/a,client", "--vhost-user=/b,client", "--control=/c"}, confine.Policy{Read: limits, Listen: []string{"/c"}, Connect: []string{"/a", "/b"}, AsyncIO: true}},
+		{[]string{"--vvu=00:05.0", "--nic=00:04.0", "--control=virtio-serial:ctl"}, confine.Policy{Read: limits, VFIO: true}},
+		{[]string{"--vvu=00:05.0", "--nic=00:04.0", "--control=vsock:5"}, confine.Policy{Read: limits, VFIO: true, Accept: true}},
+		{[]string{"--vvu=00:05.0", "--nic=00:04.0", "--metrics=:9100"}, confine.Policy{Read: limits, VFIO: true, Accept: true}},
+		{[]string{"--vvu=00:05.0", "--nic=00:04.0", "--capture=nic:0000:00:04.0=vsock:5", "--capture=vvu:0000:00:05.0=unix:/s"}, confine.Policy{Read: limits, VFIO: true, Accept: true, Listen: []string{"/s"}}},
 		{[]string{"--bind", "--vvu=00:05.0", "--vhost-user=/a"}, confine.Policy{Read: limits, VFIO: true, AsyncIO: true, Listen: []string{"/a"}, Write: []string{
 			"/sys/bus/pci/devices/0000:00:05.0/driver_override", "/sys/bus/pci/devices/0000:00:05.0/driver/unbind", "/sys/bus/pci/drivers/vfio-pci/unbind", "/sys/bus/pci/drivers_probe",
 		}}},

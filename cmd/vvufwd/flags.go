@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"vvufwd/cmd/internal/cli"
@@ -56,6 +57,7 @@ type options struct {
 	noIOMMU          bool
 
 	captures   []captured
+	asked      asked
 	followLink bool
 
 	maxMemory cli.Size // 0: by the machine's
@@ -64,6 +66,7 @@ type options struct {
 	queues    int
 	queueSize int
 	logLevel  zapcore.Level
+	level     zap.AtomicLevel // that, until a client changes it
 	logFormat string
 	version   bool
 
@@ -83,7 +86,7 @@ const (
 // parseFlags reads the command line. asInit is whether we are PID 1, where some
 // defaults differ: no one else can bind functions or reserve huge pages.
 func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
-	o := &options{logLevel: zapcore.InfoLevel, hugePages: byPorts, owned: asInit}
+	o := &options{logLevel: zapcore.InfoLevel, level: zap.NewAtomicLevel(), hugePages: byPorts, owned: asInit}
 	fs := cli.NewFlags("vvufwd")
 
 	port := func(parse func(string) (portSpec, error)) func(string) error {
@@ -107,10 +110,12 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	})
 	fs.DurationVar(&o.idleAfter, "idle-after", 500*time.Microsecond, "sleep until a kick when no frame came for this `TIME` (up to four times as long while that pays) and 16 looks at the rings, and wake up for frames that come regularly; 0s: at once; negative: always poll")
 	o.reports.Flags(fs, "")
-	fs.Func("capture", "write the frames of a port to a file in pcapng format, with their direction: `PORT=FILE`[,snaplen=BYTES][,off][,filter=EXPRESSION], such as nic:0000:00:04.0=/tmp/nic.pcapng,filter=arp or icmp; SIGUSR1 starts and SIGUSR2 stops it; repeat for more ports", func(s string) error {
+	fs.Func("capture", "write the frames of a port to a file in pcapng format, with their direction: `PORT=FILE`[,snaplen=BYTES][,off][,filter=EXPRESSION], such as nic:0000:00:04.0=/tmp/nic.pcapng,filter=arp or icmp; or to whoever reads them live at unix:PATH, vsock:PORT or virtio-serial:NAME; SIGUSR1 starts and SIGUSR2 stops it; repeat for more ports", func(s string) error {
 		o.captures = append(o.captures, captured{text: s})
 		return nil
 	})
+	fs.Func("control", "answer vvuctl at `PATH`, a socket that is made, vsock:PORT or virtio-serial:NAME; with \",write\" appended it may start and stop captures and change the log level", o.asked.setControl)
+	fs.Func("metrics", "serve metrics for Prometheus at http://`ADDRESS`/metrics, such as 127.0.0.1:9100; anyone who can connect can read them", o.asked.setMetrics)
 	o.initFlags(fs, asInit)
 	fs.Func("hugepages", fmt.Sprintf("as /init: reserve `N` huge pages of 2 MiB; 0: none (default %d, and %d more for each NIC)", hugePagesAnyway, hugePagesEachNIC), func(s string) (err error) {
 		o.hugePages, err = strconv.Atoi(s)
@@ -192,6 +197,9 @@ func (o *options) check() error {
 		return cli.Usagef("--follow-link: no port has a link to follow: it needs a --nic, or a --port of the kernel's interfaces")
 	}
 	if err := o.checkCaptures(); err != nil {
+		return err
+	}
+	if err := o.checkAsked(); err != nil {
 		return err
 	}
 	if err := o.checkBind(); err != nil {

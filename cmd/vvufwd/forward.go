@@ -241,7 +241,7 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failures := make(chan error, len(f.forwarding.Loops())+len(f.ports))
+	failures := make(chan error, len(f.forwarding.Loops())+len(f.ports)+places)
 	failed := func(err error) {
 		if err != nil {
 			failures <- err
@@ -258,6 +258,7 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	control.Go(func() { f.forwarding.Run(ctx) })
 	f.runControls(ctx, o, &control, failed)
 	f.record(ctx, &control)
+	f.answerClients(ctx, o, &control, failed)
 	err := o.reports.Run(ctx, f.collect, out)
 	cancel()
 	control.Wait()

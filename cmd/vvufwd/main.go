@@ -102,7 +102,8 @@ func run(argv []string, stdout, stderr io.Writer) int {
 	if err := cli.CheckCPUs("--cpus", o.cpus); err != nil {
 		return fail(stderr, err)
 	}
-	log := logging.New(stderr, o.logFormat, o.logLevel)
+	o.level.SetLevel(o.logLevel)
+	log := logging.New(stderr, o.logFormat, o.level)
 	if q, ok := stdout.(*logging.Queue); ok {
 		q.ReportIn(log, "statistics")
 	}
@@ -144,6 +145,7 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 	defer o.listeners.close()
 	defer o.opened.close()
 	defer o.closeCaptures()
+	defer o.asked.close()
 	o.startUpkeep(log)
 	defer o.upkeep.Close()
 	o.openDevMem(log)
@@ -161,6 +163,8 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 	defer func() {
 		o.listeners.close()
 		o.opened.close()
+		o.closeCaptures()
+		o.asked.close()
 		for _, f := range files { // a function that is open anywhere cannot be given back
 			f.Close()
 		}
@@ -171,6 +175,7 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 	}
 	o.opened.hand(files)
 	o.handCaptures(files)
+	o.asked.hand(files)
 	o.startUpkeep(log)
 	defer o.upkeep.Close()
 	o.upkeep.Hand(files)
@@ -232,6 +237,10 @@ func confinedWork(o *options, log *zap.Logger, out io.Writer) (err error) {
 		return err
 	}
 	defer o.closeCaptures()
+	if err := o.asked.inherit(); err != nil {
+		return err
+	}
+	defer o.asked.close()
 	o.upkeep = upkeep.Inherit()
 	defer o.upkeep.Close()
 	if o.reopener, err = reopen.Inherit(o.xdpPorts()); err != nil {
@@ -271,7 +280,12 @@ func prepare(o *options, log *zap.Logger, stopped func() bool) (err error) {
 		o.opened.close()
 		return errors.Join(err, o.bare.GiveBack())
 	}
-	if err := o.openCaptures(); err != nil {
+	if err = o.openCaptures(); err == nil {
+		if err = o.asked.open(); err != nil {
+			o.closeCaptures()
+		}
+	}
+	if err != nil {
 		o.listeners.close()
 		o.opened.close()
 		return errors.Join(err, o.bare.GiveBack())

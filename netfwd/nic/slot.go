@@ -94,6 +94,9 @@ func (s *Slot) SetLink(up bool) {
 	}
 }
 
+// Up reports whether there is a card with a link.
+func (s *Slot) Up() bool { return !s.ports[0].linkDown.Load() }
+
 // Spread is netfwd.End's. A card that is put in later is told, too.
 func (s *Slot) Spread(pairs int) error {
 	s.mu.Lock()

@@ -104,8 +104,11 @@ func (p Policy) calls() []call {
 	list = append(list, archCalls...)
 	list = append(list, runtimeCalls(uint32(os.Getpid()))...)
 	list = append(list, peerCalls...)
+	if len(p.Listen) > 0 || p.Accept {
+		list = append(list, call{unix.SYS_ACCEPT4, nil})
+	}
 	if len(p.Listen) > 0 {
-		list = append(list, call{unix.SYS_ACCEPT4, nil}, call{unix.SYS_UNLINKAT, []condition{is(unlinkFlagsArg, 0)}})
+		list = append(list, call{unix.SYS_UNLINKAT, []condition{is(unlinkFlagsArg, 0)}})
 	}
 	if len(p.Connect) > 0 {
 		list = append(list, call{unix.SYS_SOCKET, []condition{is(0, unix.AF_UNIX)}}, call{unix.SYS_CONNECT, nil})

@@ -20,6 +20,8 @@ type Policy struct {
 	// Listen are sockets at which it accepts peers, and which it removes at the
 	// end. Anything else in their directories can be removed too.
 	Listen []string
+	// Accept is whether it accepts peers at other listeners, which were opened before Start.
+	Accept bool
 	// Connect are sockets that it connects to, again and again. Kernels whose
 	// Landlock is older than ABI 9 cannot keep it from other sockets in the file
 	// system.

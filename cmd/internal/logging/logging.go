@@ -37,12 +37,12 @@ const (
 	sampleThereafter = 1000
 )
 
-// New returns a logger that writes entries of at least the given level to w, which
-// need not be safe for concurrent use. If it is a Queue, entries that were lost are
-// reported in the log itself. Above the level debug it drops most of what
+// New returns a logger that writes entries of at least the given level to w, which need not be
+// safe for concurrent use. The level may change if it is a zap.AtomicLevel. If w is a Queue, entries
+// that were lost are reported in the log itself. Above the level debug the logger drops most of what
 // repeats itself within a second: a peer can make us say the same thing as often as
 // it likes. See ForPeer.
-func New(w io.Writer, form string, level zapcore.Level) *zap.Logger {
+func New(w io.Writer, form string, level zapcore.LevelEnabler) *zap.Logger {
 	cfg := zap.NewProductionEncoderConfig()
 	cfg.EncodeTime = zapcore.ISO8601TimeEncoder
 	encoder := zapcore.NewJSONEncoder(cfg)
@@ -53,14 +53,10 @@ func New(w io.Writer, form string, level zapcore.Level) *zap.Logger {
 	if q, ok := w.(*Queue); ok {
 		q.ReportLost(lostEntries(encoder, q.out))
 	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
-	if level > zapcore.DebugLevel {
-		core = sample(core)
-	}
-	return zap.New(core)
+	return zap.New(sample(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)))
 }
 
-// sampled drops what repeats itself.
+// sampled drops what repeats itself, unless the level is debug.
 type sampled struct {
 	zapcore.Core              // with the sampler
 	all          zapcore.Core // without
@@ -73,6 +69,14 @@ func sample(all zapcore.Core) zapcore.Core {
 // With implements zapcore.Core.
 func (s sampled) With(fields []zapcore.Field) zapcore.Core {
 	return sampled{s.Core.With(fields), s.all.With(fields)}
+}
+
+// Check implements zapcore.Core.
+func (s sampled) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if s.Enabled(zapcore.DebugLevel) {
+		return s.all.Check(entry, checked)
+	}
+	return s.Core.Check(entry, checked)
 }
 
 // ForPeer returns a logger for what concerns one peer, made from one of New. What repeats

@@ -94,3 +94,29 @@ func TestSetLevel(t *testing.T) {
 		}
 	}
 }
+
+// The level can be changed while the program runs, for loggers that were made before too, and at debug nothing is left out.
+func TestLevelChanges(t *testing.T) {
+	var out bytes.Buffer
+	level := zap.NewAtomicLevel()
+	log := ForPeer(New(&out, JSON, level)).With(zap.String("port", "p"))
+	say := func() int {
+		out.Reset()
+		for range 2 * sampleFirst {
+			log.Debug("d")
+			log.Info("i")
+		}
+		return strings.Count(out.String(), "\n")
+	}
+	if n := say(); n < sampleFirst || n >= 2*sampleFirst {
+		t.Errorf("info: %d lines", n)
+	}
+	level.SetLevel(zapcore.DebugLevel)
+	if n := say(); n != 4*sampleFirst {
+		t.Errorf("debug: %d lines", n)
+	}
+	level.SetLevel(zapcore.ErrorLevel)
+	if n := say(); n != 0 {
+		t.Errorf("error: %d lines", n)
+	}
+}

@@ -40,15 +40,25 @@ func (r *Reports) Run(ctx context.Context, collect func() netfwd.Stats, out io.W
 	}
 	tick := time.NewTicker(r.Every)
 	defer tick.Stop()
-	prev := collect()
+	var rates netfwd.Rates
+	if !r.JSON {
+		if err := written(rates.Write(out, collect())); err != nil { // which are since then
+			return err
+		}
+	}
 	for {
 		select {
 		case <-tick.C:
 			now := collect()
-			if err := r.write(now, &prev, out); err != nil {
-				return err
+			var err error
+			if r.JSON {
+				err = now.WriteJSON(out)
+			} else {
+				err = rates.Write(out, now)
 			}
-			prev = now
+			if err != nil {
+				return written(err)
+			}
 		case <-ctx.Done():
 			return nil
 		}
@@ -56,15 +66,15 @@ func (r *Reports) Run(ctx context.Context, collect func() netfwd.Stats, out io.W
 }
 
 // Last prints totals, at the end.
-func (r *Reports) Last(s netfwd.Stats, out io.Writer) error { return r.write(s, nil, out) }
-
-func (r *Reports) write(now netfwd.Stats, prev *netfwd.Stats, out io.Writer) error {
-	var err error
+func (r *Reports) Last(s netfwd.Stats, out io.Writer) error {
 	if r.JSON {
-		err = now.WriteJSON(out)
-	} else {
-		err = now.WriteTable(out, prev)
+		return written(s.WriteJSON(out))
 	}
+	return written(s.WriteTable(out))
+}
+
+// written says what an error is of.
+func written(err error) error {
 	if err != nil {
 		return fmt.Errorf("write statistics: %w", err)
 	}

@@ -96,7 +96,7 @@ func (broken) Write([]byte) (int, error) { return 0, errBroken }
 // Who cannot be told ends it.
 func TestNoOneToTell(t *testing.T) {
 	r := read(t, "--stats=1ms")
-	if err := r.Run(t.Context(), func() netfwd.Stats { return netfwd.Stats{} }, broken{}); !errors.Is(err, errBroken) {
+	if err := r.Run(t.Context(), func() netfwd.Stats { return netfwd.Stats{Time: time.Now()} }, broken{}); !errors.Is(err, errBroken) {
 		t.Error(err)
 	}
 }

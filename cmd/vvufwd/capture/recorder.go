@@ -3,8 +3,10 @@ package capture
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,16 +17,30 @@ import (
 // RingBytes is how much of a queue pair's frames waits for the file.
 const RingBytes = 1 << 20
 
-// Recorder writes what one port carries to a file. Start and Stop are safe for concurrent use.
+// Recorder writes what one port carries to a file, or to whoever reads it live. Start, Stop, On and Status are safe for concurrent use.
 type Recorder struct {
 	spec   Spec
 	file   *os.File
 	log    *zap.Logger
 	frames *netfwd.Capture
+	seen   atomic.Uint64
 
-	wake  chan struct{}
-	mu    sync.Mutex
-	state bool
+	wake chan struct{}
+
+	mu     sync.Mutex
+	wanted bool
+	read   bool   // there is a reader
+	ended  string // why nothing more is written
+}
+
+// Status is what there is to tell of a recorder.
+type Status struct {
+	Spec   Spec
+	On     bool
+	Reader bool // there is someone to write for; always, if it is a file
+	Ended  string
+	Frames uint64 // looked at
+	Missed uint64
 }
 
 // New makes a recorder of a port with so many queue pairs. The file is the recorder's from then on.
@@ -47,26 +63,51 @@ func (r *Recorder) Stop() { r.set(false) }
 func (r *Recorder) set(on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state == on {
+	if r.wanted == on {
 		return
 	}
-	if r.state = on; on {
-		r.frames.Start()
+	r.wanted = on
+	r.apply()
+	if on {
 		r.log.Info("the capture is on")
 	} else {
-		r.frames.Stop()
 		r.log.Info("the capture is off")
 	}
+	r.changed()
+}
+
+// apply has the loop copy frames, or not: nothing is copied for no one. r.mu is held.
+func (r *Recorder) apply() {
+	if r.wanted && r.read {
+		r.frames.Start()
+	} else {
+		r.frames.Stop()
+	}
+}
+
+// setReader notes whether there is one.
+func (r *Recorder) setReader(there bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.read != there {
+		r.read = there
+		r.apply()
+	}
+}
+
+// changed has Run look.
+func (r *Recorder) changed() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (r *Recorder) on() bool {
+// Status tells of the recorder.
+func (r *Recorder) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.state
+	return Status{Spec: r.spec, On: r.wanted, Reader: r.read, Ended: r.ended, Frames: r.seen.Load(), Missed: r.frames.Missed()}
 }
 
 // pace is how often the ring is emptied while the capture is on: a loop does not tell of frames. At 10 Gbit/s it takes about a
@@ -76,8 +117,8 @@ const pace = 2 * time.Millisecond
 // slowPace is that after a while without frames: a machine that idles shall not be woken up all the time.
 const slowPace = 50 * time.Millisecond
 
-// farewell is how long a device or pipe that does not take what it is given is waited for at the end.
-const farewell = time.Second
+// lonely is that of a live capture that no one reads.
+const lonely = 100 * time.Millisecond
 
 // Run writes until ctx is done, and then what there is. It does not fail: a file that cannot be written to ends the capture, and is
 // told of.
@@ -85,58 +126,118 @@ func (r *Recorder) Run(ctx context.Context, program string) {
 	if !r.spec.Off {
 		r.Start()
 	}
-	stop := context.AfterFunc(ctx, func() { _ = r.file.SetWriteDeadline(time.Now().Add(farewell)) }) // no file of a disk has one, nor needs it
+	err := r.run(ctx, program)
+	r.mu.Lock()
+	r.wanted, r.read = false, false
+	r.apply()
+	if r.ended = "the program ends"; err != nil {
+		r.ended = err.Error()
+	}
+	r.mu.Unlock()
+	if err != nil {
+		r.log.Error("the capture ends early", zap.Error(err))
+		return
+	}
+	r.log.Info("captured", zap.Uint64("frames", r.seen.Load()), zap.Uint64("missed", r.frames.Missed()))
+}
+
+func (r *Recorder) run(ctx context.Context, program string) (err error) {
+	out, err := newOutput(r.spec, r.file, r.changed)
+	if err != nil {
+		return errors.Join(err, r.spec.Close(r.file))
+	}
+	stop := context.AfterFunc(ctx, out.stop)
 	defer stop()
-	w := newWriter(r.file)
-	w.header(program, r.spec.Port, "frames received from and sent to the port; large segments and checksums as guests leave them", r.spec.Filter.String(), r.spec.SnapLen)
-	seen, missed := uint64(0), uint64(0)
+	s := section{writer: newWriter(io.Discard)} // for no one yet
 	nap := pace
-	for ended := false; !ended && w.err == nil; {
-		ended = ctx.Err() != nil
-		got := r.drain(w, &seen)
-		if m := r.frames.Missed(); got > 0 && m != missed {
-			missed = m
-			w.statistics(time.Now(), seen+missed, missed)
+	for ctx.Err() == nil {
+		there, fresh := out.reader()
+		if fresh {
+			s = r.begin(out, program)
 		}
-		if w.flush() != nil || ended {
-			break
+		r.setReader(there)
+		got := 0
+		if there {
+			got = r.drain(&s)
+			if s.tellMissed(r, got > 0); s.flush() != nil {
+				if !errors.Is(s.err, errReaderGone) {
+					break
+				}
+				r.setReader(false)
+				there = false
+			}
 		}
-		if nap *= 2; got > 0 || nap > slowPace {
+		if nap *= 2; nap > slowPace {
 			nap = slowPace
 		}
 		if got > 0 {
 			nap = pace
 		}
+		if !there {
+			nap = lonely
+		}
 		r.rest(ctx, nap)
 	}
 	r.Stop()
-	if w.err == nil {
-		for r.drain(w, &seen) > 0 { // what is left: no more comes
+	there, fresh := out.reader()
+	if fresh {
+		s = r.begin(out, program)
+	}
+	if there && s.err == nil {
+		for r.drain(&s) > 0 { // what is left: no more comes
 		}
-		missed = r.frames.Missed()
-		w.statistics(time.Now(), seen+missed, missed)
-		_ = w.flush()
+		s.tellMissed(r, true)
+		s.statistics(time.Now(), s.seen+s.missed, s.missed)
+		_ = s.flush()
 	}
-	if err := errors.Join(w.err, r.file.Close()); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		r.log.Error("the capture ends early", zap.Error(err))
-		return
+	if errors.Is(s.err, errReaderGone) || errors.Is(s.err, os.ErrDeadlineExceeded) {
+		s.err = nil
 	}
-	r.log.Info("captured", zap.Uint64("frames", seen), zap.Uint64("missed", missed))
+	return errors.Join(s.err, out.Close())
+}
+
+// section is what one reader gets.
+type section struct {
+	*writer
+	seen   uint64 // frames of it that were looked at
+	missed uint64 // as was told last
+	before uint64 // missed when it began
+}
+
+// begin begins a section.
+func (r *Recorder) begin(out io.Writer, program string) section {
+	for { // what was not read is for no one
+		if _, ok := r.frames.Next(); !ok {
+			break
+		}
+	}
+	s := section{writer: newWriter(out), before: r.frames.Missed()}
+	s.header(program, r.spec.Port, "frames received from and sent to the port; large segments and checksums as guests leave them", r.spec.Filter.String(), r.spec.SnapLen)
+	return s
+}
+
+// tellMissed writes how many frames were missed, if that has changed.
+func (s *section) tellMissed(r *Recorder, now bool) {
+	if m := r.frames.Missed() - s.before; now && m != s.missed {
+		s.missed = m
+		s.statistics(time.Now(), s.seen+m, m)
+	}
 }
 
 // most is how many frames are written before anything else is looked at.
 const most = 4096
 
 // drain writes what is there, and returns how many frames it has seen.
-func (r *Recorder) drain(w *writer, seen *uint64) (n int) {
-	for ; n < most && w.err == nil; n++ {
+func (r *Recorder) drain(s *section) (n int) {
+	for ; n < most && s.err == nil; n++ {
 		f, ok := r.frames.Next()
 		if !ok {
 			break
 		}
-		*seen++
+		s.seen++
+		r.seen.Add(1)
 		if r.spec.Filter.Match(f.Data) {
-			w.packet(f.Time, f.Sent, f.Len, f.Data[:min(len(f.Data), r.spec.SnapLen)])
+			s.packet(f.Time, f.Sent, f.Len, f.Data[:min(len(f.Data), r.spec.SnapLen)])
 		}
 	}
 	return n
@@ -145,7 +246,7 @@ func (r *Recorder) drain(w *writer, seen *uint64) (n int) {
 // rest waits for a while, or until something has changed.
 func (r *Recorder) rest(ctx context.Context, nap time.Duration) {
 	var timer <-chan time.Time
-	if r.on() {
+	if r.Status().On {
 		timer = time.After(nap)
 	}
 	select {

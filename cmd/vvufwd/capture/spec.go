@@ -7,12 +7,16 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"vvufwd/cmd/internal/channel"
 )
 
-// Spec is a capture as the command line says it: PORT=FILE[,snaplen=N][,off][,filter=EXPRESSION].
+// Spec is a capture as the command line says it: PORT=FILE[,snaplen=N][,off][,filter=EXPRESSION], where FILE can also be where it is
+// to be read live.
 type Spec struct {
-	Port    string // its name, as the port says it
-	Path    string
+	Port    string          // its name, as the port says it
+	Path    string          // of a file, or where it is read live
+	Live    channel.Address // where it is read live; the zero value: it is a file
 	SnapLen int
 	Off     bool // it waits for SIGUSR1
 	Filter  *Filter
@@ -42,7 +46,14 @@ func Parse(text string, ports, written []string) (Spec, error) {
 	}
 	s.Path, rest, _ = strings.Cut(rest, ",")
 	if s.Path == "" {
-		return s, errors.New("want a FILE after the port, such as /tmp/frames.pcapng")
+		return s, errors.New("want a FILE after the port, such as /tmp/frames.pcapng, or virtio-serial:NAME, vsock:PORT or unix:PATH")
+	}
+	if isLive(s.Path) {
+		var err error
+		if s.Live, err = channel.Parse(s.Path); err != nil {
+			return s, err
+		}
+		s.Path = s.Live.String()
 	}
 	for rest != "" {
 		if expression, ok := strings.CutPrefix(rest, "filter="); ok { // which may have commas in it
@@ -70,6 +81,16 @@ func Parse(text string, ports, written []string) (Spec, error) {
 	return s, nil
 }
 
+// isLive reports whether what is given as a file is none.
+func isLive(path string) bool {
+	for _, prefix := range []string{"virtio-serial:", "/dev/virtio-ports/", "vsock:", "unix:"} {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // filtered is how many bytes of a frame a filter may look at.
 const filtered = 256
 
@@ -81,14 +102,20 @@ func (s Spec) copied() int {
 	return s.SnapLen
 }
 
-// Open opens the file: a new or emptied one for its owner alone, or a device, such as a virtio-serial port, or a named
-// pipe, which must have a reader already. It does not block.
+// Open opens the file: a new or emptied one for its owner alone, or a device or a named pipe, which must have a reader already;
+// or where it is read live, a virtio-serial port or the socket of a listener. It does not block.
 func (s Spec) Open() (*os.File, error) {
-	path, err := resolve(s.Path)
-	if err != nil {
-		return nil, err
+	switch s.Live.Kind {
+	case channel.Serial:
+		return s.Live.OpenSerial()
+	case channel.UNIX, channel.VSock:
+		l, err := s.Live.Listen()
+		if err != nil {
+			return nil, err
+		}
+		return l.File(), nil
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(s.Path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0o600)
 	switch {
 	case errors.Is(err, syscall.ENXIO):
 		return nil, fmt.Errorf("%s is a pipe that no one reads, or a device that is not there: start its reader first", s.Path)
@@ -99,3 +126,13 @@ func (s Spec) Open() (*os.File, error) {
 	}
 	return f, nil
 }
+
+// Close closes what Open has opened and no recorder has taken.
+func (s Spec) Close(f *os.File) error {
+	if s.listens() {
+		return channel.Inherit(f, s.Live).Close()
+	}
+	return f.Close()
+}
+
+func (s Spec) listens() bool { return s.Live.Kind == channel.UNIX || s.Live.Kind == channel.VSock }

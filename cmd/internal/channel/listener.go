@@ -1,0 +1,123 @@
+package channel
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/vvu/vhostuser"
+)
+
+// Listener waits for connections at a place. To accept and to close are safe for concurrent use.
+type Listener struct {
+	file    *os.File
+	address Address
+	once    sync.Once
+	closed  error
+}
+
+// backlog is how many connections wait to be accepted.
+const backlog = 16
+
+// Listen opens a socket at an address that is not a virtio-serial port. One in the file system is for its owner alone
+// (mode 0600), and replaces one that no one has open any more.
+func (a Address) Listen() (*Listener, error) {
+	if a.Kind == UNIX {
+		switch err := vhostuser.ClearStale(a.Path); {
+		case errors.Is(err, vhostuser.ErrInUse):
+			return nil, fmt.Errorf("%s is %w", a.Path, err)
+		case err != nil:
+			return nil, fmt.Errorf("%s %w", a.Path, err)
+		}
+	}
+	family, address := a.sockaddr()
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, a.explain(err)
+	}
+	f := os.NewFile(uintptr(fd), a.String())
+	switch a.Kind {
+	case UNIX:
+		err = unix.Fchmod(fd, 0o600) // which the file gets that bind makes: there is no moment at which others may connect
+	case TCP:
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	if err == nil {
+		err = unix.Bind(fd, address)
+	}
+	if err != nil {
+		return nil, errors.Join(a.explain(err), f.Close())
+	}
+	l := &Listener{file: f, address: a}
+	if err := unix.Listen(fd, backlog); err != nil {
+		return nil, errors.Join(a.explain(err), l.Close())
+	}
+	return l, nil
+}
+
+// explain says what can be done about an error of opening a socket.
+func (a Address) explain(err error) error {
+	hint := ""
+	switch {
+	case a.Kind == VSock && errors.Is(err, unix.EAFNOSUPPORT):
+		hint = " (the kernel has no vsock: load its driver, --modules vmw_vsock_virtio_transport, and give the machine the device, QEMU's vhost-vsock-pci)"
+	case errors.Is(err, unix.EADDRINUSE):
+		hint = " (another process listens there: choose another port)"
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		hint = " (no interface of this machine has that address)"
+	case a.Kind == UNIX:
+		hint = " (does its directory exist, and may we write there?)"
+	}
+	return fmt.Errorf("listen at %v: %w%s", a, err, hint)
+}
+
+// Inherit takes over a listener of which another process, or this one before, has made the file.
+func Inherit(f *os.File, a Address) *Listener { return &Listener{file: f, address: a} }
+
+// File is the listener's, which keeps it.
+func (l *Listener) File() *os.File { return l.file }
+
+// short is a pause when there are no descriptors or no memory for a connection.
+const short = 100 * time.Millisecond
+
+// Accept waits for a connection. It fails when the listener is closed.
+func (l *Listener) Accept() (*os.File, error) {
+	raw, err := l.file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		fd, failure := -1, error(nil)
+		err := raw.Read(func(s uintptr) bool {
+			fd, _, failure = unix.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			return !errors.Is(failure, unix.EAGAIN)
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case failure == nil:
+			return os.NewFile(uintptr(fd), l.address.String()), nil
+		case errors.Is(failure, unix.EINTR), errors.Is(failure, unix.ECONNABORTED):
+		default:
+			time.Sleep(short)
+		}
+	}
+}
+
+// Close ends the listener, and removes its socket from the file system, once: what is there later is someone else's.
+func (l *Listener) Close() error {
+	l.once.Do(func() {
+		if l.address.Kind == UNIX {
+			if l.closed = unix.Unlink(l.address.Path); errors.Is(l.closed, fs.ErrNotExist) {
+				l.closed = nil
+			}
+		}
+		l.closed = errors.Join(l.closed, l.file.Close())
+	})
+	return l.closed
+}
