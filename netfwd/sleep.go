@@ -100,8 +100,15 @@ func shorter(a, b time.Duration) time.Duration {
 	return a
 }
 
+// onTime lets the thread wake up at the nanosecond, and not with others to save wake-ups. Which thread it is may change, and
+// the program may have been started to be late (confine.Policy.Start).
+func onTime() { unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 1, 0) }
+
 // await waits for a kick, and returns how many descriptors are readable.
 func (l *Loop) await(limit time.Duration) (n int) {
+	if limit >= 0 {
+		onTime()
+	}
 	brief := shorter(limit, longestBrief)
 	if runtime.GOMAXPROCS(0) > 1 { // else no one could run meanwhile
 		timeout := unix.NsecToTimespec(brief.Nanoseconds())

@@ -118,12 +118,16 @@ func (q *splitDevice) needSignal() bool {
 
 func (q *splitDevice) setKicks(wanted bool) {
 	switch {
-	case !wanted && !q.eventIdx: // else the stale avail_event keeps it silent for most of 65536 buffers
+	case !wanted && q.eventIdx:
+		// Passed already, and not again for most of 65536 buffers. The wish of a moment ago would bring
+		// a kick for the next one, if none has come for it yet.
+		order.StoreRelease16(q.used.availEvent(), q.seenAvail-1)
+	case !wanted:
 		order.StoreRelease16(q.used.flags(), usedNoNotify)
-	case wanted && q.eventIdx:
+	case q.eventIdx:
 		// Not nextAvail: the driver has passed that already if chains are pending.
 		order.StoreRelease16(q.used.availEvent(), q.seenAvail)
-	case wanted:
+	default:
 		order.StoreRelease16(q.used.flags(), 0)
 	}
 	if l := q.logging; l != nil {

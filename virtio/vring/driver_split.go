@@ -115,11 +115,14 @@ func (q *splitDriver) look() {
 
 func (q *splitDriver) setInterrupts(wanted bool) {
 	switch {
-	case wanted && q.eventIdx:
-		order.StoreRelease16(q.avail.usedEvent(), q.nextUsed)
-	case wanted:
-		order.StoreRelease16(q.avail.flags(), 0)
-	case !q.eventIdx:
+	case !wanted && q.eventIdx:
+		// Passed already, see splitDevice.setKicks.
+		order.StoreRelease16(q.avail.usedEvent(), q.nextUsed-1)
+	case !wanted:
 		order.StoreRelease16(q.avail.flags(), availNoInterrupt)
+	case q.eventIdx:
+		order.StoreRelease16(q.avail.usedEvent(), q.nextUsed)
+	default:
+		order.StoreRelease16(q.avail.flags(), 0)
 	}
 }

@@ -374,6 +374,7 @@ func (m *model) enableKicks(t *rapid.T) {
 func (m *model) disableKicks(*rapid.T) {
 	m.p.Device.DisableKicks()
 	m.noKicks = true
+	m.availEvent = m.avail - m.places(m.visible[m.seen:]...) - 1 // with split rings: the last seen
 }
 
 func (m *model) completed(t *rapid.T) {
@@ -421,6 +422,7 @@ func (m *model) enableInterrupts(t *rapid.T) {
 func (m *model) disableInterrupts(*rapid.T) {
 	m.p.Driver.DisableInterrupts()
 	m.noInterrupt = true
+	m.usedEvent = m.used - m.places(m.done...) - 1 // with split rings: the last taken
 }
 
 // resetViews gives the views up, which it may only do when no one holds any.

@@ -112,6 +112,35 @@ func testEventsDecide(t *testing.T, packed bool) {
 	}
 }
 
+// A wish that nothing came for is withdrawn: who looks for himself again, woken up by a timer for one, is
+// not told of what he sees anyway.
+func TestWishesAreWithdrawn(t *testing.T) { bothFormats(t, testWishesAreWithdrawn) }
+
+func testWishesAreWithdrawn(t *testing.T, packed bool) {
+	for _, eventIdx := range []bool{false, true} {
+		for _, start := range []uint16{0, 1, 32766, 65533} {
+			p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: 8, EventIdx: eventIdx, Start: start})
+			for round := range 4 {
+				if p.Device.EnableKicks() || p.Driver.EnableInterrupts() {
+					t.Fatalf("EVENT_IDX %v, start %d, round %d: the ring is idle, but something is said to wait", eventIdx, start, round)
+				}
+				p.Device.DisableKicks()
+				p.Driver.DisableInterrupts()
+				offer(t, p, 2)
+				if p.Driver.NeedKick() {
+					t.Errorf("EVENT_IDX %v, start %d, round %d: a device that polls again is kicked", eventIdx, start, round)
+				}
+				complete(t, p, 2)
+				// The first decision ever is an interrupt, whoever wants one: what was asked for before is not known.
+				if p.Device.NeedSignal() && (round > 0 || !eventIdx || packed) {
+					t.Errorf("EVENT_IDX %v, start %d, round %d: a driver that polls again is interrupted", eventIdx, start, round)
+				}
+				take(t, p, 2)
+			}
+		}
+	}
+}
+
 // What came in before notifications were armed is reported by the arming, since
 // no one is going to be told of it.
 func TestArmingLooksAgain(t *testing.T) { bothFormats(t, testArmingLooksAgain) }

@@ -73,6 +73,7 @@ func (p Policy) start(argv []string, files map[string]*os.File, stop Stop) error
 	if stop.came() {
 		return ErrStopped
 	}
+	slowMonitor()
 	return syscall.Exec("/proc/self/exe", argv, append(environment(os.Environ()), startedEnv+"="+string(note)))
 }
 
