@@ -55,10 +55,24 @@ var acts = map[string]func(path string) error{
 		}
 		return fmt.Errorf("%x", left)
 	},
-	"tell its arenas":    func(string) error { return errors.New(os.Getenv(arenasEnv)) },
-	"open an IP socket":  func(string) error { return socket(unix.AF_INET) },
-	"open a UNIX socket": func(string) error { return socket(unix.AF_UNIX) },
-	"open a raw socket":  func(string) error { return socket(unix.AF_NETLINK) },
+	"tell its arenas": func(string) error { return errors.New(os.Getenv(arenasEnv)) },
+	"tell its timer slack": func(string) error { // of a thread that the run-time has made
+		got := make(chan error)
+		for range 2 { // one at least is not on the first thread
+			go func() {
+				runtime.LockOSThread()
+				if slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0); err != nil || unix.Gettid() != os.Getpid() {
+					got <- errors.Join(err, fmt.Errorf("%d ns", slack))
+				}
+				select {}
+			}()
+		}
+		return <-got
+	},
+	"set its timer slack": func(string) error { return unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) },
+	"open an IP socket":   func(string) error { return socket(unix.AF_INET) },
+	"open a UNIX socket":  func(string) error { return socket(unix.AF_UNIX) },
+	"open a raw socket":   func(string) error { return socket(unix.AF_NETLINK) },
 	"map executable memory": func(string) error {
 		_, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_ANON)
 		return err

@@ -128,6 +128,14 @@ func TestArenas(t *testing.T) {
 	}
 }
 
+// TestMonitorIsSlow: the program that is executed has late timers, by inheritance all of its threads.
+func TestMonitorIsSlow(t *testing.T) {
+	want := fmt.Sprintf("%d ns", monitorNap.Nanoseconds())
+	if got := outcome(t, command(t, role{Steps: []string{"start"}, Act: "tell its timer slack"})); got != want {
+		t.Errorf("its timer slack is %s, want %s", got, want)
+	}
+}
+
 // asRoot makes a process root of its own user namespace, with all capabilities in it. A
 // machine whose kernel allows no such namespaces cannot run the test.
 func asRoot(t *testing.T, cmd *exec.Cmd) {

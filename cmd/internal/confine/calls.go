@@ -187,7 +187,7 @@ func runtimeCalls(pid uint32) []call {
 		call{unix.SYS_KILL, []condition{is(0, pid)}},   // a crash that shows all threads
 		call{unix.SYS_PRCTL, []condition{is(0, unix.PR_SET_VMA)}},
 		call{unix.SYS_PRCTL, []condition{is(0, unix.PR_SET_TIMERSLACK)}}, // loops are not to be late, see slowMonitor
-		call{unix.SYS_SCHED_SETAFFINITY, []condition{is(0, 0)}}, // loops pin themselves
+		call{unix.SYS_SCHED_SETAFFINITY, []condition{is(0, 0)}},          // loops pin themselves
 	)
 }
 
