@@ -11,16 +11,18 @@ import "time"
 // of that it learns two things, each of which has a bound:
 //
 //   - Bursts that come at regular times are awaited: the loop sleeps until shortly before the
-//     next one is due, and polls then, and after each for as long as frames came after a pause in the last one. That is worth a quarter of the time between
-//     bursts at most, and is given up for good when a burst does not come, until
-//     enoughPeriods have been regular again.
+//     next one is due, as early as alarms were late before, and polls then, and after each for as long as
+//     frames came after a pause in the last one. That is worth three eighths of the time between
+//     bursts at most, a quarter if alarms are in time, and is given up for good when a burst does not come,
+//     until enoughPeriods have been regular again.
 //   - If frames come soon after the loop fell asleep (within maxWindow times IdleAfter since
 //     the one before), it polls longer the next time, up to twice as long each
 //     time and maxWindow times IdleAfter at most, as KVM's halt polling does, and half as long
 //     if they come later. What this takes beyond IdleAfter is at most a quarter of all time
 //     (credit).
 //
-// So a trickle of frames costs no more than IdleAfter for each, and half of a processor.
+// So a trickle of frames costs no more than IdleAfter for each, and half of a processor, or five eighths if
+// alarms are late by as much as they ever count for.
 type idlePolicy struct {
 	after time.Duration // Config.IdleAfter; negative: never sleep
 
@@ -131,6 +133,9 @@ func (p *idlePolicy) account(now time.Time, beyond bool) {
 // sleeps notes that the loop goes to sleep.
 func (p *idlePolicy) sleeps() { p.slept = true }
 
+// woke notes that a sleep is over, by whatever.
+func (p *idlePolicy) woke(now time.Time) { p.bursts.woke(now) }
+
 // kicked notes that a kick ended a sleep, or that there was work before it began: frames are
 // looked for as long as after the last one.
 func (p *idlePolicy) kicked() { p.woken = true }
@@ -145,12 +150,16 @@ type rhythm struct {
 	known   int           // periods in a row that were as expected
 	awaited bool          // the next burst is polled for now
 
+	alarm time.Time     // when the last sleep was to end; zero if by a kick only
+	late  time.Duration // how late sleeps end, smoothed
+	vary  time.Duration // mean difference from that
+
 	pause  time.Duration // the longest one within the last burst: until the answer to a ping, for one
 	paused time.Duration // that within this burst so far
 }
 
-// enoughPeriods in a row must be as expected before any is counted on.
-const enoughPeriods = 4
+// enoughPeriods in a row must be as expected before any is counted on: four bursts.
+const enoughPeriods = 2
 
 func (r *rhythm) regular() bool { return r.known >= enoughPeriods }
 
@@ -158,8 +167,23 @@ func (r *rhythm) regular() bool { return r.known >= enoughPeriods }
 // at most.
 func (r *rhythm) margin() time.Duration { return min(3*r.off+leastMargin, r.period/8) }
 
-// leastMargin covers what it takes to wake up by a timer.
+// leastMargin covers what it takes to wake up by a timer, before that is known better.
 const leastMargin = 100 * time.Microsecond
+
+// woke learns how late alarms are. If a kick was earlier than one that is overdue, it was later than that.
+func (r *rhythm) woke(now time.Time) {
+	if r.alarm.IsZero() || now.Before(r.alarm) {
+		return
+	}
+	off := now.Sub(r.alarm) - r.late
+	r.late += off / 4
+	r.vary += (off.Abs() - r.vary) / 4
+	r.alarm = time.Time{}
+}
+
+// early is by how much an alarm is to be early, so that the loop is awake in time: an emulated machine takes a
+// millisecond to wake up. It is another eighth of the period at most.
+func (r *rhythm) early() time.Duration { return min(r.late+2*r.vary, r.period/8) }
 
 // within reports whether a frame that comes now is one of the last burst, although the loop may have slept
 // since: the answer to a ping comes soon after, as measured by the time between pings.
@@ -194,17 +218,18 @@ func (r *rhythm) begin(now time.Time) {
 // until says whether to sleep until the next burst is near, for ever if no one knows, or not at all,
 // for it is near.
 func (r *rhythm) until(now time.Time) (sleep bool, limit time.Duration) {
-	r.awaited = false
+	r.awaited, r.alarm = false, time.Time{}
 	if !r.regular() {
 		return true, forever
 	}
 	due, margin := r.start.Add(r.period), r.margin()
-	switch from := due.Add(-margin); {
+	switch alarm := due.Add(-margin - r.early()); {
 	case now.After(due.Add(margin)):
 		r.known = 0
 		return true, forever
-	case now.Before(from.Add(-leastMargin)):
-		return true, from.Sub(now)
+	case now.Before(alarm.Add(-leastMargin)):
+		r.alarm = alarm
+		return true, alarm.Sub(now)
 	}
 	r.awaited = true
 	return false, 0

@@ -12,6 +12,7 @@ type idleRun struct {
 	policy idlePolicy
 	now    time.Time
 	look   time.Duration
+	tardy  func() time.Duration // how late alarms are; nil: not at all
 
 	polled time.Duration // in looks that saw nothing
 	caught int           // frames that came while it polled
@@ -37,11 +38,16 @@ func (r *idleRun) until(gap time.Duration) {
 			continue
 		}
 		r.policy.sleeps()
+		if limit >= 0 && r.tardy != nil {
+			limit += r.tardy()
+		}
 		if limit >= 0 && r.now.Add(limit).Before(arrival) {
 			r.now = r.now.Add(limit)
+			r.policy.woke(r.now)
 			continue
 		}
 		r.now = arrival
+		r.policy.woke(r.now)
 		r.policy.kicked()
 	}
 	r.policy.worked(r.now)
@@ -91,6 +97,52 @@ func TestIdlePolicyAwaitsRegularFrames(t *testing.T) {
 	r.play(20, jitter)
 	if _, caught := r.play(1000, jitter); caught < 0.9 {
 		t.Errorf("with a jitter: %.2f of the frames were polled for", caught)
+	}
+}
+
+// TestIdlePolicyLearnsSoon wants the fifth of regular frames to be polled for.
+func TestIdlePolicyLearnsSoon(t *testing.T) {
+	for _, gap := range []time.Duration{10 * time.Millisecond, 50 * time.Millisecond, time.Second} {
+		r := newIdleRun(500 * time.Microsecond)
+		r.until(time.Hour) // the first
+		r.play(3, always(gap))
+		if _, caught := r.play(1, always(gap)); caught < 1 {
+			t.Errorf("every %v: the fifth was not polled for", gap)
+		}
+	}
+}
+
+// TestIdlePolicyKnowsLateAlarms has alarms that come late, as in an emulated machine, by more than the margin: the loop
+// sets them earlier by what it has seen, and polls little more for it. When they are in time again
+// it forgets.
+func TestIdlePolicyKnowsLateAlarms(t *testing.T) {
+	const after = 500 * time.Microsecond
+	random := rand.New(rand.NewSource(3))
+	for _, gap := range []time.Duration{20 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond, time.Second} {
+		r := newIdleRun(after)
+		r.tardy = func() time.Duration { return time.Millisecond + time.Duration(random.Intn(500))*time.Microsecond }
+		r.play(30, always(gap))
+		polled, caught := r.play(500, always(gap))
+		if most := float64(after+time.Millisecond)/float64(gap) + 0.01; caught < 0.98 || polled > most {
+			t.Errorf("every %v: %.2f of the frames were polled for, in %.3f of the time, want %.3f at most", gap, caught, polled, most)
+		}
+		r.tardy = nil
+		r.play(40, always(gap))
+		polled, caught = r.play(500, always(gap))
+		if most := float64(after+200*time.Microsecond)/float64(gap) + 0.01; caught < 1 || polled > most {
+			t.Errorf("every %v, alarms in time: %.2f of the frames were polled for, in %.3f of the time, want %.3f at most", gap, caught, polled, most)
+		}
+	}
+	// However late they are, that costs a quarter of the time at most, with the margin.
+	for _, late := range []time.Duration{10 * time.Millisecond, time.Second} {
+		const gap = 20 * time.Millisecond
+		r := newIdleRun(after)
+		turn := 0
+		r.tardy = func() time.Duration { turn++; return time.Duration(turn%2) * late }
+		r.play(30, always(gap))
+		if polled, _ := r.play(500, always(gap)); polled > 0.25+float64(after)/float64(gap) {
+			t.Errorf("alarms %v late: polled %.3f of the time", late, polled)
+		}
 	}
 }
 

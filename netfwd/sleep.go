@@ -72,6 +72,7 @@ func (l *Loop) sleep(limit time.Duration) {
 		if l.await(limit) > 0 {
 			l.drain()
 		}
+		l.idle.woke(time.Now())
 	}
 	for i, g := range l.groups {
 		l.serving = i
@@ -111,12 +112,13 @@ func (l *Loop) await(limit time.Duration) (n int) {
 	}
 	brief := shorter(limit, longestBrief)
 	if runtime.GOMAXPROCS(0) > 1 { // else no one could run meanwhile
-		timeout := unix.NsecToTimespec(brief.Nanoseconds())
-		if n = briefPoll(l.poll, &timeout); n != 0 || brief == limit {
+		timeout, begin := unix.NsecToTimespec(brief.Nanoseconds()), time.Now()
+		if n = briefPoll(l.poll, &timeout); n > 0 || n == 0 && brief == limit {
 			return n
 		}
-		if limit > 0 {
-			limit -= brief
+		// It was brief, or someone wants our place: on without it.
+		if limit >= 0 {
+			limit = max(0, limit-time.Since(begin))
 		}
 	}
 	var timeout *unix.Timespec
