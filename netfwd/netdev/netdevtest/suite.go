@@ -31,7 +31,7 @@ type Pair struct {
 }
 
 // Run follows both interfaces until the test ends, and closes them.
-func (p *Pair) Run(t *testing.T) {
+func (p *Pair) Run(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	p.links = make(chan bool, 64)
@@ -46,14 +46,12 @@ func (p *Pair) Run(t *testing.T) {
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-		if err := p.close(); err != nil {
+		if err := errors.Join(p.A.Close(), p.B.Close()); err != nil {
 			t.Error(err)
 		}
 	})
 	p.settle(t)
 }
-
-func (p *Pair) close() error { return errors.Join(p.A.Close(), p.B.Close()) }
 
 // Suite checks a kind of port.
 func Suite(t *testing.T, open func(t *testing.T) *Pair) {
