@@ -17,7 +17,7 @@ type device struct {
 	wires  []netdev.Wire
 	name   string // for one that comes back: what it was called last
 	multi  bool
-	uso    bool // the kernel knows of UDP segmentation
+	leave  leave
 	socket int
 	mtu    int   // bytes, when it was last seen
 	index  int32 // that it had then in the namespace of socket
@@ -25,12 +25,6 @@ type device struct {
 	elsewhere bool      // socket is of the network namespace that the interface has for itself
 	follows   *follower // the guest's address, see there; nil: the address stays
 }
-
-// Offloads of TUNSETOFFLOAD that golang.org/x/sys has not.
-const (
-	offloads    = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN
-	offloadsUSO = offloads | unix.TUN_F_USO4 | unix.TUN_F_USO6
-)
 
 // New makes an interface of the queues of a device. They are its own from then on, also if
 // it fails.
@@ -74,7 +68,7 @@ func (d *device) start() (err error) {
 		}
 	}
 	d.multi = r.Flags()&unix.IFF_MULTI_QUEUE != 0
-	return d.negotiate()
+	return d.negotiate(leaves)
 }
 
 // ask asks for name and flags.
@@ -87,20 +81,23 @@ func (d *device) ask() (netdev.Request, error) {
 	return r, err
 }
 
-// negotiate says how frames are to look.
-func (d *device) negotiate() error {
+// negotiate says how frames are to look, with the first of these offloads that the kernel has.
+func (d *device) negotiate(list []leave) error {
 	for _, w := range d.wires {
 		if err := unix.IoctlSetPointerInt(w.FD(), unix.TUNSETVNETHDRSZ, headerLen); err != nil {
 			return fmt.Errorf("interface %s: set the length of headers: %w", d.name, err)
 		}
-		d.uso = unix.IoctlSetInt(w.FD(), unix.TUNSETOFFLOAD, offloadsUSO) == nil
-		if d.uso {
-			continue
-		}
-		if err := unix.IoctlSetInt(w.FD(), unix.TUNSETOFFLOAD, offloads); err != nil {
-			return fmt.Errorf("interface %s: set offloads: %w", d.name, err)
-		}
 	}
+	left, err := negotiate(func(flags int) (err error) {
+		for _, w := range d.wires {
+			err = errors.Join(err, unix.IoctlSetInt(w.FD(), unix.TUNSETOFFLOAD, flags))
+		}
+		return err
+	}, list)
+	if err != nil {
+		return fmt.Errorf("interface %s: set offloads: %w", d.name, err)
+	}
+	d.leave = left
 	return nil
 }
 
@@ -112,13 +109,9 @@ func (d *device) Queues(name string, c *netdev.Condition) ([]netdev.Queue, error
 // Wires is netdev.Wired's.
 func (d *device) Wires() []netdev.Wire { return d.wires }
 
-// Offloads is netdev.Wired's.
+// Offloads is netdev.Wired's. A kernel takes what it leaves.
 func (d *device) Offloads() (leaves, takes virtionet.Offloads) {
-	takes = virtionet.OffloadCsum | virtionet.OffloadTSO4 | virtionet.OffloadTSO6 | virtionet.OffloadECN
-	if d.uso {
-		takes |= virtionet.OffloadUSO4 | virtionet.OffloadUSO6
-	}
-	return takes | virtionet.OffloadDataValid, takes
+	return d.leave.offloads | virtionet.OffloadDataValid, d.leave.offloads
 }
 
 // Events is netdev.Elsewhere's.
@@ -182,7 +175,7 @@ func (d *device) Return() error {
 			return explain(d.name, true, err)
 		}
 	}
-	return d.negotiate()
+	return d.negotiate([]leave{d.leave}) // the queue pairs go by that
 }
 
 // Dropped is netdev.Interface's: the kernel counts them at the interface only (ip -s link).
