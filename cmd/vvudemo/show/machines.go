@@ -143,6 +143,7 @@ func (d *demo) driverMachine() machine.Driver {
 	v.InitArgs = d.initArgs()
 	if d.Capture {
 		v.Serial = d.driverPcap()
+		v.SerialSockets = map[string]string{livePort: d.serialSocket(livePort), controlPort: d.serialSocket(controlPort)}
 	}
 	return v
 }
