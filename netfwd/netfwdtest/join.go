@@ -37,29 +37,58 @@ func Run(t testing.TB, links []netfwd.Link, loops []netfwd.Config) (b *netfwd.Ba
 			}
 		}
 	}
-	t.Cleanup(MakeRoom(len(loops)))
-	var balancing, forwarding sync.WaitGroup
-	balanceCtx, stopBalancing := context.WithCancel(context.Background())
+	return b, run(t, b)
+}
+
+// Switch joins all ports in a switch.
+func Switch(t testing.TB, cfg netfwd.SwitchConfig, loop netfwd.Config) (stop func()) {
+	t.Helper()
+	s, err := netfwd.NewSwitch(cfg, loop, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range cfg.Ports {
+		for _, p := range end.Queues {
+			hook(p, s)
+		}
+	}
+	return run(t, s)
+}
+
+// forwarding is a Balancer or a Switch.
+type forwarding interface {
+	Loops() []*netfwd.Loop
+	Run(ctx context.Context)
+	Close() error
+	WakeLoops()
+	StateChanged()
+}
+
+// run forwards until stop is called.
+func run(t testing.TB, f forwarding) (stop func()) {
+	t.Cleanup(MakeRoom(len(f.Loops())))
+	var controlling, forwarding sync.WaitGroup
+	controlCtx, stopControl := context.WithCancel(context.Background())
 	loopCtx, stopLoops := context.WithCancel(context.Background())
-	balancing.Go(func() { b.Run(balanceCtx) })
-	for _, l := range b.Loops() {
+	controlling.Go(func() { f.Run(controlCtx) })
+	for _, l := range f.Loops() {
 		forwarding.Go(func() {
 			if err := l.Run(loopCtx); err != nil {
 				t.Errorf("loop: %v", err)
 			}
 		})
 	}
-	return b, func() {
-		stopBalancing()
-		balancing.Wait()
+	return func() {
+		stopControl()
+		controlling.Wait()
 		stopLoops()
 		forwarding.Wait()
-		b.Close()
+		f.Close()
 	}
 }
 
 // hook lets the port of a guest tell of changes.
-func hook(p netfwd.Port, b *netfwd.Balancer) {
+func hook(p netfwd.Port, b forwarding) {
 	if g, ok := p.(*guest.Port); ok {
 		g.OnChange(b.WakeLoops)
 		g.OnStateChange(b.StateChanged)

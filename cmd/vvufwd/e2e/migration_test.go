@@ -33,12 +33,16 @@ func TestGuestMigrates(t *testing.T) {
 		l.step(way.name, func(l *lab) {
 			l.out = filepath.Join(l.out, fmt.Sprintf("%.5s", way.name))
 			l.must(os.MkdirAll(l.out, 0o755))
-			l.migrations(image, way.options)
+			l.migrations(image, way.options, func(sockets ...string) (*forwarder, func()) {
+				f := l.switched(sockets...)
+				return f, func() { l.stop(f) }
+			})
 		})
 	}
 }
 
-func (l *lab) migrations(image, options string) {
+// migrations does so with three sockets that join makes the ports of a switch.
+func (l *lab) migrations(image, options string, join func(sockets ...string) (f *forwarder, end func())) {
 	l.Helper()
 	host := func(name, qmp string) *virtualMachine {
 		m := l.machine(name, 1, image, l.socket(name))
@@ -48,8 +52,8 @@ func (l *lab) migrations(image, options string) {
 	}
 	here, there := host("a", "qa"), host("b", "qb")
 	peer := l.machine("peer", 9, image, l.socket("peer"))
-	f := l.switched(here.Socket, there.Socket, peer.Socket)
-	defer l.stop(f)
+	f, end := join(here.Socket, there.Socket, peer.Socket)
+	defer end()
 	l.switchOn(here)
 	l.switchOn(peer)
 	l.together(func() error { return l.ready(here) }, func() error { return l.ready(peer) })
