@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"vvufwd/cmd/internal/clitest"
+	"vvufwd/cmd/internal/lab/bootimage/bootimagetest"
 	"vvufwd/cmd/internal/lab/kernel/kerneltest"
 )
 
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) {
 		"vvuimage":  main,
 		"mkkernel":  func() { must(os.WriteFile(os.Args[2], kerneltest.Image(os.Args[1], nil), 0o600)) },
 		"mkprogram": func() { must(os.WriteFile(os.Args[1], program(), 0o755)) },
+		"mkstub":    func() { must(os.WriteFile(os.Args[1], bootimagetest.Stub(), 0o600)) },
 		"mkmodule":  func() { must(os.WriteFile(os.Args[1], moduleFile(os.Args[2]), 0o600)) },
 		"list":      func() { must(list(os.Args[1])) },
 	})

@@ -18,6 +18,10 @@
 //
 //	vvuimage --kernel /boot/vmlinuz-6.12.0-amd64 --nic-modules e1000e --args "--vvu 0000:00:05.0 --nic eth0" -o driver.cpio.gz
 //
+// An output that ends in .efi is a unified kernel image: one program for UEFI, made of systemd's stub, that has kernel, initramfs and
+// command line in it. One that ends in .iso boots from a CD drive, a USB stick or a disk, by BIOS or UEFI, and is made by
+// grub-mkrescue. Both have the arguments of --args in them.
+//
 // The command lines go to standard output, all else to standard error.
 //
 // Exit status: 0 done, 1 for a failure while writing, 2 for wrong usage, 3 for a file that cannot be used, a kernel that lacks

@@ -24,6 +24,7 @@ type options struct {
 	vvufwd     string
 	init       string // what is /init in place of vvufwd; empty: vvufwd is
 	output     string
+	stub       string // systemd's, for UKIs
 	version    bool
 }
 
@@ -47,7 +48,8 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.StringVar(&iommu, "iommu", "intel", "`IOMMU` of the driver VM: intel, virtio or none; none is the default if --args has --noiommu")
 	f.StringVar(&o.vvufwd, "vvufwd", "", "static vvufwd `PROGRAM` (default: the one beside vvuimage)")
 	f.StringVar(&o.init, "init", "", "static program or script `FILE` that is /init in place of vvufwd, for an app VM: the only modules are those of --nic-modules")
-	f.StringVar(&o.output, "o", "", "`FILE` to write, such as driver.cpio.gz")
+	f.StringVar(&o.output, "o", "", "`FILE` to write, such as driver.cpio.gz; driver.efi (a unified kernel image) and driver.iso have the kernel and its command line in them")
+	f.StringVar(&o.stub, "stub", defaultStub, "systemd's stub `FILE` of unified kernel images, of Debian's package systemd-boot-efi")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	if err := cli.Parse(f, args, out, helpText); err != nil || o.version {
 		return o, err

@@ -17,8 +17,8 @@ const (
 	tapName    = "tap0"
 )
 
-// print writes the command lines that boot the image.
-func (o *options) print(out io.Writer) {
+// machine is the driver VM that the image is for.
+func (o *options) machine() machine.Driver {
 	nic := machine.VirtioNet
 	for _, kind := range machine.NICs {
 		if kind.Hardware() && slices.Contains(o.nicModules, string(kind)) {
@@ -32,7 +32,23 @@ func (o *options) print(out io.Writer) {
 		},
 		IOMMU: o.iommu, Sockets: o.sockets(), Net: machine.Backend{TAP: tapName}, NIC: nic, InitArgs: o.words,
 	}
+	if o.whole() {
+		d.Image = o.output
+	}
+	if o.kind() == asUKI {
+		d.Firmware = ovmfFirmware
+	}
+	return d
+}
+
+// print writes the command lines that boot the image.
+func (o *options) print(out io.Writer) {
+	d := o.machine()
 	fmt.Fprintf(out, "# QEMU %v or later; vvudev serves %s.\n%s\n", machine.VfioUser, strings.Join(d.Sockets, ", "), shell.Command(nil, d.Argv()))
+	if o.whole() {
+		fmt.Fprintln(out, "\n# cloud-hypervisor boots a kernel with an initramfs: make one with -o driver.cpio.gz for it.")
+		return
+	}
 	if o.iommu != machine.None {
 		fmt.Fprintln(out, "\n# cloud-hypervisor has no IOMMU for vfio-user devices: make an image with --iommu none for it.")
 		return

@@ -17,7 +17,7 @@ import (
 	"vvufwd/cmd/internal/lab/tools"
 )
 
-func run(_ context.Context, args []string, out, progress io.Writer) error {
+func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	o, err := parseOptions(args, out)
 	if err != nil {
 		return err
@@ -33,7 +33,7 @@ func run(_ context.Context, args []string, out, progress io.Writer) error {
 	if err := o.tooMany(); err != nil {
 		return err
 	}
-	size, err := image.Save(o.output)
+	size, err := o.save(ctx, image, release)
 	if err != nil {
 		return saving(err)
 	}

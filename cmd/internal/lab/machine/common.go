@@ -11,6 +11,9 @@ type Boot struct {
 	QEMU   QEMU
 	Kernel string // file
 	Initrd string // file
+	// Image, when not empty, boots in place of Kernel and Initrd, which are in it, as is what the kernel is told: a program for UEFI if
+	// Firmware is the UEFI's file, an ISO image if that is empty.
+	Image, Firmware string
 	// Accel is "tcg" or "kvm".
 	Accel string
 	// SMP is the number of virtual processors.
@@ -31,15 +34,24 @@ func (b Boot) argv(kernelArgs ...string) []string {
 		accel, cpu = "kvm", "host"
 	}
 	args := append([]string(nil), b.QEMU.Command...)
-	// no_timer_check: on a loaded machine an emulated timer can be too late for the
-	// kernel's test of it, and the kernel panics then.
-	kernelArgs = append([]string{"console=ttyS0", "quiet", "panic=-1", "no_timer_check"}, kernelArgs...)
-	return append(args,
+	args = append(args,
 		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
 		"-accel", accel, "-cpu", cpu, "-smp", strconv.Itoa(b.SMP), "-m", fmt.Sprintf("%dM", b.MemoryMiB),
-		"-kernel", b.Kernel, "-initrd", b.Initrd,
-		"-append", strings.Join(kernelArgs, " "),
 	)
+	switch {
+	case b.Image == "":
+		return append(args, "-kernel", b.Kernel, "-initrd", b.Initrd, "-append", b.CommandLine(kernelArgs...))
+	case b.Firmware != "":
+		return append(args, "-bios", b.Firmware, "-kernel", b.Image)
+	}
+	return append(args, "-cdrom", b.Image)
+}
+
+// CommandLine is the kernel's, with what more is said to it.
+func (b Boot) CommandLine(more ...string) string {
+	// no_timer_check: on a loaded machine an emulated timer can be too late for the
+	// kernel's test of it, and the kernel panics then.
+	return strings.Join(append([]string{"console=ttyS0", "quiet", "panic=-1", "no_timer_check"}, more...), " ")
 }
 
 // emulatedCPU is a processor with all that QEMU can emulate, but for the promise that copying by single bytes is fast: programs, and

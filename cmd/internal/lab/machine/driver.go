@@ -61,7 +61,7 @@ type Driver struct {
 
 // Argv returns the command line.
 func (d Driver) Argv() []string {
-	args := d.argv(append(append(d.IOMMU.kernelArgs(), "--"), d.InitArgs...)...)
+	args := d.argv(d.kernelArgs()...)
 	if d.VVU == BuiltIn {
 		// The fork's base is too old for "-machine memory-backend".
 		args = append(args, "-machine", "q35,kernel-irqchip=split")
@@ -104,6 +104,13 @@ func (d Driver) Argv() []string {
 			"-device", fmt.Sprintf("virtio-vhost-user-pci,chardev=vvu%d,disable-legacy=on%s,addr=%s", i, d.IOMMU.virtio(), slot))
 	}
 	return args
+}
+
+// CommandLine is the kernel's.
+func (d Driver) CommandLine() string { return d.Boot.CommandLine(d.kernelArgs()...) }
+
+func (d Driver) kernelArgs() []string {
+	return append(append(d.IOMMU.kernelArgs(), "--"), d.InitArgs...)
 }
 
 // vfioUserDevice is the JSON form of -device: the socket is a structure, which the older form cannot express.

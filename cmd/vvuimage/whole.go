@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/lab/bootimage"
+	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/machine"
+)
+
+// Kinds of images, by the ends of their files' names. Any other is an initramfs.
+const (
+	asUKI = ".efi"
+	asISO = ".iso"
+)
+
+// Where Debian's packages put what UKIs take.
+const (
+	defaultStub  = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub" // systemd-boot-efi
+	ovmfFirmware = "/usr/share/ovmf/OVMF.fd"                     // ovmf
+)
+
+// whole reports whether the image has the kernel and its command line in it.
+func (o *options) whole() bool { return o.kind() != "" }
+
+func (o *options) kind() string {
+	if kind := filepath.Ext(o.output); kind == asUKI || kind == asISO {
+		return kind
+	}
+	return ""
+}
+
+// save writes the image, whole or not at all, and returns its size.
+func (o *options) save(ctx context.Context, d initramfs.Driver, release string) (int64, error) {
+	if !o.whole() {
+		return d.Save(o.output)
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(o.output), ".vvuimage-*")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	initrd := filepath.Join(dir, "initrd")
+	if _, err := d.Save(initrd); err != nil {
+		return 0, err
+	}
+	boot := bootimage.Boot{CommandLine: o.commandLine(), Release: release}
+	if boot.Initrd, err = os.ReadFile(initrd); err != nil {
+		return 0, err
+	}
+	if boot.Kernel, err = os.ReadFile(o.kernel); err != nil {
+		return 0, err
+	}
+	file := filepath.Join(dir, "image")
+	if o.kind() == asISO {
+		err = bootimage.ISO(ctx, boot, file)
+	} else {
+		err = o.saveUKI(boot, file)
+	}
+	if err != nil {
+		return 0, &cli.UnusableError{Err: fmt.Errorf("-o %s: %w", o.output, err)}
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), os.Rename(file, o.output)
+}
+
+func (o *options) saveUKI(boot bootimage.Boot, file string) error {
+	stub, err := os.ReadFile(o.stub)
+	if err != nil {
+		if _, missing := err.(*fs.PathError); missing && o.stub == defaultStub {
+			return fmt.Errorf("%w: install systemd's stub (Debian's package systemd-boot-efi), or give --stub FILE", err)
+		}
+		return fmt.Errorf("--stub: %w", err)
+	}
+	image, err := bootimage.UKI(stub, boot)
+	if err != nil {
+		return fmt.Errorf("--stub %s: %w", o.stub, err)
+	}
+	return os.WriteFile(file, image, 0o644)
+}
+
+// commandLine is the kernel's.
+func (o *options) commandLine() string {
+	if o.init != "" {
+		return machine.Boot{}.CommandLine()
+	}
+	return o.machine().CommandLine()
+}
