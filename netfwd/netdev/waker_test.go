@@ -33,8 +33,10 @@ func TestWaker(t *testing.T) {
 			t.Fatal("nothing has come")
 		}
 		unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-		if !readable() || !readable() {
-			t.Errorf("descriptor %d wakes no one", i)
+		for range 2 { // nothing empties it
+			if !readable() {
+				t.Errorf("descriptor %d wakes no one", i)
+			}
 		}
 		if w.Rest(); readable() {
 			t.Errorf("descriptor %d wakes who does not sleep", i)
@@ -52,7 +54,10 @@ func TestWaker(t *testing.T) {
 	if w.Watch(-1, -1, unix.EPOLLIN) {
 		t.Error("no descriptor can be watched")
 	}
-	if w.Rest(); w.Close() != nil || w.Close() != nil {
-		t.Error("it cannot be closed")
+	w.Rest()
+	for range 2 {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -32,11 +32,9 @@ func TestNegotiate(t *testing.T) {
 		if err != nil || got.offloads != want || got.flags != told || told&unknown != 0 {
 			t.Errorf("without %#x: %+v, told %#x, %v; want %#x", unknown, got, told, err, want)
 		}
-		if l := (&device{leave: got}); l != nil {
-			leaves, takes := l.Offloads()
-			if takes != want || leaves != want|virtionet.OffloadDataValid {
-				t.Errorf("without %#x the port leaves %#x and takes %#x", unknown, leaves, takes)
-			}
+		leaves, takes := (&device{leave: got}).Offloads()
+		if takes != want || leaves != want|virtionet.OffloadDataValid {
+			t.Errorf("without %#x the port leaves %#x and takes %#x", unknown, leaves, takes)
 		}
 	}
 }
