@@ -1,6 +1,6 @@
 # make demo    boot both VMs and show traffic both ways
 # make test    everything: unit tests with all seeds of the fuzz targets, race detector, linters, the rings on arm64, the tests with machines
-#              and DPDK; each stage is a target of its own: lint cross unit race arm64 machines versus
+#              and DPDK; each stage is a target of its own: lint cross unit race arm64 nix machines versus
 # make build   build/bin/{vvufwd,vvudev,vvudemo,vvugen,vvubench,vvuimage,vvuctl}, static and stripped
 # make quick   unit tests only, seconds
 # make fuzz    all fuzz targets, FUZZTIME each: a time such as 5m, or a number of inputs such as 5000x; not part of test
@@ -41,7 +41,7 @@ GOTEST   := $(GO) test -count=1 -vet=off -p $(AT_ONCE) -parallel 8 $(if $(STAGE)
 
 GOBUILD := $(GO) build -ldflags="-s -w -buildid="
 
-.PHONY: build demo pktgen matrix bench corebench shadowbench test quick unit race lint cross arm64 fuzz soak e2e machines versus clean man dist deb
+.PHONY: build demo pktgen matrix bench corebench shadowbench test quick unit race lint cross arm64 fuzz soak e2e nix machines versus clean man dist deb
 
 build:
 	@mkdir -p $(BIN)
@@ -85,8 +85,8 @@ shadowbench:
 	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkShadow$$' -benchtime 1x ./cmd/vvudev/speed -args $(SHADOWFLAGS)
 
 # Machines wait for half of their time, as do unit tests: lanes side by side. Measuring is done alone. One after the other, for less load:
-# make test LANES="'lint cross unit race arm64 machines versus'"
-LANES ?= machines 'lint cross unit race arm64' -- versus
+# make test LANES="'lint cross unit race arm64 nix machines versus'"
+LANES ?= machines 'lint cross unit race arm64 nix' -- versus
 test: build
 	@$(GO) run ./cmd/internal/stages $(LANES)
 
@@ -128,6 +128,10 @@ arm64:
 	@mkdir -p $(BIN)
 	@$(GO) run ./cmd/internal/lab/emulator aarch64 >$(BIN)/emulator-aarch64
 	GOARCH=arm64 $(GOTEST) -exec "$$(cat $(BIN)/emulator-aarch64)" -skip '$(ARM64SKIP)' ./vfio/mmio $$($(GO) list ./virtio/... | grep -v peerfd)
+
+# Nix from Debian's packages evaluates, builds and boots nix/, against a stub of nixpkgs made of what is here.
+nix:
+	$(GOTEST) -timeout 15m ./cmd/internal/nixtest/e2e
 
 # Every Fuzz function of every package, one after the other.
 fuzz:

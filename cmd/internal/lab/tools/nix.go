@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"vvufwd/cmd/internal/lab/apt"
 )
@@ -11,9 +12,11 @@ import (
 // nixRelease is the Debian release whose Nix is used: bookworm's is older than what nixpkgs takes today.
 const nixRelease = "trixie"
 
-// DebianNix unpacks Nix and returns what has to stand before one of its commands' names, "nix-build" for one. Of the options only
-// BuildDir and Progress are looked at. What an earlier call unpacked is used as it is.
-func DebianNix(ctx context.Context, o Options) ([]string, error) {
+// DebianNix unpacks Nix and returns how one of its commands is begun, "nix-build" for one. Of the options only BuildDir and Progress are
+// looked at. What an earlier call unpacked is used as it is.
+//
+// Nix has to be told to start no build hook (--option build-hook ""): it would start itself again, and finds the loader in its place.
+func DebianNix(ctx context.Context, o Options) (begin func(command string) []string, err error) {
 	unlock, err := lock(ctx, o.BuildDir, o.Progress)
 	if err != nil {
 		return nil, err
@@ -29,7 +32,10 @@ func DebianNix(ctx context.Context, o Options) ([]string, error) {
 			return nil, fmt.Errorf("fetch Nix: %w", err)
 		}
 	}
-	return unpackedCommand(dir, "nix"), nil
+	return func(command string) []string {
+		words := unpackedCommand(dir, "nix")
+		return slices.Concat(words[:1], []string{"--argv0", command}, words[1:])
+	}, nil
 }
 
 // fetchClosure unpacks a package of a release with all that it depends on into dir. what is what a person calls it.

@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"vvufwd/cmd/internal/lab/kernel/kerneltest"
+)
+
+// attributes are those of nix/default.nix that are derivations.
+var attributes = []string{
+	"vvufwd", "vvudev", "driverInitramfs", "appInitramfs", "device", "driverVm", "driverVmFork", "appVm", "appVmCloudHypervisor", "appVmCrosvm", "demo",
+}
+
+// TestBuildsAndBoots builds every attribute and runs the demo: a device, a driver VM, an app VM, and pings from that through the other.
+func TestBuildsAndBoots(t *testing.T) {
+	n := open(t)
+	var names []string
+	if err := n.evaluate(t, &names, `builtins.attrNames (import ./nix { inherit pkgs; })`); err != nil {
+		t.Fatal(err)
+	}
+	if want := len(attributes) + len([]string{"linux", "module"}); len(names) != want {
+		t.Errorf("nix/default.nix has %q: want %d, each of which has a test", names, want)
+	}
+	built, err := n.build(t, debianKernel, attributes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"vvufwd", "vvudev", "vvuimage", "vvudemo", "vvugen", "vvubench"} {
+		if out, err := exec.Command(filepath.Join(built["vvufwd"], "bin", name), "--version").Output(); err != nil || !strings.HasPrefix(string(out), name+" ") {
+			t.Errorf("%s --version: %q, %v", name, out, err)
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	defer cancel()
+	demo := exec.CommandContext(ctx, built["demo"])
+	demo.Cancel = func() error { return demo.Process.Signal(os.Interrupt) } // it ends its machines
+	demo.WaitDelay = time.Minute
+	out, err := demo.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"app VM: address 10.0.2.15/24, gateway 10.0.2.2", "app VM: the gateway answers", "vvufwd: exit code 0", "both ways"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the demo does not say %q:\n%s", want, out)
+		}
+	}
+	if left, _ := filepath.Glob("/dev/shm/vvufwd-demo.*"); len(left) > 0 {
+		t.Errorf("the demo has left %q", left)
+	}
+}
+
+// TestScripts looks at what the scripts start that no one can boot here, and at what they refuse.
+func TestScripts(t *testing.T) {
+	n := open(t)
+	built, err := n.build(t, debianKernel, attributes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := t.TempDir()
+	start := func(name string, args ...string) string {
+		cmd := exec.Command(built[name], args...)
+		cmd.Env = append(os.Environ(), "VVU_RUN="+run)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			out = append(out, err.Error()...)
+		}
+		return strings.ReplaceAll(string(out), run, "RUN")
+	}
+	wants := func(name, got string, parts ...string) {
+		t.Helper()
+		for _, part := range parts {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s does not say %q:\n%s", name, part, got)
+			}
+		}
+	}
+	wants("driverVm", start("driverVm"), "driver-vm: there is no RUN/vvu.sock: start the device first, $(nix-build nix -A device)", "exit status 2")
+	wants("appVmCrosvm", start("appVmCrosvm", "--cpus", "2"), "\n--vhost-user\nnet,socket=RUN/app.sock\n-i\n"+built["appInitramfs"]+"\n-p\nconsole=ttyS0 ", "\n--cpus\n2\n")
+	wants("appVmCloudHypervisor", start("appVmCloudHypervisor"), "\n--initramfs\n"+built["appInitramfs"]+"\n", "vhost_user=true,socket=RUN/app.sock,mac=", "--memory\nsize=256M,shared=on\n")
+	if err := os.WriteFile(filepath.Join(run, "app.ram"), make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wants("appVmCrosvm", start("appVmCrosvm"), "crosvm's memory cannot be a file: start the device with VVU_SHADOW=64M", "exit status 2")
+	wants("appVmCloudHypervisor", start("appVmCloudHypervisor"), "--memory\nsize=0\n--memory-zone\nid=ram,size=256M,file=RUN/app.ram,shared=on\n")
+
+	text, err := os.ReadFile(built["driverVmFork"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants("driverVmFork", string(text), "-device virtio-vhost-user-pci,chardev=vvu,", built["driverInitramfs"])
+}
+
+// TestRefused has mistakes in nix/ found when it is evaluated.
+func TestRefused(t *testing.T) {
+	n := open(t)
+	for _, tt := range []struct{ name, expression, want string }{
+		{"a misspelt attribute", `(import ./nix { inherit pkgs; }).drivrVm`, "attribute 'drivrVm' missing"},
+		{"an option that no kernel has", `(import ./nix { inherit pkgs; kernelOptions.VFIO_NOIOMU = pkgs.lib.kernel.yes; }).linux.options`, "no kernel has an option VFIO_NOIOMU"},
+		{"an option without a value", `(import ./nix { inherit pkgs; kernelOptions.VFIO = true; }).linux.options`, "VFIO has no value of lib.kernel"},
+		{"an argument that no kernel takes", `(pkgs.linux.override { structuredConfig = { }; }).options`, "unexpected argument 'structuredConfig'"},
+		{"an argument that buildGoModule does not have", `pkgs.buildGoModule { pname = "x"; version = "0"; src = ./.; vendorSha256 = ""; subPackages = [ ]; }`, "vendorSha256"},
+		{"no fork", `(import ./nix { inherit pkgs; }).driverVmFork.outPath`, "driverVmFork: give --arg qemuFork PACKAGE"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got any
+			if err := n.evaluate(t, &got, tt.expression); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, %v, want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+// TestKernel compares the options of nix/linux.nix with what vvuimage asks of a kernel that has no modules.
+func TestKernel(t *testing.T) {
+	n := open(t)
+	built, err := n.build(t, "null", "linux", "vvufwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, err := os.ReadFile(built["linux"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	const release = "9.9.9-nix"
+	// VFIO brings it along; no one is asked for it.
+	config := string(options) + "\nCONFIG_VFIO_IOMMU_TYPE1=y\n"
+	for name, body := range map[string]string{"bzImage": string(kerneltest.Image(release, nil)), "config-" + release: config} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{
+		{},
+		{"--iommu", "virtio"},
+		{"--args", "--vvu=0000:00:05.0 --nic=0000:00:04.0 --noiommu"},
+		{"--args", "--vvu=0000:00:05.0 --nic=eth0 --port=packet:eth1 --port=xdp:eth2 --port=tap:t --port=macvtap:eth3 --require-hugepages"},
+		{"--init", "../../../../nix/app-init.sh"},
+	} {
+		cmd := exec.Command(filepath.Join(built["vvufwd"], "bin", "vvuimage"), append([]string{"--kernel", filepath.Join(dir, "bzImage"), "-o", filepath.Join(dir, "out")}, args...)...)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		if err := cmd.Run(); err != nil {
+			t.Errorf("%q: %v: %s", args, err, stderr.String())
+		} else if got := stderr.String(); strings.Contains(got, "has no CONFIG") || !strings.Contains(got, "with no kernel modules") {
+			t.Errorf("%q: %s", args, got)
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// system is what the stub of NixOS makes of a configuration.
+type system struct {
+	Refused       []string // messages of assertions
+	KernelModules []string
+	Services      map[string]struct {
+		ServiceConfig map[string]any
+	}
+}
+
+// configure evaluates nix/module.nix with a configuration: Nix's text of what services.vvufwd is set to.
+func (n *nix) configure(t *testing.T, configuration string) (s system, err error) {
+	t.Helper()
+	err = n.evaluate(t, &s, `import ./nix/stub/nixos.nix { inherit pkgs; configuration = `+configuration+`; }`)
+	return s, err
+}
+
+// command takes the words of a unit's ExecStart apart, as systemd does.
+func command(t *testing.T, unit map[string]any) (words []string) {
+	t.Helper()
+	text, _ := unit["ExecStart"].(string)
+	for d := json.NewDecoder(strings.NewReader(text)); ; {
+		var word string
+		if err := d.Decode(&word); err == io.EOF {
+			return words
+		} else if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		words = append(words, strings.NewReplacer("%%", "%", "$$", "$").Replace(word))
+	}
+}
+
+// TestModule evaluates nix/module.nix: what it refuses and in which words, and what units it makes.
+func TestModule(t *testing.T) {
+	n := open(t)
+	const pair = `ports = [ { kind = "vhost-user"; address = "/run/vvufwd/a.sock"; } { kind = "packet"; address = "eth1"; } ];`
+	for _, tt := range []struct{ name, configuration, want string }{
+		{"no ports", `{ enable = true; }`, "0 ports cannot be paired: give an even number, up to 32, or set switch"},
+		{"three ports", `{ enable = true; ` + strings.Replace(pair, "];", `{ kind = "nic"; address = "eth2"; } ];`, 1) + ` }`, "3 ports cannot be paired"},
+		{"a switch of one", `{ enable = true; switch = true; ports = [ { kind = "nic"; address = "eth2"; } ]; }`, "a switch joins 2 to 64 ports, not 1"},
+		{"isolate without switch", `{ enable = true; isolate = true; ` + pair + ` }`, "services.vvufwd.isolate is for a switch"},
+		{"twice the same", `{ enable = true; ports = [ { kind = "nic"; address = "eth2"; } { kind = "nic"; address = "eth2"; } ]; }`, "one port is named twice"},
+		{"twice a CPU", `{ enable = true; cpus = [ 1 1 ]; ` + pair + ` }`, "one CPU is named twice"},
+		{"nothing to bind", `{ enable = true; bind = true; ` + pair + ` }`, "no port is a PCI function"},
+		{"an address in a pair", `{ enable = true; ` + strings.Replace(pair, `"eth1";`, `"eth1"; mac = "52:54:00:00:00:01";`, 1) + ` }`, "port packet:eth1: mac and isolate are for a switch"},
+		{"a client without a socket", `{ enable = true; ` + strings.Replace(pair, `"eth1";`, `"eth1"; client = true;`, 1) + ` }`, "client is for sockets"},
+		{"a relative socket", `{ enable = true; ` + strings.Replace(pair, `"/run/vvufwd/a.sock"`, `"a.sock"`, 1) + ` }`, "a socket's path begins with /"},
+		{"no PCI address", `{ enable = true; ` + strings.Replace(pair, `"packet"; address = "eth1"`, `"vvu"; address = "5:0"`, 1) + ` }`, "port vvu:5:0: a PCI address looks like 0000:01:00.0"},
+		{"l2nat elsewhere", `{ enable = true; ` + strings.Replace(pair, `"packet"; address = "eth1"`, `"tap"; address = "t0"; l2nat = true`, 1) + ` }`, "l2nat is for an interface"},
+		{"a mode elsewhere", `{ enable = true; ` + strings.Replace(pair, `"eth1";`, `"eth1"; mode = "copy";`, 1) + ` }`, "mode is for the kinds xdp and macvtap"},
+		{"a device with neither", `{ devices.a = { vfioUser = "/run/v"; vhostUser = "/run/a"; }; }`, "services.vvufwd.devices.a: give either ram"},
+		{"a device with both", `{ devices.a = { vfioUser = "/run/v"; vhostUser = "/run/a"; ram = "/dev/shm/a"; shadow = "64M"; }; }`, "give either ram"},
+		{"a size of nothing", `{ devices.a = { vfioUser = "/run/v"; vhostUser = "/run/a"; shadow = "64M"; ramSize = "1G"; }; }`, "ramSize is the size of ram"},
+		{"CPUs of nothing", `{ devices.a = { vfioUser = "/run/v"; vhostUser = "/run/a"; ram = "/dev/shm/a"; cpus = [ 1 ]; }; }`, "cpus are for a shadow"},
+		{"one socket for two", `{ devices.a = { vfioUser = "/run/v"; vhostUser = "/run/v"; shadow = "64M"; }; }`, "each socket is for one device"},
+
+		// What is not of its type, or of none, is an error of the evaluation.
+		{"an unknown option", `{ enable = true; port = [ ]; }`, "The option `services.vvufwd.port' does not exist"},
+		{"an unknown option of a port", `{ enable = true; ports = [ { kind = "nic"; address = "eth0"; speed = 1; } ]; }`, "speed' does not exist"},
+		{"an unknown kind", `{ enable = true; ports = [ { kind = "nik"; address = "eth0"; } ]; }`, "kind' is not of type `one of"},
+		{"no address", `{ enable = true; ports = [ { kind = "nic"; } ]; }`, "address' is used but not defined"},
+		{"two words", `{ enable = true; ports = [ { kind = "nic"; address = "eth0 eth1"; } ]; }`, "address' is not of type"},
+		{"a CPU's name", `{ enable = true; cpus = [ "one" ]; ` + pair + ` }`, "services.vvufwd.cpus' is not of type"},
+		{"too many queues", `{ enable = true; queues = 9; ` + pair + ` }`, "between 1 and 8"},
+		{"a time without a unit", `{ enable = true; idleAfter = "5"; ` + pair + ` }`, "idleAfter' is not of type"},
+		{"a level", `{ enable = true; logLevel = "loud"; ` + pair + ` }`, "logLevel' is not of type"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := n.configure(t, tt.configuration)
+			got := fmt.Sprint(strings.Join(s.Refused, "\n"), err)
+			if !strings.Contains(got, tt.want) {
+				t.Errorf("got %s\nwant %q", got, tt.want)
+			}
+		})
+	}
+
+	t.Run("kinds", func(t *testing.T) {
+		var kinds []string
+		if err := n.evaluate(t, &kinds, `(import ./nix/port.nix { inherit (pkgs) lib; }).kinds`); err != nil {
+			t.Fatal(err)
+		}
+		built, err := n.build(t, debianKernel, "vvufwd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		help, err := exec.Command(filepath.Join(built["vvufwd"], "bin", "vvufwd"), "--help").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(`KIND:ADDRESS of any port: ([^;]*);`).FindSubmatch(help)
+		if found == nil {
+			t.Fatalf("vvufwd --help does not name the kinds of ports:\n%s", help)
+		}
+		want := strings.Split(string(found[1]), ", ")
+		slices.Sort(want)
+		slices.Sort(kinds)
+		if !slices.Equal(kinds, want) {
+			t.Errorf("nix/port.nix has kinds %q, vvufwd has %q", kinds, want)
+		}
+	})
+
+	t.Run("rights", func(t *testing.T) {
+		s, err := n.configure(t, `{ enable = true; bind = true; `+strings.Replace(pair, "vhost-user\"; address = \"/run/vvufwd/a.sock", `vvu"; address = "0000:00:05.0`, 1)+` }`)
+		if err != nil || len(s.Refused) > 0 {
+			t.Fatal(err, s.Refused)
+		}
+		unit := s.Services["vvufwd"].ServiceConfig
+		for name, want := range map[string]any{"CapabilityBoundingSet": "CAP_NET_RAW CAP_IPC_LOCK CAP_SYS_RAWIO", "ProtectKernelTunables": false, "PrivateDevices": false, "RestrictNamespaces": true} {
+			if unit[name] != want {
+				t.Errorf("%s is %v, want %v", name, unit[name], want)
+			}
+		}
+		if got := fmt.Sprint(unit["RestrictAddressFamilies"], s.KernelModules); got != "[AF_UNIX AF_NETLINK AF_INET AF_PACKET] [vfio-pci]" {
+			t.Error(got)
+		}
+	})
+}
+
+// TestUnits starts what the units start.
+func TestUnits(t *testing.T) {
+	n := open(t)
+	if _, err := n.build(t, debianKernel, "vvufwd"); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "vvufwd-units-") // an app VM's memory is a file in a tmpfs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s, err := n.configure(t, strings.ReplaceAll(`{
+		enable = true;
+		switch = true;
+		ports = [
+			{ kind = "vhost-user"; address = "DIR/a.sock"; mac = "52:54:00:00:00:01"; isolate = true; }
+			{ kind = "vhost-user"; address = "DIR/b.sock"; client = true; }
+		];
+		followLink = true; cpus = [ 0 ]; queues = 2; queueSize = 512; idleAfter = "1ms"; statsInterval = "1s"; logLevel = "debug";
+		extraArgs = [ "--max-memory" "1G" ];
+		devices.one = { vfioUser = "DIR/vvu.sock"; vhostUser = "DIR/app.sock"; shadow = "16M"; queues = 4; cpus = [ 0 ]; };
+		devices.two = { vfioUser = "DIR/vvu2.sock"; vhostUser = "DIR/app2.sock"; ram = "DIR/ram"; ramSize = "2M"; };
+	}`, "DIR", dir))
+	if err != nil || len(s.Refused) > 0 {
+		t.Fatal(err, s.Refused)
+	}
+	if len(s.Services) != 3 {
+		t.Errorf("%d services, want 3", len(s.Services))
+	}
+	for name, ready := range map[string]string{"vvufwd": "forwarding in a switch", "vvudev-one": "app.sock", "vvudev-two": "app2.sock"} {
+		t.Run(name, func(t *testing.T) {
+			words := command(t, s.Services[name].ServiceConfig)
+			if len(words) == 0 {
+				t.Fatal("no such unit")
+			}
+			cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
+			stderr, err := cmd.StderrPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var said strings.Builder
+			for lines := bufio.NewScanner(stderr); lines.Scan(); {
+				fmt.Fprintln(&said, lines.Text())
+				if strings.Contains(lines.Text(), ready) {
+					cmd.Process.Signal(syscall.SIGTERM)
+				}
+			}
+			if err := cmd.Wait(); err != nil || !strings.Contains(said.String(), ready) {
+				t.Errorf("%q: %v\n%s", cmd.Args, err, said.String())
+			}
+		})
+	}
+}

@@ -1,0 +1,41 @@
+# What vvufwd would refuse, said before a system is built.
+{ lib, cfg, ports }:
+let
+  count = lib.length cfg.ports;
+  each = f: lib.concatMap f cfg.ports;
+  name = port: "${port.kind}:${port.address}";
+  that = port: assertion: message: { inherit assertion; message = "services.vvufwd: port ${name port}: ${message}"; };
+in
+[
+  {
+    assertion = cfg.switch || count > 0 && lib.elem count [ 2 4 6 8 10 12 14 16 18 20 22 24 26 28 30 32 ];
+    message = "services.vvufwd.ports: ${toString count} ports cannot be paired: give an even number, up to 32, or set switch";
+  }
+  {
+    assertion = !cfg.switch || count >= 2 && count <= 64;
+    message = "services.vvufwd.ports: a switch joins 2 to 64 ports, not ${toString count}";
+  }
+  {
+    assertion = cfg.switch || !cfg.isolate;
+    message = "services.vvufwd.isolate is for a switch: set switch";
+  }
+  {
+    assertion = lib.allUnique (map name cfg.ports);
+    message = "services.vvufwd.ports: one port is named twice";
+  }
+  {
+    assertion = lib.allUnique cfg.cpus;
+    message = "services.vvufwd.cpus: one CPU is named twice";
+  }
+  {
+    assertion = !cfg.bind || lib.any ports.onPCI cfg.ports;
+    message = "services.vvufwd.bind: no port is a PCI function that could be bound";
+  }
+] ++ each (port: [
+  (that port (cfg.switch || port.mac == null && !port.isolate) "mac and isolate are for a switch: set switch")
+  (that port (!port.client || ports.atSocket port) "client is for sockets")
+  (that port (!ports.atSocket port || lib.hasPrefix "/" port.address) "a socket's path begins with /")
+  (that port (!ports.onPCI port || builtins.match "[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f][.][0-7]" port.address != null) "a PCI address looks like 0000:01:00.0")
+  (that port (!port.l2nat || lib.elem port.kind [ "nic" "packet" ] && ports.named port) "l2nat is for an interface: kind nic or packet")
+  (that port (port.mode == null || lib.elem port.kind [ "xdp" "macvtap" ]) "mode is for the kinds xdp and macvtap")
+])

@@ -1,0 +1,106 @@
+# The systemd units. Both programs give up nearly all that they are left with here, as soon as they have opened what they need (see
+# vvufwd help security); this bounds what they have until then.
+{ lib, cfg, ports }:
+let
+  # systemd expands % and $, and takes words in C's quotes.
+  command = words: lib.concatMapStringsSep " " (word: builtins.toJSON (lib.replaceStrings [ "%" "$" ] [ "%%" "$$" ] word)) words;
+  value = flag: v: lib.optionals (v != null) [ flag (toString v) ];
+  numbers = flag: list: lib.optionals (list != [ ]) [ flag (lib.concatMapStringsSep "," toString list) ];
+  set = flag: on: lib.optional on flag;
+
+  sandbox = {
+    Type = "exec";
+    Restart = "on-failure";
+    RestartSec = 1;
+    RestartPreventExitStatus = "2"; # a command line that is wrong stays wrong
+    KillMode = "mixed"; # its other processes end after it
+    UMask = "0077";
+    RuntimeDirectory = "vvufwd";
+    RuntimeDirectoryMode = "0700";
+    RuntimeDirectoryPreserve = true; # other units have sockets there
+
+    NoNewPrivileges = true;
+    LockPersonality = true;
+    MemoryDenyWriteExecute = true;
+    PrivateTmp = true;
+    ProtectClock = true;
+    ProtectControlGroups = true;
+    ProtectHome = true;
+    ProtectHostname = true;
+    ProtectKernelLogs = true;
+    ProtectKernelModules = true;
+    ProtectProc = "invisible";
+    ProtectSystem = "strict";
+    RestrictRealtime = true;
+    RestrictSUIDSGID = true;
+    SystemCallArchitectures = "native";
+  };
+  directories = paths: map (path: "-${builtins.dirOf path}") paths;
+
+  kinds = map ports.of cfg.ports;
+  vfio = lib.any ports.onPCI cfg.ports;
+  of = kind: lib.any (port: port.kind == kind) cfg.ports;
+  tap = of "tap" || of "macvtap";
+in
+{
+  vvufwd = {
+    description = "Forward packets between app VMs and NICs";
+    wantedBy = [ "multi-user.target" ];
+    after = [ "network-pre.target" ];
+    serviceConfig = sandbox // {
+      ExecStart = command (
+        [ "${cfg.package}/bin/vvufwd" ]
+        ++ lib.concatMap (port: [ "--port" (ports.argument port) ]) cfg.ports
+        ++ set "--switch" cfg.switch
+        ++ set "--isolate" cfg.isolate
+        ++ set "--bind" cfg.bind
+        ++ set "--noiommu" cfg.noIOMMU
+        ++ set "--follow-link" cfg.followLink
+        ++ numbers "--cpus" cfg.cpus
+        ++ value "--queues" cfg.queues
+        ++ value "--queue-size" cfg.queueSize
+        ++ value "--idle-after" cfg.idleAfter
+        ++ lib.optionals (cfg.statsInterval != null) [ "--stats-json" "--stats" cfg.statsInterval ]
+        ++ [ "--log-level" cfg.logLevel ]
+        ++ cfg.extraArgs
+      );
+      # /dev/mem is how the memory of vvudev's devices is mapped with caching; functions without an IOMMU take the same right.
+      CapabilityBoundingSet = lib.concatStringsSep " " (lib.unique (lib.concatMap (kind: kind.capabilities) kinds ++ lib.optionals vfio [ "CAP_IPC_LOCK" "CAP_SYS_RAWIO" ]));
+      RestrictAddressFamilies = lib.unique ([ "AF_UNIX" "AF_NETLINK" ] ++ lib.concatMap (kind: kind.families) kinds);
+      RestrictNamespaces = if of "macvtap" then "net" else true;
+      DevicePolicy = "closed";
+      DeviceAllow =
+        lib.optionals vfio [ "char-vfio rw" "/dev/vfio/vfio rw" "/dev/iommu rw" "/dev/mem rw" ]
+        ++ lib.optional tap "/dev/net/tun rw"
+        ++ lib.optional (of "macvtap") "char-macvtap rw";
+      PrivateDevices = !vfio && !tap;
+      ProtectKernelTunables = !cfg.bind && !cfg.noIOMMU; # else it writes to /sys
+      ReadWritePaths = directories (map (port: port.address) (lib.filter ports.atSocket cfg.ports));
+      LimitMEMLOCK = "infinity";
+    };
+  };
+
+  vvudev = name: device: {
+    description = "virtio-vhost-user device ${name}";
+    wantedBy = [ "multi-user.target" ];
+    serviceConfig = sandbox // {
+      ExecStart = command (
+        [ "${cfg.package}/bin/vvudev" "--vfio-user" (toString device.vfioUser) "--vhost-user" (toString device.vhostUser) ]
+        ++ value "--ram" device.ram
+        ++ value "--create-ram" device.ramSize
+        ++ value "--shadow" device.shadow
+        ++ value "--queues" device.queues
+        ++ numbers "--cpus" device.cpus
+        ++ device.extraArgs
+      );
+      CapabilityBoundingSet = "";
+      RestrictAddressFamilies = [ "AF_UNIX" ];
+      RestrictNamespaces = true;
+      DevicePolicy = "closed";
+      ProtectKernelTunables = true;
+      ReadWritePaths = directories ([ device.vfioUser device.vhostUser ] ++ lib.optional (device.ram != null) device.ram);
+      # No QEMU connects to one that was started again.
+      Restart = "no";
+    };
+  };
+}
