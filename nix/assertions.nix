@@ -1,6 +1,8 @@
 # What vvufwd would refuse, said before a system is built.
 { lib, cfg, ports }:
 let
+  leadsOut = port: !ports.atSocket port && port.kind != "vvu";
+  isolated = port: port.isolate || cfg.isolate && !leadsOut port;
   count = lib.length cfg.ports;
   each = f: lib.concatMap f cfg.ports;
   name = port: "${port.kind}:${port.address}";
@@ -18,6 +20,14 @@ in
   {
     assertion = cfg.switch || !cfg.isolate;
     message = "services.vvufwd.isolate is for a switch: set switch";
+  }
+  {
+    assertion = count == 0 || !lib.all isolated cfg.ports;
+    message = "services.vvufwd: isolated ports reach only ports that are not, and all are isolated: add a NIC, or isolate fewer";
+  }
+  {
+    assertion = !cfg.followLink || lib.any leadsOut cfg.ports;
+    message = "services.vvufwd.followLink: no port has a link to follow: it needs a NIC or an interface";
   }
   {
     assertion = lib.allUnique (map name cfg.ports);

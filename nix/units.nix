@@ -95,6 +95,7 @@ in
       );
       CapabilityBoundingSet = "";
       RestrictAddressFamilies = [ "AF_UNIX" ];
+      PrivateNetwork = true;
       RestrictNamespaces = true;
       DevicePolicy = "closed";
       ProtectKernelTunables = true;

@@ -24,7 +24,6 @@ let
     nameValuePair = name: value: { inherit name value; };
     mapAttrs' = f: set: lib.listToAttrs (lib.mapAttrsToList f set);
     filterAttrs = keep: set: lib.listToAttrs (map (name: lib.nameValuePair name set.${name}) (lib.filter (name: keep name set.${name}) (lib.attrNames set)));
-    getExe' = package: name: "${package}/bin/${name}";
 
     # Options of a kernel.
     kernel = {

@@ -55,6 +55,8 @@ func TestModule(t *testing.T) {
 		{"three ports", `{ enable = true; ` + strings.Replace(pair, "];", `{ kind = "nic"; address = "eth2"; } ];`, 1) + ` }`, "3 ports cannot be paired"},
 		{"a switch of one", `{ enable = true; switch = true; ports = [ { kind = "nic"; address = "eth2"; } ]; }`, "a switch joins 2 to 64 ports, not 1"},
 		{"isolate without switch", `{ enable = true; isolate = true; ` + pair + ` }`, "services.vvufwd.isolate is for a switch"},
+		{"all isolated", `{ enable = true; switch = true; isolate = true; ports = [ { kind = "vhost-user"; address = "/a"; } { kind = "vhost-user"; address = "/b"; } ]; }`, "all are isolated: add a NIC"},
+		{"no link", `{ enable = true; followLink = true; ports = [ { kind = "vhost-user"; address = "/a"; } { kind = "vhost-user"; address = "/b"; } ]; }`, "no port has a link to follow"},
 		{"twice the same", `{ enable = true; ports = [ { kind = "nic"; address = "eth2"; } { kind = "nic"; address = "eth2"; } ]; }`, "one port is named twice"},
 		{"twice a CPU", `{ enable = true; cpus = [ 1 1 ]; ` + pair + ` }`, "one CPU is named twice"},
 		{"nothing to bind", `{ enable = true; bind = true; ` + pair + ` }`, "no port is a PCI function"},
@@ -90,7 +92,7 @@ func TestModule(t *testing.T) {
 		})
 	}
 
-	t.Run("kinds", func(t *testing.T) {
+	t.Run("kinds and flags", func(t *testing.T) {
 		var kinds []string
 		if err := n.evaluate(t, &kinds, `(import ./nix/port.nix { inherit (pkgs) lib; }).kinds`); err != nil {
 			t.Fatal(err)
@@ -112,6 +114,25 @@ func TestModule(t *testing.T) {
 		slices.Sort(kinds)
 		if !slices.Equal(kinds, want) {
 			t.Errorf("nix/port.nix has kinds %q, vvufwd has %q", kinds, want)
+		}
+		s, err := n.configure(t, `{
+			enable = true; switch = true; isolate = true; bind = true; noIOMMU = true; followLink = true; cpus = [ 1 ]; queues = 1; queueSize = 256;
+			idleAfter = "-1s"; statsInterval = "1s"; ports = [ { kind = "nic"; address = "0000:00:04.0"; } { kind = "vvu"; address = "0000:00:05.0"; } ];
+		}`)
+		if err != nil || len(s.Refused) > 0 {
+			t.Fatal(err, s.Refused)
+		}
+		flags := 0
+		for _, word := range command(t, s.Services["vvufwd"].ServiceConfig) {
+			if strings.HasPrefix(word, "--") {
+				flags++
+				if !regexp.MustCompile(`(?m)^  ` + word + `( |$)`).Match(help) {
+					t.Errorf("a unit has %s, which vvufwd --help does not name", word)
+				}
+			}
+		}
+		if flags < 14 {
+			t.Errorf("the unit has %d flags, want all", flags)
 		}
 	})
 
@@ -150,7 +171,7 @@ func TestUnits(t *testing.T) {
 			{ kind = "vhost-user"; address = "DIR/a.sock"; mac = "52:54:00:00:00:01"; isolate = true; }
 			{ kind = "vhost-user"; address = "DIR/b.sock"; client = true; }
 		];
-		followLink = true; cpus = [ 0 ]; queues = 2; queueSize = 512; idleAfter = "1ms"; statsInterval = "1s"; logLevel = "debug";
+		cpus = [ 0 ]; queues = 2; queueSize = 512; idleAfter = "1ms"; statsInterval = "1s"; logLevel = "debug";
 		extraArgs = [ "--max-memory" "1G" ];
 		devices.one = { vfioUser = "DIR/vvu.sock"; vhostUser = "DIR/app.sock"; shadow = "16M"; queues = 4; cpus = [ 0 ]; };
 		devices.two = { vfioUser = "DIR/vvu2.sock"; vhostUser = "DIR/app2.sock"; ram = "DIR/ram"; ramSize = "2M"; };
