@@ -41,10 +41,19 @@ let
     ${text}
   '';
 
-  # Opening tells more than permissions: the file may be there without a processor that can.
+  # Opening tells more than permissions: the file may be there without a processor that can. And that KVM can be had does not say that
+  # it works, such as within a virtual machine: VVU_ACCEL decides then.
   accelerated = ''
-    cpu="-accel tcg,thread=multi -cpu max,-erms,-fsrm"
-    if { : <> /dev/kvm; } 2> /dev/null; then cpu="-accel kvm -cpu host"; fi
+    accel=''${VVU_ACCEL:-}
+    if [ -z "$accel" ]; then
+      accel=tcg
+      if { : <> /dev/kvm; } 2> /dev/null; then accel=kvm; fi
+    fi
+    case $accel in
+      kvm) cpu="-accel kvm -cpu host" ;;
+      tcg) cpu="-accel tcg,thread=multi -cpu max,-erms,-fsrm" ;;
+      *) echo "VVU_ACCEL=$accel: want kvm or tcg" >&2; exit 2 ;;
+    esac
   '';
 
   # The driver VM's NIC: one of the host's (VVU_NIC, a PCI address, bound to vfio-pci), or one of QEMU's, joined to a TAP device
