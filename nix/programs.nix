@@ -17,7 +17,7 @@ buildGoModule {
   };
 
   # The hash of what "go mod vendor" writes. It changes with go.mod and with what is imported; TestVendorHash tells the right one.
-  vendorHash = "sha256-34qJKINlr9nRdkFJJfVjscAt4BVeONe+NSQ7RMvMDtk=";
+  vendorHash = "sha256-wbE+Pdw2ewFRNKxHd9CZUXB4zF0QELBTe2FO16gKhpc=";
 
   inherit subPackages;
   env.CGO_ENABLED = "0";
