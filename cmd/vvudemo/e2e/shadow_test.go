@@ -8,12 +8,13 @@ import (
 )
 
 // TestShadow is the demo with vvudev --shadow: the same driver VM with the same vvufwd, which sees frames and nothing of the app VM's
-// memory. The app VM is killed under load, and started again with a device that leaves nothing to anyone.
+// memory. The app VM is killed under load, and started again with a device that leaves nothing to anyone; the driver VM is killed and booted
+// again under it.
 func TestShadow(t *testing.T) {
 	t.Parallel()
 	cfg := show.Config{Shadow: true, Restarts: 1, Again: []show.AppSetup{{Alone: true}}}
 	report := run(t, cfg)
-	for _, name := range []string{"images", "vvudev", "driver VM", "app VM", "offloads", "lease", "ping", "download", "upload", "shadow", "restarts", "counters", "again", "power off", "capture"} {
+	for _, name := range []string{"images", "vvudev", "driver VM", "app VM", "offloads", "lease", "ping", "download", "upload", "shadow", "restarts", "counters", "again", "driver VM restarts", "power off", "capture"} {
 		if step := report.Step(name); step == nil || !step.OK {
 			t.Errorf("step %q: %+v", name, step)
 		}

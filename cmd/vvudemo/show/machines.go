@@ -82,6 +82,9 @@ func (d *demo) guard(p *vm.Process) {
 		select {
 		case <-d.ending:
 		default:
+			if d.sacrificed.Load() == p {
+				return
+			}
 			d.fail(p.Explain(errors.New("it ended in the middle of the demo")))
 		}
 	}
@@ -130,7 +133,7 @@ func awaitSockets(ctx context.Context, p *vm.Process, paths ...string) error {
 func (d *demo) driverMachine() machine.Driver {
 	boot := machine.Boot{QEMU: d.Tools.QEMU, Kernel: d.driverKernel(), Initrd: d.driverImage(), Accel: d.Accel, SMP: d.SMP, MemoryMiB: driverMemoryMiB}
 	v := machine.Driver{Boot: boot, VVU: d.Device, IOMMU: d.IOMMU, Net: d.network.backend, NIC: d.NIC, NICOpts: d.NICOpts}
-	if d.network.backend.Queues <= 1 { // QEMU captures from one queue pair only
+	if d.network.backend.Queues <= 1 && d.driver == nil { // QEMU captures from one queue pair only, and begins the file anew
 		v.Pcap = d.pcap()
 	}
 	for _, a := range d.apps {
@@ -152,7 +155,7 @@ func (d *demo) driverMachine() machine.Driver {
 func (d *demo) startDriver(ctx context.Context) (string, error) {
 	begin := time.Now()
 	var err error
-	d.driver, err = d.start(vm.Config{Name: "driver VM", Argv: d.driverMachine().Argv(), LogPath: d.out("driver.log"), OnLine: d.counters.Feed}, true)
+	d.driver, err = d.start(vm.Config{Name: "driver VM", Argv: d.driverMachine().Argv(), LogPath: d.out("driver.log"), Append: d.driver != nil, OnLine: d.counters.Feed}, true)
 	if err != nil {
 		return "", err
 	}

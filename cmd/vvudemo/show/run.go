@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"vvufwd/cmd/internal/lab/counters"
@@ -31,8 +32,9 @@ type demo struct {
 	network *network
 	web     *web
 
-	driver *vm.Process
-	apps   []*appVM
+	driver     *vm.Process
+	sacrificed atomic.Pointer[vm.Process] // a driver VM that is killed
+	apps       []*appVM
 }
 
 // step is one thing to show. do returns the figure that it shows.
@@ -133,6 +135,9 @@ func (d *demo) steps() []step {
 		steps = append(steps, step{"counters", d.count})
 		if len(d.Again) > 0 {
 			steps = append(steps, step{"again", d.again})
+		}
+		if d.Shadow && d.Restarts > 0 && !d.Capture { // the driver VM's capture would begin anew
+			steps = append(steps, step{"driver VM restarts", d.restartDriver})
 		}
 	}
 	return append(steps, d.lastSteps(true)...)

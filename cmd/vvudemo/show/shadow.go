@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"vvufwd/cmd/internal/lab/vm"
 )
@@ -53,6 +54,56 @@ func (d *demo) shadow(context.Context) (string, error) {
 }
 
 var errNotSeen = errors.New("this does not tell who sees what")
+
+// restartDriver kills the driver VM while the app VM pings, and boots it again. The app VM keeps its network device, its connection to
+// vvudev and its addresses.
+func (d *demo) restartDriver(ctx context.Context) (string, error) {
+	const departed = "front-end disconnected"
+	a := d.apps[0]
+	gone := func() (int, error) {
+		log, err := os.ReadFile(d.out(a.suffixed("vvudev") + ".log"))
+		n := 0
+		for line := range strings.Lines(string(log)) {
+			if strings.Contains(line, departed) && strings.Contains(line, "app VM") {
+				n++
+			}
+		}
+		return n, err
+	}
+	before, err := gone()
+	if err != nil {
+		return "", err
+	}
+	if err := a.BeginPing(ctx, commandLimit, d.network.host, livePings); err != nil {
+		return "", err
+	}
+	begin := time.Now()
+	d.sacrificed.Store(d.driver)
+	if err := d.driver.Kill(); err != nil {
+		return "", err
+	}
+	if _, err := d.startDriver(ctx); err != nil {
+		return "", err
+	}
+	if _, err := a.EndPing(ctx, commandLimit); err != nil { // some of them were lost
+		return "", err
+	}
+	pings, err := a.Ping(ctx, commandLimit, d.network.host, restartPings)
+	if err != nil {
+		return "", err
+	}
+	if pings.Received != restartPings {
+		return "", fmt.Errorf("of %d echo requests %d were answered", restartPings, pings.Received)
+	}
+	took := time.Since(begin)
+	if _, _, err := d.downloadTo(ctx, a); err != nil {
+		return "", err
+	}
+	if after, err := gone(); err != nil || after != before {
+		return "", errors.Join(err, fmt.Errorf("vvudev says %q %d times more", departed, after-before))
+	}
+	return fmt.Sprintf("the driver VM was killed and booted again under the app VM, which kept its device; it pings again %.1f s after the kill", took.Seconds()), nil
+}
 
 // sharedFiles are the files that a process shares, with how many bytes it has mapped of each.
 func sharedFiles(p *vm.Process) (map[sharedFile]int64, error) {
