@@ -74,6 +74,7 @@ func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error)
 		return d, fmt.Errorf("%s: %w", name, err)
 	}
 	d.condition.Set(d.state)
+	d.sayTrouble(State{}, d.state)
 	if d.queues, err = i.Queues(name, &d.condition); err != nil {
 		return d, err
 	}
@@ -224,13 +225,18 @@ func (d *Device) look() {
 		d.log.Info("the interface was moved to another network namespace: its port goes on, but does not see whether it is up",
 			zap.String("interface", now.Name), zap.Int("mtu", now.MTU))
 	}
-	if now.Trouble != "" && before.Trouble != now.Trouble {
-		d.log.Warn("the port cannot use the interface as it is now", zap.String("interface", now.Name), zap.String("why", now.Trouble))
-	}
+	d.sayTrouble(before, now)
 	d.state = now
 	if d.condition.Set(now); before.works() != now.works() {
 		d.log.Info("link", zap.String("interface", now.Name), zap.Bool("up", now.works()))
 		d.onLink(now.works())
+	}
+}
+
+// sayTrouble says why no frames pass although the interface runs, when that is new.
+func (d *Device) sayTrouble(before, now State) {
+	if now.Trouble != "" && before.Trouble != now.Trouble {
+		d.log.Warn("the port cannot use the interface as it is now", zap.String("interface", now.Name), zap.String("why", now.Trouble))
 	}
 }
 

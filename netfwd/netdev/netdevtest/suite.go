@@ -30,8 +30,14 @@ type Pair struct {
 	links chan bool // what A says of its link
 }
 
-// Run follows both interfaces until the test ends, and closes them.
+// Run follows both interfaces until the test ends, and closes them. Frames of MTU pass.
 func (p *Pair) Run(t testing.TB) {
+	p.RunAnyMTU(t)
+	p.settle(t)
+}
+
+// RunAnyMTU is Run for interfaces with another MTU.
+func (p *Pair) RunAnyMTU(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	p.links = make(chan bool, 64)
@@ -50,7 +56,12 @@ func (p *Pair) Run(t testing.TB) {
 			t.Error(err)
 		}
 	})
-	p.settle(t)
+}
+
+// Drain takes what has arrived at both.
+func (p *Pair) Drain() {
+	drain(p.A)
+	drain(p.B)
 }
 
 // Suite checks a kind of port.

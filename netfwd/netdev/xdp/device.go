@@ -163,7 +163,7 @@ func (d *device) Look() (netdev.State, error) {
 	}
 	s, err := netdev.QueryNamed(d.socket, func() (string, error) {
 		r := netdev.Named("")
-		r.SetIndex(int32(d.Index))
+		r.SetInt(int32(d.Index))
 		err := r.Ask(d.socket, unix.SIOCGIFNAME)
 		if err == nil {
 			d.Name = r.Name()

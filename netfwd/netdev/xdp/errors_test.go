@@ -68,6 +68,20 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// A driver that adds queues when it gets a program is refused in modes in which it runs that.
+func TestMoreQueues(t *testing.T) {
+	for mode, refused := range map[Mode]bool{ZeroCopy: true, Native: true, Generic: false} {
+		op := &opening{properties: properties{Name: "eth1", Mode: mode, Queues: 4}}
+		if err := op.refuseMore(4); err != nil {
+			t.Errorf("%s: as many as before: %v", mode, err)
+		}
+		err := op.refuseMore(2)
+		if (err != nil) != refused || refused && (final(err) || !strings.Contains(err.Error(), "ethtool -L eth1 combined 4")) {
+			t.Errorf("%s: more than before: %v", mode, err)
+		}
+	}
+}
+
 // Errors of the kernel get a word about what to do.
 func TestExplain(t *testing.T) {
 	for errno, want := range map[unix.Errno]string{
@@ -86,8 +100,11 @@ func TestJumbo(t *testing.T) {
 		t.Errorf("MTU up to %d", most)
 	}
 	for mtu, want := range map[int]uint32{1500: smallChunk, 1774: smallChunk, 1775: largeChunk, 9000: largeChunk} {
-		if got := chunkFor(mtu); got != want {
+		if got := chunkFor(Native, mtu); got != want {
 			t.Errorf("MTU %d: chunks of %d", mtu, got)
+		}
+		if got := chunkFor(ZeroCopy, mtu); got != largeChunk {
+			t.Errorf("MTU %d, zero copy: chunks of %d", mtu, got)
 		}
 	}
 	netdevtest.Namespace(t)

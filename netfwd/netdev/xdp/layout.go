@@ -28,9 +28,11 @@ const (
 	largeChunk = 4096
 )
 
-// chunkFor is the size of chunks for an MTU: frames of it are in one, if that can be.
-func chunkFor(mtu int) uint32 {
-	if virtionet.FrameOf(mtu) <= smallChunk-headroom {
+// chunkFor is the size of chunks for an MTU: frames of it are in one, if that can be. NICs that write into chunks
+// themselves may know only some lengths, such as whole KiB: of a small chunk igb uses the first 1024 bytes, and cuts
+// off the rest of a frame without a word.
+func chunkFor(mode Mode, mtu int) uint32 {
+	if mode != ZeroCopy && virtionet.FrameOf(mtu) <= smallChunk-headroom {
 		return smallChunk
 	}
 	return largeChunk

@@ -25,6 +25,7 @@ type opening struct {
 	properties
 	program *program
 	mtu     int
+	most    int // queues there may be
 }
 
 // Open opens sockets at all queues of an interface, which is promiscuous from then on until the
@@ -42,8 +43,8 @@ func Open(name string, o Options) (files []*os.File, err error) {
 	if err := checkKernel(); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	op := &opening{mtu: state.MTU, properties: properties{Index: index, Name: name, Chunk: chunkFor(state.MTU)}}
-	if op.Queues, err = queuesOf(socket, name, o.Queues); err != nil {
+	op := &opening{mtu: state.MTU, most: o.Queues, properties: properties{Index: index, Name: name}}
+	if err := op.countQueues(); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
 	if files, err = op.open(o); err != nil {
@@ -55,6 +56,14 @@ func Open(name string, o Options) (files []*os.File, err error) {
 // checkKernel makes sure that there are sockets of this kind, and that we may make them.
 func checkKernel() error {
 	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return socketError(err)
+	}
+	return unix.Close(fd)
+}
+
+// socketError says what to do where no socket can be made.
+func socketError(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
 		return errors.New("AF_XDP takes CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF: run as root")
@@ -63,7 +72,7 @@ func checkKernel() error {
 	case err != nil:
 		return fmt.Errorf("AF_XDP socket: %w", err)
 	}
-	return unix.Close(fd)
+	return nil
 }
 
 // explain says what to do about an error of the kernel.
@@ -84,7 +93,7 @@ func (op *opening) open(o Options) (files []*os.File, err error) {
 	if err := op.checkFree(); err != nil {
 		return nil, err
 	}
-	if op.program, err = load(op.Queues); err != nil {
+	if op.program, err = load(op.most); err != nil {
 		return nil, err
 	}
 	defer op.program.close()
@@ -101,6 +110,8 @@ func (op *opening) open(o Options) (files []*os.File, err error) {
 		op.Why += fmt.Sprintf("no %s: %v", op.Mode, err)
 	}
 	switch {
+	case errors.As(err, new(*moreQueuesError)):
+		return nil, fmt.Errorf("mode=%s: %w", o.Mode, err)
 	case err != nil && o.Mode != "" && !final(err):
 		return nil, fmt.Errorf("mode=%s: %w: the driver does not have it, at least not as it is set up: %s, or leave the mode to vvufwd", o.Mode, err, op.remedy())
 	case err != nil && o.Driver && !final(err):
@@ -131,6 +142,38 @@ func final(err error) bool {
 		}
 	}
 	return false
+}
+
+// countQueues finds out how many queues there are now.
+func (op *opening) countQueues() error {
+	socket, err := netdev.Socket()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	op.Queues, err = queuesOf(socket, op.Name, op.most)
+	return err
+}
+
+// refuseMore is for a driver that has more queues than before as soon as it has a program. So has virtio_net, one more for each CPU, if
+// there can be as many. Frames come at them like at others, but nothing leaves through them. With zero copy, when the program goes
+// before the socket, as when its owner is killed, the driver even goes on using a umem that is freed (virtnet_xsk_pool_disable), and the
+// kernel fails when the next program comes: seen with Linux 7.3.
+func (op *opening) refuseMore(before int) error {
+	if op.Mode == Generic || op.Queues <= before {
+		return nil
+	}
+	return &moreQueuesError{op.Name, before, op.Queues}
+}
+
+// moreQueuesError is what refuseMore says.
+type moreQueuesError struct {
+	name        string
+	queues, all int
+}
+
+func (e *moreQueuesError) Error() string {
+	return fmt.Sprintf("with an XDP program it has %d queues, and those beyond %d do not send: let it have all before (ethtool -L %s combined %d)", e.all, e.queues, e.name, e.all)
 }
 
 // checkFree makes sure that the interface has no program yet.
@@ -175,6 +218,9 @@ func (op *opening) tryOnce() (files []*os.File, err error) {
 			files = nil
 		}
 	}()
+	if err := op.countQueues(); err != nil { // those of the attempt before may have been more
+		return nil, err
+	}
 	link, err := op.program.attach(op.Index, op.Mode)
 	if err != nil {
 		return nil, err
@@ -185,6 +231,14 @@ func (op *opening) tryOnce() (files []*os.File, err error) {
 		return files, err
 	}
 	files = append(files, promiscuous)
+	before := op.Queues
+	if err := op.countQueues(); err != nil {
+		return files, fmt.Errorf("with an XDP program %w", err)
+	}
+	if err := op.refuseMore(before); err != nil {
+		return files, err
+	}
+	op.Chunk = chunkFor(op.Mode, op.mtu)
 	op.Metadata = op.Mode != ZeroCopy || completesChecksums(op.Index)
 	if err := op.tryBind(); err != nil {
 		return files, err
