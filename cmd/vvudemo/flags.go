@@ -27,6 +27,7 @@ type options struct {
 	vvufwdArgs string
 	nic        string
 	nicPort    machine.NICPort
+	newest     bool
 	tap        string
 	accel      string
 	smp        int
@@ -78,6 +79,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 		o.nicPort, err = machine.ParseNICPort(s)
 		return err
 	})
+	fs.BoolVar(&o.newest, "newest-kernel", false, "boot the driver VM with the newest kernel of Debian's backports: with --nic-port xdp its drivers of virtio-net and igb NICs have zero copy")
 	fs.StringVar(&o.matrix, "matrix", "", "instead of anything else, try app VMs of several kernels with `COMBINATIONS` of rings, buffers, offloads and queues: all, pairs (a few that cover each pair of choices), or those of all whose name matches a regular expression")
 	fs.BoolVar(&o.capture, "capture", false, "have vvufwd capture what passes between it and the app VM, too: BUILD/demo/driver.pcapng, besides nic.pcap, which is QEMU's")
 	fs.BoolVar(&o.keep, "keep", false, "leave the machines running until Enter")
@@ -131,6 +133,8 @@ func (o *options) check() error {
 		return cli.Usagef("--nic-port %s: of an igb with virtual functions only these are used: give --nic igb", o.nicPort)
 	case o.nicPort.OfKernel() && o.direct:
 		return cli.Usagef("--direct runs without a driver VM: drop --nic-port or --direct")
+	case o.newest && (o.direct || o.matrix != "" || o.kernel != "" || o.iommu != machine.Intel):
+		return cli.Usagef("--newest-kernel is for the driver VM of the demo itself: drop --direct, --matrix, --kernel and --iommu")
 	case o.matrix != "" && (machine.NIC(o.nic) != machine.VirtioNet || o.nicPort.OfKernel()):
 		return cli.Usagef("--matrix sets the machines up itself: drop --nic and --nic-port")
 	case !machine.NIC(o.nic).Known():
@@ -184,10 +188,10 @@ func (o *options) limit() time.Duration {
 	return 10*time.Minute + time.Duration(o.frames/slowest)*time.Second + time.Duration(o.restarts)*2*time.Minute + o.idle + o.bench.limit()
 }
 
-// needsNewest reports whether a combination that --matrix names has the newest kernel.
+// needsNewest reports whether a driver VM has the newest kernel without drivers for hardware, or an app VM in a combination that --matrix names.
 func (o *options) needsNewest() bool {
 	if o.matrix == "" {
-		return false
+		return o.newest && !o.needsHardware()
 	}
 	found, err := o.combinations()
 	return err == nil && slices.ContainsFunc(found, func(c matrix.Combination) bool { return c.Newest })
@@ -224,7 +228,7 @@ func (o *options) needsHardware() bool {
 // config is what the flags say to show. Outputs are left to the caller.
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
-		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, Shadow: o.shadow, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), NICPort: o.nicPort, TAP: o.tap,
+		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, Shadow: o.shadow, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), NICPort: o.nicPort, Newest: o.newest, TAP: o.tap,
 		Transfer: int64(o.transfer) << 20, Frames: o.frames, Capture: o.capture, Restarts: o.restarts, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	cfg.OtherImage, cfg.OtherReady = o.bench.otherImage, o.bench.otherReady

@@ -90,8 +90,9 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 	begin := time.Now()
 	found, err := tools.Find(ctx, tools.Options{
 		QEMU: o.qemu, AppQEMU: o.appQEMU, Kernel: o.kernel, Modules: o.modules, Busybox: o.busybox, Bin: o.bin,
-		BuildDir: build, SourceDir: source, NeedVfioUser: o.needsVfioUser(), NeedPrograms: !o.direct || o.bench.on, NeedMatrix: o.matrix != "", NeedNewest: o.needsNewest(), NeedHardware: o.needsHardware(),
-		NeedNewer: o.iommu == machine.Virtio, NeedBare: o.iommu == machine.None,
+		BuildDir: build, SourceDir: source, NeedVfioUser: o.needsVfioUser(), NeedPrograms: !o.direct || o.bench.on, NeedMatrix: o.matrix != "", NeedNewest: o.needsNewest(), NeedHardware: o.needsHardware() && !o.newest,
+		NeedNewestHardware: o.needsHardware() && o.newest,
+		NeedNewer:          o.iommu == machine.Virtio, NeedBare: o.iommu == machine.None,
 		Progress: func(text string) {
 			fmt.Fprintf(stderr, "[%6.1f s] %-10s %s\n", time.Since(begin).Seconds(), "prepare", text)
 		},

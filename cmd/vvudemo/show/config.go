@@ -29,6 +29,8 @@ type Config struct {
 	NIC machine.NIC
 	// NICPort is who drives it.
 	NICPort machine.NICPort
+	// Newest gives the driver VM the newest kernel, whose drivers of virtio-net and igb have AF_XDP's zero copy.
+	Newest bool
 	// NICOpts are more properties of the driver VM's NIC.
 	NICOpts string
 	// NICQueues is the number of the NIC's queue pairs, with a TAP device; 0 means one.

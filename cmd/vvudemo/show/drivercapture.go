@@ -25,11 +25,7 @@ func (c *Config) captureArgs() []string {
 	if !c.Capture {
 		return nil
 	}
-	nic := c.NICPort.InitArgs(c.NIC)
-	return []string{
-		"--modules", strings.Join(c.captureModules(), ","), "--capture", machine.VVUAddress(0) + "=virtio-serial:" + machine.SerialPort,
-		"--capture", nic[len(nic)-1] + "=virtio-serial:" + livePort, "--control", "virtio-serial:" + controlPort + ",write",
-	}
+	return []string{"--modules", strings.Join(c.captureModules(), ","), "--capture", machine.VVUAddress(0) + "=/dev/virtio-ports/" + machine.SerialPort}
 }
 
 // driverCapture reads back what vvufwd has captured: at least what it had counted before it was stopped, unless it says that it missed

@@ -146,7 +146,6 @@ func (d *demo) driverMachine() machine.Driver {
 	v.InitArgs = d.initArgs()
 	if d.Capture {
 		v.Serial = d.driverPcap()
-		v.SerialSockets = map[string]string{livePort: d.serialSocket(livePort), controlPort: d.serialSocket(controlPort)}
 	}
 	return v
 }
@@ -179,6 +178,10 @@ func (c *Config) ready() string {
 // driverKernel is the driver VM's: a virtio IOMMU takes the second one, for the first has no driver of it.
 func (c *Config) driverKernel() string {
 	switch {
+	case c.Newest && c.hardware() && c.Tools.NewestFullKernel != "":
+		return c.Tools.NewestFullKernel
+	case c.Newest && c.Tools.NewestKernel != "":
+		return c.Tools.NewestKernel
 	case c.hardware():
 		return c.Tools.FullKernel
 	case c.IOMMU == machine.Virtio && c.Tools.NewerKernel != "":
@@ -190,6 +193,10 @@ func (c *Config) driverKernel() string {
 // driverModules are its modules.
 func (c *Config) driverModules() *kmod.Tree {
 	switch {
+	case c.Newest && c.hardware() && c.Tools.NewestFullModules != nil:
+		return c.Tools.NewestFullModules
+	case c.Newest && c.Tools.NewestModules != nil:
+		return c.Tools.NewestModules
 	case c.hardware() && c.Tools.FullModules != nil:
 		return c.Tools.FullModules
 	case c.IOMMU == machine.Virtio && c.Tools.NewerModules != nil:

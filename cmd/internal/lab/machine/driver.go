@@ -3,8 +3,6 @@ package machine
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -53,8 +51,6 @@ type Driver struct {
 	Pcap string
 	// Serial, when not empty, is the file that receives what the guest writes to the virtio-serial port SerialPort.
 	Serial string
-	// SerialSockets are, by the names of more virtio-serial ports, the sockets of their other ends, at which QEMU listens.
-	SerialSockets map[string]string
 	// InitArgs are vvufwd's arguments.
 	InitArgs []string
 }
@@ -85,10 +81,6 @@ func (d Driver) Argv() []string {
 	if d.Serial != "" {
 		args = append(args, "-device", fmt.Sprintf("virtio-serial-pci,disable-legacy=on,addr=%x", serialSlot),
 			"-chardev", "file,id=serial,path="+quote(d.Serial), "-device", "virtserialport,chardev=serial,name="+SerialPort)
-		for _, name := range slices.Sorted(maps.Keys(d.SerialSockets)) {
-			args = append(args, "-chardev", fmt.Sprintf("socket,id=serial-%s,path=%s,%s", name, quote(d.SerialSockets[name]), d.QEMU.Version.listening()),
-				"-device", fmt.Sprintf("virtserialport,chardev=serial-%s,name=%s", name, name))
-		}
 	}
 	if d.Pcap != "" {
 		args = append(args, "-object", "filter-dump,id=dump,netdev=nic,file="+quote(d.Pcap))

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,14 +110,15 @@ func (d *debian) guest(ctx context.Context) (string, error) {
 	})
 }
 
-// otherKernel unpacks the cloud kernel of a release with its modules.
-func (d *debian) otherKernel(ctx context.Context, r release) (string, error) {
-	name := "kernel-" + r.series
-	if r.series == "" {
-		name = "kernel-" + r.suite
+// otherKernel unpacks the kernel of a release with its modules.
+func (d *debian) otherKernel(ctx context.Context, r release, f flavour) (string, error) {
+	name := "kernel-"
+	if f == full {
+		name += "full-"
 	}
+	name += cmp.Or(r.series, r.suite)
 	return d.packages(ctx, name, r.suite, func(p *apt.Private) ([]string, error) {
-		kernel, err := d.kernel(ctx, p, cloud, r)
+		kernel, err := d.kernel(ctx, p, f, r)
 		if err != nil {
 			return nil, err
 		}

@@ -36,30 +36,42 @@ func (f *finder) kernel(ctx context.Context, t *Tools) error {
 	return nil
 }
 
-// newer finds the second kernel, of another series, if it is needed and the first was not chosen by flag, and the third.
+// newer finds the kernels of other series that are needed, unless the first was chosen by flag.
 func (f *finder) newer(ctx context.Context, t *Tools) error {
-	if !f.NeedMatrix && !f.NeedNewer || f.Kernel != "" {
+	if f.Kernel != "" {
 		return nil
 	}
-	if err := f.another(ctx, t, newerRelease, &t.NewerKernel, &t.NewerModules); err != nil {
-		return err
+	for _, k := range []struct {
+		needed  bool
+		release release
+		flavour flavour
+		image   *string
+		modules **kmod.Tree
+	}{
+		{f.NeedMatrix || f.NeedNewer, newerRelease, cloud, &t.NewerKernel, &t.NewerModules},
+		{f.NeedNewest, newestRelease, cloud, &t.NewestKernel, &t.NewestModules},
+		{f.NeedNewestHardware, newestRelease, full, &t.NewestFullKernel, &t.NewestFullModules},
+	} {
+		if !k.needed {
+			continue
+		}
+		if err := f.another(ctx, t, k.release, k.flavour, k.image, k.modules); err != nil {
+			return err
+		}
 	}
-	if !f.NeedNewest {
-		return nil
-	}
-	return f.another(ctx, t, newestRelease, &t.NewestKernel, &t.NewestModules)
+	return nil
 }
 
 // another unpacks the kernel of a release.
-func (f *finder) another(ctx context.Context, t *Tools, r release, image *string, tree **kmod.Tree) error {
-	root, err := f.debian.otherKernel(ctx, r)
+func (f *finder) another(ctx context.Context, t *Tools, r release, kind flavour, image *string, tree **kmod.Tree) error {
+	root, err := f.debian.otherKernel(ctx, r, kind)
 	if err != nil {
 		return err
 	}
 	if err := decompressModules(ctx, t.Busybox, root); err != nil {
 		return err
 	}
-	if !findKernel(root, cloud, r.series, image, tree) {
+	if !findKernel(root, kind, r.series, image, tree) {
 		return noKernel(root)
 	}
 	return nil

@@ -29,8 +29,10 @@ type Options struct {
 	NeedPrograms bool
 	// NeedMatrix asks for what the matrix needs on top: a second kernel, unless Kernel is given, and ethtool.
 	NeedMatrix bool
-	// NeedNewest asks for a third kernel on top of that.
+	// NeedNewest asks for a third kernel, the newest of Debian's backports, unless Kernel is given.
 	NeedNewest bool
+	// NeedNewestHardware asks for that one with drivers for hardware.
+	NeedNewestHardware bool
 	// NeedHardware asks for a kernel that has drivers for hardware.
 	NeedHardware bool
 	// NeedNewer asks for the second kernel without the rest of what the matrix needs.
@@ -55,9 +57,12 @@ type Tools struct {
 	// BareModules are those of Kernel, but VFIO's are built with the mode for devices without an IOMMU. Only with Options.NeedBare. Of
 	// a kernel that was chosen by flag they are Modules.
 	BareModules *kmod.Tree
-	// NewestKernel and NewestModules are a third, the newest in Debian's backports. Only with Options.NeedNewest besides.
+	// NewestKernel and NewestModules are a third, the newest in Debian's backports. Only with Options.NeedNewest.
 	NewestKernel  string
 	NewestModules *kmod.Tree
+	// NewestFullKernel and NewestFullModules are that one with drivers for hardware. Only with Options.NeedNewestHardware.
+	NewestFullKernel  string
+	NewestFullModules *kmod.Tree
 	// FullKernel and FullModules are those of the first kernel's series that have drivers for hardware. Only with Options.NeedHardware.
 	FullKernel  string
 	FullModules *kmod.Tree
