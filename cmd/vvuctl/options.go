@@ -37,10 +37,6 @@ vvuctl [flags] log-level [debug|info|warn|error]`,
 knows; capture: what is written where, and to start and stop it; metrics: all that is counted, for Prometheus.
 vvufwd has to be started with --control, and with ",write" after it to be changed. See "vvufwd help control".
 Exit codes: 0 done, 1 no answer or a refusal, 2 usage.`,
-	Words: []cli.Command{
-		{Name: control.Ports}, {Name: control.Stats}, {Name: control.Links}, {Name: control.Switch}, {Name: control.Captures, Then: []string{"start", "stop"}},
-		{Name: control.LogLevel, Then: []string{"debug", "info", "warn", "error"}}, {Name: control.Version}, {Name: control.Metrics},
-	},
 }
 
 // parseOptions reads the command line. Help goes to out.
@@ -56,9 +52,6 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.DurationVar(&o.timeout, "timeout", 5*time.Second, "`TIME` to wait for an answer")
 	f.BoolVar(&o.version, "version", false, "print the version of vvuctl and exit")
 	flags, words := split(f, args)
-	if len(words) > 0 && words[0] == "completion" { // which all programs know
-		flags = args
-	}
 	if err := cli.Parse(f, flags, out, helpText); err != nil || o.version {
 		return o, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"vvufwd/cmd/internal/cli"
@@ -27,6 +28,7 @@ type portSpec struct {
 	ifname   string           // by which the kernel knows it, once it was looked for
 	mode     xdp.Mode         // of an xdp port; empty: the best that there is
 	macvtap  tap.Mode         // of an interface that is made; empty: the usual one
+	mtu      int              // of an interface that is to get that one, as /init; 0: what it has
 	l2nat    bool             // frames leave with the interface's own address
 	flag     string           // how the user wrote it, for errors
 }
@@ -113,6 +115,9 @@ func (p *portSpec) set(option string) (err error) {
 	case name == "mode" && hasValue && p.kind == "macvtap":
 		p.macvtap, err = tap.ParseMode(value)
 		return err
+	case name == "mtu" && hasValue && p.onInterface() && p.kind != "tap":
+		p.mtu, err = parseMTU(value)
+		return err
 	case option == "l2nat":
 		if !p.onInterface() || p.kind != "nic" && !canTranslate(p.kind) {
 			return errors.New("l2nat is for a Wi-Fi card, as --nic wlan0,l2nat or packet:wlan0,l2nat")
@@ -121,6 +126,9 @@ func (p *portSpec) set(option string) (err error) {
 		return nil
 	}
 	known := "mac=ADDRESS or isolate"
+	if p.onInterface() && p.kind != "tap" {
+		known = "mtu=BYTES, " + known
+	}
 	switch {
 	case p.atSocket():
 		known = "client, " + known
@@ -132,6 +140,16 @@ func (p *portSpec) set(option string) (err error) {
 		known = "l2nat, " + known
 	}
 	return fmt.Errorf("unknown option %q, want %s", option, known)
+}
+
+// parseMTU reads an MTU that frames of any kind of port can have.
+func parseMTU(s string) (int, error) {
+	const least, most = 68, 65535
+	mtu, err := strconv.Atoi(s)
+	if err != nil || mtu < least || mtu > most {
+		return 0, fmt.Errorf("mtu=%s: want bytes, %d to %d, such as mtu=9000", s, least, most)
+	}
+	return mtu, nil
 }
 
 // parseKindPort reads KIND:ADDRESS[,OPTION…].
@@ -160,6 +178,9 @@ func (o *options) checkPorts() error {
 			return cli.Usagef("%s: named twice", p.flag)
 		}
 		seen[place] = true
+		if p.mtu != 0 && !o.owned {
+			return cli.Usagef("%s: vvufwd sets the MTU of an interface only as /init: ip link set %s mtu %d", p.flag, p.iface, p.mtu)
+		}
 		if p.mac != nil {
 			if seen[p.mac.String()] {
 				return cli.Usagef("%s: another port has the address %v as well", p.flag, p.mac)

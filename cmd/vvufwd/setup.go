@@ -103,7 +103,7 @@ func setup(o *options, log *zap.Logger, stopped func() bool) error {
 		if !p.onInterface() || p.kind == "tap" { // which are made
 			continue
 		}
-		if err := appliance.SetInterfaceUp(p.iface, log, stopped); err != nil {
+		if err := appliance.SetInterfaceUp(p.iface, p.mtu, log, stopped); err != nil {
 			return &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
 		}
 	}
@@ -113,20 +113,20 @@ func setup(o *options, log *zap.Logger, stopped func() bool) error {
 // startUpkeep starts the process that sets interfaces up which come back, on a machine that is ours
 // alone.
 func (o *options) startUpkeep(log *zap.Logger) {
-	var names []string
+	var all []upkeep.Interface
 	for _, p := range o.ports {
 		if !p.onInterface() || p.kind == "tap" {
 			continue
 		}
 		if name, err := netdev.Lookup(p.iface); err == nil {
-			names = append(names, name)
+			all = append(all, upkeep.Interface{Name: name, MTU: p.mtu})
 		}
 	}
-	if !o.owned || names == nil {
+	if !o.owned || all == nil {
 		return
 	}
 	var err error
-	if o.upkeep, err = upkeep.Start(names, !o.privileged); err != nil {
+	if o.upkeep, err = upkeep.Start(all, !o.privileged); err != nil {
 		log.Warn("an interface that vanishes stays down when it is back", zap.Error(err))
 	}
 }

@@ -53,8 +53,8 @@ func (r *Request) Name() string { return unix.ByteSliceToString(r.name[:]) }
 func (r *Request) Int() int32    { return *(*int32)(unsafe.Pointer(&r.data)) }
 func (r *Request) Flags() uint16 { return *(*uint16)(unsafe.Pointer(&r.data)) }
 
-// SetIndex and SetFlags set what is wanted.
-func (r *Request) SetIndex(v int32)  { *(*int32)(unsafe.Pointer(&r.data)) = v }
+// SetInt and SetFlags set what is wanted.
+func (r *Request) SetInt(v int32)    { *(*int32)(unsafe.Pointer(&r.data)) = v }
 func (r *Request) SetFlags(v uint16) { *(*uint16)(unsafe.Pointer(&r.data)) = v }
 
 // HardwareAddress is the answer, the bytes of a struct sockaddr, and SetHardwareAddress sets what is wanted,

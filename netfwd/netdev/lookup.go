@@ -57,7 +57,7 @@ func lookup(name string) (string, error) {
 	}
 	index := r.Int()
 	r = Named("")
-	r.SetIndex(index)
+	r.SetInt(index)
 	err = r.Ask(socket, unix.SIOCGIFNAME)
 	return r.Name(), err
 }

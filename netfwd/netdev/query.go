@@ -92,14 +92,34 @@ func Ethernet(socket int, name string) (index int, s State, err error) {
 	return int(r.Int()), s, nil
 }
 
-// SetUp sets an interface up. It takes CAP_NET_ADMIN.
-func SetUp(socket int, name string) error {
+// SetUp sets an interface up, with an MTU of so many bytes, or if that is 0 the one that it has. It takes CAP_NET_ADMIN.
+func SetUp(socket int, name string, mtu int) error {
+	if err := setMTU(socket, name, mtu); err != nil {
+		return err
+	}
 	r := Named(name)
 	if err := r.Ask(socket, unix.SIOCGIFFLAGS); err != nil {
 		return err
 	}
 	r.SetFlags(r.Flags() | unix.IFF_UP)
 	return r.Ask(socket, unix.SIOCSIFFLAGS)
+}
+
+// setMTU sets an interface's MTU if it has another one: a driver may start its card anew for that.
+func setMTU(socket int, name string, mtu int) error {
+	r := Named(name)
+	if mtu == 0 {
+		return nil
+	}
+	if err := r.Ask(socket, unix.SIOCGIFMTU); err != nil || r.Int() == int32(mtu) {
+		return err
+	}
+	r.SetInt(int32(mtu))
+	err := r.Ask(socket, unix.SIOCSIFMTU)
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("MTU %d: %w: the driver has none like that, ip -d link show %s tells which it has", mtu, err, name)
+	}
+	return err
 }
 
 // CheckName returns an error if no interface can have that name.

@@ -142,7 +142,7 @@ func (p Policy) calls() []call {
 		list = append(list, requests(askXDP)...)
 	}
 	if p.SetUpInterfaces {
-		list = append(list, requests([]uint32{unix.SIOCGIFINDEX, unix.SIOCGIFFLAGS, unix.SIOCSIFFLAGS})...)
+		list = append(list, requests([]uint32{unix.SIOCGIFINDEX, unix.SIOCGIFFLAGS, unix.SIOCSIFFLAGS, unix.SIOCGIFMTU, unix.SIOCSIFMTU})...)
 	}
 	if len(p.OpenVFIO) > 0 {
 		list = append(list, requests(openVFIO)...)

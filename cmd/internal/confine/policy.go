@@ -57,8 +57,8 @@ type Policy struct {
 	// OpenXDP is whether it opens such sockets after Finish, and programs that give them frames. It
 	// keeps CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_IPC_LOCK, if it has them, for good.
 	OpenXDP bool
-	// SetUpInterfaces is whether it sets network interfaces up through a socket that was made before
-	// Finish. It keeps CAP_NET_ADMIN, if it has it, for good.
+	// SetUpInterfaces is whether it sets network interfaces, and their MTUs, up through a socket that was
+	// made before Finish. It keeps CAP_NET_ADMIN, if it has it, for good.
 	SetUpInterfaces bool
 }
 

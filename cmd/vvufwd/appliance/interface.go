@@ -19,15 +19,15 @@ const (
 	interfacePoll    = 20 * time.Millisecond
 )
 
-// SetInterfaceUp waits until there is an interface of that name, within reason, and sets it up. No one
-// else does on a machine that is ours. The machine's own protocols stay out of it.
+// SetInterfaceUp waits until there is an interface of that name, within reason, and sets it up, with an MTU
+// of so many bytes unless that is 0. No one else does on a machine that is ours. The machine's own protocols stay out of it.
 //
 // It returns at once when stopped says so.
-func SetInterfaceUp(name string, log *zap.Logger, stopped func() bool) error {
-	return thisMachine(log).setInterfaceUp(name, stopped)
+func SetInterfaceUp(name string, mtu int, log *zap.Logger, stopped func() bool) error {
+	return thisMachine(log).setInterfaceUp(name, mtu, stopped)
 }
 
-func (m *machine) setInterfaceUp(name string, stopped func() bool) error {
+func (m *machine) setInterfaceUp(name string, mtu int, stopped func() bool) error {
 	found, err := m.findInterface(name)
 	for waited := time.Duration(0); errors.Is(err, netdev.ErrNotThere) && waited < interfaceTimeout && !stopped(); waited += interfacePoll {
 		if waited == 0 {
@@ -48,7 +48,7 @@ func (m *machine) setInterfaceUp(name string, stopped func() bool) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		m.log.Warn("this machine may send frames of its own through an interface", zap.String("interface", found), zap.Error(err))
 	}
-	if err := m.setUp(found); err != nil {
+	if err := m.setUp(found, mtu); err != nil {
 		err = fmt.Errorf("interface %s: set it up: %w", found, err)
 		if errors.Is(err, unix.ENOENT) {
 			err = fmt.Errorf("%w: the driver lacks its firmware, put it into the initramfs below /lib/firmware", err)
@@ -58,12 +58,12 @@ func (m *machine) setInterfaceUp(name string, stopped func() bool) error {
 	return nil
 }
 
-// setUp sets an interface up.
-func setUp(name string) error {
+// setUp sets an interface up, see SetInterfaceUp.
+func setUp(name string, mtu int) error {
 	socket, err := netdev.Socket()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(socket)
-	return netdev.SetUp(socket, name)
+	return netdev.SetUp(socket, name, mtu)
 }

@@ -20,8 +20,8 @@ func newInterfaceMachine(t *testing.T, looks int) *testMachine {
 		}
 		return "eth0", nil
 	}
-	m.setUp = func(name string) error {
-		m.calls = append(m.calls, "up "+name)
+	m.setUp = func(name string, mtu int) error {
+		m.calls = append(m.calls, fmt.Sprintf("up %s mtu %d", name, mtu))
 		return m.loadErr[name]
 	}
 	return m
@@ -31,10 +31,10 @@ func running() bool { return false }
 
 func TestInterfaceComesLate(t *testing.T) {
 	m := newInterfaceMachine(t, 3)
-	if err := m.setInterfaceUp("wan", running); err != nil {
+	if err := m.setInterfaceUp("wan", 9000, running); err != nil {
 		t.Fatal(err)
 	}
-	if m.slept != 3*interfacePoll || len(m.calls) != 1 || m.calls[0] != "up eth0" {
+	if m.slept != 3*interfacePoll || len(m.calls) != 1 || m.calls[0] != "up eth0 mtu 9000" {
 		t.Errorf("slept %v, calls %q", m.slept, m.calls)
 	}
 	if got := m.read("proc/sys/net/ipv6/conf/all/disable_ipv6"); got != "1\n" {
@@ -45,12 +45,12 @@ func TestInterfaceComesLate(t *testing.T) {
 // An interface that never comes is not waited for forever, nor when vvufwd is to stop.
 func TestInterfaceNeverComes(t *testing.T) {
 	m := newInterfaceMachine(t, 0)
-	err := m.setInterfaceUp("eth7", running)
+	err := m.setInterfaceUp("eth7", 0, running)
 	if !errors.Is(err, netdev.ErrNotThere) || !strings.Contains(err.Error(), "--modules") || m.slept != interfaceTimeout || m.calls != nil {
 		t.Errorf("%v after %v, calls %q", err, m.slept, m.calls)
 	}
 	m = newInterfaceMachine(t, 0)
-	if err := m.setInterfaceUp("eth7", func() bool { return m.slept > 0 }); err == nil || m.slept != interfacePoll {
+	if err := m.setInterfaceUp("eth7", 0, func() bool { return m.slept > 0 }); err == nil || m.slept != interfacePoll {
 		t.Errorf("%v after %v, although it was to stop", err, m.slept)
 	}
 }
@@ -58,7 +58,7 @@ func TestInterfaceNeverComes(t *testing.T) {
 func TestInterfaceLacksFirmware(t *testing.T) {
 	m := newInterfaceMachine(t, 0)
 	m.loadErr["eth0"] = unix.ENOENT
-	if err := m.setInterfaceUp("wan", running); !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "/lib/firmware") {
+	if err := m.setInterfaceUp("wan", 0, running); !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "/lib/firmware") {
 		t.Error(err)
 	}
 }

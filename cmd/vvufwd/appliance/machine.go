@@ -29,7 +29,7 @@ type machine struct {
 	sleep        func(time.Duration)
 	// findInterface and setUp are netdev.Lookup and setUp.
 	findInterface func(name string) (string, error)
-	setUp         func(name string) error
+	setUp         func(name string, mtu int) error
 }
 
 // thisMachine is the one that we run on.

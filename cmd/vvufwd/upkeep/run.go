@@ -19,7 +19,7 @@ const lookEach = 2 * time.Second
 
 // Run is all that the process does. It returns when vvufwd has ended.
 func Run(log *zap.Logger) error {
-	names, confined := decode(role.Told())
+	list, confined := decode(role.Told())
 	policy := confine.Policy{SetUpInterfaces: true}
 	if err := beside.Begin(policy, confined); err != nil {
 		return err
@@ -38,13 +38,13 @@ func Run(log *zap.Logger) error {
 		}
 	}
 	all := &interfaces{
-		names: names, index: map[string]int32{},
+		all: list, index: map[string]int32{},
 		ask: func(name string) (int32, error) {
 			r := netdev.Named(name)
 			err := r.Ask(socket, unix.SIOCGIFINDEX)
 			return r.Int(), err
 		},
-		setUp: func(name string) error { return netdev.SetUp(socket, name) },
+		setUp: func(i Interface) error { return netdev.SetUp(socket, i.Name, i.MTU) },
 	}
 	return all.keep(os.NewFile(beside.FirstFD, "vvufwd"), events, log)
 }

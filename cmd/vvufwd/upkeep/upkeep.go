@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,15 +22,21 @@ var role = beside.Role{Name: "upkeep", Environment: "VVUFWD_UPKEEP"}
 
 const lineName = "upkeep of interfaces"
 
-// Start starts the process for interfaces of these names, whose main must call Run if IsUpkeep says so.
+// Interface is one that is set up.
+type Interface struct {
+	Name string
+	MTU  int // bytes; 0: what it has
+}
+
+// Start starts the process for these interfaces, whose main must call Run if IsUpkeep says so.
 // With confine it gives up what it does not need.
-func Start(names []string, confine bool) (*Upkeep, error) {
+func Start(all []Interface, confine bool) (*Upkeep, error) {
 	ours, theirs, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("start the upkeep of interfaces: %w", err)
 	}
 	defer ours.Close()
-	p, err := role.Start(fmt.Sprintf("%t,%s", confine, strings.Join(names, ",")), []*os.File{ours})
+	p, err := role.Start(encode(all, confine), []*os.File{ours})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the upkeep of interfaces: %w", err), theirs.Close())
 	}
@@ -63,26 +70,40 @@ func (u *Upkeep) Close() error {
 // IsUpkeep reports whether this process was started to be one.
 func IsUpkeep() bool { return role.Is() }
 
-// decode reads what Start was told.
-func decode(text string) (names []string, confine bool) {
+// encode writes what Start was told; decode reads it. No name has a slash.
+func encode(all []Interface, confine bool) string {
+	words := []string{strconv.FormatBool(confine)}
+	for _, i := range all {
+		words = append(words, fmt.Sprintf("%s/%d", i.Name, i.MTU))
+	}
+	return strings.Join(words, ",")
+}
+
+func decode(text string) (all []Interface, confine bool) {
 	words := strings.Split(text, ",")
-	return words[1:], words[0] == "true"
+	for _, word := range words[1:] {
+		name, mtu, _ := strings.Cut(word, "/")
+		n, _ := strconv.Atoi(mtu)
+		all = append(all, Interface{name, n})
+	}
+	return all, words[0] == "true"
 }
 
 // interfaces are those looked after, with the index that each had last, 0 if it was not there.
 type interfaces struct {
-	names []string
+	all   []Interface
 	index map[string]int32
 	// ask is the index of an interface, and setUp sets it up.
 	ask   func(name string) (int32, error)
-	setUp func(name string) error
+	setUp func(Interface) error
 }
 
 // look sets those up that are others than before. What cannot be told or done now is tried again
 // the next time.
 func (i *interfaces) look() error {
 	var errs []error
-	for _, name := range i.names {
+	for _, one := range i.all {
+		name := one.Name
 		index, err := i.ask(name)
 		switch {
 		case errors.Is(err, unix.ENODEV):
@@ -94,7 +115,7 @@ func (i *interfaces) look() error {
 		case index == i.index[name]:
 			continue
 		}
-		if err := i.setUp(name); err != nil && !errors.Is(err, unix.ENODEV) {
+		if err := i.setUp(one); err != nil && !errors.Is(err, unix.ENODEV) {
 			errs = append(errs, fmt.Errorf("interface %s: set it up: %w", name, err))
 			continue
 		}

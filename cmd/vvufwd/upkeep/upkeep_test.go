@@ -33,14 +33,14 @@ func TestNewInterfacesAreSetUp(t *testing.T) {
 	var fails error
 	var up []string
 	i := &interfaces{
-		names: []string{"a", "b"}, index: map[string]int32{},
+		all: []Interface{{Name: "a"}, {"b", 9000}}, index: map[string]int32{},
 		ask: func(name string) (int32, error) {
 			if there[name] == 0 {
 				return 0, unix.ENODEV
 			}
 			return there[name], nil
 		},
-		setUp: func(name string) error { up = append(up, name); return fails },
+		setUp: func(i Interface) error { up = append(up, i.Name); return fails },
 	}
 	expect := func(wantErr error, want ...string) {
 		t.Helper()
@@ -67,13 +67,13 @@ func TestNewInterfacesAreSetUp(t *testing.T) {
 	expect(nil, "b")
 }
 
-// The process, with all but one capability gone, sets up what comes back, leaves down what someone has set
+// The process, with all but one capability gone, sets up what comes back, with the MTU that it is to have, leaves down what someone has set
 // down, and ends when vvufwd does.
 func TestProcess(t *testing.T) {
 	netdevtest.Namespace(t)
 	add := "link add v0 type veth peer name v1"
 	netdevtest.IP(t, add)
-	u, err := Start([]string{"v0"}, true)
+	u, err := Start([]Interface{{"v0", 3000}}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestProcess(t *testing.T) {
 	defer unix.Close(socket)
 	isUp := func() bool {
 		s, err := netdev.Query(socket, "v0")
-		return err == nil && s.Up
+		return err == nil && s.Up && s.MTU == 3000
 	}
 	await := func(what string, done func() bool) {
 		t.Helper()

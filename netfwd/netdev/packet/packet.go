@@ -84,7 +84,7 @@ func (d *device) find() (index int, err error) {
 		index, d.address = a.Ifindex, [6]byte(a.Addr[:])
 	}
 	r := netdev.Named("")
-	r.SetIndex(int32(index))
+	r.SetInt(int32(index))
 	if err := r.Ask(d.socket(), unix.SIOCGIFNAME); err != nil {
 		return 0, err
 	}

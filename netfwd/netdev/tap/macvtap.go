@@ -181,7 +181,7 @@ func tryMacvtap(index int, mode Mode, queues int) (files []*os.File, err error) 
 	}
 	raw, err := events.SyscallConn()
 	if err == nil {
-		control := raw.Control(func(fd uintptr) { err = netdev.SetUp(int(fd), ourName(mode)) })
+		control := raw.Control(func(fd uintptr) { err = netdev.SetUp(int(fd), ourName(mode), 0) })
 		err = errors.Join(control, err)
 	}
 	if err == nil {

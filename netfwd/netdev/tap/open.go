@@ -51,7 +51,7 @@ func Open(name string, queues int) (files []*os.File, err error) {
 		files = append(files, f)
 	}
 	if unknown != nil {
-		if err := netdev.SetUp(socket, name); err != nil {
+		if err := netdev.SetUp(socket, name, 0); err != nil {
 			return files, fmt.Errorf("set the interface up: %w", err)
 		}
 	}

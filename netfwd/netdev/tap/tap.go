@@ -160,7 +160,7 @@ func (d *device) Look() (netdev.State, error) {
 // another one. Its queues go on there as they were.
 func (d *device) apart() bool {
 	r := netdev.Named("")
-	r.SetIndex(d.index)
+	r.SetInt(d.index)
 	return d.index != 0 && errors.Is(r.Ask(d.socket, unix.SIOCGIFNAME), unix.ENODEV)
 }
 
