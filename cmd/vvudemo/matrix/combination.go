@@ -19,6 +19,8 @@ type Combination struct {
 	// Wide is the driver VM's side: its NIC has packed rings, a TAP device behind it and ManyQueues queue pairs. Else it has split
 	// rings, QEMU's user networking and one pair.
 	Wide bool `json:"wide"`
+	// Shadow keeps the app VM's memory from the driver VM: vvudev --shadow.
+	Shadow bool `json:"shadow"`
 	// Jumbo is an MTU of JumboMTU rather than 1500, which takes a Wide driver VM.
 	Jumbo bool `json:"jumbo"`
 }
@@ -43,6 +45,9 @@ func (c Combination) String() string {
 	}
 	if c.Jumbo {
 		parts = append(parts, "jumbo")
+	}
+	if c.Shadow {
+		parts = append(parts, "shadow")
 	}
 	if c.Newest {
 		parts = append(parts, "newest kernel")

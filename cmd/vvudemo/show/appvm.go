@@ -86,7 +86,7 @@ func (d *demo) startDevice(ctx context.Context, a *appVM) error {
 func (d *demo) deviceArgv(a *appVM) []string {
 	argv := []string{d.Tools.Vvudev, "--vfio-user", a.vfioUserSocket(), "--vhost-user", a.vhostUserSocket()}
 	if d.Shadow {
-		return append(argv, "--shadow")
+		return append(append(argv, "--shadow"), d.VvudevArgs...)
 	}
 	argv = append(argv, "--ram", a.ram.path())
 	if a.ram.named() {

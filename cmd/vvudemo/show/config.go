@@ -16,6 +16,8 @@ type Config struct {
 	Device machine.VVU
 	// Shadow keeps the app VM's memory from the driver VM: vvudev --shadow.
 	Shadow bool
+	// VvudevArgs are more arguments of vvudev --shadow.
+	VvudevArgs []string
 	// OtherImage, when not empty, is the driver VM's RAM disk, in which something else than vvufwd forwards, to compare with; its console
 	// says OtherReady when it does. For RunBench only.
 	OtherImage, OtherReady string

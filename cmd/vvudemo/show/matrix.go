@@ -36,7 +36,11 @@ func RunMatrix(ctx context.Context, cfg Config, combinations []matrix.Combinatio
 	if cfg.Tools.NewestModules != nil {
 		report.Kernels = append(report.Kernels, cfg.Tools.NewestModules.Release)
 	}
-	combinations = slices.DeleteFunc(slices.Clone(combinations), func(c matrix.Combination) bool {
+	combinations = slices.Clone(combinations)
+	if cfg.Shadow {
+		combinations = shadowed(combinations)
+	}
+	combinations = slices.DeleteFunc(combinations, func(c matrix.Combination) bool {
 		return c.Newer && cfg.Tools.NewerModules == nil || c.Newest && cfg.Tools.NewestModules == nil
 	})
 	if len(combinations) == 0 {
@@ -44,21 +48,39 @@ func RunMatrix(ctx context.Context, cfg Config, combinations []matrix.Combinatio
 	}
 	begin := time.Now()
 	var errs []error
-	for _, wide := range []bool{false, true} {
-		var rows []matrix.Combination
-		for _, c := range combinations {
-			if c.Wide == wide {
-				rows = append(rows, c)
-			}
-		}
-		if len(rows) > 0 {
-			errs = append(errs, runRows(ctx, cfg, rows, report, begin))
-		}
+	for _, rows := range byDriver(combinations) {
+		errs = append(errs, runRows(ctx, cfg, rows, report, begin))
 	}
 	err := errors.Join(errs...)
 	report.OK = err == nil
 	report.Seconds = seconds(time.Since(begin))
 	return report, err
+}
+
+// shadowed are combinations with a shadow region, each once.
+func shadowed(combinations []matrix.Combination) (all []matrix.Combination) {
+	for _, c := range combinations {
+		if c.Shadow = true; !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// byDriver parts combinations by the driver VM, with its vvudev, that they ask for.
+func byDriver(combinations []matrix.Combination) (all [][]matrix.Combination) {
+	for i := range 4 {
+		var rows []matrix.Combination
+		for _, c := range combinations {
+			if c.Wide == (i&2 != 0) && c.Shadow == (i&1 != 0) {
+				rows = append(rows, c)
+			}
+		}
+		if len(rows) > 0 {
+			all = append(all, rows)
+		}
+	}
+	return all
 }
 
 // runRows shows the combinations of one driver VM.
@@ -72,6 +94,12 @@ func runRows(ctx context.Context, cfg Config, rows []matrix.Combination, report 
 		cfg.TAP, cfg.NICQueues, cfg.MTU = matrixTAP, matrix.ManyQueues, matrix.JumboMTU
 		cfg.NICOpts = fmt.Sprintf("packed=on,host_mtu=%d", matrix.JumboMTU)
 		side = "wide"
+	}
+	if cfg.Shadow = rows[0].Shadow; cfg.Shadow {
+		if rows[0].Wide {
+			cfg.VvudevArgs = []string{"--packed"} // as the NIC's
+		}
+		side += "-shadow"
 	}
 	cfg.OutDir = filepath.Join(cfg.OutDir, side)
 	d := newDemo(cfg, fail, begin)
@@ -204,7 +232,7 @@ func (d *demo) row(ctx context.Context, row *MatrixRow) error {
 	if _, err := d.boot(ctx, a); err != nil {
 		return err
 	}
-	for _, do := range []func(context.Context, *MatrixRow) error{d.rowFeatures, d.rowPings, d.rowVLAN, d.rowTransfers, d.rowQueues, d.rowChannels} {
+	for _, do := range []func(context.Context, *MatrixRow) error{d.rowFeatures, d.rowPings, d.rowShadow, d.rowVLAN, d.rowTransfers, d.rowQueues, d.rowChannels} {
 		if err := do(ctx, row); err != nil {
 			return err
 		}
@@ -266,6 +294,15 @@ func (d *demo) rowPings(ctx context.Context, row *MatrixRow) error {
 		}
 	}
 	return nil
+}
+
+// rowShadow looks at who has mapped what.
+func (d *demo) rowShadow(ctx context.Context, row *MatrixRow) error {
+	if !row.Shadow {
+		return nil
+	}
+	_, err := d.shadow(ctx)
+	return err
 }
 
 // rowVLAN sends packets with a VLAN tag, the largest ones too, to who answers behind a TAP device.

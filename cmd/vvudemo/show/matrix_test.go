@@ -134,3 +134,28 @@ func TestCountPlain(t *testing.T) {
 		t.Errorf("without a sample before: %.1f %%, %.1f %%", row.PlainFrom, row.PlainTo)
 	}
 }
+
+// Each kind of driver VM is booted once, and with --shadow none without.
+func TestDriverVMsOfTheMatrix(t *testing.T) {
+	for name, tt := range map[string]struct {
+		combinations []matrix.Combination
+		vms          int
+	}{
+		"pairs": {matrix.Pairs(), 3}, "all": {matrix.All(), 4}, "one": {matrix.Pairs()[:1], 1},
+		"shadow": {shadowed(matrix.All()), 2},
+	} {
+		seen := map[matrix.Combination]bool{}
+		vms := byDriver(tt.combinations)
+		for _, vm := range vms {
+			for _, c := range vm {
+				if seen[c] || c.Wide != vm[0].Wide || c.Shadow != vm[0].Shadow || name == "shadow" && !c.Shadow {
+					t.Errorf("%s: %v stands beside %v, or twice", name, c, vm[0])
+				}
+				seen[c] = true
+			}
+		}
+		if len(vms) != tt.vms || len(seen) != len(tt.combinations) {
+			t.Errorf("%s: %d driver VMs with %d rows, want %d with %d", name, len(vms), len(seen), tt.vms, len(tt.combinations))
+		}
+	}
+}
