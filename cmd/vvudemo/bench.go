@@ -86,7 +86,7 @@ func (o *benchOptions) limit() time.Duration {
 
 // otherThanBench reports whether something is asked for that --pktgen does not do.
 func (o *options) otherThanBench() bool {
-	return o.appVMs > 1 || o.matrix != "" || o.keep || o.frames > 0 || o.idle > 0 || o.restarts > 0
+	return o.appVMs > 1 || o.matrix != "" || o.keep || o.frames > 0 || o.idle > 0 || o.restarts > 0 || o.rebinds > 0
 }
 
 // measure runs the measurement, leaves its files, and returns its table.

@@ -38,6 +38,7 @@ type options struct {
 	frames   int64
 	bench    benchOptions
 	restarts int
+	rebinds  int
 	idle     time.Duration
 	keep     bool
 	print    bool
@@ -73,6 +74,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	o.bench.define(fs)
 	fs.DurationVar(&o.idle, "idle", 0, "leave the machines alone for `DURATION` and show what they cost then; 0: not at all")
 	fs.IntVar(&o.restarts, "restarts", 0, "kill the app VM under load and start it again `N` times")
+	fs.IntVar(&o.rebinds, "rebinds", 0, "have the app VM's guest take its network device from the driver and give it back `N` times")
 	fs.StringVar(&o.tap, "tap", "", "connect the NIC to the TAP device `NAME`, made if it does not exist (needs root), instead of QEMU's user networking")
 	fs.StringVar(&o.nic, "nic", string(machine.VirtioNet), "the driver VM's `NIC`: virtio-net, e1000e, igb, or igbvf (a virtual function of an igb that is the kernel's)")
 	fs.Func("nic-port", "`WAY` to the NIC: vfio, or packet, xdp or interface (the better one) over an interface of the driver VM's kernel (default vfio)", func(s string) (err error) {
@@ -86,7 +88,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.BoolVar(&o.print, "print", false, "instead of anything else, write both RAM disks and print the command lines that would be run, to be run by hand")
 	fs.StringVar(&o.accel, "accel", "tcg", "`ACCELERATOR` of both machines: tcg or kvm")
 	fs.IntVar(&o.smp, "smp", 2, "`N` processors for the driver VM")
-	fs.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`; 0: ten minutes and more for --frames, --pktgen and --restarts, without limit with --keep")
+	fs.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`; 0: ten minutes and more for --frames, --pktgen, --restarts and --rebinds, without limit with --keep")
 	fs.Var(&o.json, "json", "write the report as JSON instead of a table, or with --json=`FILE` into a file besides")
 	fs.BoolVar(&o.verbose, "verbose", false, "copy all consoles to standard error")
 	fs.StringVar(&o.qemu, "qemu", "", "`PATH` of the driver VM's QEMU, and of the app VM's unless --app-qemu is given")
@@ -146,15 +148,15 @@ func (o *options) check() error {
 	case o.isolate && o.appVMs == 1:
 		return cli.Usagef("--isolate keeps several app VMs from each other: give --app-vms")
 	case o.bench.on && o.otherThanBench():
-		return cli.Usagef("--pktgen is a measurement: drop --app-vms, --matrix, --keep, --frames, --idle and --restarts")
+		return cli.Usagef("--pktgen is a measurement: drop --app-vms, --matrix, --keep, --frames, --idle, --restarts and --rebinds")
 	case o.capture && (o.direct || o.matrix != "" || o.bench.on || machine.NIC(o.nic) == machine.IGBVF):
 		return cli.Usagef("--capture is for the demo itself: drop --direct, --matrix, --pktgen and --nic igbvf")
 	case o.print && (o.matrix != "" || o.bench.on || o.keep || o.json != jsonOption{} || machine.NIC(o.nic) == machine.IGBVF):
 		return cli.Usagef("--print is for the demo itself: drop --matrix, --pktgen, --keep, --json and --nic igbvf")
-	case o.appVMs > 1 && (o.direct || o.frames > 0 || o.restarts > 0):
-		return cli.Usagef("--app-vms shows a switch: drop --direct, --frames and --restarts")
-	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.frames > 0 || o.restarts > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.iommu != machine.Intel || o.device != deviceVvudev):
-		return cli.Usagef("--matrix sets the machines up itself: drop --app-vms, --direct, --frames, --restarts, --keep, --tap, --app-net-opts, --iommu and --device")
+	case o.appVMs > 1 && (o.direct || o.frames > 0 || o.restarts > 0 || o.rebinds > 0):
+		return cli.Usagef("--app-vms shows a switch: drop --direct, --frames, --restarts and --rebinds")
+	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.frames > 0 || o.restarts > 0 || o.rebinds > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.iommu != machine.Intel || o.device != deviceVvudev):
+		return cli.Usagef("--matrix sets the machines up itself: drop --app-vms, --direct, --frames, --restarts, --rebinds, --keep, --tap, --app-net-opts, --iommu and --device")
 	case o.transfer < 1 || o.transfer > show.MaxTransferBytes>>20:
 		return cli.Usagef("--transfer %d: want 1 to %d", o.transfer, show.MaxTransferBytes>>20)
 	case o.frames < 0:
@@ -165,6 +167,8 @@ func (o *options) check() error {
 		return cli.Usagef("--idle shows one app VM: drop it, or --app-vms and --matrix")
 	case o.restarts < 0:
 		return cli.Usagef("--restarts %d: want 0 or more", o.restarts)
+	case o.rebinds < 0:
+		return cli.Usagef("--rebinds %d: want 0 or more", o.rebinds)
 	case o.timeout < 0:
 		return cli.Usagef("--timeout %v: want 0 or more", o.timeout)
 	case len(o.tap) > 15:
@@ -185,7 +189,8 @@ func (o *options) limit() time.Duration {
 	if o.matrix != "" {
 		return 3 * time.Hour
 	}
-	return 10*time.Minute + time.Duration(o.frames/slowest)*time.Second + time.Duration(o.restarts)*2*time.Minute + o.idle + o.bench.limit()
+	return 10*time.Minute + time.Duration(o.frames/slowest)*time.Second + time.Duration(o.restarts)*2*time.Minute +
+		time.Duration(o.rebinds)*time.Minute + o.idle + o.bench.limit()
 }
 
 // needsNewest reports whether a driver VM has the newest kernel without drivers for hardware, or an app VM in a combination that --matrix names.
@@ -229,7 +234,7 @@ func (o *options) needsHardware() bool {
 func (o *options) config(found *tools.Tools, out string) show.Config {
 	cfg := show.Config{
 		Tools: found, IOMMU: o.iommu, AppVMs: o.appVMs, Isolate: o.isolate, Direct: o.direct, Shadow: o.shadow, AppNetOpts: o.appNetOpts, ForwarderArgs: strings.Fields(o.vvufwdArgs), NIC: machine.NIC(o.nic), NICPort: o.nicPort, Newest: o.newest, TAP: o.tap,
-		Transfer: int64(o.transfer) << 20, Frames: o.frames, Capture: o.capture, Restarts: o.restarts, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
+		Transfer: int64(o.transfer) << 20, Frames: o.frames, Capture: o.capture, Restarts: o.restarts, Rebinds: o.rebinds, Idle: o.idle, Accel: o.accel, SMP: o.smp, OutDir: out,
 	}
 	cfg.OtherImage, cfg.OtherReady = o.bench.otherImage, o.bench.otherReady
 	if o.device == deviceQEMU {

@@ -31,6 +31,13 @@ func TestLimitGrowsWithTheWork(t *testing.T) {
 	if plain.limit() <= 0 || loaded.limit() <= plain.limit() {
 		t.Errorf("limits: %v without load, %v with", plain.limit(), loaded.limit())
 	}
+	rebound, err := parseFlags(strings.Fields("--rebinds 3"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rebound.limit() <= plain.limit() {
+		t.Errorf("limits: %v without load, %v with three rebinds", plain.limit(), rebound.limit())
+	}
 	given, err := parseFlags(strings.Fields("--timeout 90s --keep"), nil)
 	if err != nil {
 		t.Fatal(err)

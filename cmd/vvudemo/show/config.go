@@ -63,6 +63,8 @@ type Config struct {
 	Idle time.Duration
 	// Restarts is how often the app VM is killed under load and started again.
 	Restarts int
+	// Rebinds is how often the app VM's guest takes its network device from the driver and gives it back.
+	Rebinds int
 	// Accel is "tcg" or "kvm".
 	Accel string
 	// SMP is the number of the driver VM's processors. vvufwd's loop occupies one as long as frames come.

@@ -33,6 +33,7 @@ type Report struct {
 	Rates    *rates.Report   `json:"rates,omitempty"`
 	Idle     *Idle           `json:"idle,omitempty"`
 	Restarts []Restart       `json:"restarts,omitempty"`
+	Rebinds  []Rebind        `json:"rebinds,omitempty"`
 	Ports    []counters.Port `json:"ports,omitempty"`
 	Again    []Again         `json:"again,omitempty"`
 

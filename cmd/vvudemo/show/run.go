@@ -131,6 +131,9 @@ func (d *demo) steps() []step {
 	if d.Restarts > 0 {
 		steps = append(steps, step{"restarts", d.restarts})
 	}
+	if d.Rebinds > 0 {
+		steps = append(steps, step{"rebinds", d.rebinds})
+	}
 	if !d.Direct {
 		steps = append(steps, step{"counters", d.count})
 		if len(d.Again) > 0 {

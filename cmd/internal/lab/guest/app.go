@@ -133,7 +133,12 @@ func (p *App) Features(ctx context.Context, limit time.Duration) (virtio.Feature
 // Rebind makes the app VM take its network device from the driver and give it back, as reloading the driver does. The device has no
 // address then.
 func (p *App) Rebind(ctx context.Context, limit time.Duration) error {
-	_, err := p.do(ctx, limit, "rebind", nil)
+	return p.RebindAfter(ctx, limit, 0)
+}
+
+// RebindAfter is Rebind, with whole seconds in between in which the device has no driver.
+func (p *App) RebindAfter(ctx context.Context, limit, away time.Duration) error {
+	_, err := p.do(ctx, limit, fmt.Sprintf("rebind %d", int(away.Seconds())), nil)
 	return err
 }
 

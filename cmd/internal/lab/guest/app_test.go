@@ -53,7 +53,7 @@ address) [ "$a" = 10.0.0.1/24 ] && echo "@@ address ok" ;;
 device) echo "@@ device ok 9000 12 3456 1 22 2" ;;
 carrier) echo "@@ carrier ok 1" ;;
 features) echo "@@ features ok 1100000100010000000000000000000010000000000000000000000000000000" ;;
-rebind) echo "@@ rebind ok" ;;
+rebind) [ "$a" = 0 ] || [ "$a" = 3 ] && echo "@@ rebind ok" ;;
 ping) [ "$b" = "10.0.2.2 56" ] && echo "@@ ping ok $a 19 0.5/0.8/1.2" ;;
 fetch) echo "@@ fetch ok 16777216 abcd 2500" ;;
 blob) echo "@@ blob ok $a ef01" ;;
@@ -77,6 +77,9 @@ off) echo "@@ off ok"; exit 0 ;;`)
 		t.Errorf("features = %v, %v, want %v", features, err, want)
 	}
 	if err := app.Rebind(ctx, limit); err != nil {
+		t.Error(err)
+	}
+	if err := app.RebindAfter(ctx, limit, 3*time.Second); err != nil {
 		t.Error(err)
 	}
 	pings, err := app.Ping(ctx, limit, "10.0.2.2", 20)
