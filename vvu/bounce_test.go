@@ -4,6 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )
@@ -57,6 +60,38 @@ func TestBounceWhileRunning(t *testing.T) {
 		must(t, app.Start())
 	}
 	r.exchange(app, 4)
+}
+
+// TestDisconnectedMeansDone: once it is said that a front-end is gone, nothing of its memory is used any more, for then a new app
+// VM may get the same file, emptied. What the old one's rings seem to say in between was called the guest's violation.
+func TestDisconnectedMeansDone(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *rig) {
+		mapped := make(chan int, 1)
+		r.log = r.log.WithOptions(zap.Hooks(func(e zapcore.Entry) error {
+			if e.Message == "front-end disconnected" {
+				select {
+				case mapped <- r.pci.mapped():
+				default: // the first is enough
+				}
+			}
+			return nil
+		}))
+		r.up()
+		app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld}) // which the fork's device does not drop while it connects
+		r.exchange(app, 4)
+		if r.pci.mapped() == 0 {
+			t.Fatal("no region is mapped while frames pass")
+		}
+		must(t, app.Conn.Close())
+		select {
+		case n := <-mapped:
+			if n != 0 {
+				t.Errorf("%d regions are mapped when the front-end is said to be gone", n)
+			}
+		case <-time.After(time.Minute):
+			t.Error("no word that the front-end is gone")
+		}
+	})
 }
 
 // TestKicksAfterBounce: the vectors that a bounce cost are set again, so that a

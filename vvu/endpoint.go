@@ -277,12 +277,14 @@ func (e *Endpoint) serve(answer bool) error {
 // for the next one, or for the rest of this one: QEMU's device also drops on a
 // message that it does not know, and then the same front-end goes on.
 func (e *Endpoint) bounce(ctx context.Context) error {
+	ended := errors.Join(e.session.Bounce(), e.flush())
 	if e.connected {
 		e.connected = false
+		// Whoever reads it may empty the guest's memory from now on: no ring is looked at any more.
 		e.log.Info("front-end disconnected")
 	}
-	if err := errors.Join(e.session.Bounce(), e.flush()); err != nil {
-		return err
+	if ended != nil {
+		return ended
 	}
 	if err := e.device.setKickVectors(); err != nil {
 		return fmt.Errorf("%w: %w", errBroken, err)
