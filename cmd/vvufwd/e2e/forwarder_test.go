@@ -58,6 +58,21 @@ func (l *lab) expect(f *forwarder, words ...string) (line string) {
 	return line
 }
 
+// carry waits until both rings of each of these machines' first queue pair have started, in any order: what was said before f's mark
+// does not count. A frame for a machine whose rings have not is dropped, as on a wire that ends nowhere.
+func (l *lab) carry(f *forwarder, machines ...*virtualMachine) {
+	l.Helper()
+	begin, end := f.mark, f.mark
+	for _, m := range machines {
+		for ring := range 2 {
+			f.mark = begin
+			l.expect(f, "ring started", m.Socket, fmt.Sprintf(`"ring": %d,`, ring))
+			end = max(end, f.mark)
+		}
+	}
+	f.mark = end
+}
+
 // forget makes the next expect begin at what is logged from now on.
 func (f *forwarder) forget() { f.mark = f.Mark() }
 

@@ -58,17 +58,14 @@ func (l *lab) olderGuests(image string, older, newer machine.QEMU) {
 		l.must(m.app.Rebind(l.ctx, commandLimit))
 		l.must(m.app.Address(l.ctx, commandLimit, m.address+"/24"))
 		l.expect(f, "ring stopped", m.Socket)
-		l.expect(f, "ring started", m.Socket)
+		l.carry(f, m)
 		bothWays()
 	}
 	l.eventually(func() error { return nothingLost(l.ports(f)) })
 	l.stop(f)
 	f = l.forward(a.Socket, b.Socket)
-	for _, m := range []*virtualMachine{a, b} {
-		f.mark = 0
-		l.expect(f, "ring started", m.Socket)
-		l.expect(f, "ring started", m.Socket)
-	}
+	f.mark = 0
+	l.carry(f, a, b)
 	bothWays()
 	l.transfers(a, b)
 	l.together(func() error { return l.powerOff(a) }, func() error { return l.powerOff(b) })
