@@ -52,6 +52,9 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.DurationVar(&o.timeout, "timeout", 5*time.Second, "`TIME` to wait for an answer")
 	f.BoolVar(&o.version, "version", false, "print the version of vvuctl and exit")
 	flags, words := split(f, args)
+	if len(args) > 0 && args[0] == cli.CompletionWord {
+		flags, words = args, nil // which no vvufwd is asked for
+	}
 	if err := cli.Parse(f, flags, out, helpText); err != nil || o.version {
 		return o, err
 	}

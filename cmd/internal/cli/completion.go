@@ -8,9 +8,9 @@ import (
 	"text/template"
 )
 
-// completionWord is the word that has any program print a shell's completion of its arguments:
+// CompletionWord, as the first argument, is the word that has any program print a shell's completion of its arguments:
 // "PROGRAM completion bash".
-const completionWord = "completion"
+const CompletionWord = "completion"
 
 //go:embed completion.*
 var completionFiles embed.FS
@@ -31,9 +31,9 @@ func Shells() []string { return []string{"bash", "fish", "zsh"} }
 // Complete writes a program's completion for a shell. An unknown shell is a UsageError.
 func (d Description) Complete(shell string, w io.Writer) error {
 	if !slices.Contains(Shells(), shell) {
-		return Usagef("%s: there is no shell %q, want one of %s", completionWord, shell, strings.Join(Shells(), ", "))
+		return Usagef("%s: there is no shell %q, want one of %s", CompletionWord, shell, strings.Join(Shells(), ", "))
 	}
-	return completions.ExecuteTemplate(w, completionWord+"."+shell, d)
+	return completions.ExecuteTemplate(w, CompletionWord+"."+shell, d)
 }
 
 // FlagWords are all flags as they are written, with --help.

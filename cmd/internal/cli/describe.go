@@ -49,7 +49,7 @@ func describeFlags(f *flag.FlagSet, help Help) Description {
 		}
 		d.Flags = append(d.Flags, one)
 	})
-	d.Words = append(slices.Clone(help.Words), Command{Name: completionWord, Then: Shells()})
+	d.Words = append(slices.Clone(help.Words), Command{Name: CompletionWord, Then: Shells()})
 	return d
 }
 

@@ -54,10 +54,10 @@ func (h Help) other(f *flag.FlagSet, args []string, out io.Writer) (asked bool, 
 	switch {
 	case len(args) == 1 && args[0] == "--help=json":
 		return true, json.NewEncoder(out).Encode(describeFlags(f, h))
-	case len(args) == 0 || args[0] != completionWord:
+	case len(args) == 0 || args[0] != CompletionWord:
 		return false, nil
 	case len(args) != 2:
-		return true, Usagef("%s: want one shell, one of %s", completionWord, strings.Join(Shells(), ", "))
+		return true, Usagef("%s: want one shell, one of %s", CompletionWord, strings.Join(Shells(), ", "))
 	}
 	return true, describeFlags(f, h).Complete(args[1], out)
 }

@@ -174,6 +174,10 @@ func TestImagesAreDeterministic(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := Driver{Init: program, Modules: moduleTree(t, ".ko.xz", "vfio", "vfio_iommu_type1", "vfio-pci")}
+		builtin := []byte("kernel/drivers/char/virtio_console.ko\n")
+		if err := os.WriteFile(filepath.Join(d.Modules.Dir, "modules.builtin"), builtin, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		a := App{Busybox: program, Modules: moduleTree(t, ".ko", "virtio_pci", "virtio_net", "pktgen")}
 		for name, save := range map[string]func(string) (int64, error){"driver": d.Save, "app": a.Save} {
 			path := filepath.Join(dir, name)
@@ -201,6 +205,7 @@ func TestImagesAreDeterministic(t *testing.T) {
 		"lib/modules/6.1.0-test/kernel/vfio-pci.ko 0100644 vfio-pci",
 		"lib/modules/6.1.0-test/kernel/vfio.ko 0100644 vfio",
 		"lib/modules/6.1.0-test/kernel/vfio_iommu_type1.ko 0100644 vfio_iommu_type1",
+		"lib/modules/6.1.0-test/modules.builtin 0100644 kernel/drivers/char/virtio_console.ko",
 		"lib/modules/6.1.0-test/modules.dep 0100644 kernel/vfio.ko:\nkernel/vfio_iommu_type1.ko:\nkernel/vfio-pci.ko:",
 		"proc 040755", "run 040755", "sys 040755", "tmp 040755",
 	}

@@ -1,7 +1,10 @@
 package initramfs
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -11,7 +14,8 @@ import (
 )
 
 // addModules puts the named kernel modules, all they depend on and a modules.dep of exactly these under /lib/modules/RELEASE. All are
-// decompressed, so that neither the kernel nor a loader must know how to.
+// decompressed, so that neither the kernel nor a loader must know how to. The tree's modules.builtin comes along: whoever loads
+// modules by name cannot tell otherwise what needs no file from what is missing.
 func (a *archive) addModules(tree *kmod.Tree, names ...string) error {
 	modules, err := tree.Closure(names...)
 	if err != nil {
@@ -31,5 +35,13 @@ func (a *archive) addModules(tree *kmod.Tree, names ...string) error {
 		return err
 	}
 	a.file(path.Join(dir, "modules.dep"), 0o644, []byte(dep.String()))
+	builtin, err := os.ReadFile(filepath.Join(tree.Dir, "modules.builtin"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read what is built into the kernel, for the initramfs: %w", err)
+	}
+	a.file(path.Join(dir, "modules.builtin"), 0o644, builtin)
 	return nil
 }
