@@ -2,6 +2,7 @@ package peerfd
 
 import (
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,8 +13,8 @@ import (
 // To close a file can take as long as its other owner likes: FUSE asks the server of
 // the file system, a socket may linger, a terminal wait for its output. So files of
 // unknown kind are closed on a goroutine of their own. How many of these a peer can
-// tie up is bounded by whoever serves the peer, who looks at Full before it takes
-// more from it.
+// tie up is bounded by whoever serves the peer, who looks at Full or Stuck before it
+// takes more from it.
 type Bin struct {
 	closing atomic.Int32
 }
@@ -55,6 +56,21 @@ func (b *Bin) later(do func()) {
 // Full reports whether so many descriptors are being closed that the peer should
 // not be heard until some are.
 func (b *Bin) Full() bool { return b.closing.Load() >= binSize }
+
+// patience is how long Stuck waits.
+const patience = 500 * time.Millisecond
+
+// Stuck reports whether the Bin is full and stays so. On a busy machine it can be full of files that take no time to
+// close, whose goroutines have not had their turn yet: that is not the peer's doing. Whoever serves the peer waits for
+// that, and no one else.
+func (b *Bin) Stuck() bool {
+	for end := time.Now().Add(patience); b.Full(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return true
+		}
+	}
+	return false
+}
 
 // closesAtOnce reports whether a file is of a kind that the kernel closes without
 // asking anyone: an eventfd, or a file in memory.

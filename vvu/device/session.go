@@ -87,7 +87,7 @@ func (s *session) relay() error {
 		}
 		err = s.admit(&m)
 		s.conn.Discard(&m)
-		if err == nil && s.d.bin.Full() {
+		if err == nil && s.d.bin.Stuck() {
 			err = errors.New("front-end sends file descriptors that take too long to close")
 		}
 		if err != nil {

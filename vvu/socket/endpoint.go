@@ -316,7 +316,7 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 		if err != nil {
 			return err
 		}
-		if e.bin.Full() {
+		if e.bin.Stuck() {
 			conn.Discard(&m)
 			return errors.New("front-end sends file descriptors that take too long to close")
 		}

@@ -65,7 +65,7 @@ func (s *session) serve() error {
 		}
 		err = s.answer(req)
 		s.io.discard(req)
-		if err == nil && s.io.bin.Full() {
+		if err == nil && s.io.bin.Stuck() {
 			err = errors.New("client sends file descriptors that take too long to close")
 		}
 		if err != nil {

@@ -1,0 +1,28 @@
+package peerfd
+
+import (
+	"testing"
+	"time"
+)
+
+// A Bin that is full for a moment is not stuck; one of which nothing is closed is.
+func TestStuck(t *testing.T) {
+	var b Bin
+	release := make(chan struct{})
+	for range binSize {
+		b.later(func() { <-release })
+	}
+	if !b.Full() {
+		t.Fatal("it is not full")
+	}
+	begun := time.Now()
+	if !b.Stuck() || time.Since(begun) < patience {
+		t.Errorf("after %v it is not stuck", time.Since(begun))
+	}
+	waits := make(chan bool)
+	go func() { waits <- b.Stuck() }()
+	close(release)
+	if <-waits {
+		t.Error("it is stuck, though all is closed")
+	}
+}
