@@ -115,6 +115,8 @@ func TestDeviceThatDoesNotComeBack(t *testing.T) {
 		t.Errorf("a device that cannot start was said to be up %d times", n-1)
 	}
 	r.fork.RefuseFeatures(false)
+	// A message that the fork has taken from a front-end when it is reset is lost, so none is sent before.
+	eventually(t, "the start of the driver that succeeds", func() bool { return r.fork.Raised() == 2 })
 	app := r.run(vvutest.AppConfig{Style: vhostuser.QEMUOld})
 	r.exchange(app, 2)
 
