@@ -30,23 +30,18 @@ func (r Release) pages(s shared) (map[string][]byte, error) {
 	return pages, nil
 }
 
+// inSection is where a manual page belongs below a directory of them: vvufwd.1 at man1/vvufwd.1.
+func inSection(page string) string { return "man" + page[len(page)-1:] + "/" + page }
+
 // Manual writes the manual pages of programs in the directory bin into the directory out.
 func (r Release) Manual(ctx context.Context, bin, out string) error {
-	var s shared
-	var err error
-	if s.version, s.when, err = origin(filepath.Join(bin, r.Commands[0])); err != nil {
-		return err
-	}
-	if s.programs, err = r.describe(ctx, bin); err != nil {
-		return err
-	}
-	pages, err := r.pages(s)
+	s, err := r.documented(ctx, bin)
 	if err != nil {
 		return err
 	}
 	files := make(tree.Tree)
-	for name, text := range pages {
-		files.Add("man"+name[len(name)-1:]+"/"+name, text)
+	for name, text := range s.pages {
+		files.Add(inSection(name), text)
 	}
 	return files.Write(out, s.when)
 }

@@ -74,19 +74,25 @@ type shared struct {
 	files    tree.Tree // of the archives
 }
 
-func (r Release) common(ctx context.Context, bin string) (s shared, err error) {
+// documented is what the programs in the directory bin say of themselves, and their manual pages.
+func (r Release) documented(ctx context.Context, bin string) (s shared, err error) {
 	if s.version, s.when, err = origin(filepath.Join(bin, r.Commands[0])); err != nil {
 		return s, err
 	}
 	if s.programs, err = r.describe(ctx, bin); err != nil {
 		return s, err
 	}
-	if s.pages, err = r.pages(s); err != nil {
+	s.pages, err = r.pages(s)
+	return s, err
+}
+
+func (r Release) common(ctx context.Context, bin string) (s shared, err error) {
+	if s, err = r.documented(ctx, bin); err != nil {
 		return s, err
 	}
 	s.files = make(tree.Tree)
 	for name, text := range s.pages {
-		s.files.Add("man/man"+name[len(name)-1:]+"/"+name, text)
+		s.files.Add("man/"+inSection(name), text)
 	}
 	for name, text := range units.Files() {
 		s.files.Add("systemd/"+name, text)
@@ -179,7 +185,7 @@ func (r Release) addDeb(ctx context.Context, s shared, arch string, programs map
 		if err != nil {
 			return err
 		}
-		files.Add("usr/share/man/man"+name[len(name)-1:]+"/"+name+".gz", zipped)
+		files.Add("usr/share/man/"+inSection(name)+".gz", zipped)
 	}
 	for _, d := range s.programs {
 		for shell, place := range completionPlaces {
