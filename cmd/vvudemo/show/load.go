@@ -91,18 +91,26 @@ func (d *demo) restart(ctx context.Context) (Restart, error) {
 	if _, err := d.boot(ctx, a); err != nil {
 		return r, err
 	}
+	r.Seconds, r.RTT, err = d.returned(ctx, a, begin)
+	return r, err
+}
+
+// returned has an app VM that was without network take a lease and ping, and returns how long after begin that was done.
+func (d *demo) returned(ctx context.Context, a *appVM, begin time.Time) (after float64, rtt string, err error) {
 	if a.lease, err = a.Lease(ctx, commandLimit); err != nil {
-		return r, err
+		return 0, "", err
 	}
+	pings, err := d.pingsAgain(ctx, a)
+	return seconds(time.Since(begin)), pings.RTT, err
+}
+
+// pingsAgain has an app VM that was without network ping, and fails unless all is answered.
+func (d *demo) pingsAgain(ctx context.Context, a *appVM) (guest.Pings, error) {
 	pings, err := a.Ping(ctx, commandLimit, d.network.host, restartPings)
-	if err != nil {
-		return r, err
+	if err == nil && pings.Received != restartPings {
+		err = fmt.Errorf("of %d echo requests %d were answered", restartPings, pings.Received)
 	}
-	r.Seconds, r.RTT = seconds(time.Since(begin)), pings.RTT
-	if pings.Received != restartPings {
-		return r, fmt.Errorf("of %d echo requests %d were answered", restartPings, pings.Received)
-	}
-	return r, nil
+	return pings, err
 }
 
 // killUnderLoad kills the app VM once enough of a download has reached it for the rings to have wrapped several times.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -30,24 +29,17 @@ func Print(ctx context.Context, cfg Config, out io.Writer) (err error) {
 
 // prepareForOthers names what the command lines need, and makes but the sockets' directory.
 func (d *demo) prepareForOthers() (err error) {
-	if err := os.MkdirAll(d.OutDir, 0o755); err != nil {
-		return fmt.Errorf("output directory: %w", err)
-	}
-	if d.run, err = socketDir(); err != nil {
+	if err := d.prepareApps(); err != nil {
 		return err
 	}
-	for i := range max(1, d.AppVMs) {
-		a, err := d.newAppVM(i)
-		if err != nil {
+	for _, a := range d.apps {
+		if a.ram == nil {
+			continue
+		}
+		if err := a.ram.Close(); err != nil {
 			return err
 		}
-		if a.ram != nil {
-			if err := a.ram.Close(); err != nil {
-				return err
-			}
-			a.ram = &ram{size: appMemoryMiB << 20, name: filepath.Join("/dev/shm", filepath.Base(d.run)+a.suffixed(".ram"))}
-		}
-		d.apps = append(d.apps, a)
+		a.ram = &ram{size: appMemoryMiB << 20, name: filepath.Join("/dev/shm", filepath.Base(d.run)+a.suffixed(".ram"))}
 	}
 	if d.TAP != "" { // made by the first of the commands
 		d.network = &network{backend: machine.Backend{TAP: d.TAP, Queues: d.nicQueues()}, host: tapLease.Server.String()}

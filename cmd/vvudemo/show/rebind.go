@@ -42,17 +42,6 @@ func (d *demo) rebind(ctx context.Context) (r Rebind, err error) {
 	if away := time.Since(begin); away < driverless {
 		return r, fmt.Errorf("the device was without a driver for %v, want %v", away, driverless)
 	}
-	begin = time.Now()
-	if a.lease, err = a.Lease(ctx, commandLimit); err != nil {
-		return r, err
-	}
-	pings, err := a.Ping(ctx, commandLimit, d.network.host, restartPings)
-	if err != nil {
-		return r, err
-	}
-	r.Seconds, r.RTT = seconds(time.Since(begin)), pings.RTT
-	if pings.Received != restartPings {
-		return r, fmt.Errorf("of %d echo requests %d were answered", restartPings, pings.Received)
-	}
-	return r, nil
+	r.Seconds, r.RTT, err = d.returned(ctx, a, time.Now())
+	return r, err
 }

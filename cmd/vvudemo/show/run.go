@@ -85,10 +85,22 @@ func describe(q machine.QEMU) string { return fmt.Sprintf("%v (%s)", q.Version, 
 
 // prepare makes what every step needs.
 func (d *demo) prepare() error {
+	err := d.prepareApps()
+	if err != nil {
+		return err
+	}
+	if d.network, err = openNetwork(d.TAP, d.nicQueues(), d.MTU, len(d.apps)); err != nil {
+		return err
+	}
+	d.web, err = startWeb(d.network.listen, d.network.host, d.transferBytes())
+	return err
+}
+
+// prepareApps makes directories and what belongs to each app VM.
+func (d *demo) prepareApps() (err error) {
 	if err := os.MkdirAll(d.OutDir, 0o755); err != nil {
 		return fmt.Errorf("output directory: %w", err)
 	}
-	var err error
 	if d.run, err = socketDir(); err != nil {
 		return err
 	}
@@ -99,11 +111,7 @@ func (d *demo) prepare() error {
 		}
 		d.apps = append(d.apps, a)
 	}
-	if d.network, err = openNetwork(d.TAP, d.nicQueues(), d.MTU, len(d.apps)); err != nil {
-		return err
-	}
-	d.web, err = startWeb(d.network.listen, d.network.host, d.transferBytes())
-	return err
+	return nil
 }
 
 // steps are what is shown, in order.
