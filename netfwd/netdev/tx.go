@@ -6,9 +6,9 @@ import (
 	virtionet "vvufwd/virtio/net"
 )
 
-// lot bounds how many bytes are copied before they are written: what was copied is still in
-// the cache then.
-const lot = 256 << 10
+// Lot bounds how many bytes are copied before they are written, and read before they are copied on: they are to be in
+// the cache still then.
+const Lot = 256 << 10
 
 // Transmit copies frames and gives them to the kernel. See netfwd.Port.
 func (p *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
@@ -41,7 +41,7 @@ func (p *Port) place(b *virtionet.Burst, first, end int) (n int, other bool) {
 		return 0, true
 	}
 	total, long := 0, b.To.Long
-	for n < end-first && total < lot {
+	for n < end-first && total < Lot {
 		op, s := &b.Ops[first+n], &p.tx.list[n]
 		if op.N > virtionet.MaxFrame || int(op.N) > most && long>>n&1 == 0 {
 			break

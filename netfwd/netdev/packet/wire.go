@@ -56,9 +56,6 @@ func (w *wire) prepare(frames *[netdev.Burst]uint64) {
 	}
 }
 
-// lot bounds how many bytes are read at once: they are to be in the cache still when they are copied on.
-const lot = 256 << 10
-
 // Read is netdev.Wire's. Frames stay in the ring until they are Done.
 func (w *wire) Read(slots *[netdev.Burst]netdev.Slot, frames *[netdev.Burst]uint64) (n, lost int, errno unix.Errno) {
 	if !w.ready {
@@ -66,7 +63,7 @@ func (w *wire) Read(slots *[netdev.Burst]netdev.Slot, frames *[netdev.Burst]uint
 		w.ready = true
 	}
 	w.ring.giveBack()
-	for total := uint32(0); n < len(slots) && total < lot; {
+	for total := uint32(0); n < len(slots) && total < netdev.Lot; {
 		at := w.ring.next()
 		if at == 0 {
 			break

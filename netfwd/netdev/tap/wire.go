@@ -15,10 +15,6 @@ type wire struct {
 
 const headerLen = virtionet.HeaderLen
 
-// lot bounds how many bytes are read at once: they are to be in the cache still when they
-// are copied on.
-const lot = 256 << 10
-
 // HeaderLen is netdev.Wire's.
 func (w *wire) HeaderLen() int { return headerLen }
 
@@ -30,7 +26,7 @@ func (w *wire) FurtherFD() int { return -1 }
 
 // Read is netdev.Wire's.
 func (w *wire) Read(slots *[netdev.Burst]netdev.Slot, frames *[netdev.Burst]uint64) (n, lost int, errno unix.Errno) {
-	for total := 0; n < len(slots) && total < lot; n++ {
+	for total := 0; n < len(slots) && total < netdev.Lot; n++ {
 		at := frames[n] - headerLen
 		got, errno := netdev.Read(w.fd, at, headerLen+netdev.FrameRoom)
 		if errno != 0 {
