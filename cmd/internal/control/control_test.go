@@ -16,27 +16,13 @@ import (
 	"time"
 
 	"vvufwd/cmd/internal/channel"
+	"vvufwd/cmd/internal/channel/channeltest"
 )
 
 // serve has a server answer at a socket until the test ends.
 func serve(t *testing.T, s *Server) channel.Address {
 	t.Helper()
-	a := channel.Address{Kind: channel.UNIX, Path: filepath.Join(t.TempDir(), "s")}
-	l, err := a.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		s.Serve(ctx, l)
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
-	return a
+	return channeltest.Serve(t, s.Serve)
 }
 
 func dial(t *testing.T, a channel.Address) *Client {

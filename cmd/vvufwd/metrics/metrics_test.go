@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/internal/channel"
+	"vvufwd/cmd/internal/channel/channeltest"
 	"vvufwd/cmd/internal/control"
 	"vvufwd/cmd/vvufwd/help"
 	"vvufwd/netfwd"
@@ -150,22 +150,7 @@ func parse(t *testing.T, text string) map[string]float64 {
 // serve serves a page, and returns where.
 func serve(t *testing.T, page func() string) channel.Address {
 	t.Helper()
-	a := channel.Address{Kind: channel.UNIX, Path: filepath.Join(t.TempDir(), "s")}
-	l, err := a.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		Serve(ctx, l, page)
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
-	return a
+	return channeltest.Serve(t, func(ctx context.Context, l *channel.Listener) { Serve(ctx, l, page) })
 }
 
 // A client of net/http gets the page, and errors for all else.
