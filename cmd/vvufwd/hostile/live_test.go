@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,44 +16,22 @@ import (
 // TestCapturedLive reads what passes a confined vvufwd while it passes: one reader after the other has every frame that was sent while it
 // read; one that takes nothing costs no frame its way, and what it misses is counted.
 func TestCapturedLive(t *testing.T) {
-	dir, err := os.MkdirTemp("", "live") // paths of sockets must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	path := func(name string) string { return filepath.Join(dir, name) }
-	cmd := exec.Command(programs.vvufwd, "--log-format=json", "--vhost-user="+path("a"), "--vhost-user="+path("b"), "--capture="+path("a")+"=unix:"+path("live"), "--control="+path("ctl"))
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	log := newJournal(stderr)
-	t.Cleanup(func() { cmd.Process.Kill() })
-	eventually(t, "it waits", func() bool { return len(log.find(0, says("", "waiting for a front-end"))) >= 2 })
+	path := shortPaths(t)
+	c := startCapturing(t, path, "--capture="+path("a")+"=unix:"+path("live"), "--control="+path("ctl"))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	status := func() control.Capture {
 		t.Helper()
-		c, err := control.Dial(ctx, channel.Address{Kind: channel.UNIX, Path: path("ctl")})
+		asking, err := control.Dial(ctx, channel.Address{Kind: channel.UNIX, Path: path("ctl")})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		defer asking.Close()
 		var all []control.Capture
-		if err := c.Ask(ctx, control.Request{Do: control.Captures}, &all); err != nil || len(all) != 1 || all[0].Reader == nil {
+		if err := asking.Ask(ctx, control.Request{Do: control.Captures}, &all); err != nil || len(all) != 1 || all[0].Reader == nil {
 			t.Fatalf("%+v, %v", all, err)
 		}
 		return all[0]
-	}
-	send := func(arguments ...string) {
-		t.Helper()
-		arguments = append([]string{"--port=" + path("a"), "--port=" + path("b"), "--both", "--verify", "--quiet"}, arguments...)
-		if out, err := exec.CommandContext(ctx, programs.vvugen, arguments...).CombinedOutput(); err != nil {
-			t.Fatalf("vvugen: %v: %s\n%s", err, out, log.outside())
-		}
 	}
 	connect := func() *os.File {
 		t.Helper()
@@ -67,7 +43,7 @@ func TestCapturedLive(t *testing.T) {
 		eventually(t, "it has a reader", func() bool { return *status().Reader })
 		return conn
 	}
-	send("--count=100") // for no one
+	c.send(ctx, "--count=100") // for no one
 	if s := status(); s.Frames != 0 || *s.Reader {
 		t.Errorf("frames were captured for no one: %+v", s)
 	}
@@ -80,7 +56,7 @@ func TestCapturedLive(t *testing.T) {
 		sent := make(chan struct{})
 		go func() {
 			defer close(sent)
-			send("--rate=5000", "--count=500", "--size=100")
+			c.send(ctx, "--rate=5000", "--count=500", "--size=100")
 		}()
 		for n := range 1000 { // half of them received, half sent, while vvufwd goes on
 			if data, info, err := r.ReadPacketData(); err != nil || info.Length != 100 || len(data) != 100 {
@@ -93,15 +69,11 @@ func TestCapturedLive(t *testing.T) {
 	}
 	stuck := connect()
 	defer stuck.Close()
-	send("--count=20000", "--size=1500")
+	c.send(ctx, "--count=20000", "--size=1500")
 	if s := status(); s.Missed == 0 {
 		t.Errorf("a reader that takes nothing misses nothing: %+v", s)
 	}
-	cmd.Process.Signal(os.Interrupt)
-	<-log.ended
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("vvufwd: %v\n%s", err, log.outside())
-	}
+	c.end(os.Interrupt)
 	if _, err := os.Lstat(path("live")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is left: %v", err)
 	}
