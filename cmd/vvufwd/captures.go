@@ -65,12 +65,6 @@ func (p portSpec) written() string {
 	return text
 }
 
-// names are all by which a capture knows the port.
-func (p portSpec) names() []string {
-	_, short, _ := strings.Cut(p.String(), ":")
-	return []string{p.String(), short, p.written()}
-}
-
 // openCaptures opens their files, with all the privileges that vvufwd is started with. From then on the signals do nothing, until they
 // are listened to.
 func (o *options) openCaptures() error {

@@ -14,6 +14,7 @@ import (
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/control"
 	"vvufwd/cmd/internal/logging"
+	"vvufwd/cmd/vvufwd/capture"
 	"vvufwd/cmd/vvufwd/metrics"
 	"vvufwd/netfwd"
 	"vvufwd/netfwd/netdev"
@@ -195,7 +196,8 @@ func (c *collector) setCaptures(r control.Request) error {
 	for i, rec := range c.f.recorders {
 		s := rec.Status()
 		ports = append(ports, s.Spec.Port)
-		if r.Port != "" && !slices.Contains(c.o.ports[c.o.captures[i].port].names(), r.Port) {
+		port := c.o.ports[c.o.captures[i].port]
+		if r.Port != "" && !slices.Contains(capture.Names(port.String(), port.written()), r.Port) {
 			continue
 		}
 		if s.Ended != "" {

@@ -29,13 +29,18 @@ const (
 	MaxSnapLen = 65536 + 256
 )
 
+// Names are all by which a capture knows a port: its name, that without the kind of port, and as it was written.
+func Names(port, written string) []string {
+	_, short, _ := strings.Cut(port, ":")
+	return []string{port, short, written}
+}
+
 // Parse reads a capture of one of the named ports, each of which may have been written in another way, too.
 func Parse(text string, ports, written []string) (Spec, error) {
 	s := Spec{SnapLen: MaxSnapLen}
 	rest := ""
 	for i, name := range ports {
-		_, short, _ := strings.Cut(name, ":")
-		for _, n := range []string{name, short, written[i]} {
+		for _, n := range Names(name, written[i]) {
 			if r, ok := strings.CutPrefix(text, n+"="); ok && n != "" {
 				s.Port, rest = name, r
 			}
