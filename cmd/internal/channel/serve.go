@@ -62,7 +62,7 @@ func Serve(ctx context.Context, l *Listener, most int, serve func(ctx context.Co
 	}
 }
 
-// How long nobody is let in after someone was, and after someone had to go for that.
+// How long no one is let in after someone was, and after someone had to go for that.
 const (
 	usualPause   = 2 * time.Millisecond
 	crowdedPause = 5 * time.Millisecond
