@@ -230,8 +230,16 @@ func readAttribute(path string) (string, error) {
 // Identity tells a function from another one that was, or will be, at the same address: a
 // function that is plugged in, or found by a rescan, is another than the one before it. It
 // wraps fs.ErrNotExist when there is none.
-func (s Sysfs) Identity(addr Address) (uint64, error) {
-	info, err := os.Stat(s.devicePath(addr))
+func (s Sysfs) Identity(addr Address) (uint64, error) { return inode(os.Stat(s.devicePath(addr))) }
+
+// BindingIdentity tells being bound to a driver from having been bound before, to another or to the same one. It wraps
+// fs.ErrNotExist when the function has no driver.
+func (s Sysfs) BindingIdentity(addr Address) (uint64, error) {
+	return inode(os.Lstat(filepath.Join(s.devicePath(addr), "driver")))
+}
+
+// inode is the number of a file, which sysfs does not give to the next one.
+func inode(info os.FileInfo, err error) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}

@@ -179,11 +179,13 @@ func (m *machine) plug(driver string) {
 func (m *machine) driver(name string) {
 	m.t.Helper()
 	link := filepath.Join(m.dir(), "driver")
-	os.Remove(link)
-	if name != "" {
-		if err := os.Symlink("/sys/bus/pci/drivers/"+name, link); err != nil {
-			m.t.Fatal(err)
-		}
+	if name == "" {
+		os.Remove(link)
+		return
+	}
+	// As in sysfs the next link has not the number of the one before it.
+	if err := errors.Join(os.Symlink("/sys/bus/pci/drivers/"+name, link+".new"), os.Rename(link+".new", link)); err != nil {
+		m.t.Fatal(err)
 	}
 }
 
@@ -203,9 +205,7 @@ func (m *machine) OpenFiles(pci.Address) (vfio.Files, error) {
 func TestWatcher(t *testing.T) {
 	m := &machine{t: t, root: t.TempDir()}
 	m.plug("vfio-pci")
-	w := newWatcher(function, m, false)
-	w.sysfs = pci.Sysfs{Root: m.root}
-	w.known, _ = w.sysfs.Identity(function)
+	w := newWatcher(function, pci.Sysfs{Root: m.root}, m, false)
 	w.pause = 0
 	rounds := func(n int) func() bool { return func() bool { n--; return n < 0 } }
 	awaits := func(what string, want error) {
@@ -226,6 +226,9 @@ func TestWatcher(t *testing.T) {
 	m.driver("vfio-pci")
 	awaits("bound again", nil)
 	awaits("taken, and still there", errEnded)
+	m.driver("vfio-pci")
+	awaits("unbound, and bound again between two looks", nil)
+	awaits("taken once more, and still there", errEnded)
 	m.unplug()
 	awaits("unplugged", errEnded)
 	m.plug("")
@@ -267,9 +270,7 @@ func TestGivesBackUnlessTakenOver(t *testing.T) {
 			}
 			return nil
 		}
-		w := newWatcher(function, m, true)
-		w.sysfs = pci.Sysfs{Root: m.root}
-		w.known, _ = w.sysfs.Identity(function)
+		w := newWatcher(function, pci.Sysfs{Root: m.root}, m, true)
 		w.before = pci.Binding{Function: function, Changed: true, Override: "what it was"}
 		ours, theirs, err := beside.NewLine()
 		if err != nil {

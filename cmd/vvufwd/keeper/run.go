@@ -31,7 +31,8 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 	if err := beside.Begin(policy, cfg.Confine); err != nil {
 		return err
 	}
-	container := vfio.ShareContainer(cfg.Shared, pci.Sysfs{})
+	sysfs := pci.Sysfs{}
+	container := vfio.ShareContainer(cfg.Shared, sysfs)
 	lines, err := beside.Lines(cfg.firstLine, len(cfg.Functions))
 	if err != nil {
 		return fmt.Errorf("keeper: %w", err)
@@ -44,7 +45,7 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 	var all sync.WaitGroup
 	errs := make([]error, len(cfg.Functions))
 	for i, function := range cfg.Functions {
-		w := newWatcher(function, container, cfg.Bind)
+		w := newWatcher(function, sysfs, container, cfg.Bind)
 		for _, b := range cfg.Bindings {
 			if b.Function == function {
 				w.before = b

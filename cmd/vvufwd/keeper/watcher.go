@@ -22,8 +22,9 @@ type watcher struct {
 	bind     bool
 	pause    time.Duration // between two looks
 
-	known uint64 // which of the functions that were there vvufwd has or had: see pci.Sysfs.Identity
-	left  bool   // it has left vfio-pci since
+	known   uint64 // which of the functions that were there vvufwd has or had: see pci.Sysfs.Identity
+	binding uint64 // and as bound when: see pci.Sysfs.BindingIdentity
+	left    bool   // it has left vfio-pci since
 
 	before pci.Binding // what was done to the function, by us when it came or before, see Config.Bindings
 }
@@ -36,9 +37,10 @@ const (
 )
 
 // newWatcher is for a function that vvufwd has opened.
-func newWatcher(function pci.Address, opener opener, bind bool) *watcher {
-	w := &watcher{function: function, opener: opener, bind: bind, pause: lookPause}
-	w.known, _ = w.sysfs.Identity(function) // 0: it has gone already
+func newWatcher(function pci.Address, sysfs pci.Sysfs, opener opener, bind bool) *watcher {
+	w := &watcher{function: function, sysfs: sysfs, opener: opener, bind: bind, pause: lookPause}
+	w.known, _ = sysfs.Identity(function) // 0: it has gone already
+	w.binding, _ = sysfs.BindingIdentity(function)
 	return w
 }
 
@@ -56,7 +58,7 @@ var errEnded = errors.New("vvufwd has ended")
 
 // await waits until the function has left vfio-pci and is there again, and opens it. One
 // that was there all the time, unbound by hand, is left alone until it is bound to vfio-pci
-// by hand; a new one is bound, if functions are.
+// by hand, which can happen between two looks; a new one is bound, if functions are.
 func (w *watcher) await(ended func() bool) (vfio.Files, error) {
 	var since time.Time // the function is back
 	for ; !ended(); time.Sleep(w.pause) {
@@ -66,6 +68,9 @@ func (w *watcher) await(ended func() bool) (vfio.Files, error) {
 			continue
 		}
 		renewed := identity != w.known
+		if binding, err := w.sysfs.BindingIdentity(w.function); err == nil && binding != w.binding {
+			w.left = true
+		}
 		info, err := w.sysfs.Device(w.function)
 		bound := err == nil && info.BoundToVFIO()
 		switch {
@@ -89,6 +94,7 @@ func (w *watcher) await(ended func() bool) (vfio.Files, error) {
 		}
 		if err == nil {
 			w.known, w.left = identity, false
+			w.binding, _ = w.sysfs.BindingIdentity(w.function) // which no one can change while we have it open
 			return files, nil
 		}
 		if time.Since(since) > settleTime {
