@@ -58,8 +58,9 @@ func (l *lab) expect(f *forwarder, words ...string) (line string) {
 	return line
 }
 
-// carry waits until both rings of each of these machines' first queue pair have started, in any order: what was said before f's mark
-// does not count. A frame for a machine whose rings have not is dropped, as on a wire that ends nowhere.
+// carry waits until both rings of each of these machines' first queue pair have started, in any order, and its guest sees the link,
+// which QEMU takes down while it has no back-end: what was said before f's mark does not count. A frame for a machine whose rings have
+// not started is dropped, as on a wire that ends nowhere, and one of a guest without a link is not sent.
 func (l *lab) carry(f *forwarder, machines ...*virtualMachine) {
 	l.Helper()
 	begin, end := f.mark, f.mark
@@ -69,6 +70,7 @@ func (l *lab) carry(f *forwarder, machines ...*virtualMachine) {
 			l.expect(f, "ring started", m.Socket, fmt.Sprintf(`"ring": %d,`, ring))
 			end = max(end, f.mark)
 		}
+		l.carrier(m, true)
 	}
 	f.mark = end
 }
