@@ -20,7 +20,7 @@ ip link set lo up
 ip link set eth0 up || echo "app VM: no network device"
 
 if udhcpc -i eth0 -n -q -f -t 30 -T 1 -s /etc/lease.sh; then
-	read -r address gateway < /run/lease
+	read -r address gateway others < /tmp/lease # see the script; "-" if there is no gateway
 	echo "app VM: address $address, gateway $gateway"
 else
 	echo "app VM: no one leases an address: ip address add ADDRESS/BITS dev eth0"
@@ -28,7 +28,7 @@ fi
 
 case " $(cat /proc/cmdline) " in
 *" ping "*)
-	if [ -n "$gateway" ] && ping -c 5 "$gateway"; then
+	if [ "${gateway:--}" != - ] && ping -c 5 "$gateway"; then
 		echo "app VM: the gateway answers"
 	fi
 	;;

@@ -25,6 +25,6 @@ in
 
   appInitramfs = runCommand "vvufwd-app.cpio.gz" { } ''
     ${vvuimage}${named (lib.optionals (modules != null) [ "virtio_pci" "virtio_net" ])} \
-      --init ${./app-init.sh} --add ${./app-lease.sh}:/etc/lease.sh --add ${busybox}/bin/busybox:/bin/busybox -o $out
+      --init ${./app-init.sh} --add ${../cmd/internal/lab/initramfs/app-lease.sh}:/etc/lease.sh --add ${busybox}/bin/busybox:/bin/busybox -o $out
   '';
 }
