@@ -77,12 +77,16 @@ func (d *demo) restartDriver(ctx context.Context) (string, error) {
 	if err := a.BeginPing(ctx, commandLimit, d.network.host, livePings); err != nil {
 		return "", err
 	}
-	begin := time.Now()
+	begin, mark := time.Now(), a.device.Mark()
 	d.sacrificed.Store(d.driver)
 	if err := d.driver.Kill(); err != nil {
 		return "", err
 	}
 	if _, err := d.startDriver(ctx); err != nil {
+		return "", err
+	}
+	// What is sent between vvufwd's word that it forwards and this one is lost, as before.
+	if _, _, err := a.device.Expect(ctx, mark, bootLimit, "word that the driver VM serves the app VM again", vm.Containing("the driver VM serves the app VM")); err != nil {
 		return "", err
 	}
 	if _, err := a.EndPing(ctx, commandLimit); err != nil { // some of them were lost
