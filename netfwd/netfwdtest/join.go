@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"vvufwd/netfwd"
-	"vvufwd/virtio/net/guest"
 )
 
 // Join joins each port with an even index with the one after it, as vvufwd does, and
@@ -87,9 +86,15 @@ func run(t testing.TB, f forwarding) (stop func()) {
 	}
 }
 
-// hook lets the port of a guest tell of changes.
+// telling is what such a port has.
+type telling interface {
+	OnChange(func())
+	OnStateChange(func())
+}
+
+// hook lets a port whose peer comes and goes tell of that: a guest's, and a shadow's.
 func hook(p netfwd.Port, b forwarding) {
-	if g, ok := p.(*guest.Port); ok {
+	if g, ok := p.(telling); ok {
 		g.OnChange(b.WakeLoops)
 		g.OnStateChange(b.StateChanged)
 	}

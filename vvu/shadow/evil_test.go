@@ -77,8 +77,6 @@ func newEvilRigs(t *testing.T, packed bool, wraps ...func(i int, w *vvutest.Wire
 	var stops []func()
 	for _, r := range rigs {
 		r.b = b
-		r.shadow.Ports()[0].OnChange(b.WakeLoops)
-		r.shadow.Ports()[0].OnStateChange(b.StateChanged)
 		stops = append(stops, goRun(r.shadow.Run))
 	}
 	t.Cleanup(func() {

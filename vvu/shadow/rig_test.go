@@ -89,10 +89,6 @@ func newRig(t *testing.T, cfg rigConfig) *rig {
 	r.balancer, stopLoop = netfwdtest.Run(t, []netfwd.Link{link}, []netfwd.Config{{
 		CPU: -1, IdleAfter: idleAfter, OnFault: func(_ []netfwd.Port, err error) { t.Errorf("the loop met a fault: %v", err) },
 	}})
-	for _, p := range r.shadow.Ports() {
-		p.OnChange(r.balancer.WakeLoops)
-		p.OnStateChange(r.balancer.StateChanged)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var servers sync.WaitGroup
 	monitor := listen(t, r.monitor)
