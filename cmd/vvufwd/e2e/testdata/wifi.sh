@@ -72,7 +72,8 @@ start_ap() { at ap hostapd -B -f /tmp/hostapd.log /etc/hostapd.conf; }
 try hostapd start_ap
 mkdir -p /srv
 touch /tmp/leases
-at ap udhcpd -f /etc/udhcpd.conf > /tmp/udhcpd.log 2>&1 &
+# It looks for two seconds whether someone has an address before it offers that, and takes no other message meanwhile.
+at ap udhcpd -f -a 100 /etc/udhcpd.conf > /tmp/udhcpd.log 2>&1 &
 head -c 3000000 /dev/urandom > /srv/blob
 sum=$(sha256sum < /srv/blob)
 for who in ap a b; do
@@ -112,7 +113,7 @@ vvufwd=$!
 await "vvufwd forwards" grep -q "forwarding in a switch" /tmp/vvufwd.log
 
 say leases
-lease() { at $1 udhcpc -i eth0 -n -q -f -t 20 -T 1 -s /etc/lease.sh; }
+lease() { at $1 udhcpc -i eth0 -n -q -f -t 20 -T 3 -s /etc/lease.sh; }
 lease b > /tmp/lease-b.log 2>&1 &
 leasing=$!
 try "a lease for a" lease a
