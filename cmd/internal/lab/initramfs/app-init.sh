@@ -223,8 +223,21 @@ rebind() {
 	fi
 }
 
+generators=/proc/net/pktgen
+
+# renew_generator has the kernel's thread take eth0 anew. The kernel gives it 125 ms to let go of what it had, and it may take longer.
+renew_generator() {
+	echo "rem_device_all" > $generators/kpktgend_0
+	tries=0
+	until [ ! -e $generators/eth0 ] && echo "add_device eth0" 2> /dev/null > $generators/kpktgend_0; do
+		tries=$((tries + 1))
+		[ $tries -lt 100 ] || return 1
+		sleep 0.1
+	done
+}
+
 # sent prints how many frames pktgen has sent so far.
-sent() { sed -n 's/.*pkts-sofar: *\([0-9]*\).*/\1/p' /proc/net/pktgen/eth0; }
+sent() { sed -n 's/.*pkts-sofar: *\([0-9]*\).*/\1/p' $generators/eth0; }
 
 # report says how far pktgen is as long as a process runs.
 report() {
@@ -237,9 +250,8 @@ report() {
 # pktgen COUNT SIZES STREAM RATE SECONDS VLAN. It runs until COUNT frames are sent or, if that is 0, for SECONDS, in which no one
 # takes its processor away to ask how far it is. How long it took is its own word: the shell notices the end late.
 pktgen() {
-	[ -e /proc/net/pktgen ] || modprobe pktgen 2> /tmp/pktgen.log || { say pktgen failed "$(cat /tmp/pktgen.log)"; return; }
-	echo "rem_device_all" > /proc/net/pktgen/kpktgend_0
-	echo "add_device eth0" > /proc/net/pktgen/kpktgend_0
+	[ -e $generators ] || modprobe pktgen 2> /tmp/pktgen.log || { say pktgen failed "$(cat /tmp/pktgen.log)"; return; }
+	renew_generator || { say pktgen failed "the kernel's thread does not give eth0 back"; return; }
 	set -- "$1" "$(echo "$2" | tr ';' ' ')" "$3" "$4" "$5" "$6"
 	size="pkt_size $2"
 	case $2 in *,*) size="imix_weights $2" ;; esac
@@ -249,22 +261,22 @@ pktgen() {
 	[ "$6" = 0 ] || tag="vlan_id $6"
 	for setting in "count $1" "$size" "clone_skb 0" "$speed" "burst 1" "dst 192.0.2.1" "src_min 192.0.2.2" "src_max 192.0.2.2" \
 		"dst_mac 02:00:00:00:00:01" "udp_dst_min 9" "udp_dst_max 9" "udp_src_min $3" "udp_src_max $3" "$tag"; do
-		echo "$setting" > /proc/net/pktgen/eth0 || { say pktgen failed "setting $setting"; return; }
+		echo "$setting" > $generators/eth0 || { say pktgen failed "setting $setting"; return; }
 	done
-	echo start > /proc/net/pktgen/pgctrl &
+	echo start > $generators/pgctrl &
 	runner=$!
 	if [ "$1" = 0 ]; then
 		sleep "$5"
-		echo stop > /proc/net/pktgen/pgctrl
+		echo stop > $generators/pgctrl
 	else
 		report $runner
 	fi
 	wait $runner
-	result=$(sed -n 's/^Result: OK: \([0-9]*\)(.*usec, \([0-9]*\) .*/\2 \1/p' /proc/net/pktgen/eth0)
+	result=$(sed -n 's/^Result: OK: \([0-9]*\)(.*usec, \([0-9]*\) .*/\2 \1/p' $generators/eth0)
 	if [ -n "$result" ]; then
-		say pktgen ok "$result" "$(sed -n '/^Result/,$s/.*errors: *\([0-9]*\).*/\1/p' /proc/net/pktgen/eth0)"
+		say pktgen ok "$result" "$(sed -n '/^Result/,$s/.*errors: *\([0-9]*\).*/\1/p' $generators/eth0)"
 	else
-		say pktgen failed "$(sed -n 's/^Result: //p' /proc/net/pktgen/eth0)"
+		say pktgen failed "$(sed -n 's/^Result: //p' $generators/eth0)"
 	fi
 }
 
