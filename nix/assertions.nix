@@ -30,7 +30,8 @@ in
     message = "services.vvufwd.followLink: no port has a link to follow: it needs a NIC or an interface";
   }
   {
-    assertion = lib.allUnique (map name cfg.ports);
+    # But for macvtap interfaces: each is a new one.
+    assertion = lib.allUnique (map name (builtins.filter (p: p.kind != "macvtap") cfg.ports));
     message = "services.vvufwd.ports: one port is named twice";
   }
   {

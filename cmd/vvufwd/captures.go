@@ -62,7 +62,7 @@ func (o *options) checkCaptures() error {
 func (p portSpec) written() string {
 	_, text, _ := strings.Cut(p.flag, " ")
 	text, _, _ = strings.Cut(text, ",")
-	return text
+	return text + p.number()
 }
 
 // openCaptures opens their files, with all the privileges that vvufwd is started with. From then on the signals do nothing, until they

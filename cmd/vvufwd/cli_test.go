@@ -3,15 +3,18 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/clitest"
 	"vvufwd/vvu/vhostuser"
@@ -25,7 +28,8 @@ func TestMain(m *testing.M) {
 			os.Args = append(os.Args, noConfine)
 			main()
 		},
-		"peer": peer,
+		"peer":       peer,
+		"supervisor": supervisor,
 	})
 }
 
@@ -103,6 +107,56 @@ func peer() {
 	}
 }
 
+// supervisor opens queues of TAP devices, which are made, and becomes a program that has them as its descriptors 3, 4 and so on:
+// supervisor NAME QUEUES [NAME QUEUES] PROGRAM ARGS…
+func supervisor() {
+	args, opened := os.Args[1:], []int{}
+	err := error(nil)
+	for len(args) > 2 && err == nil {
+		queues, isCount := strconv.Atoi(args[1])
+		if isCount != nil {
+			break
+		}
+		for range queues {
+			var fd int
+			if fd, err = openTAPQueue(args[0]); err != nil {
+				break
+			}
+			opened = append(opened, fd)
+		}
+		args = args[2:]
+	}
+	for i, fd := range opened {
+		err = errors.Join(err, unix.Dup2(fd, 3+i)) // this program needs none of its own any more
+	}
+	if err == nil {
+		var program string
+		if program, err = exec.LookPath(args[0]); err == nil {
+			err = unix.Exec(program, args, os.Environ())
+		}
+	}
+	fmt.Fprintln(os.Stderr, "supervisor:", err)
+	os.Exit(1)
+}
+
+// openTAPQueue opens one, as a descriptor that is not among the first ones.
+func openTAPQueue(name string) (int, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	r, err := unix.NewIfreq(name)
+	if err != nil {
+		return -1, err
+	}
+	r.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR | unix.IFF_MULTI_QUEUE)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, r); err != nil {
+		return -1, err
+	}
+	const first = 100
+	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, first)
+}
+
 func TestPortsArePairedInOrder(t *testing.T) {
 	if _, err := parseFlags([]string{"--vvu", "5.0", "--nic=0000:00:04.0"}, false, os.Stderr); err == nil {
 		t.Fatal("accepted the address 5.0")
@@ -124,6 +178,28 @@ func TestPortsArePairedInOrder(t *testing.T) {
 	}
 	if o, err = parseFlags([]string{"--vvu=00:05.0", "--nic=00:04.0"}, true, os.Stderr); err != nil || !o.bind {
 		t.Errorf("as init functions must be bound: %v", err)
+	}
+}
+
+// Macvtap ports at the same interface are different ones, by whatever name.
+func TestMacvtapsAtOneInterface(t *testing.T) {
+	args := []string{"--port=macvtap:eth1", "--vhost-user=/a", "--port=macvtap:eth1,mode=private", "--vhost-user=/b", "--port=macvtap:eth2", "--vhost-user=/c"}
+	o, err := parseFlags(append(args, "--capture=macvtap:eth1=/1", "--capture=eth1#2=/2"), false, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range map[int]string{0: "macvtap:eth1", 2: "macvtap:eth1#2", 4: "macvtap:eth2"} {
+		if got := o.ports[i].String(); got != want {
+			t.Errorf("port %d is called %s, want %s", i, got, want)
+		}
+	}
+	for i, want := range []int{0, 2} {
+		if got := o.captures[i].port; got != want {
+			t.Errorf("capture %d is of port %d, want %d", i, got, want)
+		}
+	}
+	if _, err := parseFlags([]string{"--port=packet:eth1", "--vhost-user=/a", "--port=packet:eth1", "--vhost-user=/b"}, false, io.Discard); err == nil {
+		t.Error("another kind can be named twice")
 	}
 }
 

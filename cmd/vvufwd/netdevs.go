@@ -173,9 +173,10 @@ func inheritInterfaces(o *options) interfaces {
 			continue
 		}
 		for _, kind := range p.ways() {
-			if files := inheritQueues(kind + ":" + p.iface); len(files) > 0 {
-				p.kind = kind
-				all[p.String()] = files
+			became := *p
+			became.kind = kind
+			if files := inheritQueues(became.String()); len(files) > 0 {
+				*p, all[became.String()] = became, files
 				break
 			}
 		}

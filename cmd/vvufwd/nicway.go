@@ -73,7 +73,7 @@ func (p *portSpec) queuesOf(kind netdevKind, most, loops int) int {
 // cannot go together.
 func findInterfaces(o *options) (names map[string]string, err error) {
 	names = map[string]string{}
-	taken := map[string]string{} // by whom
+	taken := map[string]portSpec{} // by whom
 	for _, p := range o.ports {
 		if !p.onInterface() {
 			continue
@@ -95,17 +95,23 @@ func findInterfaces(o *options) (names map[string]string, err error) {
 			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
 		}
 		names[p.iface] = name
-		taken[name] = p.flag
+		taken[name] = p
 	}
 	return names, nil
 }
 
+// macvlanDriver is what the kernel says is the driver of macvtap interfaces that exist.
+const macvlanDriver = "macvlan"
+
 // checkInterface finds out whether a port can have an interface, besides others.
-func (o *options) checkInterface(p portSpec, name string, taken map[string]string) error {
-	if other, ok := taken[name]; ok {
-		return fmt.Errorf("it is the interface of %s: name each once", other)
-	}
+func (o *options) checkInterface(p portSpec, name string, taken map[string]portSpec) error {
 	driver, place := netdev.Driver(name)
+	if other, ok := taken[name]; ok {
+		made := p.kind == "macvtap" && other.kind == "macvtap" && driver != macvlanDriver // one for each
+		if !made {
+			return fmt.Errorf("it is the interface of %s: name each once", other.flag)
+		}
+	}
 	if p.kind == "nic" && driver == "tun" {
 		return fmt.Errorf("interface %s is a TAP device and no NIC: --port tap:%s, or if another program has it open --port packet:%s", name, name, name)
 	}

@@ -28,6 +28,7 @@ type portSpec struct {
 	ifname   string           // by which the kernel knows it, once it was looked for
 	mode     xdp.Mode         // of an xdp port; empty: the best that there is
 	macvtap  tap.Mode         // of an interface that is made; empty: the usual one
+	nth      int              // macvtap port of those at the same interface, each of which is made one; 0: the first
 	mtu      int              // of an interface that is to get that one, as /init; 0: what it has
 	l2nat    bool             // frames leave with the interface's own address
 	flag     string           // how the user wrote it, for errors
@@ -49,7 +50,15 @@ func (p portSpec) String() string {
 	if p.onPCI() {
 		return p.kind + ":" + p.addr.String()
 	}
-	return p.kind + ":" + p.path + p.iface
+	return p.kind + ":" + p.path + p.iface + p.number()
+}
+
+// number tells ports apart that are made at the same interface.
+func (p portSpec) number() string {
+	if p.nth == 0 {
+		return ""
+	}
+	return fmt.Sprintf("#%d", p.nth+1)
 }
 
 // kinds of ports that --port knows.
@@ -166,8 +175,20 @@ func parseKindPort(s string) (portSpec, error) {
 	return p, err
 }
 
+// countMacvtaps tells those at the same interface apart.
+func (o *options) countMacvtaps() {
+	n := map[string]int{}
+	for i := range o.ports {
+		if p := &o.ports[i]; p.kind == "macvtap" {
+			p.nth = n[p.iface]
+			n[p.iface]++
+		}
+	}
+}
+
 // checkPorts finds ports that cannot go together.
 func (o *options) checkPorts() error {
+	o.countMacvtaps()
 	seen := map[string]bool{}
 	for _, p := range o.ports {
 		place := p.addr.String() + p.path
