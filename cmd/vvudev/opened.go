@@ -11,6 +11,7 @@ import (
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/vvu/device"
+	"vvufwd/vvu/vhostuser"
 )
 
 // opened is what vvudev opens with all the privileges that it is started with.
@@ -44,8 +45,10 @@ func open(o options, log *zap.Logger) (f *opened, err error) {
 	}
 	for _, d := range o.devices {
 		s := sockets{}
-		if s.monitor, err = listen(monitorFile, d.vfioUser); err == nil {
-			s.frontend, err = listen(frontendFile, d.vhostUser)
+		if s.monitor, err = vhostuser.Listen(d.vfioUser); err != nil {
+			err = fmt.Errorf("%s %s: %w", monitorFile, d.vfioUser, err)
+		} else if s.frontend, err = vhostuser.Listen(d.vhostUser); err != nil {
+			err = fmt.Errorf("%s %s: %w", frontendFile, d.vhostUser, err)
 		}
 		f.sockets = append(f.sockets, s)
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/confine"
-	"vvufwd/vvu/socket"
+	"vvufwd/vvu/vhostuser"
 )
 
 // listeners are the sockets at which vvufwd waits for front-ends, by path. They are opened
@@ -22,7 +22,7 @@ func listen(o *options) (listeners, error) {
 		if !p.atSocket() || p.client {
 			continue
 		}
-		l, err := socket.Open(p.path)
+		l, err := vhostuser.Listen(p.path)
 		if err != nil {
 			all.close()
 			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}

@@ -62,25 +62,7 @@ type Frontend struct {
 	MTU     uint16 // what its guest takes; 0: it has not said
 }
 
-// Open makes a socket at path, with mode 0600, and listens at it; one that no one listens
-// at any more is replaced. To close the listener removes the socket.
-func Open(path string) (*net.UnixListener, error) {
-	switch err := vhostuser.ClearStale(path); {
-	case errors.Is(err, vhostuser.ErrInUse):
-		return nil, fmt.Errorf("%s is %w", path, err)
-	case err != nil:
-		return nil, fmt.Errorf("%s %w", path, err)
-	}
-	old := unix.Umask(0o177)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	unix.Umask(old)
-	if err != nil {
-		return nil, fmt.Errorf("listen at %s: %w (does its directory exist, and may we write there?)", path, err)
-	}
-	return l, nil
-}
-
-// Listen makes an endpoint that waits for front-ends at a socket, such as Open makes.
+// Listen makes an endpoint that waits for front-ends at a socket, such as vhostuser.Listen makes.
 // Front-ends can have up to maxPairs queue pairs, session.MaxPairs at most.
 func Listen(l *net.UnixListener, maxPairs int, log *zap.Logger) *Endpoint {
 	return newEndpoint(l.Addr().String(), l, maxPairs, log)

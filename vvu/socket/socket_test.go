@@ -38,7 +38,7 @@ const (
 
 // listen makes a socket and an endpoint at it.
 func listen(path string, maxPairs int, log *zap.Logger) (*Endpoint, error) {
-	l, err := Open(path)
+	l, err := vhostuser.Listen(path)
 	if err != nil {
 		return nil, err
 	}

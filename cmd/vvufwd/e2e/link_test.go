@@ -13,6 +13,7 @@ import (
 	"vvufwd/netfwd/netfwdtest"
 	"vvufwd/virtio/net/guest"
 	"vvufwd/vvu/socket"
+	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )
 
@@ -61,7 +62,7 @@ func TestGuestSeesLink(t *testing.T) {
 // endpoint serves a socket here, so that the test can reach it, with a wire at its other side.
 func (l *lab) endpoint(path string) (*socket.Endpoint, *vvutest.Wire) {
 	l.Helper()
-	listener, err := socket.Open(path)
+	listener, err := vhostuser.Listen(path)
 	l.must(err)
 	e := socket.Listen(listener, 1, zap.NewNop())
 	wire := vvutest.NewWire(l.whole)

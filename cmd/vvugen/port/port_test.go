@@ -156,7 +156,7 @@ func TestOpenErrors(t *testing.T) {
 		}, change: func(c *port.Config) { c.FrameSize = 9000 }, want: "--mergeable=false"},
 		"socket in use": {prepare: func(t *testing.T, path string) {
 			start(t, loopbacktest.Config{Sockets: []string{path}, Mode: loopbacktest.Idle})
-		}, change: func(c *port.Config) { c.Server = true }, want: "remove it if no process uses it"},
+		}, change: func(c *port.Config) { c.Server = true }, want: "in use by another process"},
 		"odd queue size":  {change: func(c *port.Config) { c.QueueSize = 100 }, want: "power of two"},
 		"short frames":    {change: func(c *port.Config) { c.FrameSize = 60 }, want: "64 to 9000"},
 		"foreign feature": {change: func(c *port.Config) { c.Features = virtio.NetMQ }, want: "MQ is not one"},

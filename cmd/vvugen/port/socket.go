@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,12 +49,9 @@ func join(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
 // accept waits for one back-end. The socket file is gone afterwards: a port
 // serves one connection.
 func accept(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: cfg.Socket, Net: "unix"})
-	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, fmt.Errorf("the socket file exists already; remove it if no process uses it: %w", err)
-	}
+	listener, err := vhostuser.Listen(cfg.Socket)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, err
 	}
 	defer listener.Close()
 	stop := context.AfterFunc(ctx, func() { listener.SetDeadline(time.Unix(1, 0)) })

@@ -1,0 +1,34 @@
+package vhostuser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listen makes a socket at path and listens at it; one that no one has open any more is replaced, see ClearStale. It is for its owner
+// alone (mode 0600) from the moment at which it is there. To close the listener removes it.
+func Listen(path string) (*net.UnixListener, error) {
+	var longest unix.RawSockaddrUnix
+	if len(path) >= len(longest.Path) {
+		return nil, fmt.Errorf("the path is longer than the %d characters that a socket can have: choose a shorter one", len(longest.Path)-1)
+	}
+	if err := ClearStale(path); err != nil {
+		return nil, err
+	}
+	private := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		return errors.Join(raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }), err) // bind gives the file this mode
+	}}
+	l, err := private.Listen(context.Background(), "unix", path)
+	if err != nil {
+		if inner := errors.Unwrap(err); inner != nil {
+			err = inner // without what the caller knows
+		}
+		return nil, fmt.Errorf("cannot listen: %w (does its directory exist, and may we write there?)", err)
+	}
+	return l.(*net.UnixListener), nil
+}
