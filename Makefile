@@ -101,10 +101,10 @@ unit:
 # a program gives up start one, too. Nor do those
 # take part in which memory vanishes under a loop: the detector makes atomic accesses on a
 # stack of its own, where no Go program can catch a fault. Long tests in which one goroutine does it all are left out, too.
-RACEALONE := EveryChangedPageIsMarked|FullRingsAcrossTheWrap|AgainstModel|NoAllocations|IdlePolicyIsBounded
+RACEALONE := EveryChangedPageIsMarked|FullRingsAcrossTheWrap|AgainstModel|NoAllocations|IdlePolicyIsBounded|BothWaysAreOne|CoreRig
 RACESKIP := $(RACEALONE)|Vanish|Storm|NotThere|NoGood|FaultHitsOnly|RecoverTakesBack|Confined|ReadsTheLog
 race:
-	CGO_ENABLED=1 $(GOTEST) -race -skip '$(RACESKIP)' $$(grep -rlE '^\s*go (func|[a-zA-Z.]+\()|"sync(/atomic)?"' --include='*.go' cmd netfwd vfio virtio vvu | \
+	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GOTEST) -race -skip '$(RACESKIP)' $$(grep -rlE '^\s*go (func|[a-zA-Z.]+\()|"sync(/atomic)?"' --include='*.go' cmd netfwd vfio virtio vvu | \
 	  xargs -n1 dirname | sort -u | grep -v -e /e2e -e /hostile -e /soak -e /confine | sed 's,^,./,')
 
 lint:
@@ -127,7 +127,7 @@ ARM64SKIP := Vanish|TakesBack|OnPackedRings/Vanish|OnPackedRings/TakesBack|CopyO
 arm64:
 	@mkdir -p $(BIN)
 	@$(GO) run ./cmd/internal/lab/emulator aarch64 >$(BIN)/emulator-aarch64
-	GOARCH=arm64 $(GOTEST) -exec "$$(cat $(BIN)/emulator-aarch64)" -skip '$(ARM64SKIP)' ./vfio/mmio $$($(GO) list ./virtio/... | grep -v peerfd)
+	GOARCH=arm64 $(GOTEST) -short -exec "$$(cat $(BIN)/emulator-aarch64)" -skip '$(ARM64SKIP)' ./vfio/mmio $$($(GO) list ./virtio/... | grep -v peerfd)
 
 # Nix from Debian's packages evaluates, builds and boots nix/, against a stub of nixpkgs made of what is here.
 nix:
@@ -147,9 +147,10 @@ soak:
 
 e2e: machines versus
 
-# Whole machines and DPDK's front-ends, one package after the other, of each as many tests at a time as there are processors.
+# Whole machines and DPDK's front-ends, one package after the other, of each one test more at a time than there are processors: machines
+# wait, too.
 machines: build
-	$(GOTEST) -short -p 1 -parallel $$(nproc) -timeout 30m -v ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e
+	$(GOTEST) -short -p 1 -parallel $$(($$(nproc) + 1)) -timeout 30m -v ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e
 
 # Vvufwd against testpmd and against itself.
 versus: build

@@ -61,7 +61,7 @@ func TestSleepersAlwaysWake(t *testing.T) { bothFormats(t, testSleepersAlwaysWak
 
 func testSleepersAlwaysWake(t *testing.T, packed bool) {
 	items := uint64(20_000)
-	if vring.RaceEnabled {
+	if vring.RaceEnabled || testing.Short() {
 		items = 5000
 	}
 	for _, size := range []int{2, 8, 256} {

@@ -18,8 +18,11 @@ import (
 // accesses to ring and buffers.
 func TestTwoThreadsPolling(t *testing.T) {
 	items := uint64(500_000) // indices wrap seven times
-	if vring.RaceEnabled {
+	switch {
+	case vring.RaceEnabled:
 		items = 60_000
+	case testing.Short():
+		items = 150_000
 	}
 	for _, cfg := range []vringtest.Config{
 		{Size: 256, OffHeap: true},

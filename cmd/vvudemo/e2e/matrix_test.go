@@ -21,7 +21,7 @@ func TestMatrix(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 13*time.Minute)
 	defer cancel()
-	cfg := show.Config{Tools: findTools(t), Accel: "tcg", SMP: 2, OutDir: outDir(t), Progress: t.Output()}
+	cfg := show.Config{Tools: findTools(t), Accel: "tcg", SMP: 2, OutDir: outDir(t), Progress: t.Output(), Transfer: 4 << 20}
 	wanted := matrix.Pairs()
 	report, err := show.RunMatrix(ctx, cfg, wanted)
 	if err := report.WriteTable(t.Output()); err != nil {
@@ -41,7 +41,7 @@ func TestMatrix(t *testing.T) {
 			t.Errorf("%+v: %+v", wanted[i], row)
 		}
 		for name, transfer := range map[string]*show.Transfer{"download": row.Download, "upload": row.Upload} {
-			if transfer == nil || transfer.Bytes != show.TransferBytes {
+			if transfer == nil || transfer.Bytes != cfg.Transfer {
 				t.Errorf("%s: %s of %+v", row.Name, name, transfer)
 			}
 		}

@@ -12,7 +12,7 @@ import (
 // again under it.
 func TestShadow(t *testing.T) {
 	t.Parallel()
-	cfg := show.Config{Shadow: true, Restarts: 1, Again: []show.AppSetup{{Alone: true}}}
+	cfg := show.Config{Shadow: true, Transfer: 8 << 20, Restarts: 1, Again: []show.AppSetup{{Alone: true}}}
 	report := run(t, cfg)
 	for _, name := range []string{"images", "vvudev", "driver VM", "app VM", "offloads", "lease", "ping", "download", "upload", "shadow", "restarts", "counters", "again", "driver VM restarts", "power off", "capture"} {
 		if step := report.Step(name); step == nil || !step.OK {

@@ -29,8 +29,7 @@ type lab struct {
 	run        string // directory of sockets, whose paths must be short
 }
 
-// newLab makes the lab of a test, which runs beside another one, as many as there are
-// processors: a machine that boots keeps one of them busy.
+// newLab makes the lab of a test, which runs beside others: a machine that boots keeps a processor busy, later ones wait.
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	t.Parallel()

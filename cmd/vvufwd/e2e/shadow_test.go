@@ -19,6 +19,7 @@ import (
 	"vvufwd/netfwd/netfwdtest"
 	"vvufwd/vvu"
 	"vvufwd/vvu/socket"
+	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )
 
@@ -49,7 +50,7 @@ func (l *lab) shadowed(app, peer string) (f *forwarder, end func()) {
 func TestShadowMigrates(t *testing.T) {
 	l := newLab(t)
 	var drivers []*driverVM
-	l.migrations(l.image(), "mq=off", func(sockets ...string) (*forwarder, func()) {
+	l.migrations(l.image(), "mq=off", 2, func(sockets ...string) (*forwarder, func()) {
 		apps, peer := sockets[:2], sockets[2]
 		f := l.shadows(apps...)
 		var ports []netfwd.SwitchPort
@@ -126,7 +127,7 @@ func (l *lab) driverVM(app string) *driverVM {
 // peerSocket serves a peer's socket in this process.
 func (l *lab) peerSocket(path string) *socket.Endpoint {
 	l.Helper()
-	listener, err := socket.Open(path)
+	listener, err := vhostuser.Listen(path)
 	l.must(err)
 	return socket.Listen(listener, 1, zap.NewNop())
 }
