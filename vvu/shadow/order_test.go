@@ -258,3 +258,46 @@ func TestFirstFramesWait(t *testing.T) {
 		must(t, app.Halt())
 	}
 }
+
+// What a front-end says while its guest goes on, memory that it plugs and takes out again included, is no business of the
+// driver VM's, which has one session all the time, and costs neither side a frame.
+func TestDriverVMNoticesNoDisturbance(t *testing.T) {
+	const frames = 30
+	for _, disturbance := range vvutest.Disturbances() {
+		t.Run(disturbance.Name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, rigConfig{})
+			d := r.drive()
+			app := r.boot(style)
+			r.served(d)
+			disturb := func() {
+				for range 3 {
+					must(t, app.Disturb(disturbance))
+				}
+			}
+			for k := range frames {
+				must(t, app.Send(frame(k)))
+				d.wires[0].Push(frame(1000 + k))
+			}
+			disturb()
+			for k := range frames {
+				got, err := d.wires[0].Pop()
+				must(t, err)
+				if !bytes.Equal(got, frame(k)) {
+					t.Fatalf("out of the app VM, frame %d differs, or was lost", k)
+				}
+			}
+			disturb()
+			for k := range frames {
+				got, err := app.Receive()
+				must(t, err)
+				if !bytes.Equal(got, frame(1000+k)) {
+					t.Fatalf("into the app VM, frame %d differs, or was lost", k)
+				}
+			}
+			if came, left := said(d.logs, "front-end connected"), said(d.logs, "front-end disconnected"); came != 1 || left != 0 {
+				t.Errorf("in the driver VM a front-end came %d times, and left %d times", came, left)
+			}
+		})
+	}
+}
