@@ -13,8 +13,9 @@ import "time"
 //   - Bursts that come at regular times are awaited: the loop sleeps until shortly before the
 //     next one is due, as early as alarms were late before, and polls then, and after each for as long as
 //     frames came after a pause in the last one. That is worth three eighths of the time between
-//     bursts at most, a quarter if alarms are in time, and is given up for good when a burst does not come,
-//     until enoughPeriods have been regular again.
+//     bursts at most, a quarter if alarms are in time. A few in between, such as ARP between pings, do
+//     not count. When a burst does not come it is given up for good, unless that one was only
+//     a bit later, until enoughPeriods have been regular again.
 //   - If frames come soon after the loop fell asleep (within maxWindow times IdleAfter since
 //     the one before), it polls longer the next time, up to twice as long each
 //     time and maxWindow times IdleAfter at most, as KVM's halt polling does, and half as long
@@ -154,12 +155,21 @@ type rhythm struct {
 	late  time.Duration // how late sleeps end, smoothed
 	vary  time.Duration // mean difference from that
 
+	stray  time.Time // the last burst that was out of rhythm
+	strays int       // how many came, each worth strayWeight bursts that were in it
+
 	pause  time.Duration // the longest one within the last burst: until the answer to a ping, for one
 	paused time.Duration // that within this burst so far
 }
 
 // enoughPeriods in a row must be as expected before any is counted on: four bursts.
 const enoughPeriods = 2
+
+// fewStrays may come between two bursts, or one each strayWeight bursts for ever. With more there is another rhythm.
+const (
+	fewStrays   = 2
+	strayWeight = 2
+)
 
 func (r *rhythm) regular() bool { return r.known >= enoughPeriods }
 
@@ -198,19 +208,31 @@ func (r *rhythm) more(gap time.Duration) {
 // begin notes a burst.
 func (r *rhythm) begin(now time.Time) {
 	r.awaited = false
-	r.pause, r.paused = r.paused, 0
 	if r.start.IsZero() {
 		r.start = now
 		return
 	}
 	period := now.Sub(r.start)
+	off, most := (period - r.period).Abs(), max(r.period/8, leastMargin)
+	if r.regular() && period < r.period-most { // something else, in between
+		before := r.stray
+		r.stray = now
+		if r.strays += strayWeight; r.strays <= strayWeight*fewStrays {
+			return
+		}
+		if before.After(r.start) {
+			period = now.Sub(before)
+		}
+		off = most + 1
+	}
 	r.start = now
-	off := (period - r.period).Abs()
-	if off > max(r.period/8, leastMargin) { // something else began
-		r.period, r.off, r.known = period, period/16, 0
+	r.pause, r.paused = r.paused, 0
+	if off > most { // something else began
+		r.period, r.off, r.known, r.strays = period, period/16, 0, 0
 		return
 	}
 	r.known++
+	r.strays = max(0, r.strays-1)
 	r.period += (period - r.period) / 4
 	r.off += (off - r.off) / 4
 }
@@ -225,7 +247,7 @@ func (r *rhythm) until(now time.Time) (sleep bool, limit time.Duration) {
 	due, margin := r.start.Add(r.period), r.margin()
 	switch alarm := due.Add(-margin - r.early()); {
 	case now.After(due.Add(margin)):
-		r.known = 0
+		r.known = enoughPeriods - 1 // if it still comes within an eighth of the period, that was only late
 		return true, forever
 	case now.Before(alarm.Add(-leastMargin)):
 		r.alarm = alarm

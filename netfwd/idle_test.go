@@ -112,6 +112,65 @@ func TestIdlePolicyLearnsSoon(t *testing.T) {
 	}
 }
 
+// TestIdlePolicyIgnoresStrays has frames now and then between those that are regular, and answers to these: all that are
+// regular are polled for as before, and that costs little.
+func TestIdlePolicyIgnoresStrays(t *testing.T) {
+	const after, answer = 500 * time.Microsecond, 1800 * time.Microsecond
+	random := rand.New(rand.NewSource(4))
+	for _, period := range []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, time.Second} {
+		for _, each := range []int{5, 20} {
+			r := newIdleRun(after)
+			ping := func(i int) (polled, caught float64) {
+				var stray time.Duration
+				if i%each == each-1 {
+					stray = period/8 + time.Duration(random.Int63n(int64(period/2)))
+					r.until(stray)
+				}
+				polled, caught = r.play(2, func(i int) time.Duration { return []time.Duration{period - answer - stray, answer}[i] })
+				return polled, caught
+			}
+			for i := range 4 * each {
+				ping(i)
+			}
+			var polled, caught float64
+			const n = 200
+			for i := range n {
+				p, c := ping(i)
+				polled, caught = polled+p/n, caught+c/n
+			}
+			if most := 0.02 + float64(10*after)/float64(period); caught < 0.99 || polled > most {
+				t.Errorf("each %v, and one more after %d: %.2f of the frames were polled for, in %.3f of the time, want %.3f at most", period, each, caught, polled, most)
+			}
+		}
+	}
+}
+
+// TestIdlePolicyForgets changes the time between frames: the new one is learned within a few, also if the
+// old one is a multiple of it.
+func TestIdlePolicyForgets(t *testing.T) {
+	for _, c := range []struct{ from, to time.Duration }{
+		{200, 100}, {200, 67}, {200, 10}, {1000, 200}, {1000, 900}, {10, 200}, {100, 200}, {200, 230},
+	} {
+		r := newIdleRun(500 * time.Microsecond)
+		r.play(100, always(c.from*time.Millisecond))
+		r.play(14, always(c.to*time.Millisecond))
+		if _, caught := r.play(50, always(c.to*time.Millisecond)); caught < 1 {
+			t.Errorf("%d ms after %d ms: %.2f of the frames were polled for", c.to, c.from, caught)
+		}
+	}
+}
+
+// TestIdlePolicyForgivesLateFrames has each tenth frame, and with it all that follow, come later than it is waited for, but
+// within an eighth of the time, as with a ping whose processor was away: the next one is polled for.
+func TestIdlePolicyForgivesLateFrames(t *testing.T) {
+	r := newIdleRun(500 * time.Microsecond)
+	gap := func(i int) time.Duration { return 100*time.Millisecond + time.Duration(i%10/9)*6*time.Millisecond }
+	r.play(30, gap)
+	if _, caught := r.play(200, gap); caught < 0.9 {
+		t.Errorf("%.2f of the frames were polled for", caught)
+	}
+}
+
 // TestIdlePolicyKnowsLateAlarms has alarms that come late, as in an emulated machine, by more than the margin: the loop
 // sets them earlier by what it has seen, and polls little more for it. When they are in time again
 // it forgets.
