@@ -93,7 +93,12 @@ var acts = map[string]func(path string) error{
 	"map memory for a device":        func(string) error { return vfio(';'<<8 + 113) }, // VFIO_IOMMU_MAP_DMA
 	"reset a device":                 func(string) error { return vfio(';'<<8 + 111) }, // VFIO_DEVICE_RESET
 	"become someone else":            func(string) error { return unix.Setuid(os.Getuid()) },
-	"raise a limit":                  func(string) error { return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) },
+	"wait a minute": func(string) error {
+		fmt.Println("waiting")
+		time.Sleep(time.Minute)
+		return nil
+	},
+	"raise a limit": func(string) error { return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) },
 	"own descriptors' signals": func(string) error {
 		_, err := unix.FcntlInt(0, unix.F_SETOWN, os.Getpid())
 		return err

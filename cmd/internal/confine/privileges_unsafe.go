@@ -73,6 +73,13 @@ func capabilities() (uint64, error) {
 	return uint64(sets[1].Permitted)<<32 | uint64(sets[0].Permitted), nil
 }
 
+// deathSignal is what the calling thread gets when its parent dies, 0 for nothing.
+func deathSignal() unix.Signal {
+	var signal int32
+	_ = unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0)
+	return unix.Signal(signal)
+}
+
 // threadName is the name of the calling thread.
 func threadName() string {
 	var b [16]byte // TASK_COMM_LEN

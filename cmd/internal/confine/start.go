@@ -39,7 +39,8 @@ type handover struct {
 // What a thread gives up the other threads of a Go program keep, and to make all of
 // them do the same at once is not possible where there is cgo, and has been seen to hang
 // where there is none. A program that is executed has one thread, and what that lacks
-// all others will lack. The thread that executes is the only one to survive.
+// all others will lack. The thread that executes is the only one to survive. What the parent has asked for its own
+// death (PR_SET_PDEATHSIG) goes on being in force.
 func (p Policy) Start(argv []string, files map[string]*os.File, stop Stop) error {
 	err := p.start(argv, files, stop)
 	if errors.Is(err, ErrStopped) {
@@ -72,6 +73,9 @@ func (p Policy) start(argv []string, files map[string]*os.File, stop Stop) error
 	}
 	if stop.came() {
 		return ErrStopped
+	}
+	if err := parentsDeath.follow(); err != nil {
+		return err
 	}
 	slowMonitor()
 	return syscall.Exec("/proc/self/exe", argv, append(environment(os.Environ()), startedEnv+"="+string(note)))
