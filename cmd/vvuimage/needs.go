@@ -55,7 +55,23 @@ func (o *options) needs() []need {
 		need{options: []string{"SECURITY_LANDLOCK"}, why: "to confine vvufwd", wish: true},
 		console,
 	)
-	return append(all, o.interfaceNeeds()...)
+	return slices.Concat(all, o.interfaceNeeds(), o.channelNeeds())
+}
+
+// channelNeeds is what captures and vvuctl need by which to leave the machine.
+func (o *options) channelNeeds() []need {
+	serial, vsock := o.words.channels()
+	var all []need
+	if len(serial) > 0 {
+		all = append(all, need{options: []string{"VIRTIO_CONSOLE"}, module: "virtio_console", why: "for virtio-serial:NAME"})
+	}
+	if vsock {
+		all = append(all, need{options: []string{"VIRTIO_VSOCKETS"}, module: "vmw_vsock_virtio_transport", why: "for vsock:PORT"})
+	}
+	if len(all) > 0 {
+		all = append(all, need{options: []string{"VIRTIO_PCI"}, module: "virtio_pci", why: "for virtio-serial:NAME and vsock:PORT"})
+	}
+	return all
 }
 
 // interfaceNeeds is what ports over the kernel's interfaces need.
@@ -107,10 +123,10 @@ func check(needs []need, i *kernel.Image, c *kernel.Config, progress io.Writer) 
 }
 
 // builtIn fails unless all that modules could be for is built into the kernel.
-func builtIn(needs []need, i *kernel.Image, c *kernel.Config) error {
+func (o *options) builtIn(needs []need, i *kernel.Image, c *kernel.Config) error {
 	for _, n := range needs {
 		if !n.wish && !slices.ContainsFunc(n.options, c.BuiltIn) {
-			return &cli.UnusableError{Err: fmt.Errorf("kernel %s has CONFIG_%s as a module (%s), and there are no modules: give --modules DIR", i.Release, n.options[0], n.why)}
+			return &cli.UnusableError{Err: fmt.Errorf("kernel %s has CONFIG_%s as a module (%s), and there is no %s: give --modules DIR", i.Release, n.options[0], n.why, o.looked(i.Release))}
 		}
 	}
 	return nil

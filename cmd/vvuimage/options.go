@@ -40,7 +40,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f := cli.NewFlags("vvuimage")
 	iommu := ""
 	f.StringVar(&o.kernel, "kernel", "", "image `FILE` of the kernel that is to boot, such as /boot/vmlinuz-RELEASE")
-	f.StringVar(&o.modules, "modules", "", "`DIR` of its modules, or one that has RELEASE, lib/modules/RELEASE or usr/lib/modules/RELEASE in it (default /lib/modules/RELEASE)")
+	f.StringVar(&o.modules, "modules", "", "`DIR` of its modules, or one that has RELEASE, lib/modules/RELEASE or usr/lib/modules/RELEASE in it (default: those beside the boot directory of the kernel, or /lib/modules/RELEASE)")
 	f.Var(&o.nicModules, "nic-modules", "`NAMES` of kernel modules such as e1000e,iwlwifi, for NICs that stay with the driver VM's kernel; vvufwd is told to load them")
 	f.StringVar(&o.firmware, "firmware", "", "`DIR` of firmware, such as /lib/firmware, of which the image gets all that the modules for NICs name")
 	f.Func("add", "one more `FILE[:PATH]` for the image, at the same path unless another is given; repeat for more", o.addFile)

@@ -15,6 +15,7 @@ const (
 	memoryMiB  = 256
 	processors = 2
 	tapName    = "tap0"
+	guestCID   = 3 // the first that is free
 )
 
 // machine is the driver VM that the image is for.
@@ -31,6 +32,13 @@ func (o *options) machine() machine.Driver {
 			Kernel: o.kernel, Initrd: o.output, Accel: "kvm", SMP: processors, MemoryMiB: memoryMiB,
 		},
 		IOMMU: o.iommu, Sockets: o.sockets(), Net: machine.Backend{TAP: tapName}, NIC: nic, InitArgs: o.words,
+	}
+	serial, vsock := o.words.channels()
+	for _, name := range serial {
+		d.Serial = append(d.Serial, machine.SerialPort{Name: name, Socket: name + ".sock"})
+	}
+	if vsock {
+		d.CID = guestCID
 	}
 	if o.whole() {
 		d.Image = o.output
@@ -58,7 +66,7 @@ func (o *options) print(out io.Writer) {
 
 // sockets are those of vvudev, one for each app VM's device.
 func (o *options) sockets() []string {
-	sockets := []string{"/run/vvu.sock"}
+	sockets := []string{"/tmp/vvu.sock"}
 	count := len(o.words.values("vvu"))
 	for _, value := range o.words.values("port") {
 		if strings.HasPrefix(value, "vvu:") {
@@ -66,7 +74,7 @@ func (o *options) sockets() []string {
 		}
 	}
 	for i := 1; i < min(count, machine.MaxAppVMs); i++ {
-		sockets = append(sockets, fmt.Sprintf("/run/vvu%d.sock", i))
+		sockets = append(sockets, fmt.Sprintf("/tmp/vvu%d.sock", i))
 	}
 	return sockets
 }

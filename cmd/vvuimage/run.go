@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"vvufwd/cmd/internal/cli"
@@ -125,11 +126,11 @@ func (o *options) fit(i *kernel.Image, config *kernel.Config, tree *kmod.Tree, p
 	switch {
 	case tree != nil:
 	case config == nil:
-		return &cli.UnusableError{Err: fmt.Errorf("there is no /lib/modules/%s, and nothing says that kernel %s does without: give --modules DIR", i.Release, i.Release)}
+		return &cli.UnusableError{Err: fmt.Errorf("there is no %s, and nothing says that kernel %s does without: give --modules DIR", o.looked(i.Release), i.Release)}
 	case len(o.nicModules) > 0:
-		return &cli.UnusableError{Err: fmt.Errorf("there is no /lib/modules/%s to take %s from: give --modules DIR", i.Release, o.nicModules.String())}
+		return &cli.UnusableError{Err: fmt.Errorf("there is no %s to take %s from: give --modules DIR", o.looked(i.Release), o.nicModules.String())}
 	default:
-		return builtIn(needs, i, config)
+		return o.builtIn(needs, i, config)
 	}
 	for _, name := range o.nicModules {
 		if !tree.Knows(name) {
@@ -163,17 +164,21 @@ func (o *options) loadModules() {
 	}
 }
 
+// besides are where modules are in a directory that has lib/modules, or is it.
+var besides = []string{"", "lib/modules", "usr/lib/modules"}
+
 // tree opens the kernel's modules, nil if no directory was named and there is none.
 func (o *options) tree(release string) (*kmod.Tree, error) {
 	if o.modules == "" {
-		dir := filepath.Join("/lib/modules", release)
-		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
+		for _, dir := range o.unnamed(release) {
+			if isDir(dir) {
+				return kmod.Open(dir)
+			}
 		}
-		return kmod.Open(dir)
+		return nil, nil
 	}
 	dir := o.modules
-	for _, below := range []string{"", "lib/modules", "usr/lib/modules"} {
+	for _, below := range besides {
 		if one := filepath.Join(o.modules, below, release); isDir(filepath.Join(one, "kernel")) {
 			dir = one
 			break
@@ -188,6 +193,24 @@ func (o *options) tree(release string) (*kmod.Tree, error) {
 	}
 	return tree, nil
 }
+
+// unnamed are the directories of modules that --modules need not name: beside the boot directory that the kernel is in, as in a
+// package that was unpacked, and this machine's.
+func (o *options) unnamed(release string) []string {
+	var dirs []string
+	if file, err := filepath.Abs(o.kernel); err == nil && filepath.Base(filepath.Dir(file)) == "boot" {
+		for _, below := range besides[1:] {
+			dirs = append(dirs, filepath.Join(filepath.Dir(filepath.Dir(file)), below, release))
+		}
+	}
+	if here := filepath.Join("/lib/modules", release); !slices.Contains(dirs, here) {
+		dirs = append(dirs, here)
+	}
+	return dirs
+}
+
+// looked are the directories where no modules were found.
+func (o *options) looked(release string) string { return strings.Join(o.unnamed(release), " and no ") }
 
 func isDir(path string) bool {
 	info, err := os.Stat(path)

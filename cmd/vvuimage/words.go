@@ -4,6 +4,8 @@ import (
 	"flag"
 	"slices"
 	"strings"
+
+	"vvufwd/cmd/internal/channel"
 )
 
 // words are arguments of vvufwd.
@@ -57,6 +59,28 @@ func (w words) interfaces() []string {
 		}
 	}
 	return kinds
+}
+
+// channels are where vvufwd is told to answer and to send captures by something that the machine has to have: the names of
+// virtio-serial ports, and whether there is a port of vsock among them.
+func (w words) channels() (serial []string, vsock bool) {
+	places := w.values("control")
+	for _, value := range w.values("capture") {
+		_, place, _ := strings.Cut(value, "=")
+		places = append(places, place)
+	}
+	for _, place := range places {
+		place, _, _ = strings.Cut(place, ",")
+		a, err := channel.Parse(place)
+		switch {
+		case err != nil: // vvufwd says so
+		case a.Kind == channel.Serial && !slices.Contains(serial, a.Name):
+			serial = append(serial, a.Name)
+		case a.Kind == channel.VSock:
+			vsock = true
+		}
+	}
+	return serial, vsock
 }
 
 // isSet reports whether a command line had a flag.

@@ -9,6 +9,9 @@ import (
 	"vvufwd/cmd/vvudemo/capture"
 )
 
+// framesPort is the virtio-serial port by which they leave.
+const framesPort = "frames"
+
 // driverPcap is what vvufwd captures itself.
 func (d *demo) driverPcap() string { return d.out("driver.pcapng") }
 
@@ -25,7 +28,7 @@ func (c *Config) captureArgs() []string {
 	if !c.Capture {
 		return nil
 	}
-	return []string{"--modules", strings.Join(c.captureModules(), ","), "--capture", machine.VVUAddress(0) + "=/dev/virtio-ports/" + machine.SerialPort}
+	return []string{"--modules", strings.Join(c.captureModules(), ","), "--capture", machine.VVUAddress(0) + "=virtio-serial:" + framesPort}
 }
 
 // driverCapture reads back what vvufwd has captured: at least what it had counted before it was stopped, unless it says that it missed

@@ -145,7 +145,7 @@ func (d *demo) driverMachine() machine.Driver {
 	}
 	v.InitArgs = d.initArgs()
 	if d.Capture {
-		v.Serial = d.driverPcap()
+		v.Serial = []machine.SerialPort{{Name: framesPort, File: d.driverPcap()}}
 	}
 	return v
 }

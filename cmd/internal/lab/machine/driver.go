@@ -11,12 +11,17 @@ const (
 	NICAddress = "0000:00:04.0"
 
 	nicSlot    = 4
+	vsockSlot  = 0x1b
 	serialSlot = 0x1c
 	vvuSlot    = 5 // of the first app VM's device; those of others follow
 )
 
-// SerialPort is the name of the driver VM's virtio-serial port.
-const SerialPort = "frames"
+// SerialPort is a virtio-serial port of the driver VM.
+type SerialPort struct {
+	Name string
+	// File receives what the guest writes. Empty: Socket is where QEMU lets one client at a time read and write.
+	File, Socket string
+}
 
 // MaxAppVMs is how many app VMs a driver VM has places for.
 const MaxAppVMs = 8
@@ -49,8 +54,10 @@ type Driver struct {
 	NICOpts string
 	// Pcap, when not empty, is the file that receives every frame that passes the NIC.
 	Pcap string
-	// Serial, when not empty, is the file that receives what the guest writes to the virtio-serial port SerialPort.
-	Serial string
+	// Serial are its virtio-serial ports.
+	Serial []SerialPort
+	// CID, when not 0, is the address of the guest in vsock.
+	CID uint32
 	// InitArgs are vvufwd's arguments.
 	InitArgs []string
 }
@@ -78,10 +85,7 @@ func (d Driver) Argv() []string {
 		nic += "," + strings.Trim(d.NICOpts, ",")
 	}
 	args = append(args, "-netdev", d.Net.netdev("nic"), "-device", nic)
-	if d.Serial != "" {
-		args = append(args, "-device", fmt.Sprintf("virtio-serial-pci,disable-legacy=on,addr=%x", serialSlot),
-			"-chardev", "file,id=serial,path="+quote(d.Serial), "-device", "virtserialport,chardev=serial,name="+SerialPort)
-	}
+	args = append(args, d.channels()...)
 	if d.Pcap != "" {
 		args = append(args, "-object", "filter-dump,id=dump,netdev=nic,file="+quote(d.Pcap))
 	}
@@ -94,6 +98,26 @@ func (d Driver) Argv() []string {
 		args = append(args,
 			"-chardev", fmt.Sprintf("socket,id=vvu%d,path=%s,%s", i, quote(socket), d.QEMU.Version.listening()),
 			"-device", fmt.Sprintf("virtio-vhost-user-pci,chardev=vvu%d,disable-legacy=on%s,addr=%s", i, d.IOMMU.virtio(), slot))
+	}
+	return args
+}
+
+// channels are devices by which the guest talks with programs of the host.
+func (d Driver) channels() []string {
+	var args []string
+	if len(d.Serial) > 0 {
+		args = append(args, "-device", fmt.Sprintf("virtio-serial-pci,disable-legacy=on,addr=%x", serialSlot))
+	}
+	for i, port := range d.Serial {
+		id := fmt.Sprintf("serial%d", i)
+		end := "socket,id=" + id + ",path=" + quote(port.Socket) + "," + d.QEMU.Version.listening()
+		if port.File != "" {
+			end = "file,id=" + id + ",path=" + quote(port.File)
+		}
+		args = append(args, "-chardev", end, "-device", "virtserialport,chardev="+id+",name="+quote(port.Name))
+	}
+	if d.CID != 0 {
+		args = append(args, "-device", fmt.Sprintf("vhost-vsock-pci,guest-cid=%d,addr=%x", d.CID, vsockSlot))
 	}
 	return args
 }

@@ -142,10 +142,13 @@ func TestDriverOfSeveral(t *testing.T) {
 	}
 }
 
-// TestDriverWithSerialPort has a file for what the guest writes.
-func TestDriverWithSerialPort(t *testing.T) {
-	argv := Driver{Boot: boot(VfioUser), Serial: "/tmp/a,b"}.Argv()
-	for _, want := range []string{"virtio-serial-pci,disable-legacy=on,addr=1c", "file,id=serial,path=/tmp/a,,b", "virtserialport,chardev=serial,name=" + SerialPort} {
+// TestDriverWithChannels has a file for what the guest writes, a socket, and vsock.
+func TestDriverWithChannels(t *testing.T) {
+	argv := Driver{Boot: boot(VfioUser), Serial: []SerialPort{{Name: "frames", File: "/tmp/a,b"}, {Name: "control", Socket: "c%d.sock"}}, CID: 3}.Argv()
+	for _, want := range []string{
+		"virtio-serial-pci,disable-legacy=on,addr=1c", "file,id=serial0,path=/tmp/a,,b", "virtserialport,chardev=serial0,name=frames",
+		"socket,id=serial1,path=c%d.sock,server=on,wait=off", "virtserialport,chardev=serial1,name=control", "vhost-vsock-pci,guest-cid=3,addr=1b",
+	} {
 		if !slices.Contains(argv, want) {
 			t.Errorf("no %q in\n%s", want, lines(argv))
 		}
