@@ -20,7 +20,7 @@ import (
 	"vvufwd/cmd/internal/dist/tree"
 )
 
-//go:embed control copyright changelog lintian-overrides
+//go:embed control copyright changelog lintian-overrides postinst prerm postrm
 var files embed.FS
 
 var texts = template.Must(template.ParseFS(files, "control", "changelog"))
@@ -113,6 +113,13 @@ func (p Package) complete() (tree.Tree, error) {
 	}
 	all.Add(filepath.Join("DEBIAN", "control"), control)
 	all.Add(filepath.Join("DEBIAN", "md5sums"), sums.Bytes())
+	for _, name := range []string{"postinst", "prerm", "postrm"} {
+		script, err := files.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		all.AddProgram(filepath.Join("DEBIAN", name), script)
+	}
 	return all, nil
 }
 

@@ -46,9 +46,52 @@ func TestPackage(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, contents)
 		}
 	}
+	for _, name := range []string{"postinst", "prerm", "postrm"} {
+		if text := show("--info", first, name); !strings.HasPrefix(text, "#!/bin/sh\nset -e\n") {
+			t.Errorf("%s is %q", name, text)
+		}
+	}
 	if _, own := p.Files["DEBIAN/control"]; own || len(p.Files) != 1 {
 		t.Errorf("the caller's files have become %q", p.Files.Names())
 	}
+}
+
+// What services were told is kept when the package is removed, and is gone when it is purged. Nothing of others goes.
+func TestPurge(t *testing.T) {
+	root := t.TempDir()
+	const system = "etc/systemd/system/"
+	own := []string{"etc/vvufwd/vvudev-app.conf", system + "multi-user.target.wants/vvudev@app.service", system + "multi-user.target.wants/vvufwd@app.service"}
+	others := []string{"etc/vvufwd.conf", system + "multi-user.target.wants/other@app.service", system + "vvudev@app.service.d/override.conf"}
+	for _, name := range append(own, others...) {
+		file := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(script string, args ...string) {
+		t.Helper()
+		cmd := exec.Command("sh", append([]string{script}, args...)...)
+		cmd.Env = append(os.Environ(), "DPKG_ROOT="+root)
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s %q: %v: %s", script, args, err, out)
+		}
+	}
+	are := func(there bool, names ...string) {
+		t.Helper()
+		for _, name := range names {
+			if _, err := os.Stat(filepath.Join(root, name)); (err == nil) != there {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	run("postinst", "configure", "0~devel")
+	run("prerm", "remove")
+	run("postrm", "remove")
+	are(true, append(own, others...)...)
+	run("postrm", "purge")
+	are(false, append(own, "etc/vvufwd")...)
+	are(true, others...)
+	run("postrm", "purge") // nothing is left of it
 }
 
 // Debian's order of versions is that of the module's.
