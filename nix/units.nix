@@ -8,32 +8,10 @@ let
   numbers = flag: list: lib.optionals (list != [ ]) [ flag (lib.concatMapStringsSep "," toString list) ];
   set = flag: on: lib.optional on flag;
 
-  sandbox = {
-    Type = "exec";
-    Restart = "on-failure";
-    RestartSec = 1;
-    RestartPreventExitStatus = "2"; # a command line that is wrong stays wrong
-    KillMode = "mixed"; # its other processes end after it
-    UMask = "0077";
+  # The sandbox is that of the units that other distributions get: all of a unit's settings but what depends on where NixOS has files.
+  sandbox = unit: removeAttrs (import ./unit.nix unit) [ "EnvironmentFile" "ExecStart" "WorkingDirectory" ] // {
     RuntimeDirectory = "vvufwd";
-    RuntimeDirectoryMode = "0700";
     RuntimeDirectoryPreserve = true; # other units have sockets there
-
-    NoNewPrivileges = true;
-    LockPersonality = true;
-    MemoryDenyWriteExecute = true;
-    PrivateTmp = true;
-    ProtectClock = true;
-    ProtectControlGroups = true;
-    ProtectHome = true;
-    ProtectHostname = true;
-    ProtectKernelLogs = true;
-    ProtectKernelModules = true;
-    ProtectProc = "invisible";
-    ProtectSystem = "strict";
-    RestrictRealtime = true;
-    RestrictSUIDSGID = true;
-    SystemCallArchitectures = "native";
   };
   directories = paths: map (path: "-${builtins.dirOf path}") paths;
 
@@ -47,7 +25,8 @@ in
     description = "Forward packets between app VMs and NICs";
     wantedBy = [ "multi-user.target" ];
     after = [ "network-pre.target" ];
-    serviceConfig = sandbox // {
+    # What its ports need is known, which is less than what the unit has for all.
+    serviceConfig = sandbox (../cmd/internal/dist/units + "/vvufwd@.service") // {
       ExecStart = command (
         [ "${cfg.package}/bin/vvufwd" ]
         ++ lib.concatMap (port: [ "--port" (ports.argument port) ]) cfg.ports
@@ -68,7 +47,6 @@ in
       CapabilityBoundingSet = lib.concatStringsSep " " (lib.unique (lib.concatMap (kind: kind.capabilities) kinds ++ lib.optionals vfio [ "CAP_IPC_LOCK" "CAP_SYS_RAWIO" ]));
       RestrictAddressFamilies = lib.unique ([ "AF_UNIX" "AF_NETLINK" ] ++ lib.concatMap (kind: kind.families) kinds);
       RestrictNamespaces = if of "macvtap" then "net" else true;
-      DevicePolicy = "closed";
       DeviceAllow =
         lib.optionals vfio [ "char-vfio rw" "/dev/vfio/vfio rw" "/dev/iommu rw" "/dev/mem rw" ]
         ++ lib.optional tap "/dev/net/tun rw"
@@ -83,7 +61,7 @@ in
   vvudev = name: device: {
     description = "virtio-vhost-user device ${name}";
     wantedBy = [ "multi-user.target" ];
-    serviceConfig = sandbox // {
+    serviceConfig = sandbox (../cmd/internal/dist/units + "/vvudev@.service") // {
       ExecStart = command (
         [ "${cfg.package}/bin/vvudev" "--vfio-user" (toString device.vfioUser) "--vhost-user" (toString device.vhostUser) ]
         ++ value "--ram" device.ram
@@ -93,15 +71,7 @@ in
         ++ numbers "--cpus" device.cpus
         ++ device.extraArgs
       );
-      CapabilityBoundingSet = "";
-      RestrictAddressFamilies = [ "AF_UNIX" ];
-      PrivateNetwork = true;
-      RestrictNamespaces = true;
-      DevicePolicy = "closed";
-      ProtectKernelTunables = true;
       ReadWritePaths = directories ([ device.vfioUser device.vhostUser ] ++ lib.optional (device.ram != null) device.ram);
-      # No QEMU connects to one that was started again.
-      Restart = "no";
     };
   };
 }

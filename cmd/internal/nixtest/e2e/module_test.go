@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"vvufwd/cmd/internal/dist/units"
 )
 
 // system is what the stub of NixOS makes of a configuration.
@@ -151,6 +153,72 @@ func TestModule(t *testing.T) {
 			t.Error(got)
 		}
 	})
+}
+
+// TestSandbox compares NixOS' units with those of other distributions: each setting is the same but those that follow from the
+// configuration, which are named here.
+func TestSandbox(t *testing.T) {
+	n := open(t)
+	s, err := n.configure(t, `{
+		enable = true; ports = [ { kind = "vhost-user"; address = "/run/vvufwd/a.sock"; } { kind = "xdp"; address = "eth1"; } ];
+		devices.app = { vfioUser = "/run/vvufwd/v.sock"; vhostUser = "/run/vvufwd/app.sock"; shadow = "64M"; };
+	}`)
+	if err != nil || len(s.Refused) > 0 {
+		t.Fatal(err, s.Refused)
+	}
+	own := []string{"EnvironmentFile", "ExecStart", "WorkingDirectory", "RuntimeDirectory", "ReadWritePaths"}
+	for _, tt := range []struct {
+		service, unit string
+		own           []string
+		least         int // settings that are compared
+	}{
+		{"vvufwd", "vvufwd@.service", append(own, "CapabilityBoundingSet", "RestrictAddressFamilies", "RestrictNamespaces", "DeviceAllow", "PrivateDevices", "ProtectKernelTunables", "LimitMEMLOCK"), 20},
+		{"vvudev-app", "vvudev@.service", own, 25},
+	} {
+		want, compared := settings(t, string(units.Files()[tt.unit])), 0
+		got := s.Services[tt.service].ServiceConfig
+		for name, value := range want {
+			if slices.Contains(tt.own, name) {
+				continue
+			}
+			compared++
+			if text := fmt.Sprint(got[name]); text != value {
+				t.Errorf("%s: %s is %q, in %s %q", tt.service, name, text, tt.unit, value)
+			}
+		}
+		if compared < tt.least {
+			t.Errorf("%s: %d settings compared, want %d at least", tt.service, compared, tt.least)
+		}
+		for name := range got {
+			if _, there := want[name]; !there && !slices.Contains(tt.own, name) && name != "RuntimeDirectoryPreserve" {
+				t.Errorf("%s: %s is not in %s", tt.service, name, tt.unit)
+			}
+		}
+	}
+}
+
+// settings are those of a unit's section [Service]: a name that is there more than once has all its values in brackets.
+func settings(t *testing.T, unit string) map[string]string {
+	t.Helper()
+	_, rest, ok := strings.Cut(unit, "\n[Service]\n")
+	section, _, more := strings.Cut(rest, "\n[")
+	if !ok || !more {
+		t.Fatalf("no section [Service] with another after it in %q", unit)
+	}
+	all := make(map[string][]string)
+	for line := range strings.Lines(section) {
+		line = strings.TrimSuffix(line, "\n")
+		if name, value, found := strings.Cut(line, "="); found && !strings.HasPrefix(line, "#") {
+			all[name] = append(all[name], value)
+		}
+	}
+	texts := make(map[string]string)
+	for name, values := range all {
+		if texts[name] = values[0]; len(values) > 1 {
+			texts[name] = fmt.Sprint(values)
+		}
+	}
+	return texts
 }
 
 // TestUnits starts what the units start.
