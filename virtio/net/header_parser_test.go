@@ -122,3 +122,56 @@ func checkFinished(f *virtionet.Frame, data []byte, takes virtionet.Offloads) er
 	}
 	return nil
 }
+
+// What newer kernels say of large segments in a UDP tunnel, for which a header has to be negotiated that we have not: the types are refused
+// whatever else stands in the header and whoever sends it, and so is the type of what is in the tunnel, which is not true of the frame.
+func TestTunnelTypesAreRefused(t *testing.T) {
+	const (
+		tunnelIPv4, tunnelIPv6 = 0x20, 0x40 // VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 and _IPV6
+		tunnelSum              = 8          // VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM
+	)
+	outer := packettest.Shapes(t, 8)[2] // a datagram with VXLAN's header
+	if outer.Name != "udp4" {
+		t.Fatalf("the shape is %s", outer.Name)
+	}
+	for _, shape := range packettest.Shapes(t, 3000) {
+		tunnelled := append(bytes.Clone(outer.Frame), shape.Unfinished()...)
+		length := len(tunnelled) - int(outer.Layout.L3)
+		binary.BigEndian.PutUint16(tunnelled[outer.Layout.L3+2:], uint16(length))
+		binary.BigEndian.PutUint16(tunnelled[outer.Layout.L4+4:], uint16(length-20))
+		for _, c := range []struct {
+			name    string
+			frame   []byte
+			inner   int // where the packet in the tunnel begins
+			types   []uint8
+			accepts bool
+		}{
+			{"in no tunnel", shape.Unfinished(), 0, []uint8{0}, true},
+			{"in no tunnel, says it is", shape.Unfinished(), 0, []uint8{tunnelIPv4, tunnelIPv6, tunnelIPv4 | tunnelIPv6, tunnelIPv4 | virtionet.GSOECN}, false},
+			{"in a tunnel", tunnelled, len(outer.Frame), []uint8{0, tunnelIPv4, tunnelIPv6, tunnelIPv4 | tunnelIPv6, tunnelIPv6 | virtionet.GSOECN}, false},
+		} {
+			for _, more := range c.types {
+				for _, flags := range []uint8{0, tunnelSum} {
+					h := nettest.GSOHeader(shape, 1000)
+					h.GSOType |= more
+					h.Flags |= flags
+					h.CsumStart += uint16(c.inner)
+					h.HdrLen += uint16(c.inner)
+					var raw [virtionet.HeaderLen]byte
+					h.Put(&raw)
+					f := virtionet.Frame{Data: [][]byte{c.frame}, Len: len(c.frame)}
+					may := nettest.AllOffloads | virtionet.OffloadDataValid
+					if ok := new(virtionet.HeaderParser).Parse(0, &f, (*[virtionet.LegacyHeaderLen]byte)(raw[:]), may); ok != c.accepts {
+						t.Errorf("%s %s, %+v: accepted: %v, %+v", shape.Name, c.name, h, ok, f.Header)
+					}
+					var b virtionet.Burst
+					b.Reset()
+					b.Add(virtionet.AddressOf(c.frame), uint32(len(c.frame)))
+					if ok := b.Inspect(0, virtionet.AddressOf(raw[:]), may); ok != c.accepts {
+						t.Errorf("%s %s, %+v: accepted in a burst: %v", shape.Name, c.name, h, ok)
+					}
+				}
+			}
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package netdevtest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -36,9 +37,17 @@ func Namespace(t testing.TB) {
 // IP runs ip with these words.
 func IP(t testing.TB, words string) {
 	t.Helper()
-	if out, err := exec.Command("ip", strings.Fields(words)...).CombinedOutput(); err != nil {
-		t.Fatalf("ip %s: %v: %s", words, err, out)
+	if err := tryIP(words); err != nil {
+		t.Fatal(err)
 	}
+}
+
+func tryIP(words string) error {
+	out, err := exec.Command("ip", strings.Fields(words)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ip %s: %w: %s", words, err, out)
+	}
+	return nil
 }
 
 // Device is that of an interface: open opens its queues, and make makes the interface of them.
