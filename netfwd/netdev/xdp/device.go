@@ -23,6 +23,7 @@ type device struct {
 	reopen Reopen
 	socket int // to ask for the interface
 	queues []*Queue
+	lost   bool // the sockets are bound to nothing, until Return
 
 	mu      sync.Mutex // guards what follows, and the sockets' counters
 	current []*socket  // by queue
@@ -161,6 +162,9 @@ func (d *device) Look() (netdev.State, error) {
 	for _, q := range d.queues {
 		_ = q.collect()
 	}
+	if d.isLost() {
+		return netdev.State{}, errLost
+	}
 	s, err := netdev.QueryNamed(d.socket, func() (string, error) {
 		r := netdev.Named("")
 		r.SetInt(int32(d.Index))
@@ -171,6 +175,7 @@ func (d *device) Look() (netdev.State, error) {
 		return d.Name, err
 	})
 	if err != nil {
+		d.lost = !errors.Is(err, netdev.ErrRenaming)
 		return s, err
 	}
 	rx, _, err := channelsOf(d.socket, d.Name)
@@ -186,8 +191,32 @@ func (d *device) Look() (netdev.State, error) {
 	return s, nil
 }
 
+// errLost says that an interface was moved to another network namespace, or that it vanished there.
+var errLost = fmt.Errorf("it has left the network namespace: %w", unix.ENODEV)
+
+// isLost finds out whether the sockets have lost their interface for good. They have also if it is there again, with the same number. The
+// kernel says so once.
+func (d *device) isLost() bool {
+	for _, s := range d.current {
+		if e, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && unix.Errno(e) == unix.ENETDOWN {
+			d.lost = true
+		}
+	}
+	return d.lost
+}
+
+// leave takes back what was done to the interface: wherever it is now, whoever has it there is to have its frames.
+func (d *device) leave() error {
+	err := closeAll(d.kept)
+	d.kept = nil
+	return err
+}
+
 // Return is netdev.Interface's.
 func (d *device) Return() error {
+	if err := d.leave(); err != nil {
+		return err
+	}
 	s, err := netdev.Query(d.socket, d.first)
 	if err == nil && !s.Up {
 		err = unix.ENODEV // not ready yet
@@ -212,13 +241,13 @@ func (d *device) Return() error {
 	for _, s := range d.current {
 		d.dropped += s.dropped()
 	}
-	err = closeAll(d.kept)
 	for i, s := range o.sockets {
 		err = errors.Join(err, d.queues[i].replace(s))
 	}
 	d.current = o.sockets
 	d.opened = o
 	d.sockets = nil
+	d.lost = false
 	return err
 }
 
