@@ -246,5 +246,5 @@ func (o *options) config(found *tools.Tools, out string) show.Config {
 var helpText = cli.Help{
 	About: "vvudemo boots two virtual machines and shows packets passing between them.",
 	Usage: "vvudemo [flags]",
-	Notes: "Exit codes: 0 everything was shown, 1 something was not, 2 usage.",
+	Notes: "Exit codes: 0 everything was shown, 1 something was not, 2 usage, 3 a file or a program that was named is not usable.",
 }

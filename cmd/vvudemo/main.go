@@ -16,7 +16,7 @@
 // Timed lines go to standard error, the final table, or with --json the whole report, to standard output. Images, console logs
 // and the capture are left in BUILD/demo. See --help for all flags.
 //
-// Exit codes: 0 everything was shown, 1 something was not, 2 usage.
+// Exit codes: 0 everything was shown, 1 something was not, 2 usage, 3 a file or a program that was named is not usable.
 package main
 
 import (
@@ -73,6 +73,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "vvudemo: %v\n", show.ErrFailed)
 	default:
 		fmt.Fprintf(stderr, "vvudemo: %v\n", err)
+		return cli.ExitCode(err)
 	}
 	return cli.Failed
 }

@@ -71,11 +71,7 @@ func (s *shadowing) shadowFlags(f *flag.FlagSet) {
 		s.cpus, err = cli.ParseCPUs(text)
 		return err
 	})
-	s.idleAfter = 500 * time.Microsecond
-	f.Func("idle-after", "with --shadow, sleep until a kick when no frame came for this `TIME`, as vvufwd does (default 500µs); 0s: at once; negative: always poll", func(text string) (err error) {
-		s.idleAfter, err = time.ParseDuration(text)
-		return err
-	})
+	f.DurationVar(&s.idleAfter, "idle-after", 500*time.Microsecond, "with --shadow, sleep until a kick when no frame came for this `TIME`, as vvufwd does; 0s: at once; negative: always poll")
 	f.BoolVar(&s.packed, "packed", false, "with --shadow, use packed rings towards the driver VM, if its vvufwd has them (default: split ones, which cost less)")
 	s.reports.Flags(f, "with --shadow, ")
 }

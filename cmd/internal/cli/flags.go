@@ -44,9 +44,25 @@ func Parse(f *flag.FlagSet, args []string, out io.Writer, help Help) error {
 	case err != nil:
 		return Usagef("%s; see --help", inOurWords(f, err))
 	case f.NArg() > 0:
-		return Usagef("unexpected argument %q; see --help", f.Arg(0))
+		return Usagef("unexpected argument %q%s; see --help", f.Arg(0), afterSwitch(f, args[:len(args)-f.NArg()]))
 	}
 	return nil
+}
+
+// afterSwitch explains an argument that follows a flag without a value, as if it were one.
+func afterSwitch(f *flag.FlagSet, args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	name := strings.TrimPrefix(strings.TrimPrefix(args[len(args)-1], "-"), "-")
+	known := f.Lookup(name)
+	if known == nil {
+		return ""
+	}
+	if b, ok := known.Value.(interface{ IsBoolFlag() bool }); !ok || !b.IsBoolFlag() {
+		return ""
+	}
+	return ": " + Flag{Name: name}.Dashed() + " takes no value"
 }
 
 // other prints what a command line asks for that is not --help: --help=json and "completion SHELL".

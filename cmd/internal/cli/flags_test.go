@@ -32,7 +32,9 @@ func TestParse(t *testing.T) {
 		{"--all=perhaps", `--all "perhaps": want true or false; see --help`},
 		{"--wait 5", `--wait "5": want a time such as 500us, 1s or 5m; see --help`},
 		{"--even 3", `--even "3": not even; see --help`},
-		{"--all more", `unexpected argument "more"; see --help`},
+		{"--all more", `unexpected argument "more": --all takes no value; see --help`},
+		{"--all --wait 5s more", `unexpected argument "more"; see --help`},
+		{"more", `unexpected argument "more"; see --help`},
 	} {
 		if _, out, err := parse(strings.Fields(tt.args)...); err == nil || !IsUsage(err) || err.Error() != tt.want || out != "" {
 			t.Errorf("%s: %v and %q, want %s", tt.args, err, out, tt.want)

@@ -6,20 +6,23 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // Main is the main function of a program without devices: it runs until it is done or,
-// SIGINT and SIGTERM ending its context, stopped, prints an error as one line, and returns
-// the exit code.
+// SIGINT and SIGTERM ending its context, stopped, prints an error as one line, or one for each
+// of several, and returns the exit code.
 func Main(program string, run func(ctx context.Context, args []string, out, progress io.Writer) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	code := ExitCode(err)
 	if code != Done {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", program, err)
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", program, strings.TrimSuffix(line, "\n"))
+		}
 	}
 	return code
 }

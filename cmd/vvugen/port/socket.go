@@ -39,8 +39,7 @@ func join(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return nil, errInterrupted
 			}
-			return nil, fmt.Errorf("no back-end listens on it after %v; start the back-end first, or add \",server\" if it is the client: %w",
-				cfg.Timeout, ctx.Err())
+			return nil, fmt.Errorf("no back-end listens on it after %v; start the back-end first, or add \",server\" if it is the client", cfg.Timeout)
 		case <-time.After(retryEvery):
 		}
 	}
@@ -62,7 +61,7 @@ func accept(ctx context.Context, cfg Config) (*vhostuser.Conn, error) {
 		case errors.Is(ctx.Err(), context.Canceled):
 			return nil, errInterrupted
 		case ctx.Err() != nil:
-			return nil, fmt.Errorf("no back-end connected within %v; start it as client of this socket: %w", cfg.Timeout, ctx.Err())
+			return nil, fmt.Errorf("no back-end connected within %v; start it as client of this socket", cfg.Timeout)
 		}
 		return nil, fmt.Errorf("accept: %w", err)
 	}

@@ -24,11 +24,17 @@ func (f *finder) programs(ctx context.Context, t *Tools) error {
 		}
 	}
 	t.Vvufwd, t.Vvudev, t.Vvugen = filepath.Join(dir, "vvufwd"), filepath.Join(dir, "vvudev"), filepath.Join(dir, "vvugen")
-	if _, err := os.Stat(t.Vvudev); err != nil {
+	return havePrograms(dir)
+}
+
+// havePrograms makes sure that a directory has the programs that the demo does not do without.
+func havePrograms(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "vvudev")); err != nil {
 		return fmt.Errorf("%w: give --bin the directory of vvufwd and vvudev", err)
 	}
-	if err := CheckStatic(t.Vvufwd); err != nil {
-		return fmt.Errorf("%s must run as /init of a virtual machine: %w (build it with CGO_ENABLED=0)", t.Vvufwd, err)
+	vvufwd := filepath.Join(dir, "vvufwd")
+	if err := CheckStatic(vvufwd); err != nil {
+		return fmt.Errorf("%s must run as /init of a virtual machine: %w (build it with CGO_ENABLED=0)", vvufwd, err)
 	}
 	return nil
 }

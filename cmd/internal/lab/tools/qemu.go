@@ -29,11 +29,7 @@ func (f *finder) qemu(ctx context.Context, t *Tools) error {
 
 func (f *finder) driverQEMU(ctx context.Context) (machine.QEMU, error) {
 	if f.QEMU != "" {
-		q, err := given(ctx, "--qemu", f.QEMU)
-		if err == nil && f.NeedVfioUser && !q.Version.AtLeast(machine.VfioUser) {
-			err = fmt.Errorf("--qemu %s is version %v, but the vfio-user-pci device came with %v: give a newer one, or --device qemu if it has virtio-vhost-user-pci built in", f.QEMU, q.Version, machine.VfioUser)
-		}
-		return q, err
+		return f.givenQEMU(ctx)
 	}
 	if path, err := exec.LookPath(qemuProgram); err == nil {
 		q, err := probe(ctx, machine.QEMU{Command: []string{path}, Origin: path})
@@ -42,6 +38,15 @@ func (f *finder) driverQEMU(ctx context.Context) (machine.QEMU, error) {
 		}
 	}
 	return f.debian.qemu(ctx)
+}
+
+// givenQEMU is the driver VM's QEMU as the flag names it.
+func (o Options) givenQEMU(ctx context.Context) (machine.QEMU, error) {
+	q, err := given(ctx, "--qemu", o.QEMU)
+	if err == nil && o.NeedVfioUser && !q.Version.AtLeast(machine.VfioUser) {
+		err = fmt.Errorf("--qemu %s is version %v, but the vfio-user-pci device came with %v: give a newer one, or --device qemu if it has virtio-vhost-user-pci built in", o.QEMU, q.Version, machine.VfioUser)
+	}
+	return q, err
 }
 
 // given checks a QEMU that was named by a flag. Its device list is not looked at: if a device is missing, QEMU says so best.

@@ -2,7 +2,6 @@ package tools
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -75,7 +74,7 @@ type Tools struct {
 
 // Find finds or fetches everything.
 func Find(ctx context.Context, o Options) (*Tools, error) {
-	if err := o.check(); err != nil {
+	if err := o.check(ctx); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(o.BuildDir, 0o755); err != nil {
@@ -94,32 +93,6 @@ func Find(ctx context.Context, o Options) (*Tools, error) {
 		}
 	}
 	return t, nil
-}
-
-// check refuses what a flag names but does not exist, before anything takes its time.
-func (o Options) check() error {
-	if (o.Kernel == "") != (o.Modules == "") {
-		return errors.New("--kernel and --modules belong together: give the kernel image and its lib/modules/RELEASE directory")
-	}
-	for _, flag := range []struct{ name, program string }{{"--qemu", o.QEMU}, {"--app-qemu", o.AppQEMU}} {
-		if flag.program == "" {
-			continue
-		}
-		if _, err := programFile(flag.program); err != nil {
-			return fmt.Errorf("%s: %w", flag.name, err)
-		}
-	}
-	for _, flag := range []struct{ name, path string }{
-		{"--kernel", o.Kernel}, {"--modules", o.Modules}, {"--busybox", o.Busybox}, {"--bin", o.Bin},
-	} {
-		if flag.path == "" {
-			continue
-		}
-		if _, err := os.Stat(flag.path); err != nil {
-			return fmt.Errorf("%s: %w", flag.name, err)
-		}
-	}
-	return nil
 }
 
 // finder carries out one Find.

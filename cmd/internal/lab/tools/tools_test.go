@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"vvufwd/cmd/internal/lab/machine"
-
+	"vvufwd/cmd/internal/lab/kernel/kerneltest"
 	"vvufwd/cmd/internal/lab/kmod"
+	"vvufwd/cmd/internal/lab/machine"
 )
 
 // script writes an executable shell script and returns its path.
@@ -29,6 +30,15 @@ func script(t *testing.T, name, text string) string {
 func TestFlagErrors(t *testing.T) {
 	qemu10 := script(t, "qemu", `echo "QEMU emulator version 10.0.2 (Debian)"`)
 	qemu11 := script(t, "qemu", `echo "QEMU emulator version 11.1.3"`)
+	kernelFile := filepath.Join(t.TempDir(), "vmlinuz")
+	otherTree := filepath.Join(t.TempDir(), "6.9.0-other")
+	if err := errors.Join(
+		os.WriteFile(kernelFile, kerneltest.Image("6.9.0-test", nil), 0o600), os.MkdirAll(filepath.Join(otherTree, "kernel"), 0o755),
+		os.WriteFile(filepath.Join(otherTree, "kernel", "a.ko"), nil, 0o600),
+		os.WriteFile(filepath.Join(otherTree, "modules.dep"), []byte("kernel/a.ko:\n"), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name    string
 		options Options
@@ -45,6 +55,9 @@ func TestFlagErrors(t *testing.T) {
 		{"a kernel without modules", Options{QEMU: qemu11, Kernel: qemu11}, []string{"--kernel and --modules belong together"}},
 		{"no such kernel", Options{QEMU: qemu11, Kernel: "/nonexistent/k", Modules: "/"}, []string{"--kernel", "/nonexistent/k"}},
 		{"no modules", Options{QEMU: qemu11, Kernel: qemu11, Modules: t.TempDir()}, []string{"--modules", "RELEASE"}},
+		{"no kernel at all", Options{Kernel: qemu11, Modules: otherTree}, []string{"--kernel", "bzImage"}},
+		{"modules of another kernel", Options{Kernel: kernelFile, Modules: otherTree}, []string{"--modules", "6.9.0-other", "6.9.0-test"}},
+		{"no busybox", Options{Busybox: qemu11}, []string{"--busybox", "bad magic number"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,0 +1,90 @@
+package tools
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/lab/kernel"
+	"vvufwd/cmd/internal/lab/kmod"
+)
+
+// check refuses what flags name and cannot be used, before anything takes its time: a cli.UsageError for flags that do not go
+// together, a cli.UnusableError for what is not there, or is something else.
+func (o Options) check(ctx context.Context) error {
+	if (o.Kernel == "") != (o.Modules == "") {
+		return cli.Usagef("--kernel and --modules belong together: give the kernel image and its lib/modules/RELEASE directory")
+	}
+	for _, one := range []func(context.Context) error{o.checkPaths, o.checkQEMU, o.checkKernel, o.checkBusybox, o.checkPrograms} {
+		if err := one(ctx); err != nil {
+			return &cli.UnusableError{Err: err}
+		}
+	}
+	return nil
+}
+
+func (o Options) checkPaths(context.Context) error {
+	for _, flag := range []struct{ name, path string }{
+		{"--kernel", o.Kernel}, {"--modules", o.Modules}, {"--busybox", o.Busybox}, {"--bin", o.Bin},
+	} {
+		if flag.path == "" {
+			continue
+		}
+		if _, err := os.Stat(flag.path); err != nil {
+			return fmt.Errorf("%s: %w", flag.name, err)
+		}
+	}
+	return nil
+}
+
+// checkQEMU starts each QEMU that is given for its version.
+func (o Options) checkQEMU(ctx context.Context) error {
+	if o.QEMU != "" {
+		if _, err := o.givenQEMU(ctx); err != nil {
+			return err
+		}
+	}
+	if o.AppQEMU != "" {
+		if _, err := given(ctx, "--app-qemu", o.AppQEMU); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkKernel makes sure that a kernel is one, and that the modules are its.
+func (o Options) checkKernel(context.Context) error {
+	if o.Kernel == "" {
+		return nil
+	}
+	tree, err := kmod.Open(o.Modules)
+	if err != nil {
+		return fmt.Errorf("--modules: %w", err)
+	}
+	image, err := kernel.Open(o.Kernel)
+	if err != nil {
+		return fmt.Errorf("--kernel: %w", err)
+	}
+	if image.Release != tree.Release {
+		return fmt.Errorf("--modules: %s has the modules of kernel %s, but %s is kernel %s: take both from the same build", tree.Dir, tree.Release, o.Kernel, image.Release)
+	}
+	return nil
+}
+
+func (o Options) checkBusybox(ctx context.Context) error {
+	if o.Busybox == "" {
+		return nil
+	}
+	if err := checkBusybox(ctx, o.Busybox); err != nil {
+		return fmt.Errorf("--busybox %s: %w", o.Busybox, err)
+	}
+	return nil
+}
+
+func (o Options) checkPrograms(context.Context) error {
+	if o.Bin == "" || !o.NeedPrograms {
+		return nil
+	}
+	return havePrograms(o.Bin)
+}
