@@ -12,6 +12,8 @@
 # make corebench  what a frame costs on one core, in ns; COREFLAGS="--peer PATH --bound PATH --rounds 8 --json FILE"
 #              has other instruments take turns with it
 # make shadowbench  throughput and latency with vvudev --shadow and without, a minute; SHADOWFLAGS="--rounds 5 --turn 1s --json FILE"
+# make tapbench  TCP between a guest and the host through vvufwd's TAP port and through QEMU's own TAP, two minutes;
+#              TAPFLAGS="--rounds 5 --mib 256 --json FILE"
 # make pktgen  packet generators at both ends of the demo's machines: frames that arrive, by size and direction, as a table,
 #              build/demo/pktgen.json and pktgen.svg; PKTGENFLAGS="--pktgen-sizes 60,imix --pktgen-beside OTHER.json"
 # make matrix  app VMs of three kernels with all combinations of rings, buffers, offloads and queues, half an hour,
@@ -41,7 +43,7 @@ GOTEST   := $(GO) test -count=1 -vet=off -p $(AT_ONCE) -parallel 8 $(if $(STAGE)
 
 GOBUILD := $(GO) build -ldflags="-s -w -buildid="
 
-.PHONY: build demo pktgen matrix bench corebench shadowbench test quick unit race lint cross arm64 fuzz soak e2e nix machines versus clean man dist deb
+.PHONY: build demo pktgen matrix bench corebench shadowbench tapbench test quick unit race lint cross arm64 fuzz soak e2e nix machines versus clean man dist deb
 
 build:
 	@mkdir -p $(BIN)
@@ -83,6 +85,9 @@ corebench:
 
 shadowbench:
 	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkShadow$$' -benchtime 1x ./cmd/vvudev/speed -args $(SHADOWFLAGS)
+
+tapbench:
+	@$(GO) test -count=1 -run '^$$' -bench '^BenchmarkTAP$$' -benchtime 1x ./cmd/vvufwd/speed -args $(TAPFLAGS)
 
 # Machines wait for half of their time, as do unit tests: lanes side by side. Measuring is done alone. One after the other, for less load:
 # make test LANES="'lint cross unit race arm64 nix machines versus'"

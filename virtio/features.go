@@ -16,6 +16,7 @@ type Features uint64
 const (
 	NetCsum          Features = 1 << 0
 	NetGuestCsum     Features = 1 << 1
+	NetCtrlGuestOffl Features = 1 << 2
 	NetMTU           Features = 1 << 3
 	NetMAC           Features = 1 << 5
 	NetGuestTSO4     Features = 1 << 7
@@ -56,7 +57,7 @@ const (
 )
 
 var featureNames = map[Features]string{
-	NetCsum: "CSUM", NetGuestCsum: "GUEST_CSUM", NetMTU: "MTU", NetMAC: "MAC",
+	NetCsum: "CSUM", NetGuestCsum: "GUEST_CSUM", NetCtrlGuestOffl: "CTRL_GUEST_OFFLOADS", NetMTU: "MTU", NetMAC: "MAC",
 	NetGuestTSO4: "GUEST_TSO4", NetGuestTSO6: "GUEST_TSO6", NetGuestECN: "GUEST_ECN", NetGuestUFO: "GUEST_UFO",
 	NetHostTSO4: "HOST_TSO4", NetHostTSO6: "HOST_TSO6", NetHostECN: "HOST_ECN", NetHostUFO: "HOST_UFO",
 	NetMrgRxbuf: "MRG_RXBUF", NetStatus: "STATUS", NetCtrlVQ: "CTRL_VQ", NetCtrlRX: "CTRL_RX",

@@ -96,6 +96,10 @@ func (l *lab) bootInterfaces() *interfaceVM {
 		"-netdev", fixedNet, "-device", virtioModel+",netdev=fixed,romfile=,addr=6,disable-legacy=on,iommu_platform=on")
 	argv = append(argv, "-device", "pcie-root-port,id=rp,chassis=1,addr=8",
 		"-netdev", otherNet, "-device", virtioModel+",id="+unplugID+",netdev=other,romfile=,bus=rp,disable-legacy=on,iommu_platform=on")
+	// Of a TAP device, which is made, frames come joined, and this one's driver can do nothing about it.
+	argv = append(argv, "-device", "pcie-root-port,id=rp2,chassis=2,addr=9", "-netdev", "tap,id=joined,ifname=joined,script=no,downscript=no",
+		"-device", virtioModel+",netdev=joined,romfile=,bus=rp2,disable-legacy=on,iommu_platform=on,ctrl_guest_offloads=off")
+	argv = append([]string{"unshare", "--net"}, argv...)
 	v.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, LogPath: filepath.Join(l.out, "driver.log")})
 	l.must(err)
 	l.atEnd(func() { v.Close() })
@@ -156,6 +160,13 @@ func TestInterfacesComeAndGo(t *testing.T) {
 		v.passes(l)
 	})
 	l.step("end", v.end)
+	l.step("a driver refuses XDP", func(l *lab) {
+		v.do(l, `ip link set eth3 up; /vvufwd --vhost-user /a --port xdp:eth3,mode=copy; echo "@@ exit" $?`)
+		v.mark = 0
+		v.see(l, "vvufwd: --port xdp:eth3,mode=copy: interface eth3: mode=copy: attach an XDP program: ", "GRO_HW/CSUM",
+			": the host joins what eth3 receives", "ctrl_guest_offloads")
+		v.see(l, "@@ exit 3")
+	})
 	l.step("started and ended again and again", func(l *lab) {
 		for n := range *kernelInterfaces {
 			signal := []string{"TERM", "KILL"}[n%2]

@@ -3,11 +3,10 @@ package xdp
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"structs"
 
 	"golang.org/x/sys/unix"
-
-	"vvufwd/netfwd/netdev"
 )
 
 // channels is struct ethtool_channels (linux/ethtool.h).
@@ -17,15 +16,6 @@ type channels struct {
 	maxRx, maxTx, maxOther, maxCombined uint32
 	rx, tx, other, combined             uint32
 }
-
-// ethtoolValue is struct ethtool_value.
-type ethtoolValue struct {
-	_              structs.HostLayout
-	command, value uint32
-}
-
-// Flags of ETHTOOL_GFLAGS.
-const flagLargeReceive = 1 << 15 // ETH_FLAG_LRO
 
 // channelsOf is how many queues an interface has each way. One whose driver does not tell has one.
 func channelsOf(socket int, name string) (rx, tx int, err error) {
@@ -55,14 +45,51 @@ func queuesOf(socket int, name string, most int) (int, error) {
 	return rx, nil
 }
 
-// largeReceive reports whether an interface joins frames that it receives, which few drivers do with an
-// XDP program.
-func largeReceive(name string) bool {
-	socket, err := netdev.Socket()
-	if err != nil {
+// stringSetInfo is struct ethtool_sset_info, for one set.
+type stringSetInfo struct {
+	_       structs.HostLayout
+	command uint32
+	_       uint32
+	mask    uint64 // of sets, by their numbers
+	strings uint32
+	_       uint32
+}
+
+// maxFeatures is how many features of an interface we can read; Linux 6.18 has 63.
+const maxFeatures = 256
+
+// featureNames is struct ethtool_gstrings.
+type featureNames struct {
+	_            structs.HostLayout
+	command, set uint32
+	n            uint32
+	names        [maxFeatures][32]byte
+}
+
+// featureBlocks is struct ethtool_gfeatures.
+type featureBlocks struct {
+	_             structs.HostLayout
+	command, size uint32
+	blocks        [maxFeatures / 32]struct{ available, requested, active, neverChanged uint32 }
+}
+
+const setOfFeatures = 4 // ETH_SS_FEATURES
+
+// featureOn reports whether an interface has one of these features on.
+func featureOn(socket int, name string, features ...string) bool {
+	info := stringSetInfo{command: unix.ETHTOOL_GSSET_INFO, mask: 1 << setOfFeatures}
+	if ethtool(socket, name, &info) != nil || info.mask == 0 || info.strings > maxFeatures { // the kernel writes as many as it has
 		return false
 	}
-	defer unix.Close(socket)
-	v := ethtoolValue{command: unix.ETHTOOL_GFLAGS}
-	return ethtool(socket, name, &v) == nil && v.value&flagLargeReceive != 0
+	s := featureNames{command: unix.ETHTOOL_GSTRINGS, set: setOfFeatures, n: info.strings}
+	b := featureBlocks{command: unix.ETHTOOL_GFEATURES, size: uint32(len(featureBlocks{}.blocks))}
+	if ethtool(socket, name, &s) != nil || ethtool(socket, name, &b) != nil {
+		return false
+	}
+	for i := range min(s.n, maxFeatures) {
+		if b.blocks[i/32].active>>(i%32)&1 != 0 && slices.Contains(features, unix.ByteSliceToString(s.names[i][:])) {
+			return true
+		}
+	}
+	return false
 }

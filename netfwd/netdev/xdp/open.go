@@ -113,7 +113,7 @@ func (op *opening) open(o Options) (files []*os.File, err error) {
 	case errors.As(err, new(*moreQueuesError)):
 		return nil, fmt.Errorf("mode=%s: %w", o.Mode, err)
 	case err != nil && o.Mode != "" && !final(err):
-		return nil, fmt.Errorf("mode=%s: %w: the driver does not have it, at least not as it is set up: %s, or leave the mode to vvufwd", o.Mode, err, op.remedy())
+		return nil, fmt.Errorf("mode=%s: %w: the driver does not have it, at least not as it is set up: %s, or leave the mode to vvufwd", o.Mode, err, joinerOf(op.Name).remedy(op.Name))
 	case err != nil && o.Driver && !final(err):
 		return nil, fmt.Errorf("AF_XDP without help from the driver is slower: %s", op.Why)
 	}
@@ -124,14 +124,6 @@ func (op *opening) open(o Options) (files []*os.File, err error) {
 		return nil, errors.Join(fmt.Errorf("its MTU is %d, and frames of AF_XDP have one of at most %d here: ip link set %s mtu %d, or use packet:%s", op.mtu, most, op.Name, most, op.Name), closeAll(files))
 	}
 	return op.withProperties(files)
-}
-
-// remedy is what can make a driver accept a program.
-func (op *opening) remedy() string {
-	if largeReceive(op.Name) {
-		return fmt.Sprintf("switch large receive offload off (ethtool -K %s lro off rx-gro-hw off)", op.Name)
-	}
-	return fmt.Sprintf("a smaller MTU may help (ip link set %s mtu 1500)", op.Name)
 }
 
 // final reports whether an error is one that no other mode is without.

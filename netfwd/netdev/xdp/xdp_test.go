@@ -56,6 +56,9 @@ func withoutSums(t testing.TB, name string) {
 	}
 }
 
+// ethtoolValue is struct ethtool_value.
+type ethtoolValue struct{ command, value uint32 }
+
 func openDevice(t testing.TB, name string, mode Mode, queues int) *netdev.Device {
 	t.Helper()
 	open := func() ([]*os.File, error) { return Open(name, Options{Mode: mode, Queues: queues}) }

@@ -181,6 +181,17 @@ func (p *App) Blob(ctx context.Context, limit time.Duration, bytes int64) (Trans
 	return t, r.err
 }
 
+// Stream makes the app VM send so many bytes by TCP or, if that is 0, take what comes until the end, and returns how many there were. The
+// image must have a program for it, bin/stream.
+func (p *App) Stream(ctx context.Context, limit time.Duration, host string, port int, bytes int64) (moved int64, err error) {
+	r, err := p.do(ctx, limit, fmt.Sprintf("stream %s %d %d", host, port, bytes), nil)
+	if err != nil {
+		return 0, err
+	}
+	moved = r.number()
+	return moved, r.err
+}
+
 // PowerOff makes the app VM power itself off and waits until it is gone.
 func (p *App) PowerOff(ctx context.Context, limit time.Duration) error {
 	if _, err := p.do(ctx, limit, "off", nil); err != nil {

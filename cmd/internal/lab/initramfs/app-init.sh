@@ -10,6 +10,9 @@
 #                         bytes (56 if not given)
 #   fetch URL             download                          @@ fetch ok BYTES SHA256 MILLISECONDS
 #   blob BYTES            put random bytes at /blob         @@ blob ok BYTES SHA256
+#   stream HOST PORT BYTES  send BYTES by TCP, or, if that is @@ stream ok BYTES
+#                         0, take what comes, with a program
+#                         of that name that is in the image
 #   device                what the network device says      @@ device ok MTU RXPACKETS RXBYTES RXDROPPED TXPACKETS TXDROPPED
 #   carrier               whether it has a link             @@ carrier ok 0 or 1
 #   features              what its driver has negotiated    @@ features ok BITS (bit 0 first)
@@ -139,6 +142,14 @@ blob() {
 		say blob ok "$(wc -c < /srv/blob)" "${sum%% *}"
 	else
 		say blob failed "cannot write /srv/blob"
+	fi
+}
+
+stream() {
+	if moved=$(/bin/stream "$@" 2> /tmp/stream.log); then
+		say stream ok "$moved"
+	else
+		say stream failed "$(tr '\n' ' ' < /tmp/stream.log)"
 	fi
 }
 
@@ -333,6 +344,7 @@ obey() {
 	ping) ping_host "$2" "$3" "$4" ;;
 	fetch) fetch "$2" ;;
 	blob) blob "$2" ;;
+	stream) stream "$2" "$3" "$4" ;;
 	device) device ;;
 	carrier) carrier ;;
 	features) features ;;

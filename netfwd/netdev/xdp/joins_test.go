@@ -1,0 +1,52 @@
+package xdp
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/netfwd/netdev"
+	"vvufwd/netfwd/netdev/netdevtest"
+	"vvufwd/virtio"
+)
+
+// What is on at an interface is found by the kernel's names, also after it was switched.
+func TestFeatureOn(t *testing.T) {
+	netdevtest.Namespace(t)
+	netdevtest.IP(t, "link add v0 type veth peer name v1")
+	socket, err := netdev.Socket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(socket)
+	for _, on := range []uint32{0, 1, 0} {
+		if err := ethtool(socket, "v0", &ethtoolValue{unix.ETHTOOL_SGRO, on}); err != nil {
+			t.Fatal(err)
+		}
+		if got := featureOn(socket, "v0", "no-such-feature", "rx-gro"); got != (on != 0) {
+			t.Errorf("rx-gro was set to %d: on is %v", on, got)
+		}
+	}
+	if featureOn(socket, "none", "rx-gro") {
+		t.Error("an interface that does not exist has a feature")
+	}
+	if j := joinerOf("v0"); j != noJoiner {
+		t.Errorf("a veth pair: %d", j)
+	}
+}
+
+// Who joins frames is told what can be done about it.
+func TestRemedy(t *testing.T) {
+	for j, want := range map[joiner]string{
+		noJoiner: "ip link set eth1 mtu 1500", switchedOn: "ethtool -K eth1 lro off rx-gro-hw off", virtioDevice: "ctrl_guest_offloads",
+	} {
+		if got := j.remedy("eth1"); !strings.Contains(got, want) || strings.Contains(got, "\n") {
+			t.Errorf("%d: %q, want %q", j, got, want)
+		}
+	}
+	const text = "1100010110000000000000000000000010000000000000000000000000000000\n"
+	if got, want := parseFeatures(text), virtio.NetCsum|virtio.NetGuestCsum|virtio.NetMAC|virtio.NetGuestTSO4|virtio.NetGuestTSO6|virtio.Version1; got != want {
+		t.Errorf("features %v, want %v", got, want)
+	}
+}
