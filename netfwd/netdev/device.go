@@ -49,6 +49,7 @@ type Device struct {
 	events    *os.File // a netlink socket: tells when to look
 	log       *zap.Logger
 	condition Condition
+	sleep     sleepWatch
 
 	state   State // as it was last seen
 	gone    bool
@@ -61,7 +62,8 @@ type Device struct {
 // NewDevice makes ports of an interface, which is its own from then on also if it fails. name
 // identifies it in logs and counters.
 func NewDevice(name string, i Interface, log *zap.Logger) (d *Device, err error) {
-	d = &Device{name: name, iface: i, log: log, onLink: func(bool) {}}
+	d = &Device{name: name, iface: i, log: log, onLink: func(bool) {}, sleep: sleepWatch{clock: kernelClock}}
+	d.sleep.slept()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -191,6 +193,10 @@ func Watch(events *os.File, changes chan<- struct{}) {
 
 // look finds out what has become of the interface.
 func (d *Device) look() {
+	if r, ok := d.iface.(Resumer); ok && d.sleep.slept() {
+		d.log.Info("the machine was suspended", zap.String("interface", d.state.Name))
+		r.Resume()
+	}
 	before := d.state
 	now, err := d.iface.Look()
 	if errors.Is(err, ErrRenaming) {

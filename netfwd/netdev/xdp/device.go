@@ -23,7 +23,8 @@ type device struct {
 	reopen Reopen
 	socket int // to ask for the interface
 	queues []*Queue
-	lost   bool // the sockets are bound to nothing, until Return
+	lost   error // why the sockets are of no use, until Return
+	spoilt bool  // the same, for ever
 
 	mu      sync.Mutex // guards what follows, and the sockets' counters
 	current []*socket  // by queue
@@ -162,8 +163,8 @@ func (d *device) Look() (netdev.State, error) {
 	for _, q := range d.queues {
 		_ = q.collect()
 	}
-	if d.isLost() {
-		return netdev.State{}, errLost
+	if err := d.isLost(); err != nil {
+		return netdev.State{}, err
 	}
 	s, err := netdev.QueryNamed(d.socket, func() (string, error) {
 		r := netdev.Named("")
@@ -175,7 +176,9 @@ func (d *device) Look() (netdev.State, error) {
 		return d.Name, err
 	})
 	if err != nil {
-		d.lost = !errors.Is(err, netdev.ErrRenaming)
+		if !errors.Is(err, netdev.ErrRenaming) {
+			d.lost = err
+		}
 		return s, err
 	}
 	rx, _, err := channelsOf(d.socket, d.Name)
@@ -188,6 +191,9 @@ func (d *device) Look() (netdev.State, error) {
 	if most := d.maxMTU(); most != 0 && s.MTU > most {
 		s.Trouble = fmt.Sprintf("its MTU is %d, and may be %d at most: ip link set %s mtu %d", s.MTU, most, d.Name, most)
 	}
+	if d.spoilt {
+		s.Trouble = spoiltText
+	}
 	return s, nil
 }
 
@@ -196,10 +202,10 @@ var errLost = fmt.Errorf("it has left the network namespace: %w", unix.ENODEV)
 
 // isLost finds out whether the sockets have lost their interface for good. They have also if it is there again, with the same number. The
 // kernel says so once.
-func (d *device) isLost() bool {
+func (d *device) isLost() error {
 	for _, s := range d.current {
 		if e, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && unix.Errno(e) == unix.ENETDOWN {
-			d.lost = true
+			d.lost = errLost
 		}
 	}
 	return d.lost
@@ -214,6 +220,9 @@ func (d *device) leave() error {
 
 // Return is netdev.Interface's.
 func (d *device) Return() error {
+	if err := d.unbind(); err != nil {
+		return err
+	}
 	if err := d.leave(); err != nil {
 		return err
 	}
@@ -247,7 +256,7 @@ func (d *device) Return() error {
 	d.current = o.sockets
 	d.opened = o
 	d.sockets = nil
-	d.lost = false
+	d.lost = nil
 	return err
 }
 

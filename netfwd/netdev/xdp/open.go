@@ -44,6 +44,7 @@ func Open(name string, o Options) (files []*os.File, err error) {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
 	op := &opening{mtu: state.MTU, most: o.Queues, properties: properties{Index: index, Name: name}}
+	op.properties.Driver, _ = netdev.Driver(name)
 	if err := op.countQueues(); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}

@@ -25,6 +25,7 @@ func ParseMode(s string) (Mode, error) {
 type properties struct {
 	Index    int    // of the interface
 	Name     string // that it had
+	Driver   string // the kernel's, if it tells
 	Mode     Mode
 	Why      string // it is not an earlier one; empty if it is the first
 	Queues   int
