@@ -17,7 +17,7 @@
 # make pktgen  packet generators at both ends of the demo's machines: frames that arrive, by size and direction, as a table,
 #              build/demo/pktgen.json and pktgen.svg; PKTGENFLAGS="--pktgen-sizes 60,imix --pktgen-beside OTHER.json"
 # make matrix  app VMs of three kernels with all combinations of rings, buffers, offloads and queues, half an hour,
-#              machines that boot from the network, and a guest behind a TAP device;
+#              machines that boot from the network and from vvuimage's ISO images, which takes grub-mkrescue, and a guest behind a TAP device;
 #              MATRIXFLAGS="--json" for JSON, --matrix pairs or a regular expression for fewer
 # make soak    attacks on a running vvufwd and on a running vvudev in their long form, SOAKTIME each or longer
 
@@ -59,6 +59,7 @@ matrix: build
 	@$(BIN)/vvudemo --matrix all --transfer 64 $(MATRIXFLAGS)
 	$(GO) test -count=1 -timeout 20m -v -run TestNetworkBoot ./cmd/vvufwd/e2e
 	$(GO) test -count=1 -timeout 20m -run 'TestIntelNICs|TestKernelNIC' ./cmd/vvudemo/e2e -args -all-nics
+	$(GO) test -count=1 -timeout 20m -run TestBootImages ./cmd/vvudemo/e2e -args -all-images
 	$(GO) test -count=1 -timeout 20m -run TestInterfacesComeAndGo ./cmd/vvufwd/e2e -args -interface-starts 200
 	$(GO) test -count=1 -timeout 20m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic e1000e
 	$(GO) test -count=1 -timeout 20m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic igb

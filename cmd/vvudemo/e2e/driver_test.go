@@ -23,6 +23,20 @@ type driverVM struct {
 // makes them. The machine ends with the test.
 func bootDriver(t *testing.T, image initramfs.Driver, d machine.Driver, edit func(argv []string) []string) driverVM {
 	t.Helper()
+	out := outDir(t)
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.Initrd = filepath.Join(out, "driver.cpio.gz")
+	if _, err := image.Save(d.Initrd); err != nil {
+		t.Fatal(err)
+	}
+	return startDriver(t, d, edit)
+}
+
+// startDriver is bootDriver with an image that is there.
+func startDriver(t *testing.T, d machine.Driver, edit func(argv []string) []string) driverVM {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	out := outDir(t)
@@ -30,10 +44,7 @@ func bootDriver(t *testing.T, image initramfs.Driver, d machine.Driver, edit fun
 		t.Fatal(err)
 	}
 	log := filepath.Join(out, "driver.log")
-	d.Initrd, d.Accel, d.MemoryMiB = filepath.Join(out, "driver.cpio.gz"), "tcg", 256
-	if _, err := image.Save(d.Initrd); err != nil {
-		t.Fatal(err)
-	}
+	d.Accel, d.MemoryMiB = "tcg", 256
 	p, err := vm.Start(vm.Config{Name: "driver VM", Argv: edit(d.Argv()), LogPath: log})
 	if err != nil {
 		t.Fatal(err)

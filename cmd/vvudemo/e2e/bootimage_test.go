@@ -1,0 +1,91 @@
+package e2e
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"vvufwd/cmd/internal/lab/machine"
+	"vvufwd/cmd/internal/lab/tools"
+)
+
+var allImages = flag.Bool("all-images", false, "boot ISO images, too, which takes GRUB's programs, by BIOS and UEFI, from a CD drive and from a disk")
+
+// TestBootImages makes driver VMs' images that have the kernel and vvufwd's arguments in them, as a person does, and boots them: a
+// unified kernel image by UEFI, and with -all-images ISO images. Each gets as far as forwarding, and powers off at an Enter.
+func TestBootImages(t *testing.T) {
+	t.Parallel()
+	found := findTools(t)
+	options := tools.Options{BuildDir: filepath.Join(tools.SourceDir(), "build"), Progress: func(text string) { t.Log(text) }}
+	firmware, err := tools.DebianFirmware(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stub, err := tools.DebianStub(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "vvuimage")
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", program, "vvufwd/cmd/vvuimage")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, way := range []struct {
+		name, image, firmware string
+		disk                  bool
+	}{
+		{"UKI", "driver.efi", firmware.BIOS, false},
+		{"ISO by BIOS", "driver.iso", "", false},
+		{"ISO by UEFI", "driver.iso", firmware.BIOS, false},
+		{"disk by BIOS", "driver.iso", "", true},
+	} {
+		if way.name != "UKI" && !*allImages {
+			continue
+		}
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			image := filepath.Join(t.TempDir(), way.image)
+			save := exec.CommandContext(t.Context(), program, "--kernel", found.Kernel, "--modules", found.Modules.Dir, "--vvufwd", found.Vvufwd, "--stub", stub,
+				"--args", "--nic="+machine.NICAddress+" --vhost-user=/app.sock", "-o", image)
+			printed, err := save.Output()
+			if err != nil {
+				t.Fatalf("%v: %s", err, err.(*exec.ExitError).Stderr)
+			}
+			d := machine.Driver{
+				Boot:  machine.Boot{QEMU: found.QEMU, Image: image, Firmware: way.firmware, SMP: 1},
+				IOMMU: machine.Intel,
+			}
+			if way.name == "UKI" && !strings.Contains(string(printed), "-kernel "+image) {
+				t.Errorf("the command line that is printed has no image:\n%s", printed)
+			}
+			vm := startDriver(t, d, func(argv []string) []string {
+				if i := slices.Index(argv, "-cdrom"); way.disk {
+					return slices.Replace(argv, i, i+2, "-drive", "if=virtio,format=raw,file="+image)
+				}
+				return argv
+			})
+			_, mark, err := vm.Expect(vm.ctx, 0, 4*time.Minute, "vvufwd forwards", func(line string) bool { return strings.Contains(line, "waiting for a front-end") })
+			if err == nil {
+				err = vm.Send("")
+			}
+			if err == nil {
+				_, _, err = vm.Expect(vm.ctx, mark, time.Minute, "vvufwd ends", func(line string) bool { return strings.Contains(line, "vvufwd: exit code 0") })
+			}
+			if err == nil {
+				err = vm.WaitExit(vm.ctx, time.Minute)
+			}
+			if err != nil {
+				logTail(t, vm.log)
+				t.Fatal(err)
+			}
+			if text, err := os.ReadFile(vm.log); err != nil || !strings.Contains(string(text), machine.NICAddress) {
+				t.Errorf("the arguments in the image are not vvufwd's: %v", err)
+			}
+		})
+	}
+}
