@@ -14,6 +14,7 @@ import (
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/cmd/internal/logging"
+	"vvufwd/cmd/internal/service"
 	"vvufwd/vvu/device"
 	"vvufwd/vvu/vfiouser"
 )
@@ -46,6 +47,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer files.close()
+	if err := service.Ready(); err != nil {
+		return err
+	}
 	if execute {
 		if q, ok := stderr.(*logging.Queue); ok {
 			logging.Flush(logging.LastWords, q)

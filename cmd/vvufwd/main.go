@@ -41,6 +41,7 @@ import (
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/cmd/internal/logging"
+	"vvufwd/cmd/internal/service"
 	"vvufwd/cmd/vvufwd/appliance"
 	"vvufwd/cmd/vvufwd/help"
 	"vvufwd/cmd/vvufwd/keeper"
@@ -149,6 +150,9 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 	o.startUpkeep(log)
 	defer o.upkeep.Close()
 	o.openDevMem(log)
+	if err := service.Ready(); err != nil {
+		return err
+	}
 	return forward(ctx, o, log, out)
 }
 
@@ -206,6 +210,9 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 		if err := o.bare.Hand(files); err != nil {
 			return err
 		}
+	}
+	if err := service.Ready(); err != nil {
+		return err
 	}
 	flush()
 	err = o.policy().Start(append([]string{os.Args[0]}, args...), files, stop)

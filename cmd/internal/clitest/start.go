@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,14 +46,13 @@ func WithCgo(t *testing.T, programs ...string) string {
 // Start is a program that is started for a test of its start.
 type Start struct {
 	Args []string
-	// Ask asks the program something at a socket. Its error is that of the connection as
-	// long as there is no one, and nil when the program has answered, until when it must
+	// Ask asks the program something at a socket. Its error is nil when the program has answered, until when it must
 	// have given up its privileges. Close ends the connection.
 	Ask func() (close func(), err error)
 }
 
-// Starts has a program started many times, by several at a time: each has to answer, and to
-// have given up all privileges by then.
+// Starts has a program started many times, by several at a time, as by a service manager: each has to say that it is ready, to
+// answer whoever connects then, and to have given up all privileges when it does.
 func Starts(t *testing.T, binary string, prepare func(dir string) Start) {
 	const starts, starters = 300, 4
 	var left atomic.Int32
@@ -70,14 +71,25 @@ func startOnce(t *testing.T, binary string, s Start) {
 	var out bytes.Buffer
 	cmd := exec.Command(binary, s.Args...)
 	cmd.Stderr = &out
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(t.TempDir(), "notify")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	manager.SetReadDeadline(time.Now().Add(time.Minute))
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+manager.LocalAddr().String())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	stuck := time.AfterFunc(time.Minute, func() { cmd.Process.Signal(unix.SIGABRT) }) // shows where
 	defer stuck.Stop()
-	hangUp, err := s.Ask()
-	for errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		time.Sleep(time.Millisecond)
+	var told [64]byte
+	n, err := manager.Read(told[:])
+	if err == nil && string(told[:n]) != "READY=1" {
+		err = fmt.Errorf("it tells the manager %q", told[:n])
+	}
+	var hangUp func()
+	if err == nil {
 		hangUp, err = s.Ask()
 	}
 	if err == nil {

@@ -37,12 +37,12 @@ func TestBootImages(t *testing.T) {
 	}
 	for _, way := range []struct {
 		name, image, firmware string
-		disk                  bool
+		as                    []string // how the machine gets an ISO image, before its file
 	}{
-		{"UKI", "driver.efi", firmware.BIOS, false},
-		{"ISO by BIOS", "driver.iso", "", false},
-		{"ISO by UEFI", "driver.iso", firmware.BIOS, false},
-		{"disk by BIOS", "driver.iso", "", true},
+		{"UKI", "driver.efi", firmware.BIOS, nil},
+		{"ISO by BIOS", "driver.iso", "", []string{"-cdrom", ""}},
+		{"ISO by UEFI", "driver.iso", "", []string{"-bios", firmware.BIOS, "-cdrom", ""}},
+		{"disk by BIOS", "driver.iso", "", []string{"-drive", "if=virtio,format=raw,file="}},
 	} {
 		if way.name != "UKI" && !*allImages {
 			continue
@@ -64,8 +64,9 @@ func TestBootImages(t *testing.T) {
 				t.Errorf("the command line that is printed has no image:\n%s", printed)
 			}
 			vm := startDriver(t, d, func(argv []string) []string {
-				if i := slices.Index(argv, "-cdrom"); way.disk {
-					return slices.Replace(argv, i, i+2, "-drive", "if=virtio,format=raw,file="+image)
+				if i := slices.Index(argv, "-cdrom"); i >= 0 {
+					argv = slices.Replace(argv, i, i+2, way.as...)
+					argv[i+len(way.as)-1] += image
 				}
 				return argv
 			})
