@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +20,8 @@ func TestErrors(t *testing.T) {
 	netdevtest.IP(t, "link set v0 up")
 	netdevtest.IP(t, "link add d0 type bridge")
 	netdevtest.IP(t, "link add taken type veth peer name other")
-	for _, up := range []string{"lo", "d0", "taken", "v1"} {
+	netdevtest.IP(t, "link add few numrxqueues 1 numtxqueues 1 type veth peer name many numtxqueues 4 numrxqueues 4")
+	for _, up := range []string{"few", "lo", "d0", "taken", "v1"} {
 		netdevtest.IP(t, "link set "+up+" up")
 	}
 	p, err := load(1)
@@ -51,7 +53,8 @@ func TestErrors(t *testing.T) {
 		{"v0", "it has 4 queues, and vvufwd serves 2: let it have fewer (ethtool -L v0 combined 2, or rx), or more be served (--queues)", Options{Queues: 2}},
 		{"v1", "it has 4 queues to receive and 1 to send, and each socket takes one of both: ethtool -L v1 rx 1", Options{}},
 		{"v0", "mode=zerocopy: queue 0: bind a socket: operation not supported", Options{Mode: ZeroCopy}},
-		{"d0", "mode=copy: attach an XDP program: ", Options{Mode: Native}},
+		{"few", "veth: XDP expects number of rx queues not less than peer tx queues: no space left on device: the driver does not have it, at least not as it is set up: change what it names, or", Options{Mode: Native}},
+		{"d0", "not support XDP in native mode: operation not supported: leave the mode to vvufwd", Options{Mode: Native}},
 		{"taken", "it has an XDP program already (vvufwd_xdp, id ", Options{}},
 		{"x/y", "no interface can have that name", Options{}},
 	} {
@@ -127,6 +130,60 @@ func TestJumbo(t *testing.T) {
 	netdevtest.IP(t, "link set v0 mtu 1774")
 	if s, err := i.Look(); err != nil || s.Trouble != "" {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// What the one before has not let go of yet, a queue or the program, is waited for.
+func TestBusyIsWaitedFor(t *testing.T) {
+	netdevtest.Namespace(t)
+	netdevtest.IP(t, "link add v0 numtxqueues 1 numrxqueues 1 type veth peer name v1 numtxqueues 1 numrxqueues 1")
+	netdevtest.IP(t, "link set v0 up")
+	socket, err := netdev.Socket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(socket)
+	index, _, err := netdev.Ethernet(socket, "v0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, hold := range map[string]func() ([]*os.File, error){
+		"a queue": func() ([]*os.File, error) {
+			op := &opening{properties: properties{Index: index, Name: "v0", Mode: Native, Queues: 1, Chunk: largeChunk}}
+			s, umem, err := op.unbound(0)
+			if err != nil {
+				return nil, err
+			}
+			raw, err := s.SyscallConn()
+			if err == nil {
+				e := raw.Control(func(fd uintptr) { err = op.bind(int(fd), 0) })
+				err = errors.Join(e, err)
+			}
+			return []*os.File{s, umem}, err
+		},
+		"the program": func() ([]*os.File, error) {
+			p, err := load(1)
+			if err != nil {
+				return nil, err
+			}
+			defer p.close()
+			link, err := p.attach(index, Native)
+			return []*os.File{link}, err
+		},
+	} {
+		held, err := hold()
+		if err != nil {
+			t.Fatal(err)
+		}
+		released := make(chan error, 1)
+		time.AfterFunc(5*pause, func() { released <- closeAll(held) })
+		files, err := Open("v0", Options{Queues: 1, Mode: Native})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := errors.Join(<-released, closeAll(files)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

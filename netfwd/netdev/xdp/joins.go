@@ -1,12 +1,15 @@
 package xdp
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"vvufwd/netfwd/netdev"
+	"vvufwd/netfwd/netdev/netlink"
 	"vvufwd/virtio"
 )
 
@@ -33,14 +36,22 @@ func joinerOf(name string) joiner {
 	return noJoiner
 }
 
-// remedy is what can make a driver accept a program.
-func (j joiner) remedy(name string) string {
+// remedy is what can make a driver accept a program that it has refused with an error; empty: nothing can.
+func (j joiner) remedy(name string, refused error) string {
+	r, _ := errors.AsType[*netlink.Refusal](refused)
 	switch j {
 	case virtioDevice:
 		return fmt.Sprintf("the host joins what %s receives, and leaves checksums undone: let its virtio-net device have ctrl_guest_offloads, "+
 			"or no guest_csum, guest_tso4, guest_tso6, guest_ecn and guest_ufo", name)
 	case switchedOn:
 		return fmt.Sprintf("have it receive frames as they are (ethtool -K %s lro off rx-gro-hw off)", name)
+	}
+	switch {
+	case r == nil || r.Text == "" || strings.Contains(strings.ToUpper(r.Text), "MTU"):
+	case strings.Contains(r.Text, "not support XDP"):
+		return ""
+	default: // it says itself what is in the way
+		return "change what it names"
 	}
 	return fmt.Sprintf("a smaller MTU may help (ip link set %s mtu 1500)", name)
 }

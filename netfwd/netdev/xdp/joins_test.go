@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 
 	"vvufwd/netfwd/netdev"
 	"vvufwd/netfwd/netdev/netdevtest"
+	"vvufwd/netfwd/netdev/netlink"
 	"vvufwd/virtio"
 )
 
@@ -38,11 +40,24 @@ func TestFeatureOn(t *testing.T) {
 
 // Who joins frames is told what can be done about it.
 func TestRemedy(t *testing.T) {
-	for j, want := range map[joiner]string{
-		noJoiner: "ip link set eth1 mtu 1500", switchedOn: "ethtool -K eth1 lro off rx-gro-hw off", virtioDevice: "ctrl_guest_offloads",
+	said := func(text string) error {
+		return fmt.Errorf("attach: %w", &netlink.Refusal{Errno: unix.EOPNOTSUPP, Text: text})
+	}
+	for _, tt := range []struct {
+		joiner  joiner
+		refused error
+		want    string
+	}{
+		{noJoiner, unix.EOPNOTSUPP, "ip link set eth1 mtu 1500"},
+		{noJoiner, said(""), "ip link set eth1 mtu 1500"},
+		{noJoiner, said("MTU too large for XDP"), "ip link set eth1 mtu 1500"},
+		{noJoiner, said("too few queues"), "change what it names"},
+		{noJoiner, said("Underlying driver does not support XDP in native mode"), ""},
+		{switchedOn, said("no XDP with LRO"), "ethtool -K eth1 lro off rx-gro-hw off"},
+		{virtioDevice, said("GRO_HW/CSUM"), "ctrl_guest_offloads"},
 	} {
-		if got := j.remedy("eth1"); !strings.Contains(got, want) || strings.Contains(got, "\n") {
-			t.Errorf("%d: %q, want %q", j, got, want)
+		if got := tt.joiner.remedy("eth1", tt.refused); !strings.Contains(got, tt.want) || tt.want == "" && got != "" || strings.Contains(got, "\n") {
+			t.Errorf("%d, %v: %q, want %q", tt.joiner, tt.refused, got, tt.want)
 		}
 	}
 	const text = "1100010110000000000000000000000010000000000000000000000000000000\n"

@@ -114,7 +114,11 @@ func (op *opening) open(o Options) (files []*os.File, err error) {
 	case errors.As(err, new(*moreQueuesError)):
 		return nil, fmt.Errorf("mode=%s: %w", o.Mode, err)
 	case err != nil && o.Mode != "" && !final(err):
-		return nil, fmt.Errorf("mode=%s: %w: the driver does not have it, at least not as it is set up: %s, or leave the mode to vvufwd", o.Mode, err, joinerOf(op.Name).remedy(op.Name))
+		remedy := joinerOf(op.Name).remedy(op.Name, err)
+		if remedy == "" {
+			return nil, fmt.Errorf("mode=%s: %w: leave the mode to vvufwd", o.Mode, err)
+		}
+		return nil, fmt.Errorf("mode=%s: %w: the driver does not have it, at least not as it is set up: %s, or leave the mode to vvufwd", o.Mode, err, remedy)
 	case err != nil && o.Driver && !final(err):
 		return nil, fmt.Errorf("AF_XDP without help from the driver is slower: %s", op.Why)
 	}
