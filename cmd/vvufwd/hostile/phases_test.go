@@ -76,11 +76,12 @@ func (p *phase) covers(end time.Time) bool {
 const steady = 0.9
 
 // report shows the victim's speed per second, direction by direction, in each
-// phase. It must never have stalled, and if it was looked at long enough for
-// medians, an attacker must not have taken more from it than a good neighbour.
+// phase. An attacker must not have stalled it, on a machine that gives it some time in each second
+// otherwise, and if it was looked at long enough for
+// medians, must not have taken more from it than a good neighbour.
 func report(t *testing.T, phases []*phase, rates []rate, long bool) {
 	t.Helper()
-	medians := map[string]float64{}
+	medians, stalled := map[string]float64{}, map[string]bool{}
 	t.Logf("victim, Mpps per direction and second %25s %8s %8s %8s", "seconds", "min", "median", "max")
 	for _, p := range phases {
 		var speeds []float64
@@ -96,9 +97,14 @@ func report(t *testing.T, phases []*phase, rates []rate, long bool) {
 		slices.Sort(speeds)
 		medians[p.name] = speeds[len(speeds)/2]
 		t.Logf("%-40s %22d %8.3f %8.3f %8.3f", p.name, len(speeds)/2, speeds[0], speeds[len(speeds)/2], speeds[len(speeds)-1])
-		if speeds[0] == 0 {
-			t.Errorf("the victim stalled for a second: %s", p.name)
-		}
+		stalled[p.name] = speeds[0] == 0
+	}
+	switch {
+	case !stalled["attacker"]:
+	case stalled["alone"] || stalled["good neighbour"]:
+		t.Log("the victim stalled for a second at a time, with an attacker and without: other programs take all processors")
+	default:
+		t.Error("an attacker stalled the victim for a second")
 	}
 	if attacked, fair := medians["attacker"], medians["good neighbour"]; long && attacked < steady*fair {
 		t.Errorf("an attacker slows the victim down: %.3f Mpps in the median, %.3f beside a good neighbour", attacked, fair)

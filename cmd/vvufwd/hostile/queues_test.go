@@ -100,7 +100,7 @@ func TestQueuePairsComeAndGo(t *testing.T) {
 	for i := range sessions {
 		attackers.Go(func() {
 			rnd := rand.New(rand.NewPCG(7, uint64(i)))
-			for time.Now().Before(end) {
+			for time.Now().Before(end) || sessions[i] < 2 {
 				m, err := newManyQueues(f.sockets[i], rnd)
 				if err != nil {
 					t.Errorf("session %d at %s: %v", sessions[i], f.sockets[i], err)
@@ -115,9 +115,6 @@ func TestQueuePairsComeAndGo(t *testing.T) {
 	attackers.Wait()
 	t.Logf("%d and %d sessions", sessions[0], sessions[1])
 	f.alive(t)
-	if min(sessions[0], sessions[1]) < 2 {
-		t.Error("hardly any attack took place")
-	}
 	f.settled(t, before)
 	a, b := join(t, f.sockets[0]), join(t, f.sockets[1])
 	defer a.leave()
