@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -118,7 +119,9 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.Func("metrics", "serve metrics for Prometheus at http://`ADDRESS`/metrics, such as 127.0.0.1:9100; anyone who can connect can read them", o.asked.setMetrics)
 	o.initFlags(fs, asInit)
 	fs.Func("hugepages", fmt.Sprintf("as /init: reserve `N` huge pages of 2 MiB; 0: none (default %d, and %d more for each NIC)", hugePagesAnyway, hugePagesEachNIC), func(s string) (err error) {
-		o.hugePages, err = strconv.Atoi(s)
+		if o.hugePages, err = strconv.Atoi(s); err != nil {
+			err = errors.New("want a whole number")
+		}
 		return err
 	})
 	fs.BoolVar(&o.requireHugePages, "require-hugepages", false, "fail rather than fall back to pages of 4 KiB for DMA memory")

@@ -109,7 +109,7 @@ func (d Driver) channels() []string {
 		args = append(args, "-device", fmt.Sprintf("virtio-serial-pci,disable-legacy=on,addr=%x", serialSlot))
 	}
 	for i, port := range d.Serial {
-		id := fmt.Sprintf("serial%d", i)
+		id := fmt.Sprintf("port%d", i) // serial0 is that of -serial
 		end := "socket,id=" + id + ",path=" + quote(port.Socket) + "," + d.QEMU.Version.listening()
 		if port.File != "" {
 			end = "file,id=" + id + ",path=" + quote(port.File)

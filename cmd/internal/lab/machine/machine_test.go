@@ -146,8 +146,8 @@ func TestDriverOfSeveral(t *testing.T) {
 func TestDriverWithChannels(t *testing.T) {
 	argv := Driver{Boot: boot(VfioUser), Serial: []SerialPort{{Name: "frames", File: "/tmp/a,b"}, {Name: "control", Socket: "c%d.sock"}}, CID: 3}.Argv()
 	for _, want := range []string{
-		"virtio-serial-pci,disable-legacy=on,addr=1c", "file,id=serial0,path=/tmp/a,,b", "virtserialport,chardev=serial0,name=frames",
-		"socket,id=serial1,path=c%d.sock,server=on,wait=off", "virtserialport,chardev=serial1,name=control", "vhost-vsock-pci,guest-cid=3,addr=1b",
+		"virtio-serial-pci,disable-legacy=on,addr=1c", "file,id=port0,path=/tmp/a,,b", "virtserialport,chardev=port0,name=frames",
+		"socket,id=port1,path=c%d.sock,server=on,wait=off", "virtserialport,chardev=port1,name=control", "vhost-vsock-pci,guest-cid=3,addr=1b",
 	} {
 		if !slices.Contains(argv, want) {
 			t.Errorf("no %q in\n%s", want, lines(argv))
