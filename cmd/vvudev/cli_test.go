@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -93,9 +95,18 @@ func hold() {
 	<-stop
 }
 
+// dial connects to the socket that a command of a script names. A socket is there a moment before anyone listens at it.
+func dial[C any](how func(path string) (C, error)) (c C, err error) {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if c, err = how(os.Args[1]); !errors.Is(err, unix.ECONNREFUSED) || time.Now().After(deadline) {
+			return c, err
+		}
+	}
+}
+
 // client plugs the device in and out again: client PATH.
 func client() {
-	c, err := vfiousertest.Dial(os.Args[1])
+	c, err := dial(vfiousertest.Dial)
 	if err == nil {
 		err = c.Reset()
 		c.Close()
@@ -110,7 +121,7 @@ func client() {
 // them: lend PATH SIZE….
 func lend() {
 	err := func() error {
-		c, err := vfiousertest.Dial(os.Args[1])
+		c, err := dial(vfiousertest.Dial)
 		if err != nil {
 			return err
 		}
@@ -142,7 +153,7 @@ func lend() {
 // ask asks a device for the address of its app VM's network device, as a monitor does: ask PATH.
 func ask() {
 	mac, err := func() (net.HardwareAddr, error) {
-		c, err := vhostuser.Dial(os.Args[1])
+		c, err := dial(vhostuser.Dial)
 		if err != nil {
 			return nil, err
 		}

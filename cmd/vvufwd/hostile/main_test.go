@@ -66,4 +66,4 @@ func eventually(t testing.TB, what string, cond func() bool) {
 
 // patience is how long anything may take that should take milliseconds: other
 // tests may be busy on the same few CPUs.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
