@@ -13,7 +13,7 @@
 #              has other instruments take turns with it
 # make shadowbench  throughput and latency with vvudev --shadow and without, a minute; SHADOWFLAGS="--rounds 5 --turn 1s --json FILE"
 # make tapbench  TCP between a guest and the host through vvufwd's TAP port and through QEMU's own TAP, two minutes;
-#              TAPFLAGS="--rounds 5 --mib 256 --json FILE"
+#              TAPFLAGS="--rounds 5 --mib 256 --vvufwd '--idle-after 1ms' --json FILE"
 # make pktgen  packet generators at both ends of the demo's machines: frames that arrive, by size and direction, as a table,
 #              build/demo/pktgen.json and pktgen.svg; PKTGENFLAGS="--pktgen-sizes 60,imix --pktgen-beside OTHER.json"
 # make matrix  app VMs of three kernels with all combinations of rings, buffers, offloads and queues, half an hour,

@@ -61,7 +61,8 @@ func image(t testing.TB, found *tools.Tools, dir string) string {
 func newSides(t testing.TB, found *tools.Tools, dir string) (sides [2]*side) {
 	t.Helper()
 	socket := filepath.Join(dir, "app")
-	forwarder := start(t, dir, "vvufwd", found.Vvufwd, "--vhost-user", socket, "--port", "tap:ours", "--queues", "1")
+	argv := []string{found.Vvufwd, "--vhost-user", socket, "--port", "tap:ours", "--queues", "1"}
+	forwarder := start(t, dir, "vvufwd", append(argv, strings.Fields(*more)...)...)
 	_, _, err := forwarder.Expect(t.Context(), 0, commandLimit, "vvufwd to serve", vm.Containing("waiting for a front-end"))
 	must(t, err)
 	boot := machine.Boot{QEMU: found.AppQEMU, Kernel: found.Kernel, Initrd: image(t, found, dir), Accel: "tcg", SMP: 1, MemoryMiB: 256}

@@ -22,6 +22,7 @@ import (
 var (
 	rounds   = flag.Int("rounds", 9, "turns that each way has with either guest")
 	mib      = flag.Int64("mib", 128, "how many MiB pass in each")
+	more     = flag.String("vvufwd", "", "more flags of vvufwd's")
 	jsonFile = flag.String("json", "", "write what was measured to this file")
 )
 
@@ -98,7 +99,7 @@ func BenchmarkTAP(b *testing.B) {
 func runInside(b *testing.B) {
 	b.Helper()
 	args := []string{"-test.run=^$", "-test.bench=^BenchmarkTAP$", "-test.benchtime=1x", "-test.timeout=30m",
-		"-rounds", strconv.Itoa(*rounds), "-mib", strconv.FormatInt(*mib, 10), "-json", *jsonFile}
+		"-rounds", strconv.Itoa(*rounds), "-mib", strconv.FormatInt(*mib, 10), "-vvufwd", *more, "-json", *jsonFile}
 	cmd, err := namespace.Command(b.Context(), args...)
 	if err != nil {
 		b.Skip(err)
