@@ -68,6 +68,7 @@ let
     VIRTIO_MENU = yes;
     VIRTIO_NET = yes;
     VIRTIO_PCI = yes;
+    VIRTIO_VSOCKETS = yes;
   };
 
   # The network of the app VM, and interfaces that stay with the driver VM's kernel (--nic eth0, --port xdp:eth0, tap:, macvtap:).
@@ -84,6 +85,7 @@ let
     PACKET = yes;
     TUN = yes;
     UNIX = yes;
+    VSOCKETS = yes;
     XDP_SOCKETS = yes;
   };
 

@@ -140,6 +140,7 @@ func TestKernel(t *testing.T) {
 		{"--iommu", "virtio"},
 		{"--args", "--vvu=0000:00:05.0 --nic=0000:00:04.0 --noiommu"},
 		{"--args", "--vvu=0000:00:05.0 --nic=eth0 --port=packet:eth1 --port=xdp:eth2 --port=tap:t --port=macvtap:eth3 --require-hugepages"},
+		{"--args", "--vvu=0000:00:05.0 --nic=0000:00:04.0 --capture=0000:00:05.0=virtio-serial:frames --control=vsock:5000"},
 		{"--init", "../../../../nix/app-init.sh"},
 	} {
 		cmd := exec.Command(filepath.Join(built["vvufwd"], "bin", "vvuimage"), append([]string{"--kernel", filepath.Join(dir, "bzImage"), "-o", filepath.Join(dir, "out")}, args...)...)
