@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/cmd/vvubench/plan"
 )
 
@@ -57,13 +58,16 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.vvugen, "vvugen", "", "`PATH` of vvugen (default: beside this program)")
 	f.StringVar(&o.testpmd, "testpmd", "", "`PATH` of dpdk-testpmd (default: from PATH, or unpacked from Debian's packages)")
 	f.StringVar(&o.against, "against", againstTestpmd, "compare with `WHAT`: testpmd, or the path of another vvufwd")
-	f.StringVar(&o.buildDir, "build-dir", "build", "`DIRECTORY` for what has to be unpacked")
+	f.StringVar(&o.buildDir, "build-dir", "", "`DIRECTORY` for what has to be unpacked (default: build in the source tree that the working directory, or vvubench, is in)")
 	f.IntVar(&o.cpu, "cpu", 0, "forward on CPU `N`")
 	f.IntVar(&o.generatorCPU, "generator-cpu", 1, "generate on CPU `N`")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	err := cli.Parse(f, args, out, helpText)
 	if err != nil || o.version || o.list {
 		return o, err
+	}
+	if o.buildDir == "" {
+		o.buildDir = tools.BuildDir()
 	}
 	return o, o.check()
 }

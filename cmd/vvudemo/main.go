@@ -86,7 +86,7 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 	source := tools.SourceDir()
 	build := o.build
 	if build == "" {
-		build = filepath.Join(source, "build") // source may be empty: then below the working directory
+		build = tools.BuildDir()
 	}
 	begin := time.Now()
 	found, err := tools.Find(ctx, tools.Options{

@@ -243,3 +243,22 @@ func TestProgramFile(t *testing.T) {
 		t.Errorf("./theirs is %s", got)
 	}
 }
+
+// A program of the source tree's build directory is run from anywhere, and finds what is unpacked there.
+func TestBuildOf(t *testing.T) {
+	dir := t.TempDir()
+	ours, others := filepath.Join(dir, "ours"), filepath.Join(dir, "others")
+	for tree, text := range map[string]string{ours: "module vvufwd\n", others: "module other\n"} {
+		if err := errors.Join(os.Mkdir(tree, 0o755), os.WriteFile(filepath.Join(tree, "go.mod"), []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for program, want := range map[string]string{
+		ours + "/build/bin/vvudemo": ours + "/build", ours + "/bin/vvudemo": "", ours + "/build/vvudemo": "",
+		others + "/build/bin/vvudemo": "", "/usr/bin/vvudemo": "", "vvudemo": "",
+	} {
+		if got := buildOf(program); got != want {
+			t.Errorf("%s: %q, want %q", program, got, want)
+		}
+	}
+}
