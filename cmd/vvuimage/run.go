@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/lab/bootimage"
 	"vvufwd/cmd/internal/lab/initramfs"
 	"vvufwd/cmd/internal/lab/kernel"
 	"vvufwd/cmd/internal/lab/kmod"
@@ -39,6 +40,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return saving(err)
 	}
 	fmt.Fprintf(progress, "vvuimage: wrote %s, %s, for kernel %s, with %s\n", o.output, cli.Bytes(uint64(size)), release, contents(image))
+	if way, pkg := bootimage.ISOMissing(); way != "" && o.kind() == asISO {
+		fmt.Fprintf(progress, "vvuimage: %s does not boot by %s: that takes GRUB's files for it, of Debian's package %s\n", o.output, way, pkg)
+	}
 	hintFirmware(image, progress)
 	if o.init == "" {
 		o.print(out)

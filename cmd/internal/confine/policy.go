@@ -79,8 +79,13 @@ func (p Policy) Finish(log *zap.Logger) error {
 	return nil
 }
 
+// failure says what to do. What takes no privilege is refused all the same where someone else has a filter in front of it.
 func failure(err error) error {
-	return fmt.Errorf("give up privileges: %w; to keep them, use with --no-confine", err)
+	hint := ""
+	if errors.Is(err, unix.EPERM) {
+		hint = "a container's or a service's filter of system calls may have to let landlock_create_ruleset, landlock_add_rule, landlock_restrict_self and seccomp pass; "
+	}
+	return fmt.Errorf("give up privileges: %w; %sto keep them, use --no-confine", err, hint)
 }
 
 // finish is Finish; it returns the ABI version of Landlock.

@@ -100,3 +100,22 @@ func TestISO(t *testing.T) {
 		t.Errorf("when it fails: %v", err)
 	}
 }
+
+// What is missing for one of both ways to boot is told, if the other is there.
+func TestISOMissing(t *testing.T) {
+	defer func(dir string) { grubFiles = dir }(grubFiles)
+	for _, tt := range []struct {
+		have []string
+		want string
+	}{{nil, ""}, {[]string{"i386-pc"}, "UEFI"}, {[]string{"x86_64-efi"}, "BIOS"}, {[]string{"i386-pc", "x86_64-efi"}, ""}} {
+		grubFiles = t.TempDir()
+		for _, dir := range tt.have {
+			if err := os.Mkdir(filepath.Join(grubFiles, dir), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if way, pkg := ISOMissing(); way != tt.want || (pkg == "") != (way == "") {
+			t.Errorf("with %q %q is missing (%s), want %q", tt.have, way, pkg, tt.want)
+		}
+	}
+}

@@ -16,6 +16,25 @@ const mkrescue = "grub-mkrescue"
 // ErrNoTools says what to install.
 var ErrNoTools = errors.New("it takes grub-mkrescue with GRUB's files for BIOS or UEFI, xorriso and mtools: on Debian apt install grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools")
 
+// grubFiles is where GRUB's packages put what images of a platform are made of, a directory each.
+var grubFiles = "/usr/lib/grub"
+
+// ISOMissing is the way of booting, BIOS or UEFI, that an ISO image made here has not, and Debian's package that it takes. It is empty if
+// images have both, or if it is not known.
+func ISOMissing() (way, pkg string) {
+	has := func(platform string) bool {
+		info, err := os.Stat(filepath.Join(grubFiles, platform))
+		return err == nil && info.IsDir()
+	}
+	switch bios, uefi := has("i386-pc"), has("x86_64-efi"); {
+	case bios && !uefi:
+		return "UEFI", "grub-efi-amd64-bin"
+	case uefi && !bios:
+		return "BIOS", "grub-pc-bin"
+	}
+	return "", ""
+}
+
 // ISO writes an ISO image that boots to a file.
 func ISO(ctx context.Context, boot Boot, file string) error {
 	for _, program := range []string{mkrescue, "xorriso", "mformat"} {
