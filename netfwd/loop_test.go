@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -256,10 +257,19 @@ func TestLoopForwardsBothWays(t *testing.T) {
 				wg.Go(func() { dst.receiver(t, n, int64(i+10)) })
 			}
 			wg.Wait()
-			s := Collect([]*Loop{l})
-			for _, p := range s.Ports {
-				if p.RxPackets != n || p.TxPackets != n || len(p.Drops) != 0 {
-					t.Errorf("%s: counted %d in, %d out, drops %v; want %d each and none", p.Name, p.RxPackets, p.TxPackets, p.Drops, n)
+			var ports []PortStats
+			all := func() bool {
+				ports = Collect([]*Loop{l}).Ports // may be old if the machine is busy
+				return !slices.ContainsFunc(ports, func(p PortStats) bool { return p.RxPackets != n || p.TxPackets != n })
+			}
+			for deadline := time.Now().Add(10 * time.Second); !all(); {
+				if time.Now().After(deadline) {
+					t.Fatalf("want %d frames in and out of each port: %+v", n, ports)
+				}
+			}
+			for _, p := range ports {
+				if len(p.Drops) != 0 {
+					t.Errorf("%s: dropped %v", p.Name, p.Drops)
 				}
 			}
 		})
