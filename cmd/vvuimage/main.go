@@ -8,13 +8,14 @@
 //
 // The image has vvufwd as /init and the kernel's modules for VFIO with all that they depend on, decompressed, whether the
 // distribution has them as .ko, .ko.gz, .ko.xz or .ko.zst. The kernel itself is not part of it. Its release is read from its image,
-// its modules are looked for in /lib/modules/RELEASE, and its configuration beside the image, as config-RELEASE, in the module
-// directory, or in the image. The same input gives the same bytes, and what is written is written whole or not at all.
+// its modules are looked for in lib/modules and usr/lib/modules beside the boot directory that it is in, as in a package that was only
+// unpacked, and in /lib/modules, and its configuration beside the image, as config-RELEASE, in the module directory, or in the image. The same input gives the same bytes, and what is written is written whole or not at all.
 //
 // A kernel that lacks what the arguments of vvufwd need is refused, with the options that it should have been built with.
 //
 // vvufwd as /init takes its arguments from the kernel's command line, so those of --args do not become part of the image, but of the
-// command lines that vvuimage prints: of a QEMU, and of cloud-hypervisor, that boot it.
+// command lines that vvuimage prints: of a QEMU, and of cloud-hypervisor, that boot it. What they need besides is in the image, such as
+// modules for kinds of interfaces, and among the machine's devices, such as a virtio-serial port for a capture.
 //
 //	vvuimage --kernel /boot/vmlinuz-6.12.0-amd64 --nic-modules e1000e --args "--vvu 0000:00:05.0 --nic eth0" -o driver.cpio.gz
 //
