@@ -26,6 +26,8 @@ type device struct {
 	lost   error // why the sockets are of no use, until Return
 	spoilt bool  // the same, for ever
 
+	leaving []*socket // that are to be closed before the interface is opened again
+
 	mu      sync.Mutex // guards what follows, and the sockets' counters
 	current []*socket  // by queue
 	dropped uint64     // by those before

@@ -23,7 +23,7 @@ type Queue struct {
 	forRoom bool // who sleeps waits for room
 
 	next    atomic.Pointer[socket] // what to use instead
-	retired atomic.Pointer[socket] // what was used before, for control to close
+	retired atomic.Pointer[socket] // what was used before, for control to close: the last one, with those before it
 }
 
 func newQueue(name string, c *netdev.Condition, s *socket) (q *Queue, err error) {
@@ -44,12 +44,12 @@ func (q *Queue) replace(with *socket) error {
 	return err
 }
 
-// collect closes a socket that the forwarder does not use any more.
-func (q *Queue) collect() error {
-	if s := q.retired.Swap(nil); s != nil {
-		return s.close()
+// collect closes sockets that the forwarder does not use any more.
+func (q *Queue) collect() (err error) {
+	for s := q.retired.Swap(nil); s != nil; s = s.before {
+		err = errors.Join(err, s.close())
 	}
-	return nil
+	return err
 }
 
 // Close closes its sockets.
@@ -79,7 +79,11 @@ func (q *Queue) Sync() (gone bool) {
 	}
 	q.counters.Drops[virtionet.DropStopped] += uint64(q.held)
 	q.wake.Rest()
-	q.retired.Store(q.socket) // replace has made sure that there is none
+	for old := q.socket; ; {
+		if old.before = q.retired.Load(); q.retired.CompareAndSwap(old.before, old) {
+			break
+		}
+	}
 	q.socket = with
 	return false
 }

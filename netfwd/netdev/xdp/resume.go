@@ -3,6 +3,7 @@ package xdp
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,10 +30,31 @@ func (d *device) Resume() {
 
 // unbind closes the sockets of an interface that is there still: its queues take no others before. The queue pairs get some instead that
 // nothing comes from.
-func (d *device) unbind() error {
+func (d *device) unbind() (err error) {
 	if d.lost != errForgotten {
 		return nil
 	}
+	if d.leaving == nil {
+		if err := d.useNone(); err != nil {
+			return err
+		}
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		for _, q := range d.queues {
+			err = errors.Join(err, q.collect())
+		}
+		if !slices.ContainsFunc(d.leaving, func(s *socket) bool { return s.umem != nil }) {
+			d.leaving, d.lost = nil, errUnbound
+			return err
+		}
+		if time.Now().After(end) {
+			return errors.Join(errors.New("whoever forwards has not let go of its sockets yet"), err)
+		}
+	}
+}
+
+// useNone gives all queue pairs a socket that nothing comes from.
+func (d *device) useNone() (err error) {
 	var instead []*socket
 	for range d.queues {
 		s, err := noSocket(d.properties)
@@ -45,27 +67,13 @@ func (d *device) unbind() error {
 		instead = append(instead, s)
 	}
 	d.mu.Lock()
-	var err error
+	defer d.mu.Unlock()
 	for i, s := range d.current {
 		d.dropped += s.dropped()
 		err = errors.Join(err, d.queues[i].replace(instead[i]))
 	}
-	d.current = instead
-	d.mu.Unlock()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		waiting := false
-		for _, q := range d.queues {
-			waiting = waiting || q.Changed()
-			err = errors.Join(err, q.collect())
-		}
-		if !waiting {
-			d.lost = errUnbound
-			return err
-		}
-		if time.Now().After(end) {
-			return errors.Join(errors.New("whoever forwards has not let go of its sockets yet"), err)
-		}
-	}
+	d.leaving, d.current = d.current, instead
+	return err
 }
 
 // errUnbound is errForgotten when the sockets are closed.

@@ -20,8 +20,10 @@ type socket struct {
 	zeroCopy bool
 	held     int // frames handed out and not released
 
-	umem  []byte
+	umem  []byte   // nil: it is closed
 	rings [][]byte // mapped
+
+	before *socket // of retired ones, see Queue
 }
 
 // kernel is what it can be called for. Tests play it.
