@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/internal/lab/initramfs"
+	"vvufwd/cmd/internal/lab/kmod"
 	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/internal/lab/qmp"
 	"vvufwd/cmd/internal/lab/vm"
@@ -43,10 +45,12 @@ func (l *lab) newWire(name string) (*wire, string) {
 // frames are those that were sent over wires so far.
 var frames atomic.Uint64
 
-// passes waits until frames pass from one wire to the other.
-func (l *lab) passes(from, to *wire) {
+// passes waits until frames of n bytes pass from one wire to the other.
+func (l *lab) passes(from, to *wire, n int) {
 	l.Helper()
-	frame := append([]byte{0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2, 0x88, 0xb5}, make([]byte, 1000)...)
+	frame := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)}).Read(frame)
+	copy(frame, []byte{0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2, 0x88, 0xb5})
 	got := make([]byte, 70<<10)
 	l.eventually(func() error {
 		binary.BigEndian.PutUint64(frame[len(frame)-8:], frames.Add(1)) // no two are the same: none is an old one
@@ -82,31 +86,10 @@ const forwardInterfaces = "VVUFWD_SUPERVISED=1 /vvufwd --modules virtio_pci,virt
 // forwards.
 func (l *lab) bootInterfaces() *interfaceVM {
 	l.Helper()
-	image := filepath.Join(l.out, "driver.cpio.gz")
-	_, err := initramfs.Driver{
-		Init: l.tools.Vvufwd, Modules: l.tools.Modules, Busybox: l.tools.Busybox, MoreModules: []string{"virtio_pci", "virtio_net"},
-	}.Save(image)
-	l.must(err)
-	v := &interfaceVM{driverShell: &driverShell{}}
-	fixed, fixedNet := l.newWire("fixed")
-	other, otherNet := l.newWire("other")
-	v.fixed, v.other = fixed, other
-	boot := machine.Boot{QEMU: l.tools.QEMU, Kernel: l.tools.Kernel, Initrd: image, Accel: "tcg", SMP: 2, MemoryMiB: 256}
-	argv := append(machine.Driver{Boot: boot}.Argv(), "-qmp", "unix:"+l.socket("qmp")+",server=on,wait=off",
-		"-netdev", fixedNet, "-device", virtioModel+",netdev=fixed,romfile=,addr=6,disable-legacy=on,iommu_platform=on")
-	argv = append(argv, "-device", "pcie-root-port,id=rp,chassis=1,addr=8",
-		"-netdev", otherNet, "-device", virtioModel+",id="+unplugID+",netdev=other,romfile=,bus=rp,disable-legacy=on,iommu_platform=on")
 	// Of a TAP device, which is made, frames come joined, and this one's driver can do nothing about it.
-	argv = append(argv, "-device", "pcie-root-port,id=rp2,chassis=2,addr=9", "-netdev", "tap,id=joined,ifname=joined,script=no,downscript=no",
+	v := l.bootNICs(l.tools.Kernel, l.tools.Modules, []string{"virtio_pci", "virtio_net"}, virtioModel,
+		"-device", "pcie-root-port,id=rp2,chassis=2,addr=9", "-netdev", "tap,id=joined,ifname=joined,script=no,downscript=no",
 		"-device", virtioModel+",netdev=joined,romfile=,bus=rp2,disable-legacy=on,iommu_platform=on,ctrl_guest_offloads=off")
-	argv = append([]string{"unshare", "--net"}, argv...)
-	v.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, LogPath: filepath.Join(l.out, "driver.log")})
-	l.must(err)
-	l.atEnd(func() { v.Close() })
-	v.see(l, "@@ ready")
-	v.control, err = qmp.Dial(l.ctx, l.socket("qmp"))
-	l.must(err)
-	l.atEnd(func() { v.control.Close() })
 	v.do(l, forwardInterfaces+" & FWD=$!")
 	v.mark = 0
 	v.see(l, "the interface stays with its kernel driver", "eth2")
@@ -115,18 +98,61 @@ func (l *lab) bootInterfaces() *interfaceVM {
 	return v
 }
 
+// bootNICs boots such a machine with a kernel and modules of it, and a shell. The other NIC is of a model that may be another one. What
+// more QEMU is told is for a network namespace of its own.
+func (l *lab) bootNICs(kernel string, tree *kmod.Tree, modules []string, model string, more ...string) *interfaceVM {
+	l.Helper()
+	image := filepath.Join(l.out, "driver.cpio.gz")
+	_, err := initramfs.Driver{Init: l.tools.Vvufwd, Modules: tree, Busybox: l.tools.Busybox, MoreModules: modules}.Save(image)
+	l.must(err)
+	v := &interfaceVM{driverShell: &driverShell{}}
+	fixed, fixedNet := l.newWire("fixed")
+	other, otherNet := l.newWire("other")
+	v.fixed, v.other = fixed, other
+	const virtioNIC = virtioModel + ",disable-legacy=on,iommu_platform=on"
+	otherNIC := model
+	if model == virtioModel {
+		otherNIC = virtioNIC
+	}
+	boot := machine.Boot{QEMU: l.tools.QEMU, Kernel: kernel, Initrd: image, Accel: "tcg", SMP: 2, MemoryMiB: 256}
+	argv := append(machine.Driver{Boot: boot}.Argv(), "-qmp", "unix:"+l.socket("qmp")+",server=on,wait=off",
+		"-netdev", fixedNet, "-device", virtioNIC+",netdev=fixed,romfile=,addr=6",
+		"-device", "pcie-root-port,id=rp,chassis=1,addr=8",
+		"-netdev", otherNet, "-device", otherNIC+",id="+unplugID+",netdev=other,romfile=,bus=rp")
+	if len(more) > 0 {
+		argv = append(append([]string{"unshare", "--net"}, argv...), more...)
+	}
+	v.Process, err = vm.Start(vm.Config{Name: "driver VM", Argv: argv, LogPath: filepath.Join(l.out, "driver.log")})
+	l.must(err)
+	l.atEnd(func() { v.Close() })
+	v.see(l, "@@ ready")
+	v.control, err = qmp.Dial(l.ctx, l.socket("qmp"))
+	l.must(err)
+	l.atEnd(func() { v.control.Close() })
+	return v
+}
+
 // passes waits until frames pass both ways.
 func (v *interfaceVM) passes(l *lab) {
 	l.Helper()
-	l.passes(v.fixed, v.other)
-	l.passes(v.other, v.fixed)
+	v.passAll(l, 1014)
+}
+
+// passAll does so with frames of several lengths.
+func (v *interfaceVM) passAll(l *lab, lengths ...int) {
+	l.Helper()
+	for _, n := range lengths {
+		l.passes(v.fixed, v.other, n)
+		l.passes(v.other, v.fixed, n)
+	}
 }
 
 // end stops vvufwd, which must find nothing wrong.
 func (v *interfaceVM) end(l *lab) {
 	l.Helper()
+	mark := v.Mark()
 	v.do(l, `kill $FWD; wait $FWD; echo "@@ exit" $?`)
-	v.mark = 0
+	v.mark = mark
 	v.see(l, "@@ exit 0")
 }
 

@@ -61,6 +61,7 @@ func (d *driverShell) survives(l *lab, words ...string) bool {
 // do carries out a command line, and waits for its end.
 func (d *driverShell) do(l *lab, command string) {
 	l.Helper()
+	d.mark = d.Mark() // not the end of an earlier one
 	l.must(d.Send(command + `; echo "@@" did`))
 	d.see(l, "@@ did")
 }

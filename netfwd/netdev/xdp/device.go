@@ -24,7 +24,7 @@ type device struct {
 	socket int // to ask for the interface
 	queues []*Queue
 	lost   error // why the sockets are of no use, until Return
-	spoilt bool  // the same, for ever
+	spoilt bool  // the same, for as long as the interface is there
 
 	leaving []*socket // that are to be closed before the interface is opened again
 
@@ -258,7 +258,7 @@ func (d *device) Return() error {
 	d.current = o.sockets
 	d.opened = o
 	d.sockets = nil
-	d.lost = nil
+	d.lost, d.spoilt = nil, false
 	return err
 }
 
