@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel stops using a ring for good when a frame comes that no virtio-net header can describe (tpacket_rcv keeps the slot
-// marked as being filled): large segments of SCTP, for one, that another guest of the same machine has sent. The socket in
-// reserve takes over then: recvmmsg is slower and loses that frame alone.
+// The kernel (6.18 for one, 7.3 no more) stops using a ring for good when a frame comes that no virtio-net header can describe:
+// tpacket_rcv keeps its slot marked as being filled. Such are large segments of SCTP that another guest of the same machine has
+// sent. The socket in reserve takes over then: recvmmsg is slower and loses that frame alone.
 
 // overseer is what control knows of a wire's ring.
 type overseer struct {
