@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/vvu/shadow"
 	"vvufwd/vvu/vhostuser"
 	"vvufwd/vvu/vvutest"
 )
@@ -256,6 +257,25 @@ func TestFirstFramesWait(t *testing.T) {
 			}
 		}
 		must(t, app.Halt())
+	}
+}
+
+// They wait at every queue pair: who forwards may learn only after the next front-end is there which of them the
+// session before has left.
+func TestFirstFramesWaitAtEveryQueuePair(t *testing.T) {
+	const pairs = 3
+	m, err := shadow.NewMemory(shadow.Need(pairs))
+	must(t, err)
+	defer m.Close()
+	s, err := shadow.New(shadow.Config{Name: "shadow", Memory: m, Pairs: pairs, Grace: time.Hour})
+	must(t, err)
+	for session := range uint64(2) {
+		s.SetFrontend(shadow.Frontend{Session: session + 1})
+		for _, p := range s.Ports() {
+			if done := p.Transmit(nil, 0, 1); done != 0 {
+				t.Errorf("session %d: a frame at %s is dropped", session, p.Name())
+			}
+		}
 	}
 }
 

@@ -103,7 +103,9 @@ func (s *Shadow) SetFrontend(f Frontend) {
 			s.end()
 		}
 		if f.Session != 0 {
-			s.ports[0].await(cmp.Or(s.cfg.Grace, grace))
+			for _, p := range s.ports { // who forwards may not know yet that only the first is left
+				p.await(cmp.Or(s.cfg.Grace, grace))
+			}
 		}
 	}
 	s.frontend = f
