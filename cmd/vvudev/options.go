@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"go.uber.org/zap/zapcore"
@@ -56,6 +57,11 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	err = cli.Parse(f, withDefaultSize(args), out, helpText)
 	o.noteUsed(f)
+	given := false
+	f.Visit(func(f *flag.Flag) { given = given || f.Name == "uuid" })
+	if err == nil && !o.version && given && o.named() {
+		err = cli.Usagef("--uuid is for one device: give each its own, as in --device vfio-user=PATH,vhost-user=PATH,uuid=UUID")
+	}
 	if err == nil && !o.version {
 		err = o.checkShadow()
 	}
@@ -67,7 +73,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		return o, cli.Usagef("--vfio-user PATH is missing: the socket for the driver VM's QEMU")
 	case o.vhostUser == "":
 		return o, cli.Usagef("--vhost-user PATH is missing: the socket for the app VM's monitor")
-	case o.vfioUser == o.vhostUser:
+	case filepath.Clean(o.vfioUser) == filepath.Clean(o.vhostUser):
 		return o, cli.Usagef("--vfio-user and --vhost-user are both %s: give each a socket of its own", o.vfioUser)
 	case o.ram == "" && !o.on():
 		return o, cli.Usagef("--ram FILE is missing: the app VM's RAM file; or use --shadow SIZE, which needs none")
@@ -76,8 +82,6 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	case !logging.Known(o.logFormat):
 		return o, cli.Usagef("--log-format %q: must be console or json", o.logFormat)
 	}
-	given := false
-	f.Visit(func(f *flag.Flag) { given = given || f.Name == "uuid" })
 	if !given {
 		o.uuid = randomUUID()
 	}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -129,29 +130,40 @@ func (o *options) checkShadow() error {
 		return cli.Usagef("--ram and --create-ram are of no use with --shadow: leave them out, and give the app VM any memory that can be shared (share=on)")
 	case o.size%shadow.PageSize != 0:
 		return cli.Usagef("--shadow %s: want a multiple of %d", o.size.String(), shadow.PageSize)
+	case o.size > shadow.MaxSize:
+		most := cli.Size(shadow.MaxSize)
+		return cli.Usagef("--shadow %s: %s is the most: what is beyond %s has no use", o.size.String(), most.String(), cli.Bytes(shadow.Need(session.MaxPairs)))
 	case o.named() && (o.vfioUser != "" || o.vhostUser != ""):
 		return cli.Usagef("--device and --vfio-user or --vhost-user: give all devices by --device, or one without")
 	case o.queues >= 2 && shadow.Need(o.pairs()) > uint64(o.size):
-		return cli.Usagef("--shadow %s: %d queue pairs take %s: give it more, or fewer --queues", o.size.String(), o.pairs(), cli.Bytes(shadow.Need(o.pairs())))
+		need := cli.Size(shadow.Need(o.pairs())) // exactly: one that is rounded down would be refused, too
+		return cli.Usagef("--shadow %s is too small for --queues %d: give it %s or more, or fewer --queues", o.size.String(), 2*o.pairs(), need.String())
 	case o.queues < 2:
 		return cli.Usagef("--queues %d: with --shadow at least 2, which is one queue pair", o.queues)
 	}
 	if err := o.reports.Check(); err != nil {
 		return err
 	}
-	var paths []string
-	for _, d := range o.devices {
-		paths = append(paths, d.vfioUser, d.vhostUser)
-	}
-	slices.Sort(paths)
-	for i := 1; i < len(paths); i++ {
-		if paths[i] == paths[i-1] {
-			return cli.Usagef("--device: %s is named twice: give each socket a path of its own", paths[i])
-		}
-	}
+	return o.checkDevices()
+}
+
+// checkDevices finds what two devices cannot have both.
+func (o *options) checkDevices() error {
+	paths := map[string]bool{}
 	for i, d := range o.devices {
-		if d.mac != nil && slices.ContainsFunc(o.devices[:i], func(other shadowDevice) bool { return slices.Equal(other.mac, d.mac) }) {
+		for _, path := range []string{d.vfioUser, d.vhostUser} {
+			if clean := filepath.Clean(path); !paths[clean] {
+				paths[clean] = true
+				continue
+			}
+			return cli.Usagef("--device: %s is named twice: give each socket a path of its own", path)
+		}
+		others := o.devices[:i]
+		if d.mac != nil && slices.ContainsFunc(others, func(other shadowDevice) bool { return slices.Equal(other.mac, d.mac) }) {
 			return cli.Usagef("--device: mac=%v is given twice: give each app VM an address of its own", d.mac)
+		}
+		if slices.ContainsFunc(others, func(other shadowDevice) bool { return other.uuid == d.uuid }) {
+			return cli.Usagef("--device: uuid=%v is given twice: give each device an identity of its own", &d.uuid)
 		}
 	}
 	return nil

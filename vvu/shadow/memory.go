@@ -27,13 +27,16 @@ type Memory struct {
 	used  int // handed out
 }
 
-// PageSize is what the size of a region is a multiple of, in bytes.
-const PageSize = 4096
+// PageSize is what the size of a region is a multiple of, and MaxSize the most that it can be, in bytes.
+const (
+	PageSize = 4096
+	MaxSize  = 1 << 40
+)
 
 // NewMemory makes a region. Its pages are made when they are first used.
 func NewMemory(size uint64) (*Memory, error) {
-	if size == 0 || size%PageSize != 0 || size > 1<<40 {
-		return nil, fmt.Errorf("shadow region of %d bytes: want a multiple of %d", size, PageSize)
+	if size == 0 || size%PageSize != 0 || size > MaxSize {
+		return nil, fmt.Errorf("shadow region of %d bytes: want a multiple of %d, %d at most", size, PageSize, MaxSize)
 	}
 	fd, err := unix.MemfdCreate("shadow", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
