@@ -20,8 +20,10 @@ func Listen(path string) (*net.UnixListener, error) {
 	if err := ClearStale(path); err != nil {
 		return nil, err
 	}
-	private := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		return errors.Join(raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }), err) // bind gives the file this mode
+	private := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var mode error
+		err := raw.Control(func(fd uintptr) { mode = unix.Fchmod(int(fd), 0o600) }) // bind gives the file this mode
+		return errors.Join(err, mode)
 	}}
 	l, err := private.Listen(context.Background(), "unix", path)
 	if err != nil {
