@@ -76,8 +76,8 @@ func testSleepersAlwaysWake(t *testing.T, packed bool) {
 						n /= 2
 					}
 					cfg := vringtest.Config{Packed: packed, Size: size, EventIdx: eventIdx, OffHeap: offHeap, Start: 65000}
-					for range tries {
-						if sleepers(t, cfg, n) > 0 || t.Failed() {
+					for try := range tries {
+						if sleepers(t, cfg, n<<(try/4)) > 0 || t.Failed() {
 							return
 						}
 					}
@@ -89,7 +89,8 @@ func testSleepersAlwaysWake(t *testing.T, packed bool) {
 }
 
 // tries is how often the two may run without a nap: a long ring, both sides on
-// quiet CPUs, can carry all items before either has looked in vain for long enough.
+// quiet CPUs, can carry all items before either has looked in vain for long enough. The more
+// often that happens the more items there are.
 const tries = 20
 
 // patience is how long the two may make no progress at all. It is far beyond
