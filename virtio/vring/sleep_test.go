@@ -42,11 +42,14 @@ func (l *line) sleep() error {
 
 // drowsiness is how long a side polls before it arms its notifications. It
 // varies, so that arming falls into every stage of what the other side does.
-type drowsiness uint32
+type drowsiness struct {
+	random uint32
+	tries  int // in which no one has slept: it polls half as long for each
+}
 
 func (d *drowsiness) poll(work func() bool) {
-	*d = *d*1664525 + 1013904223
-	for range *d >> 18 { // up to 16383 looks
+	d.random = d.random*1664525 + 1013904223
+	for range d.random >> 18 >> d.tries { // up to 16383 looks
 		if work() {
 			return
 		}
@@ -77,7 +80,7 @@ func testSleepersAlwaysWake(t *testing.T, packed bool) {
 					}
 					cfg := vringtest.Config{Packed: packed, Size: size, EventIdx: eventIdx, OffHeap: offHeap, Start: 65000}
 					for try := range tries {
-						if sleepers(t, cfg, n<<(try/4)) > 0 || t.Failed() {
+						if sleepers(t, cfg, n, try) > 0 || t.Failed() {
 							return
 						}
 					}
@@ -89,8 +92,8 @@ func testSleepersAlwaysWake(t *testing.T, packed bool) {
 }
 
 // tries is how often the two may run without a nap: a long ring, both sides on
-// quiet CPUs, can carry all items before either has looked in vain for long enough. The more
-// often that happens the more items there are.
+// quiet CPUs, can carry all items before either has looked in vain for long enough. It is not as
+// long the next time.
 const tries = 20
 
 // patience is how long the two may make no progress at all. It is far beyond
@@ -98,7 +101,7 @@ const tries = 20
 const patience = time.Minute
 
 // sleepers returns how often either slept.
-func sleepers(t *testing.T, cfg vringtest.Config, n uint64) (naps uint64) {
+func sleepers(t *testing.T, cfg vringtest.Config, n uint64, tries int) (naps uint64) {
 	t.Helper()
 	p := vringtest.NewPair(t, cfg)
 	hung := make(chan struct{})
@@ -107,8 +110,8 @@ func sleepers(t *testing.T, cfg vringtest.Config, n uint64) (naps uint64) {
 	buffers := newSlots(p)
 
 	failed := make(chan error, 2)
-	go func() { failed <- sleepyDevice(p.Device, n, kicks, interrupts) }()
-	go func() { failed <- buffers.sleepyDriver(p.Driver, n, kicks, interrupts) }()
+	go func() { failed <- sleepyDevice(p.Device, n, kicks, interrupts, drowsiness{tries: tries}) }()
+	go func() { failed <- buffers.sleepyDriver(p.Driver, n, kicks, interrupts, drowsiness{tries: tries}) }()
 	watchdog := time.NewTimer(patience)
 	defer watchdog.Stop()
 	for range 2 {
@@ -135,8 +138,7 @@ func sleepers(t *testing.T, cfg vringtest.Config, n uint64) (naps uint64) {
 }
 
 // sleepyDevice serves n items and sleeps whenever there is nothing to do.
-func sleepyDevice(q *vring.Device, n uint64, kicks, interrupts *line) error {
-	var drowsy drowsiness
+func sleepyDevice(q *vring.Device, n uint64, kicks, interrupts *line, drowsy drowsiness) error {
 	for next := uint64(0); next < n; {
 		q.DisableKicks()
 		for q.Available() > 0 {
@@ -164,8 +166,7 @@ func sleepyDevice(q *vring.Device, n uint64, kicks, interrupts *line) error {
 
 // sleepyDriver sends n items and sleeps whenever the ring is full or the last of
 // them are outstanding.
-func (s *slots) sleepyDriver(q *vring.Driver, n uint64, kicks, interrupts *line) error {
-	var drowsy drowsiness
+func (s *slots) sleepyDriver(q *vring.Driver, n uint64, kicks, interrupts *line, drowsy drowsiness) error {
 	for sent, back := uint64(0), uint64(0); back < n; {
 		q.DisableInterrupts()
 		var err error
