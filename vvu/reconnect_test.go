@@ -148,7 +148,7 @@ func TestStaleMessages(t *testing.T) {
 
 // TestLeaks: a session leaves nothing behind.
 func TestLeaks(t *testing.T) {
-	const sessions = 200
+	const sessions = 80
 	inTurn(t, func(t *testing.T, r *rig) {
 		fds, goroutines := 0, 0
 		const warm = 8 // sessions until all that stays is there

@@ -54,7 +54,7 @@ type Start struct {
 // Starts has a program started many times, by several at a time, as by a service manager: each has to say that it is ready, to
 // answer whoever connects then, and to have given up all privileges when it does.
 func Starts(t *testing.T, binary string, prepare func(dir string) Start) {
-	const starts, starters = 300, 4
+	const starts, starters = 160, 4
 	var left atomic.Int32
 	left.Store(starts)
 	for range starters {

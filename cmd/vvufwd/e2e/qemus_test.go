@@ -67,7 +67,6 @@ func (l *lab) olderGuests(image string, older, newer machine.QEMU) {
 	f.mark = 0
 	l.carry(f, a, b)
 	bothWays()
-	l.transfers(a, b)
 	l.together(func() error { return l.powerOff(a) }, func() error { return l.powerOff(b) })
 	l.stop(f)
 }

@@ -74,7 +74,7 @@ func killUnderLoad(t *testing.T, features virtio.Features) {
 			}
 		}
 	}
-	const kills = 40
+	kills := cycles(t, 16, 40)
 	for k := range kills {
 		target := got[0] + uint32(300+k*17%100)
 		for deadline := time.Now().Add(patience); got[0] < target || got[1] == 0; {

@@ -199,7 +199,7 @@ func TestRegionsComeAndGo(t *testing.T) {
 	full := f.census(t)
 	rnd := rand.New(rand.NewPCG(7, 8))
 	start := time.Now()
-	n := cycles(t, 1000, 20_000)
+	n := cycles(t, 400, 20_000)
 	for range n {
 		r := vhostuser.SingleRegion(table[rnd.IntN(len(table))])
 		if err := a.play([]message{{request: vhostuser.RemMemReg, payload: r}, {request: vhostuser.AddMemReg, payload: r, fds: file}}); err != nil {
