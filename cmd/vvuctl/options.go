@@ -95,7 +95,7 @@ func split(f *flag.FlagSet, args []string) (flags, words []string) {
 		if known == nil {
 			continue
 		}
-		if b, ok := known.Value.(interface{ IsBoolFlag() bool }); (!ok || !b.IsBoolFlag()) && len(args) > 0 {
+		if !cli.Alone(known) && len(args) > 0 {
 			flags, args = append(flags, args[0]), args[1:]
 		}
 	}

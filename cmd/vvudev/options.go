@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -57,8 +56,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	err = cli.Parse(f, withDefaultSize(args), out, helpText)
 	o.noteUsed(f)
-	given := false
-	f.Visit(func(f *flag.Flag) { given = given || f.Name == "uuid" })
+	given := cli.Given(f, "uuid")
 	if err == nil && !o.version && given && o.named() {
 		err = cli.Usagef("--uuid is for one device: give each its own, as in --device vfio-user=PATH,vhost-user=PATH,uuid=UUID")
 	}

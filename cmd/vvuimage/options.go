@@ -59,7 +59,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		return o, cli.Usagef("--kernel is missing: name the image of the kernel that is to boot, such as /boot/vmlinuz-RELEASE")
 	case o.output == "":
 		return o, cli.Usagef("-o is missing: name the file to write, such as driver.cpio.gz")
-	case o.init != "" && (o.argsGiven || o.vvufwd != "" || isSet(f, "iommu")):
+	case o.init != "" && (o.argsGiven || o.vvufwd != "" || cli.Given(f, "iommu")):
 		return o, cli.Usagef("--init FILE: there is no vvufwd in that image: leave --args, --vvufwd and --iommu away")
 	case o.init != "":
 		return o, nil
@@ -67,7 +67,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	if o.iommu, err = machine.ParseIOMMU(iommu); err != nil {
 		return o, cli.Usagef("--iommu %w", err)
 	}
-	return o, o.complete(isSet(f, "iommu"))
+	return o, o.complete(cli.Given(f, "iommu"))
 }
 
 // complete makes IOMMU and arguments fit each other, and the arguments the modules.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"slices"
 	"strings"
 
@@ -81,10 +80,4 @@ func (w words) channels() (serial []string, vsock bool) {
 		}
 	}
 	return serial, vsock
-}
-
-// isSet reports whether a command line had a flag.
-func isSet(f *flag.FlagSet, name string) (set bool) {
-	f.Visit(func(one *flag.Flag) { set = set || one.Name == name })
-	return set
 }

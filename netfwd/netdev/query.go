@@ -117,7 +117,7 @@ func setMTU(socket int, name string, mtu int) error {
 	r.SetInt(int32(mtu))
 	err := r.Ask(socket, unix.SIOCSIFMTU)
 	if errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("MTU %d: %w: the driver has none like that, or not with the XDP program that somebody has attached; ip -d link show %s tells", mtu, err, name)
+		return fmt.Errorf("MTU %d: %w: the driver has none like that, or not with the XDP program that someone has attached; ip -d link show %s tells", mtu, err, name)
 	}
 	return err
 }

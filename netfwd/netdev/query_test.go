@@ -14,11 +14,7 @@ import (
 func TestRenamedMeanwhile(t *testing.T) {
 	netdevtest.Namespace(t)
 	netdevtest.IP(t, "link add v0 type veth peer name v1")
-	socket, err := netdev.Socket()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(socket)
+	socket := netdevtest.Socket(t)
 	names := []string{"v2", "v3", "v0"}
 	s, err := netdev.QueryNamed(socket, func() (string, error) {
 		name := names[0]

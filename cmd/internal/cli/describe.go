@@ -40,10 +40,7 @@ func describeFlags(f *flag.FlagSet, help Help) Description {
 	d := Description{Program: f.Name(), About: help.About, Usage: strings.Split(help.Usage, "\n"), Notes: help.Notes}
 	f.VisitAll(func(f *flag.Flag) {
 		value, usage := flag.UnquoteUsage(f)
-		one := Flag{Name: f.Name, Value: value, Usage: usage}
-		if boolean, ok := f.Value.(interface{ IsBoolFlag() bool }); ok {
-			one.Alone = boolean.IsBoolFlag()
-		}
+		one := Flag{Name: f.Name, Value: value, Usage: usage, Alone: Alone(f)}
 		if !slices.Contains([]string{"", "false", "0", "0s"}, f.DefValue) && !strings.Contains(usage, "(default") {
 			one.Default = f.DefValue
 		}

@@ -55,14 +55,22 @@ func afterSwitch(f *flag.FlagSet, args []string) string {
 		return ""
 	}
 	name := strings.TrimPrefix(strings.TrimPrefix(args[len(args)-1], "-"), "-")
-	known := f.Lookup(name)
-	if known == nil {
-		return ""
-	}
-	if b, ok := known.Value.(interface{ IsBoolFlag() bool }); !ok || !b.IsBoolFlag() {
+	if known := f.Lookup(name); known == nil || !Alone(known) {
 		return ""
 	}
 	return ": " + Flag{Name: name}.Dashed() + " takes no value"
+}
+
+// Alone reports whether a flag stands without a value.
+func Alone(f *flag.Flag) bool {
+	b, ok := f.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// Given reports whether a command line, which was parsed, had a flag.
+func Given(f *flag.FlagSet, name string) (given bool) {
+	f.Visit(func(one *flag.Flag) { given = given || one.Name == name })
+	return given
 }
 
 // other prints what a command line asks for that is not --help: --help=json and "completion SHELL".

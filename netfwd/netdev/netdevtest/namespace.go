@@ -50,6 +50,17 @@ func tryIP(words string) error {
 	return nil
 }
 
+// Socket is one to ask the kernel about interfaces, for as long as the test runs.
+func Socket(t testing.TB) int {
+	t.Helper()
+	fd, err := netdev.Socket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
 // Device is that of an interface: open opens its queues, and make makes the interface of them.
 func Device(t testing.TB, name string, open func() ([]*os.File, error), make func([]*os.File) (netdev.Interface, error)) *netdev.Device {
 	t.Helper()

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vvufwd/netfwd/netdev"
 	"vvufwd/netfwd/netdev/netdevtest"
 	virtionet "vvufwd/virtio/net"
 )
@@ -59,7 +58,7 @@ func TestBacklog(t *testing.T) {
 			}
 		}
 	}
-	if unix.SetsockoptInt(anySocket(t), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveMemory) != nil {
+	if unix.SetsockoptInt(netdevtest.Socket(t), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveMemory) != nil {
 		t.Skip("skipped: larger buffers than net.core.rmem_max take CAP_NET_ADMIN of the machine")
 	}
 	send(256)
@@ -70,16 +69,6 @@ func TestBacklog(t *testing.T) {
 	if settle(); *p.B.Stats().Dropped == 0 {
 		t.Error("no frame was dropped: this does not say whether it is counted")
 	}
-}
-
-func anySocket(t *testing.T) int {
-	t.Helper()
-	fd, err := netdev.Socket()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	return fd
 }
 
 // lostBetween is how many frames found no room in the queue of a busy CPU, between the two ends of a veth pair: all

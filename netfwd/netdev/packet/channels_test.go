@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vvufwd/netfwd/netdev"
 	"vvufwd/netfwd/netdev/netdevtest"
 )
 
@@ -42,11 +41,7 @@ func TestQueueCountChanges(t *testing.T) {
 	netdevtest.IP(t, "link set v1 up")
 	p := &netdevtest.Pair{A: openDevice(t, "v0", 1), B: openDevice(t, "v1", 1), Name: "v0"}
 	p.Run(t)
-	socket, err := netdev.Socket()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(socket)
+	socket := netdevtest.Socket(t)
 	for n := range uint32(20) {
 		setChannels(t, socket, "v0", n%4+1)
 		setChannels(t, socket, "v1", (n+1)%4+1)

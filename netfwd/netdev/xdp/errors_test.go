@@ -29,11 +29,7 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	socket, err := netdev.Socket()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(socket)
+	socket := netdevtest.Socket(t)
 	index, _, err := netdev.Ethernet(socket, "taken")
 	if err != nil {
 		t.Fatal(err)
@@ -138,11 +134,7 @@ func TestBusyIsWaitedFor(t *testing.T) {
 	netdevtest.Namespace(t)
 	netdevtest.IP(t, "link add v0 numtxqueues 1 numrxqueues 1 type veth peer name v1 numtxqueues 1 numrxqueues 1")
 	netdevtest.IP(t, "link set v0 up")
-	socket, err := netdev.Socket()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(socket)
+	socket := netdevtest.Socket(t)
 	index, _, err := netdev.Ethernet(socket, "v0")
 	if err != nil {
 		t.Fatal(err)
@@ -192,11 +184,7 @@ func TestNothingIsLeft(t *testing.T) {
 	netdevtest.Namespace(t)
 	netdevtest.IP(t, "link add v0 type veth peer name v1")
 	netdevtest.IP(t, "link set v0 up")
-	socket, err := netdev.Socket()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(socket)
+	socket := netdevtest.Socket(t)
 	index, _, err := netdev.Ethernet(socket, "v0")
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vvufwd/netfwd/netdev"
 	"vvufwd/netfwd/netdev/netdevtest"
 	"vvufwd/netfwd/netdev/netlink"
 	"vvufwd/virtio"
@@ -17,11 +16,7 @@ import (
 func TestFeatureOn(t *testing.T) {
 	netdevtest.Namespace(t)
 	netdevtest.IP(t, "link add v0 type veth peer name v1")
-	socket, err := netdev.Socket()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(socket)
+	socket := netdevtest.Socket(t)
 	for _, on := range []uint32{0, 1, 0} {
 		if err := ethtool(socket, "v0", &ethtoolValue{unix.ETHTOOL_SGRO, on}); err != nil {
 			t.Fatal(err)

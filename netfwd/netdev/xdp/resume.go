@@ -93,26 +93,11 @@ func noSocket(p properties) (s *socket, err error) {
 		}
 		return m, err
 	}
-	at := unix.XDPRingOffset{Producer: 0, Consumer: 64, Flags: 128, Desc: 192}
-	addresses := func(n uint32) (r shared[uint64], err error) {
-		m, err := memory(int(at.Desc) + int(n)*entryBytes[uint64]())
-		if err != nil {
-			return r, err
-		}
-		return newShared[uint64](m, at, n)
-	}
-	frames := func(n uint32) (r shared[desc], err error) {
-		m, err := memory(int(at.Desc) + int(n)*entryBytes[desc]())
-		if err != nil {
-			return r, err
-		}
-		return newShared[desc](m, at, n)
-	}
 	umem, e0 := memory(layout{p.Chunk}.bytes())
-	fill, e1 := addresses(fillSize)
-	rx, e2 := frames(rxSize)
-	tx, e3 := frames(txSize)
-	done, e4 := addresses(doneSize)
+	fill, e1 := ringOf[uint64](memory, fillSize)
+	rx, e2 := ringOf[desc](memory, rxSize)
+	tx, e3 := ringOf[desc](memory, txSize)
+	done, e4 := ringOf[uint64](memory, doneSize)
 	if err := errors.Join(e0, e1, e2, e3, e4); err != nil {
 		return nil, err
 	}
@@ -123,4 +108,14 @@ func noSocket(p properties) (s *socket, err error) {
 	s = newSocket(umem, fill, rx, tx, done, p)
 	s.fd, s.rings = event, mapped[1:]
 	return s, nil
+}
+
+// ringOf is a ring of n entries in memory of so many bytes, with an index for each cache line.
+func ringOf[E entry](memory func(bytes int) ([]byte, error), n uint32) (r shared[E], err error) {
+	at := unix.XDPRingOffset{Producer: 0, Consumer: 64, Flags: 128, Desc: 192}
+	m, err := memory(int(at.Desc) + int(n)*entryBytes[E]())
+	if err != nil {
+		return r, err
+	}
+	return newShared[E](m, at, n)
 }

@@ -45,11 +45,7 @@ func pair(t testing.TB, mode Mode, queues int) *netdevtest.Pair {
 // made of wire need not, and no one does at the other end.
 func withoutSums(t testing.TB, name string) {
 	t.Helper()
-	socket, err := netdev.Socket()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(socket)
+	socket := netdevtest.Socket(t)
 	const setTxSums = 0x17 // ETHTOOL_STXCSUM
 	if err := ethtool(socket, name, &ethtoolValue{command: setTxSums}); err != nil {
 		t.Fatalf("switch checksums of %s off: %v", name, err)
