@@ -48,10 +48,6 @@ type Loop struct {
 	ctx     context.Context
 }
 
-// Rounds between two looks at whether the loop shall stop, refresh counters or
-// go to sleep. A round with nothing to do takes some 25 ns for each port.
-const housekeeping = 256
-
 // newLoop prepares a loop that serves these groups.
 func newLoop(groups []group, cfg Config) (*Loop, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
