@@ -42,6 +42,9 @@ func (l *line) sleep() error {
 
 // drowsiness is how long a side polls before it arms its notifications. It
 // varies, so that arming falls into every stage of what the other side does.
+// Where all takes many times as long, under the race detector and in an
+// emulator (-short), so does a look: there are fewer, or nearly all of the
+// time went by in polling for who waits for a processor, and few ever slept.
 type drowsiness struct {
 	random uint32
 	tries  int // in which no one has slept: it polls half as long for each
@@ -49,7 +52,11 @@ type drowsiness struct {
 
 func (d *drowsiness) poll(work func() bool) {
 	d.random = d.random*1664525 + 1013904223
-	for range d.random >> 18 >> d.tries { // up to 16383 looks
+	most := 14 // bits
+	if vring.RaceEnabled || testing.Short() {
+		most = 10
+	}
+	for range d.random >> (32 - most) >> d.tries { // up to 16383 looks, or 1023
 		if work() {
 			return
 		}
