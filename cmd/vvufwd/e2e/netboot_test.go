@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"vvufwd/cmd/internal/lab/guest"
+	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/internal/lab/tools"
 	"vvufwd/cmd/internal/lab/vm"
 )
@@ -20,7 +21,7 @@ func TestNetworkBoot(t *testing.T) {
 	firmware, err := tools.DebianFirmware(l.ctx, tools.Options{BuildDir: l.build, Progress: func(text string) { l.Log(text) }})
 	l.must(err)
 	kernel, initrd := l.tools.Kernel, l.image()
-	script := "#!ipxe\nkernel tftp://10.0.0.1/kernel console=ttyS0 quiet panic=-1 no_timer_check ipv6.disable=1\ninitrd tftp://10.0.0.1/initrd\nboot\n"
+	script := "#!ipxe\nkernel tftp://10.0.0.1/kernel " + machine.Boot{}.CommandLine("ipv6.disable=1") + "\ninitrd tftp://10.0.0.1/initrd\nboot\n"
 	for _, way := range []struct {
 		name    string
 		options func() []string

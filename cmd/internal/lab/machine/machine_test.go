@@ -37,7 +37,7 @@ func TestDriverWithVfioUser(t *testing.T) {
 -m 256M
 -kernel vmlinuz
 -initrd initrd
--append console=ttyS0 quiet panic=-1 no_timer_check intel_iommu=on
+-append console=ttyS0 quiet panic=-1 no_timer_check cryptomgr.notests lpj=10000000 intel_iommu=on
 --
 --vvu 0000:00:05.0
 --nic 0000:00:04.0
@@ -202,7 +202,7 @@ func TestAppBesideOthers(t *testing.T) {
 		KernelArgs: []string{"ipv6.disable=1"},
 	}
 	for _, want := range []string{
-		"console=ttyS0 quiet panic=-1 no_timer_check ipv6.disable=1", "unix:/tmp/qmp,server=on,wait=off", "256M,slots=64,maxmem=384M",
+		"console=ttyS0 quiet panic=-1 no_timer_check cryptomgr.notests lpj=10000000 ipv6.disable=1", "unix:/tmp/qmp,server=on,wait=off", "256M,slots=64,maxmem=384M",
 		"memory-backend-memfd,id=ram,size=256M,share=on", "socket,id=vhost,path=/tmp/vhost,reconnect-ms=1000",
 		"virtio-net-pci,netdev=net,romfile=,mac=52:54:00:00:00:0b",
 	} {
