@@ -19,20 +19,33 @@ type need struct {
 	wish    bool   // vvufwd does without
 }
 
+// programsInGo is why there are needs that only a kernel of very few options lacks.
+const programsInGo = "for vvufwd, as any program in Go"
+
 // needs is what these options need of the kernel.
 func (o *options) needs() []need {
 	all := []need{
 		{options: []string{"BLK_DEV_INITRD"}, why: "to have an initramfs"},
 		{options: []string{"RD_GZIP"}, why: "to unpack the initramfs"},
+		{options: []string{"BINFMT_ELF"}, why: "to start programs"},
 		{options: []string{"DEVTMPFS"}, why: "for /dev"},
 		{options: []string{"PROC_FS"}, why: "for /proc"},
 		{options: []string{"SYSFS"}, why: "for /sys"},
 	}
 	console := need{options: []string{"SERIAL_8250_CONSOLE"}, why: "for console=ttyS0", wish: true}
 	if o.init != "" {
+		if script, err := isScript(o.init); err == nil && script {
+			all = append(all, need{options: []string{"BINFMT_SCRIPT"}, why: "to start --init, a script"})
+		}
 		return append(all, console)
 	}
-	all = append(all, need{options: []string{"VFIO_PCI"}, why: "to use PCI functions"})
+	all = append(all,
+		need{options: []string{"FUTEX"}, why: programsInGo},
+		need{options: []string{"EPOLL"}, why: programsInGo},
+		need{options: []string{"EVENTFD"}, why: programsInGo},
+		need{options: []string{"PCI_MSI"}, why: "for interrupts of PCI functions"},
+		need{options: []string{"VFIO_PCI"}, why: "to use PCI functions"},
+	)
 	huge := o.iommu == machine.None || o.words.has("require-hugepages")
 	switch o.iommu {
 	case machine.None:

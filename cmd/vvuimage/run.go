@@ -175,7 +175,7 @@ var besides = []string{"", "lib/modules", "usr/lib/modules"}
 func (o *options) tree(release string) (*kmod.Tree, error) {
 	if o.modules == "" {
 		for _, dir := range o.unnamed(release) {
-			if isDir(dir) {
+			if kmod.IsRelease(dir) { // and no directory of headers alone
 				return kmod.Open(dir)
 			}
 		}
@@ -183,7 +183,7 @@ func (o *options) tree(release string) (*kmod.Tree, error) {
 	}
 	dir := o.modules
 	for _, below := range besides {
-		if one := filepath.Join(o.modules, below, release); isDir(filepath.Join(one, "kernel")) {
+		if one := filepath.Join(o.modules, below, release); kmod.IsRelease(one) {
 			dir = one
 			break
 		}
@@ -245,19 +245,26 @@ func (o *options) program() (string, error) {
 
 // checkInit makes sure that a file can be /init: a script, or a program that is alone.
 func checkInit(name string) error {
-	file, err := os.Open(name)
-	if err != nil {
-		return fmt.Errorf("--init: %w", err)
-	}
-	defer file.Close()
-	var begin [2]byte
-	if _, err := io.ReadFull(file, begin[:]); err == nil && string(begin[:]) == "#!" {
-		return nil
+	script, err := isScript(name)
+	if err != nil || script {
+		return err
 	}
 	if err := tools.CheckStatic(name); err != nil {
 		return fmt.Errorf("--init: %s is no script that begins with #!, nor a static program: %w", name, err)
 	}
 	return nil
+}
+
+// isScript reports whether --init names a file that says which program is to read it.
+func isScript(name string) (bool, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return false, fmt.Errorf("--init: %w", err)
+	}
+	defer file.Close()
+	var begin [2]byte
+	_, err = io.ReadFull(file, begin[:])
+	return err == nil && string(begin[:]) == "#!", nil
 }
 
 // contents says what is in the image besides vvufwd.

@@ -31,7 +31,10 @@ func (d *demo) images(context.Context) (string, error) {
 	var err error
 	app := initramfs.App{Busybox: d.Tools.Busybox, Modules: d.Tools.Modules}
 	if len(d.apps) > 1 {
-		app.MoreModules = vlanModules
+		app.MoreModules = append(app.MoreModules, vlanModules...)
+	}
+	if d.Frames > 0 || d.Bench != nil {
+		app.MoreModules = append(app.MoreModules, initramfs.GeneratorModule)
 	}
 	if d.Bench != nil { // its receiver
 		app.Files = map[string]string{"bin/vvugen": d.Tools.Vvugen}

@@ -236,8 +236,8 @@ func TestRunReportsAndCleansUpAFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"kernel/virtio_pci.ko": "", "kernel/virtio_net.ko": "", "kernel/pktgen.ko": "",
-		"modules.dep": "kernel/virtio_pci.ko:\nkernel/virtio_net.ko:\nkernel/pktgen.ko:\n",
+		"kernel/virtio_pci.ko": "", "kernel/virtio_net.ko": "",
+		"modules.dep": "kernel/virtio_pci.ko:\nkernel/virtio_net.ko:\n",
 	} {
 		if err := os.WriteFile(filepath.Join(release, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -249,10 +249,11 @@ func TestRunReportsAndCleansUpAFailure(t *testing.T) {
 	}
 	q := machine.QEMU{Command: []string{qemu}, Version: machine.VfioUser, Origin: "test"}
 	var progress strings.Builder
-	report, err := Run(context.Background(), Config{
+	cfg := Config{
 		Tools:  &tools.Tools{QEMU: q, AppQEMU: q, Kernel: "vmlinuz", Modules: modules, Busybox: qemu},
 		Direct: true, Accel: "tcg", SMP: 1, OutDir: filepath.Join(dir, "out"), Progress: &progress,
-	})
+	}
+	report, err := Run(context.Background(), cfg)
 	if !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "cannot open the kernel") {
 		t.Errorf("error = %v", err)
 	}
@@ -261,6 +262,11 @@ func TestRunReportsAndCleansUpAFailure(t *testing.T) {
 	}
 	if !strings.Contains(progress.String(), "app VM     FAILED: ") {
 		t.Errorf("progress = %s", progress.String())
+	}
+	// The kernel has no packet generator: only who asks for frames has to have one.
+	cfg.Frames = 1
+	if report, err = Run(context.Background(), cfg); !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "pktgen") || report.Step("app VM") != nil {
+		t.Errorf("frames without pktgen: %v", err)
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "vvudemo-*")); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)

@@ -118,7 +118,7 @@ func (l *lab) toolImage() string {
 	})
 	l.must(err)
 	path := filepath.Join(l.out, "guest.cpio.gz")
-	_, err = initramfs.App{Busybox: l.tools.Busybox, Modules: l.tools.Modules, MoreModules: []string{"8021q"}, Files: found.Ethtool}.Save(path)
+	_, err = initramfs.App{Busybox: l.tools.Busybox, Modules: l.tools.Modules, MoreModules: []string{"8021q", initramfs.GeneratorModule}, Files: found.Ethtool}.Save(path)
 	l.must(err)
 	return path
 }

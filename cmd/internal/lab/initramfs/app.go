@@ -17,8 +17,11 @@ var appInit []byte
 //go:embed app-lease.sh
 var leaseScript []byte
 
-// appModules are what the app VM needs: an unmodified guest with a virtio-net device, and the kernel's packet generator.
-var appModules = []string{"virtio_pci", "virtio_net", "pktgen"}
+// appModules are what the app VM needs: an unmodified guest with a virtio-net device.
+var appModules = []string{"virtio_pci", "virtio_net"}
+
+// GeneratorModule is the kernel's packet generator, which the app VM needs for that command. A small kernel does without.
+const GeneratorModule = "pktgen"
 
 // App describes the app VM's image.
 type App struct {

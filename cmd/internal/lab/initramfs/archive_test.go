@@ -178,7 +178,7 @@ func TestImagesAreDeterministic(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(d.Modules.Dir, "modules.builtin"), builtin, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		a := App{Busybox: program, Modules: moduleTree(t, ".ko", "virtio_pci", "virtio_net", "pktgen")}
+		a := App{Busybox: program, Modules: moduleTree(t, ".ko", "virtio_pci", "virtio_net")}
 		for name, save := range map[string]func(string) (int64, error){"driver": d.Save, "app": a.Save} {
 			path := filepath.Join(dir, name)
 			size, err := save(path)
@@ -224,7 +224,7 @@ func TestAppWithMore(t *testing.T) {
 	image := filepath.Join(dir, "app")
 	a := App{
 		Busybox: program, Modules: moduleTree(t, ".ko", "virtio_pci", "virtio_net", "pktgen", "8021q"),
-		MoreModules: []string{"8021q"}, Files: map[string]string{"lib64/ld.so": program},
+		MoreModules: []string{"8021q", GeneratorModule}, Files: map[string]string{"lib64/ld.so": program},
 	}
 	if _, err := a.Save(image); err != nil {
 		t.Fatal(err)
@@ -253,7 +253,7 @@ func read(t *testing.T, path string) []byte {
 func TestImageErrorsNameTheCause(t *testing.T) {
 	dir := t.TempDir()
 	out := filepath.Join(dir, "image")
-	tree := moduleTree(t, ".ko.zst", "virtio_pci", "virtio_net", "pktgen")
+	tree := moduleTree(t, ".ko.zst", "virtio_pci", "virtio_net")
 	if _, err := (App{Busybox: filepath.Join(dir, "absent"), Modules: tree}).Save(out); err == nil || !strings.Contains(err.Error(), "absent") {
 		t.Errorf("a missing busybox gives %v", err)
 	}
@@ -261,11 +261,11 @@ func TestImageErrorsNameTheCause(t *testing.T) {
 	if err := os.WriteFile(program, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	broken := moduleTree(t, ".ko", "virtio_pci", "virtio_net", "pktgen")
-	if err := os.Remove(filepath.Join(broken.Dir, "kernel", "pktgen.ko")); err != nil {
+	broken := moduleTree(t, ".ko", "virtio_pci", "virtio_net")
+	if err := os.Remove(filepath.Join(broken.Dir, "kernel", "virtio_net.ko")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (App{Busybox: program, Modules: broken}).Save(out); err == nil || !strings.Contains(err.Error(), "pktgen.ko") {
+	if _, err := (App{Busybox: program, Modules: broken}).Save(out); err == nil || !strings.Contains(err.Error(), "virtio_net.ko") {
 		t.Errorf("a module's file that has vanished gives %v", err)
 	}
 	if _, err := (Driver{Init: program, Modules: tree}).Save(out); !errors.Is(err, kmod.ErrNoModule) {

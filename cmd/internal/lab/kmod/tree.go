@@ -16,7 +16,7 @@ var ErrNoModule = errors.New("no such kernel module")
 
 // Tree is an opened module directory. It only reads files, and is owned by one goroutine.
 type Tree struct {
-	// Dir is the directory that holds kernel/ and modules.builtin.
+	// Dir is the directory that holds kernel/, unless all is built in, and modules.builtin.
 	Dir string
 	// Release is the kernel release the modules belong to: the directory's base name.
 	Release string
@@ -37,11 +37,11 @@ func Open(dir string) (*Tree, error) {
 	if err := t.readFiles(); err != nil {
 		return nil, fmt.Errorf("list kernel modules: %w", err)
 	}
-	if len(t.files) == 0 {
-		return nil, fmt.Errorf("%s holds no kernel module (*.ko): give a directory such as lib/modules/RELEASE", dir)
-	}
 	if t.builtin, err = modules.ReadBuiltin(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	if len(t.files) == 0 && len(t.builtin) == 0 {
+		return nil, fmt.Errorf("%s holds no kernel module (*.ko), nor does a modules.builtin say what the kernel has built in: give a directory such as lib/modules/RELEASE", dir)
 	}
 	if t.dep, err = modules.ReadDep(dir); errors.Is(err, fs.ErrNotExist) {
 		t.dep = nil
@@ -58,22 +58,30 @@ func findRelease(dir string) (string, error) {
 		return "", fmt.Errorf("kernel modules: %w", err)
 	}
 	for _, candidate := range []string{dir, filepath.Join(dir, "lib", "modules"), filepath.Join(dir, "usr", "lib", "modules")} {
-		if isDir(filepath.Join(candidate, "kernel")) {
+		if IsRelease(candidate) {
 			return candidate, nil
 		}
-		releases, err := filepath.Glob(filepath.Join(candidate, "*", "kernel"))
+		entries, err := filepath.Glob(filepath.Join(candidate, "*"))
 		if err != nil {
 			return "", fmt.Errorf("kernel modules in %q: %w", dir, err)
 		}
+		releases := slices.DeleteFunc(entries, func(entry string) bool { return !IsRelease(entry) })
 		switch len(releases) {
 		case 0:
 		case 1:
-			return filepath.Dir(releases[0]), nil
+			return releases[0], nil
 		default:
 			return "", fmt.Errorf("%s holds the modules of %d kernels: give the directory of one release", candidate, len(releases))
 		}
 	}
-	return "", fmt.Errorf("%s is not a kernel module directory: it has neither kernel/ nor RELEASE/kernel/ in it", dir)
+	return "", fmt.Errorf("%s is not a kernel module directory: neither it nor a RELEASE in it has kernel/ or modules.builtin", dir)
+}
+
+// IsRelease reports whether a directory is one of a kernel's modules. That of a kernel that has all built in has no kernel/ when
+// "make modules_install" has made it, only lists.
+func IsRelease(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, "modules.builtin"))
+	return err == nil && info.Mode().IsRegular() || isDir(filepath.Join(dir, "kernel"))
 }
 
 func isDir(path string) bool {
@@ -103,6 +111,9 @@ func (t *Tree) Has(name string) bool {
 	_, found := t.files[modules.Name(name)]
 	return found
 }
+
+// AllBuiltIn reports whether the tree holds no module as a file.
+func (t *Tree) AllBuiltIn() bool { return len(t.files) == 0 }
 
 // Knows reports whether the tree holds a module as a file or lists it as built in.
 func (t *Tree) Knows(name string) bool { return t.Has(name) || t.builtin[modules.Name(name)] }

@@ -167,6 +167,39 @@ func TestOpenFindsTheRelease(t *testing.T) {
 	}
 }
 
+// TestAllBuiltIn opens what "make modules_install" leaves of a kernel that has no module: lists, and neither kernel/ nor modules.dep.
+func TestAllBuiltIn(t *testing.T) {
+	dir := writeTree(t, map[string]string{"modules.order": "", "modules.builtin": "kernel/drivers/vfio/vfio.ko\nkernel/drivers/vfio/pci/vfio-pci.ko\n"})
+	for _, given := range []string{dir, filepath.Dir(dir), filepath.Dir(filepath.Dir(filepath.Dir(dir)))} {
+		tree, err := Open(given)
+		if err != nil {
+			t.Errorf("Open(%q): %v", given, err)
+			continue
+		}
+		if tree.Release != "6.1.0-test" || !tree.AllBuiltIn() || !tree.Knows("vfio-pci") || tree.Has("vfio_pci") {
+			t.Errorf("Open(%q) gives release %q, all built in: %v, vfio-pci known: %v", given, tree.Release, tree.AllBuiltIn(), tree.Knows("vfio-pci"))
+		}
+		if files, err := tree.Closure("vfio", "vfio_pci"); err != nil || len(files) != 0 {
+			t.Errorf("files %v, %v, want none", files, err)
+		}
+		if _, err := tree.Closure("8021q"); !errors.Is(err, ErrNoModule) {
+			t.Errorf("a module that is not built in gives %v", err)
+		}
+	}
+	if tree, err := Open(vfioTree(t)); err != nil || tree.AllBuiltIn() {
+		t.Errorf("a tree with modules: %v, or all built in", err)
+	}
+	for name, files := range map[string]map[string]string{
+		"an empty list":      {"modules.builtin": ""},
+		"headers alone":      {"build/Makefile": "", "modules.dep": ""},
+		"no module, no list": {"kernel/README": ""},
+	} {
+		if _, err := Open(writeTree(t, files)); err == nil || !strings.Contains(err.Error(), "modules.builtin") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestParseDepends(t *testing.T) {
 	info := "license=GPL v2\x00depends=virtio_ring,virtio-pci-legacy-dev\x00depends=\x00name=x\x00vermagic=6.1.0\x00"
 	if diff := cmp.Diff([]string{"virtio_ring", "virtio_pci_legacy_dev"}, parseDepends(info)); diff != "" {

@@ -140,7 +140,7 @@ func findKernel(root string, f flavour, series string, image *string, tree **kmo
 		}
 		for _, lib := range []string{"lib", "usr/lib"} {
 			modules, err := kmod.Open(filepath.Join(root, lib, "modules", release))
-			if err == nil {
+			if err == nil && !modules.AllBuiltIn() { // of such a kernel that is a tree whose modules are elsewhere
 				*image, *tree = kernel, modules
 				return true
 			}

@@ -105,6 +105,7 @@ func TestFindKernelTakesTheNewestWithModules(t *testing.T) {
 		"boot/vmlinuz-6.1.0-40-cloud-amd64", "usr/lib/modules/6.1.0-40-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-41-cloud-amd64", "lib/modules/6.1.0-41-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-42-cloud-amd64", // installed for another machine: no modules
+		"boot/vmlinuz-6.1.0-44-cloud-amd64", "lib/modules/6.1.0-44-cloud-amd64/modules.builtin", // the list alone
 		"boot/vmlinuz-6.12.0-1-cloud-amd64", "lib/modules/6.12.0-1-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-43-amd64", "lib/modules/6.1.0-43-amd64/kernel/a.ko",
 	} {
@@ -112,7 +113,7 @@ func TestFindKernelTakesTheNewestWithModules(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, nil, 0o644); err != nil {
+		if err := os.WriteFile(path, []byte("kernel/b.ko\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
