@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -58,5 +59,29 @@ func TestRemedy(t *testing.T) {
 	const text = "1100010110000000000000000000000010000000000000000000000000000000\n"
 	if got, want := parseFeatures(text), virtio.NetCsum|virtio.NetGuestCsum|virtio.NetMAC|virtio.NetGuestTSO4|virtio.NetGuestTSO6|virtio.Version1; got != want {
 		t.Errorf("features %v, want %v", got, want)
+	}
+}
+
+// TestCompletes leaves no checksum to a kernel that would send it undone.
+func TestCompletes(t *testing.T) {
+	netdevtest.Namespace(t)
+	netdevtest.IP(t, "link add v0 type veth peer name v1")
+	v0, err := net.InterfaceByName("v0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		driver string
+		mode   Mode
+		want   bool
+	}{
+		{"virtio_net", Native, false}, {"virtio_net", Generic, false}, {"virtio_net", ZeroCopy, false},
+		{"e1000e", Generic, true}, {"igb", Native, true}, {"", Generic, true},
+		{"veth", ZeroCopy, false}, // it does not say that it does
+	} {
+		op := opening{properties: properties{Index: v0.Index, Driver: tt.driver, Mode: tt.mode}}
+		if got := op.completes(); got != tt.want {
+			t.Errorf("driver %q, mode %s: %v, want %v", tt.driver, tt.mode, got, tt.want)
+		}
 	}
 }

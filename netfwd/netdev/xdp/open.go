@@ -236,7 +236,7 @@ func (op *opening) tryOnce() (files []*os.File, err error) {
 		return files, err
 	}
 	op.Chunk = chunkFor(op.Mode, op.mtu)
-	op.Metadata = op.Mode != ZeroCopy || completesChecksums(op.Index)
+	op.Metadata = op.completes()
 	if err := op.tryBind(); err != nil {
 		return files, err
 	}
@@ -256,6 +256,16 @@ func (op *opening) tryOnce() (files []*os.File, err error) {
 		}
 	}
 	return files, nil
+}
+
+// completes reports whether checksums in what is sent may be left undone: with zero copy if the driver says so, else if the kernel heeds
+// what is said of a frame. Of frames for virtio_net, which takes them from where they are (IFF_TX_SKB_NO_LINEAR), it does not, and sends
+// them as they are: seen with Linux 6.12.
+func (op *opening) completes() bool {
+	if op.Mode == ZeroCopy {
+		return completesChecksums(op.Index)
+	}
+	return op.properties.Driver != "virtio_net"
 }
 
 // withProperties puts the properties before the files.

@@ -104,7 +104,7 @@ func TestFindKernelTakesTheNewestWithModules(t *testing.T) {
 	for _, file := range []string{
 		"boot/vmlinuz-6.1.0-40-cloud-amd64", "usr/lib/modules/6.1.0-40-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-41-cloud-amd64", "lib/modules/6.1.0-41-cloud-amd64/kernel/a.ko",
-		"boot/vmlinuz-6.1.0-42-cloud-amd64", // installed for another machine: no modules
+		"boot/vmlinuz-6.1.0-42-cloud-amd64",                                                     // installed for another machine: no modules
 		"boot/vmlinuz-6.1.0-44-cloud-amd64", "lib/modules/6.1.0-44-cloud-amd64/modules.builtin", // the list alone
 		"boot/vmlinuz-6.12.0-1-cloud-amd64", "lib/modules/6.12.0-1-cloud-amd64/kernel/a.ko",
 		"boot/vmlinuz-6.1.0-43-amd64", "lib/modules/6.1.0-43-amd64/kernel/a.ko",
