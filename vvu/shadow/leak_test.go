@@ -29,9 +29,7 @@ func TestNotAByteMore(t *testing.T) {
 		for name, features := range map[string]virtio.Features{"mergeable": vvutest.AllFeatures, "packed": vvutest.AllFeatures | virtio.RingPacked, "poor": virtio.Version1} {
 			t.Run(fmt.Sprintf("packed %v/%s", packed, name), func(t *testing.T) {
 				r := newRig(t, rigConfig{packed: packed})
-				for i := range r.ram.Bytes {
-					r.ram.Bytes[i] = ink
-				}
+				copy(r.ram.Bytes, bytes.Repeat([]byte{ink}, len(r.ram.Bytes)))
 				d := r.drive()
 				app := r.boot(vvutest.AppConfig{Style: vhostuser.QEMU, Features: features})
 				r.served(d)
