@@ -110,7 +110,7 @@ unit:
 # a program gives up start one, too. Nor do those
 # take part in which memory vanishes under a loop: the detector makes atomic accesses on a
 # stack of its own, where no Go program can catch a fault. Long tests in which one goroutine does it all are left out, too.
-RACEALONE := EveryChangedPageIsMarked|FullRingsAcrossTheWrap|AgainstModel|NoAllocations|IdlePolicyIsBounded|BothWaysAreOne|CoreRig
+RACEALONE := EveryChangedPageIsMarked|FullRingsAcrossTheWrap|AgainstModel|NoAllocation|IdlePolicy|BothWaysAreOne|CoreRig
 RACESKIP := $(RACEALONE)|Vanish|Storm|NotThere|NoGood|FaultHitsOnly|RecoverTakesBack|Confined|ReadsTheLog
 race:
 	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GOTEST) -race -skip '$(RACESKIP)' $$(grep -rlE '^\s*go (func|[a-zA-Z.]+\()|"sync(/atomic)?"' --include='*.go' cmd netfwd vfio virtio vvu | \
