@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"time"
 
 	"vvufwd/virtio/vring"
 	"vvufwd/vvu/vhostuser"
@@ -92,9 +93,16 @@ func (b *Backend) HangUp() {
 	}
 }
 
+// A back-end that has had nothing to do for restAfter rounds looks again after each rest: it leaves the processors to
+// whoever waits for frames that never come, and is no slower as long as frames do come.
+const (
+	restAfter = 2000
+	rest      = 100 * time.Microsecond
+)
+
 // forward is the data path.
 func (b *Backend) forward() {
-	for {
+	for idle := 0; ; idle++ {
 		select {
 		case <-b.quit:
 			return
@@ -103,7 +111,12 @@ func (b *Backend) forward() {
 		b.mu.Lock()
 		moved := b.round()
 		b.mu.Unlock()
-		if !moved {
+		switch {
+		case moved:
+			idle = 0
+		case idle > restAfter:
+			time.Sleep(rest)
+		default:
 			runtime.Gosched()
 		}
 	}
