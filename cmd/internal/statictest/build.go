@@ -37,7 +37,7 @@ func compiler() string {
 }
 
 func build(dir, setting string, commands []string) error {
-	const strict = "-ldflags=-X vvufwd/cmd/internal/confine.strict=yes"
+	const strict = "-ldflags=-s -w -X vvufwd/cmd/internal/confine.strict=yes" // stripped, which is most of linking
 	args := []string{"build", strict, "-o", dir + string(filepath.Separator)}
 	for _, command := range commands {
 		args = append(args, "vvufwd/cmd/"+command)

@@ -21,7 +21,7 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir+"/", "vvufwd/cmd/vvufwd", "vvufwd/cmd/vvugen")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir+"/", "vvufwd/cmd/vvufwd", "vvufwd/cmd/vvugen")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as they are shipped
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the programs under test: %v\n%s", err, out)
