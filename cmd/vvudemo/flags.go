@@ -96,7 +96,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.StringVar(&o.appNetOpts, "app-net-opts", "", "more `PROPERTIES` of the app VM's virtio-net device, such as vectors=0")
 	fs.StringVar(&o.vvufwdArgs, "vvufwd-args", "", "more `ARGUMENTS` of vvufwd, separated by spaces")
 	fs.StringVar(&o.kernel, "kernel", "", "`PATH` of the kernel image for both machines; give --modules too")
-	fs.StringVar(&o.modules, "modules", "", "`DIR` of that kernel's modules (lib/modules/RELEASE)")
+	fs.StringVar(&o.modules, "modules", "", "`DIR` of that kernel's modules (lib/modules/RELEASE), or of the lists that it has there if all is built in")
 	fs.StringVar(&o.busybox, "busybox", "", "`PATH` of a static busybox")
 	fs.StringVar(&o.bin, "bin", "", "`DIR` of vvufwd and vvudev; built from the source tree if not given")
 	fs.StringVar(&o.build, "build", "", "`DIR` for all that is fetched and written (default: build in the source tree that the working directory, or vvudemo, is in)")
