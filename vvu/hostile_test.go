@@ -33,10 +33,7 @@ func TestViolation(t *testing.T) {
 		r.exchange(app, 2)
 		must(t, app.Conn.WriteMessage(vhostuser.Message{Request: vhostuser.SetVringNum, Flags: vhostuser.Version, Payload: []byte{1, 2, 3}}))
 		if r.fork != nil {
-			// What it sends before the session has ended is thrown away with it.
-			eventually(t, "the session of the same front-end after the violation", func() bool {
-				return r.logs.FilterMessage("front-end connected").Len() == 2
-			})
+			r.awaitSecondSession()
 			must(t, app.Connect())
 			must(t, app.Start())
 		} else {
@@ -51,6 +48,15 @@ func TestViolation(t *testing.T) {
 		if n := r.logs.FilterMessage("ending the session").Len(); n != 1 {
 			t.Errorf("%d sessions were ended, want 1", n)
 		}
+	})
+}
+
+// awaitSecondSession waits until a front-end that broke a rule, and is still there, has a session again: what it sends before the
+// first has ended is thrown away with it.
+func (r *rig) awaitSecondSession() {
+	r.t.Helper()
+	eventually(r.t, "the session of the same front-end after the violation", func() bool {
+		return r.logs.FilterMessage("front-end connected").Len() == 2
 	})
 }
 
@@ -81,6 +87,7 @@ func TestMessagesAfterViolation(t *testing.T) {
 					t.Fatalf("reply %v, want one to %v", m, want)
 				}
 			}
+			r.awaitSecondSession()
 			must(t, first.Connect())
 			return
 		}
