@@ -28,7 +28,8 @@ type demo struct {
 	// ending is closed when the machines are told to end.
 	ending chan struct{}
 
-	run     string // directory of the sockets: short, because a socket's path may have 107 bytes at most
+	claimed *os.File // the output directory
+	run     string   // directory of the sockets: short, because a socket's path may have 107 bytes at most
 	network *network
 	web     *web
 
@@ -85,8 +86,11 @@ func describe(q machine.QEMU) string { return fmt.Sprintf("%v (%s)", q.Version, 
 
 // prepare makes what every step needs.
 func (d *demo) prepare() error {
-	err := d.prepareApps()
-	if err != nil {
+	var err error
+	if d.claimed, err = claim(d.OutDir); err != nil {
+		return err
+	}
+	if err := d.prepareApps(); err != nil {
 		return err
 	}
 	if d.network, err = openNetwork(d.TAP, d.nicQueues(), d.MTU, len(d.apps)); err != nil {
@@ -238,6 +242,9 @@ func (d *demo) close() error {
 	}
 	if d.run != "" {
 		errs = append(errs, os.RemoveAll(d.run))
+	}
+	if d.claimed != nil {
+		errs = append(errs, d.claimed.Close())
 	}
 	return errors.Join(errs...)
 }
