@@ -193,6 +193,7 @@ func TestMemoryVanishes(t *testing.T) {
 		}
 		eventually(t, "the end of the session", func() bool { return r.logs.FilterMessage("ending the session").Len() > 0 })
 		if r.fork != nil {
+			r.awaitSecondSession()
 			must(t, app.Settle())
 		} else {
 			must(t, app.Halt())
