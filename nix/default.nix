@@ -35,7 +35,7 @@ let
     busybox = pkgs.pkgsStatic.busybox;
     kernel = chosen;
     image = image chosen;
-    modules = if kernel == null then null else modules kernel;
+    modules = modules chosen; # of ./linux.nix only lists of what is built in
   };
   machines = import ./machines.nix {
     inherit lib images qemuFork;

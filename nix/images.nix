@@ -6,7 +6,7 @@
 , busybox # static
 , kernel # a package
 , image # file of its image
-, modules # directory of its modules; null: all is built in
+, modules # directory of its modules, or of the lists that say what is built in: vvufwd can be told to load that, too
 , nicModules
 }:
 let
@@ -14,7 +14,7 @@ let
   vvuimage = ''
     ln -s ${image} vmlinuz
     ln -s ${kernel.configfile} config-${kernel.modDirVersion}
-    ${vvufwd}/bin/vvuimage --kernel vmlinuz '' + lib.optionalString (modules != null) "--modules ${modules}";
+    ${vvufwd}/bin/vvuimage --kernel vmlinuz --modules ${modules}'';
   named = names: lib.optionalString (names != [ ]) " --nic-modules ${lib.concatStringsSep "," names}";
 in
 {
@@ -24,7 +24,7 @@ in
   '';
 
   appInitramfs = runCommand "vvufwd-app.cpio.gz" { } ''
-    ${vvuimage}${named (lib.optionals (modules != null) [ "virtio_pci" "virtio_net" ])} \
+    ${vvuimage}${named [ "virtio_pci" "virtio_net" ]} \
       --init ${./app-init.sh} --add ${../cmd/internal/lab/initramfs/app-lease.sh}:/etc/lease.sh --add ${busybox}/bin/busybox:/bin/busybox -o $out
   '';
 }

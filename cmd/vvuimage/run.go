@@ -216,11 +216,6 @@ func (o *options) unnamed(release string) []string {
 // looked are the directories where no modules were found.
 func (o *options) looked(release string) string { return strings.Join(o.unnamed(release), " and no ") }
 
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
 // program finds what is to be /init: vvufwd, unless --init names something else.
 func (o *options) program() (string, error) {
 	if o.init != "" {

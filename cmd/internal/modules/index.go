@@ -29,7 +29,7 @@ func ReadIndex(dir string) (*Index, error) {
 	x := &Index{dir: dir, files: make(map[string]string)}
 	var err error
 	if x.needs, err = ReadDep(dir); err != nil {
-		return nil, fmt.Errorf("%w; put the kernel modules that are wanted with all they need into the initramfs, and run depmod for it", err)
+		return nil, fmt.Errorf("%w; put the kernel modules that are wanted with all they need into the initramfs, and run depmod for it, or name none of them if all are built in", err)
 	}
 	for file := range x.needs {
 		x.files[Name(file)] = file

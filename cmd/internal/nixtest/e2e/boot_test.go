@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -150,6 +153,63 @@ func TestKernel(t *testing.T) {
 			t.Errorf("%q: %v: %s", args, err, stderr.String())
 		} else if got := stderr.String(); strings.Contains(got, "has no CONFIG") || !strings.Contains(got, "with no kernel modules") {
 			t.Errorf("%q: %s", args, got)
+		}
+	}
+}
+
+// TestOwnImages makes both images for a kernel as nix/linux.nix gives it, of which "make modules_install" has left no module, only
+// lists: with these in it vvufwd can be told to load what is built in.
+func TestOwnImages(t *testing.T) {
+	n := open(t)
+	built, err := n.build(t, "null", "linux")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, err := os.ReadFile(built["linux"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	const release, lists = "9.9.9-nix", "lib/modules/9.9.9-nix/modules.builtin"
+	for name, body := range map[string]string{
+		"bzImage": string(kerneltest.Image(release, nil)),
+		"config":  string(options) + "\nCONFIG_VFIO_IOMMU_TYPE1=y\n",
+		lists:     "kernel/vfio.ko\nkernel/vfio_iommu_type1.ko\nkernel/vfio-pci.ko\nkernel/virtio_pci.ko\nkernel/virtio_net.ko\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := `let p = ` + packages + `; in p // { linux.override = options:
+		p.runCommand "own" { } "mkdir $out; cp -r ` + dir + `/. $out" // { target = "bzImage"; configfile = "` + dir + `/config"; modDirVersion = "` + release + `"; }; }`
+	out, err := n.run(t, "nix-build", "nix", "--no-out-link", "--arg", "pkgs", own, "-A", "driverInitramfs", "-A", "appInitramfs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := strings.Fields(out)
+	if len(images) != 2 {
+		t.Fatalf("images %q", images)
+	}
+	for _, image := range images {
+		packed, err := os.Open(image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer packed.Close()
+		unpacked, err := gzip.NewReader(packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(unpacked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(body, []byte(lists+"\x00")) || bytes.Contains(body, []byte("lib/modules/"+release+"/kernel")) {
+			t.Errorf("%s has no %s, or has modules", image, lists)
 		}
 	}
 }
