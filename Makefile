@@ -95,7 +95,7 @@ tapbench:
 # Machines wait for half of their time, as do unit tests: lanes side by side. Nothing judges the rates that versus
 # measures, so it need not be alone. One after the other, for less load:
 # make test LANES="'lint cross unit race arm64 nix machines versus'"
-LANES ?= machines 'lint cross unit race arm64' 'nix versus'
+LANES ?= machines 'lint cross unit race' 'nix versus arm64'
 test: build
 	@$(GO) run ./cmd/internal/stages $(LANES)
 
