@@ -28,6 +28,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		fmt.Fprintln(out, cli.Version("vvuimage"))
 		return nil
 	}
+	if err := o.checkOutput(); err != nil {
+		return &cli.UnusableError{Err: err}
+	}
 	image, release, err := o.plan(progress)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -33,6 +34,32 @@ func (o *options) kind() string {
 		return kind
 	}
 	return ""
+}
+
+// checkOutput makes sure that what is written takes the place of an older image and of nothing else: it is renamed there, and would
+// replace a device such as /dev/null, too.
+func (o *options) checkOutput() error {
+	there, err := os.Stat(o.output)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("-o: %w", err)
+	case there.IsDir():
+		return fmt.Errorf("-o %s is a directory: name a file in it, such as driver.cpio.gz", o.output)
+	case !there.Mode().IsRegular():
+		return fmt.Errorf("-o %s is no regular file, which alone is replaced: choose another name", o.output)
+	}
+	read := map[string]string{"--kernel": o.kernel, "--vvufwd": o.vvufwd, "--init": o.init, "--stub": o.stub}
+	for _, from := range o.add {
+		read["--add "+from] = from
+	}
+	for what, name := range read {
+		if source, err := os.Stat(name); err == nil && os.SameFile(source, there) {
+			return fmt.Errorf("-o %s is the file of %s: choose another name", o.output, what)
+		}
+	}
+	return nil
 }
 
 // save writes the image, whole or not at all, and returns its size.
