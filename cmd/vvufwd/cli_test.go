@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"testing"
@@ -29,6 +31,7 @@ func TestMain(m *testing.M) {
 			main()
 		},
 		"peer":       peer,
+		"scrape":     scrape,
 		"supervisor": supervisor,
 	})
 }
@@ -99,6 +102,22 @@ func peer() {
 		var conn net.Conn
 		if conn, err = l.Accept(); err == nil {
 			err = errors.Join(conn.Close(), l.Close())
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// scrape prints the page at the address that a log has: scrape LOG.
+func scrape() {
+	log, err := os.ReadFile(os.Args[1])
+	if err == nil {
+		var page *http.Response
+		if page, err = http.Get(string(regexp.MustCompile(`http://[^"]+`).Find(log))); err == nil {
+			defer page.Body.Close()
+			_, err = io.Copy(os.Stdout, page.Body)
 		}
 	}
 	if err != nil {

@@ -177,10 +177,11 @@ func (f *forwarder) answerClients(ctx context.Context, o *options, controls *syn
 		f.log.Info("answering vvuctl", zap.Stringer("at", p.Address), zap.Bool("write", o.asked.write))
 	}
 	if p := o.asked.scraped.take(); p.file != nil {
+		at := channel.Inherit(p.file, p.Address).Address()
 		controls.Go(func() {
 			failed(p.serve(ctx, func(ctx context.Context, l *channel.Listener) { metrics.Serve(ctx, l, state.metrics) }))
 		})
-		f.log.Info("answering Prometheus", zap.String("at", "http://"+p.TCP.String()+"/metrics"))
+		f.log.Info("answering Prometheus", zap.String("at", "http://"+at.String()+"/metrics"))
 	}
 }
 

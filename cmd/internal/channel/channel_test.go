@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -117,12 +116,7 @@ func TestTCP(t *testing.T) {
 		Serve(ctx, l, 2, func(_ context.Context, conn *os.File) { io.Copy(conn, conn) })
 		close(ended)
 	}()
-	name, err := unix.Getsockname(int(l.file.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	unix.SetNonblock(int(l.file.Fd()), true) // Fd has changed that
-	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(name.(*unix.SockaddrInet4).Port)))
+	conn, err := net.Dial("tcp", l.Address().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -81,6 +82,24 @@ func Inherit(f *os.File, a Address) *Listener { return &Listener{file: f, addres
 
 // File is the listener's, which keeps it.
 func (l *Listener) File() *os.File { return l.file }
+
+// Address is where it listens: at TCP port 0 the kernel has chosen another.
+func (l *Listener) Address() Address {
+	raw, err := l.file.SyscallConn()
+	if l.address.Kind != TCP || l.address.TCP.Port() != 0 || err != nil {
+		return l.address
+	}
+	at := l.address
+	_ = raw.Control(func(fd uintptr) {
+		switch name, _ := unix.Getsockname(int(fd)); name := name.(type) {
+		case *unix.SockaddrInet4:
+			at.TCP = netip.AddrPortFrom(at.TCP.Addr(), uint16(name.Port))
+		case *unix.SockaddrInet6:
+			at.TCP = netip.AddrPortFrom(at.TCP.Addr(), uint16(name.Port))
+		}
+	})
+	return at
+}
 
 // short is a pause when there are no descriptors or no memory for a connection.
 const short = 100 * time.Millisecond

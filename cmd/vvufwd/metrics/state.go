@@ -48,7 +48,9 @@ func (t *text) about(s State) {
 		words = words[:platform]
 	}
 	t.count(1, "version", strings.TrimSpace(strings.Join(words[1:], " ")), "goversion", goVersion)
-	t.family("process_start_time_seconds", gauge, "When the program was started, since 1970.")
+	// It is not process_start_time_seconds, as is the convention, because node_exporter has that itself, and the text may come by way of its
+	// textfile collector.
+	t.family("vvufwd_start_time_seconds", gauge, "When the program was started, since 1970.")
 	t.number(float64(s.Start.UnixMilli()) / 1000)
 }
 
