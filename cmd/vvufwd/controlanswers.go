@@ -189,9 +189,10 @@ func (c *collector) captures() []control.Capture {
 	return list
 }
 
-// setCaptures starts or stops the captures that a request means.
+// setCaptures starts or stops the captures that a request means: of all, those that have not ended.
 func (c *collector) setCaptures(r control.Request) error {
 	var ports []string
+	var ended error
 	set := 0
 	for i, rec := range c.f.recorders {
 		s := rec.Status()
@@ -201,7 +202,8 @@ func (c *collector) setCaptures(r control.Request) error {
 			continue
 		}
 		if s.Ended != "" {
-			return fmt.Errorf("the capture of %s has ended: %s", s.Spec.Port, s.Ended)
+			ended = fmt.Errorf("the capture of %s has ended: %s", s.Spec.Port, s.Ended)
+			continue
 		}
 		set++
 		if r.Set == control.On {
@@ -213,6 +215,8 @@ func (c *collector) setCaptures(r control.Request) error {
 	switch {
 	case len(ports) == 0:
 		return errors.New("there is no capture: name its file when vvufwd starts, --capture PORT=FILE,off; none can be opened later")
+	case set == 0 && ended != nil:
+		return ended
 	case set == 0:
 		return fmt.Errorf("there is no capture of %q, but of %s", r.Port, strings.Join(ports, ", "))
 	}

@@ -94,7 +94,7 @@ func TestFilters(t *testing.T) {
 		"port 80": "tcp", "src port 80": "", "dst port 80 or arp": "arp tcp", "tcp port 443": "six", "tcp dst port 443": "six", "udp port 443": "",
 		"host 10.0.0.1": "arp tcp udp", "dst host 10.0.0.9": "arp", "src host fd00::1": "six", "net 192.168.0.0/16": "tcp udp", "dst net 10.0.0.0/8": "arp",
 		"ether host 02:00:00:00:00:01": "arp six tcp udp", "ether src 02:00:00:00:00:02": "", "ether dst host 02:00:00:00:00:02 and !(tcp||udp)": "arp",
-		"icmp or icmp6": "", "tcp and host 10.0.0.1 or arp": "arp tcp",
+		"udp+or+host+10.0.0.9": "arp udp", "vlan and not udp": "", "icmp or icmp6": "", "tcp and host 10.0.0.1 or arp": "arp tcp",
 	} {
 		f, err := ParseFilter(text)
 		if err != nil {
@@ -116,7 +116,7 @@ func TestFilters(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"": "ends too early", "tcp and": "ends too early", "(tcp": "not closed", "tcp udp": `"udp" is too much`, "port http": "not a port", "host example.org": "not an IP address",
-		"net 10": "not a network", "ether host 1": "not an Ethernet address", "tcp[13] = 2": `"tcp[13]" is not known`, strings.Repeat("(", 60) + "arp": "more than 50 levels",
+		"net 10": "not a network", "ether host 1": "not an Ethernet address", "vlan 4096": "0 to 4095", "tcp[13] = 2": `"tcp[13]" is not known`, strings.Repeat("(", 60) + "arp": "more than 50 levels",
 	} {
 		if _, err := ParseFilter(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
@@ -157,6 +157,7 @@ func TestSpecs(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"eth0=x": "one of tap:fd=3", "0000:00:04.0=vsock:x": "want vsock:PORT", "0000:00:04.0=virtio-serial:": "want virtio-serial:NAME", "0000:00:04.0=": "want a FILE", "0000:00:04.0=x,snaplen=1": "want 14 to", "0000:00:04.0=x,on": "want snaplen=N", "0000:00:04.0=x,filter=foo": "not known",
+		"a.sock=-": "standard output is for statistics", "a.sock=x,filter=arp,snaplen=64": "filter= is the last option",
 	} {
 		if _, err := Parse(text, ports, written); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
@@ -174,6 +175,58 @@ func TestOpen(t *testing.T) {
 		if _, err := (Spec{Path: path}).Open(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
+	}
+}
+
+// A file that another capture writes to is left to it, whatever it is called; one that was left is emptied.
+func TestFileOfItsOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first, err := Spec{Path: path}.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.WriteString("first"); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Dir(path) + "/./x"
+	if _, err := (Spec{Path: other}).Open(); err == nil || !strings.Contains(err.Error(), "another capture writes to") {
+		t.Errorf("a second one: %v", err)
+	}
+	if text, err := os.ReadFile(path); string(text) != "first" {
+		t.Errorf("the first has %q, %v", text, err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := Spec{Path: other}.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if text, err := os.ReadFile(path); len(text) != 0 {
+		t.Errorf("what was left is %q, %v", text, err)
+	}
+}
+
+// Where nothing can be written any more the capture ends, and says where: by the file's name, not by that under which it was handed over.
+func TestNamesFileThatFails(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Dup(int(w.Fd()))
+	if err := errors.Join(err, r.Close(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	rec := New(Spec{Port: "p", Path: "/tmp/pipe", SnapLen: 64}, os.NewFile(uintptr(fd), "capture#0"), 1, zaptest.NewLogger(t))
+	rec.Run(ctx, "test")
+	if s := rec.Status(); s.On || s.Ended != "write /tmp/pipe: broken pipe" {
+		t.Errorf("%+v", s)
 	}
 }
 

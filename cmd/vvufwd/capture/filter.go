@@ -34,8 +34,9 @@ func (f *Filter) Match(data []byte) bool {
 	return f.match(&p)
 }
 
-// ParseFilter reads an expression.
+// ParseFilter reads an expression. A "+" in it is a blank: what starts a machine parts its kernel's command line at those.
 func ParseFilter(text string) (*Filter, error) {
+	text = strings.ReplaceAll(text, "+", " ")
 	p := &parser{words: strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ", "!", " not ", "&&", " and ", "||", " or ").Replace(text))}
 	match, err := p.or()
 	if err == nil && len(p.words) > 0 {
@@ -142,6 +143,9 @@ func (p *parser) primitive() (func(*frame) bool, error) {
 	}
 	if word == "vlan" {
 		id, err := strconv.ParseUint(p.peek(), 10, 12)
+		if errors.Is(err, strconv.ErrRange) {
+			return nil, fmt.Errorf("vlan %s: want an ID of 0 to 4095", p.peek())
+		}
 		if err != nil {
 			return func(f *frame) bool { return f.tagged }, nil
 		}

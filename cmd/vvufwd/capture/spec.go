@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"vvufwd/cmd/internal/channel"
 )
 
@@ -53,6 +55,9 @@ func Parse(text string, ports, written []string) (Spec, error) {
 	if s.Path == "" {
 		return s, errors.New("want a FILE after the port, such as /tmp/frames.pcapng, or virtio-serial:NAME, vsock:PORT or unix:PATH")
 	}
+	if s.Path == "-" {
+		return s, errors.New("standard output is for statistics: give a named pipe, which tcpdump -r reads, or unix:PATH")
+	}
 	if isLive(s.Path) {
 		var err error
 		if s.Live, err = channel.Parse(s.Path); err != nil {
@@ -63,10 +68,10 @@ func Parse(text string, ports, written []string) (Spec, error) {
 	for rest != "" {
 		if expression, ok := strings.CutPrefix(rest, "filter="); ok { // which may have commas in it
 			var err error
-			if s.Filter, err = ParseFilter(expression); err != nil {
-				return s, err
+			if s.Filter, err = ParseFilter(expression); err != nil && strings.Contains(expression, ",") {
+				err = fmt.Errorf("%w (filter= is the last option)", err)
 			}
-			return s, nil
+			return s, err
 		}
 		var option string
 		option, rest, _ = strings.Cut(rest, ",")
@@ -120,7 +125,7 @@ func (s Spec) Open() (*os.File, error) {
 		}
 		return l.File(), nil
 	}
-	f, err := os.OpenFile(s.Path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(s.Path, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0o600)
 	switch {
 	case errors.Is(err, syscall.ENXIO):
 		return nil, fmt.Errorf("%s is a pipe that no one reads, or a device that is not there: start its reader first", s.Path)
@@ -129,7 +134,31 @@ func (s Spec) Open() (*os.File, error) {
 	case err != nil:
 		return nil, err
 	}
+	if err := takeFile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	return f, nil
+}
+
+// takeFile empties a file, unless another capture writes there: one of another vvufwd, or of this one that calls the file by another
+// name. The lock lasts as long as the file is open. A file system that knows no locks is taken at the user's word.
+func takeFile(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	taken := error(nil)
+	if err := raw.Control(func(fd uintptr) { taken = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
+		return err
+	}
+	if errors.Is(taken, unix.EWOULDBLOCK) {
+		return fmt.Errorf("another capture writes to %s: give each a file of its own", f.Name())
+	}
+	return f.Truncate(0)
 }
 
 // Close closes what Open has opened and no recorder has taken.
