@@ -3,17 +3,61 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/clitest"
 	"vvufwd/cmd/internal/control"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"vvuctl": main})
+	testscript.Main(m, map[string]func(){"vvuctl": main, "busy": busy, "hangup": hangUp})
+}
+
+// busy listens at a socket, accepts no one, and has all the places of those who wait taken: busy SOCKET. Then there is SOCKET.ready.
+func busy() {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		err = errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: os.Args[1]}), unix.Listen(fd, 0))
+	}
+	for err == nil {
+		var waiting int
+		if waiting, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0); err == nil {
+			err = unix.Connect(waiting, &unix.SockaddrUnix{Name: os.Args[1]})
+		}
+	}
+	if errors.Is(err, unix.EAGAIN) {
+		err = os.WriteFile(os.Args[1]+".ready", nil, 0o600)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	time.Sleep(time.Hour)
+}
+
+// hangUp reads a request and does not answer it: hangup SOCKET.
+func hangUp() {
+	l, err := net.Listen("unix", os.Args[1])
+	if err == nil {
+		var conn net.Conn
+		if conn, err = l.Accept(); err == nil {
+			_, err = conn.Read(make([]byte, control.MaxRequest))
+			err = errors.Join(err, conn.Close())
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // TestCLI plays command lines and checks messages and exit codes. What a vvufwd answers is tested with that.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/cmd/internal/channel"
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/control"
 	"vvufwd/netfwd"
@@ -56,14 +57,26 @@ func connect(ctx context.Context, o options) (*control.Client, error) {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("%w: start vvufwd with --control %v, or name the socket that it has with --control", err, o.control)
+	case errors.Is(err, unix.ECONNREFUSED) && !isSocket(o.control):
+		return nil, fmt.Errorf("%w: that is no socket: name the one that vvufwd has with --control", err)
 	case errors.Is(err, unix.ECONNREFUSED):
 		return nil, fmt.Errorf("%w: no one listens there any more", err)
+	case errors.Is(err, unix.ECONNRESET) && o.control.Kind == channel.VSock:
+		return nil, fmt.Errorf("%w: no one listens there", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("%v: no one has answered within %v: vvufwd was stopped, or has too much to do", o.control, o.timeout)
 	case errors.Is(err, os.ErrPermission):
 		return nil, fmt.Errorf("%w: only the user who runs vvufwd may ask it", err)
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.EAFNOSUPPORT):
 		return nil, fmt.Errorf("%w: this machine has no vsock: modprobe vhost_vsock", err)
 	}
 	return c, err
+}
+
+// isSocket reports whether what is at an address may be a socket.
+func isSocket(a channel.Address) bool {
+	there, err := os.Stat(a.Path)
+	return a.Kind != channel.UNIX || err != nil || there.Mode()&os.ModeSocket != 0
 }
 
 func ask(ctx context.Context, c *control.Client, o options, data any) error {

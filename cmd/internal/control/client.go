@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"time"
@@ -97,6 +98,9 @@ func (c *Client) line() (line []byte, err error) {
 func (c *Client) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%v: no answer: the program does not run, is not asked at this place, or is asked by someone else through the same virtio-serial port", c.address)
+	}
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%v: no answer, and the other side has hung up: is that what the program has with --control?", c.address)
 	}
 	return fmt.Errorf("%v: no answer: %w", c.address, err)
 }
