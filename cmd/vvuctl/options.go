@@ -70,7 +70,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	switch {
 	case o.timeout <= 0:
 		return o, cli.Usagef("--timeout %v: want a positive time", o.timeout)
-	case o.watch < 0:
+	case o.watch < 0 || o.watch == 0 && cli.Given(f, "watch"):
 		return o, cli.Usagef("--watch %v: want a positive interval", o.watch)
 	case o.watch > 0 && (o.request.Do != control.Stats || o.json):
 		return o, cli.Usagef("--watch is for tables of stats")
@@ -116,7 +116,9 @@ func request(words []string) (r control.Request, err error) {
 		}
 		r.Set = set
 		if rest = rest[1:]; len(rest) > 0 {
-			r.Port, rest = rest[0], rest[1:]
+			if r.Port, rest = rest[0], rest[1:]; r.Port == "" {
+				return r, cli.Usagef("capture %s \"\": want a port, or none for all captures", words[1])
+			}
 		}
 	case r.Do == control.LogLevel && len(rest) > 0:
 		r.Set, rest = rest[0], rest[1:]

@@ -77,6 +77,8 @@
 package main
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 
@@ -87,6 +89,9 @@ import (
 func main() {
 	stdout, stderr := logging.Streams()
 	err := run(os.Args[1:], stdout, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		err = stdout.Told(logging.LastWords)
+	}
 	code := cli.ExitCode(err)
 	if code != cli.Done {
 		fmt.Fprintln(stderr, "vvudev:", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os/signal"
@@ -26,8 +27,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if o.version {
-		_, err := fmt.Fprintln(stdout, cli.Version("vvudev"))
-		return err
+		fmt.Fprintln(stdout, cli.Version("vvudev"))
+		return flag.ErrHelp // all that was asked for
 	}
 	if err := cli.CheckCPUs("--cpus", o.cpus); err != nil {
 		return err

@@ -17,7 +17,8 @@ import (
 func Main(program string, run func(ctx context.Context, args []string, out, progress io.Writer) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	out := &Output{Writer: os.Stdout}
+	err := out.Or(run(ctx, os.Args[1:], out, os.Stderr))
 	code := ExitCode(err)
 	if code != Done {
 		for line := range strings.Lines(err.Error()) {

@@ -2,6 +2,7 @@ package logging
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -136,4 +137,15 @@ func Flush(patience time.Duration, queues ...*Queue) bool {
 		}
 	}
 	return true
+}
+
+// Told waits as Flush does, and returns why what was written could not be passed on, nil if it was: for programs that were
+// asked for a text and nothing else.
+func (q *Queue) Told(patience time.Duration) error {
+	if !Flush(patience, q) {
+		return errors.New("no one reads the standard output")
+	}
+	q.mu.Lock() // the goroutine is gone
+	defer q.mu.Unlock()
+	return q.err
 }
