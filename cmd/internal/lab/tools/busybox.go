@@ -13,10 +13,9 @@ import (
 // applets are what the app VM's scripts use beyond the commands that every busybox has.
 var applets = []string{"sh", "udhcpc", "httpd", "wget", "ping", "ip", "modprobe", "sha256sum", "poweroff", "taskset", "nproc", "unxz"}
 
-// busybox finds a busybox that runs without libraries and has what the app VM needs.
+// busybox finds, if no flag names one, a busybox that runs without libraries and has what the app VM needs.
 func (f *finder) busybox(ctx context.Context, t *Tools) error {
 	if f.Busybox != "" {
-		t.Busybox = f.Busybox // which was checked
 		return nil
 	}
 	if path, err := exec.LookPath("busybox"); err == nil && checkBusybox(ctx, path) == nil {

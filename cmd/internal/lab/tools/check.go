@@ -10,21 +10,22 @@ import (
 	"vvufwd/cmd/internal/lab/kmod"
 )
 
-// check refuses what flags name and cannot be used, before anything takes its time: a cli.UsageError for flags that do not go
-// together, a cli.UnusableError for what is not there, or is something else.
-func (o Options) check(ctx context.Context) error {
+// check returns what flags name, and refuses what cannot be used, before anything takes its time: a cli.UsageError for flags that do
+// not go together, a cli.UnusableError for what is not there, or is something else.
+func (o Options) check(ctx context.Context) (*Tools, error) {
 	if (o.Kernel == "") != (o.Modules == "") {
-		return cli.Usagef("--kernel and --modules belong together: give the kernel image and its lib/modules/RELEASE directory")
+		return nil, cli.Usagef("--kernel and --modules belong together: give the kernel image and its lib/modules/RELEASE directory")
 	}
-	for _, one := range []func(context.Context) error{o.checkPaths, o.checkQEMU, o.checkKernel, o.checkBusybox, o.checkPrograms} {
-		if err := one(ctx); err != nil {
-			return &cli.UnusableError{Err: err}
+	t := &Tools{Kernel: o.Kernel, Busybox: o.Busybox}
+	for _, one := range []func(context.Context, *Tools) error{o.checkPaths, o.checkQEMU, o.checkKernel, o.checkBusybox, o.checkPrograms} {
+		if err := one(ctx, t); err != nil {
+			return nil, &cli.UnusableError{Err: err}
 		}
 	}
-	return nil
+	return t, nil
 }
 
-func (o Options) checkPaths(context.Context) error {
+func (o Options) checkPaths(context.Context, *Tools) error {
 	for _, flag := range []struct{ name, path string }{
 		{"--kernel", o.Kernel}, {"--modules", o.Modules}, {"--busybox", o.Busybox}, {"--bin", o.Bin},
 	} {
@@ -39,22 +40,20 @@ func (o Options) checkPaths(context.Context) error {
 }
 
 // checkQEMU starts each QEMU that is given for its version.
-func (o Options) checkQEMU(ctx context.Context) error {
+func (o Options) checkQEMU(ctx context.Context, t *Tools) (err error) {
 	if o.QEMU != "" {
-		if _, err := o.givenQEMU(ctx); err != nil {
+		if t.QEMU, err = o.givenQEMU(ctx); err != nil {
 			return err
 		}
 	}
 	if o.AppQEMU != "" {
-		if _, err := given(ctx, "--app-qemu", o.AppQEMU); err != nil {
-			return err
-		}
+		t.AppQEMU, err = given(ctx, "--app-qemu", o.AppQEMU)
 	}
-	return nil
+	return err
 }
 
 // checkKernel makes sure that a kernel is one, and that the modules are its.
-func (o Options) checkKernel(context.Context) error {
+func (o Options) checkKernel(_ context.Context, t *Tools) error {
 	if o.Kernel == "" {
 		return nil
 	}
@@ -69,10 +68,11 @@ func (o Options) checkKernel(context.Context) error {
 	if image.Release != tree.Release {
 		return fmt.Errorf("--modules: %s has the modules of kernel %s, but %s is kernel %s: take both from the same build", tree.Dir, tree.Release, o.Kernel, image.Release)
 	}
+	t.Modules = tree
 	return nil
 }
 
-func (o Options) checkBusybox(ctx context.Context) error {
+func (o Options) checkBusybox(ctx context.Context, _ *Tools) error {
 	if o.Busybox == "" {
 		return nil
 	}
@@ -82,9 +82,9 @@ func (o Options) checkBusybox(ctx context.Context) error {
 	return nil
 }
 
-func (o Options) checkPrograms(context.Context) error {
+func (o Options) checkPrograms(_ context.Context, t *Tools) error {
 	if o.Bin == "" || !o.NeedPrograms {
 		return nil
 	}
-	return havePrograms(o.Bin)
+	return t.programsIn(o.Bin)
 }

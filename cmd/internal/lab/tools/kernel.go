@@ -11,19 +11,11 @@ import (
 	"vvufwd/cmd/internal/lab/kmod"
 )
 
-// kernel finds a kernel and its modules: both from flags, or one of this machine's own cloud kernels, or Debian's package.
+// kernel finds a kernel and its modules, if no flag names one: one of this machine's own cloud kernels, or Debian's package.
 // Only cloud kernels are taken unasked, because they boot in a third of the time of a generic one without hardware
 // virtualisation.
 func (f *finder) kernel(ctx context.Context, t *Tools) error {
-	var err error
-	switch {
-	case f.Kernel != "":
-		t.Kernel = f.Kernel
-		if t.Modules, err = kmod.Open(f.Modules); err != nil {
-			return fmt.Errorf("--modules: %w", err)
-		}
-		return nil
-	case findKernel("/", cloud, guestRelease.series, &t.Kernel, &t.Modules):
+	if f.Kernel != "" || findKernel("/", cloud, guestRelease.series, &t.Kernel, &t.Modules) {
 		return nil
 	}
 	root, err := f.debian.guest(ctx)

@@ -11,30 +11,26 @@ import (
 	"sync"
 )
 
-// programs finds the project's own programs: in the directory that --bin names, built from the source tree, or beside this program.
+// programs finds the project's own programs, if no flag named their directory: built from the source tree, or beside this program.
 func (f *finder) programs(ctx context.Context, t *Tools) error {
-	if !f.NeedPrograms {
+	if !f.NeedPrograms || f.Bin != "" {
 		return nil
 	}
-	dir := f.Bin
-	if dir == "" {
-		var err error
-		if dir, err = f.buildPrograms(ctx); err != nil {
-			return err
-		}
+	dir, err := f.buildPrograms(ctx)
+	if err != nil {
+		return err
 	}
-	t.Vvufwd, t.Vvudev, t.Vvugen = filepath.Join(dir, "vvufwd"), filepath.Join(dir, "vvudev"), filepath.Join(dir, "vvugen")
-	return havePrograms(dir)
+	return t.programsIn(dir)
 }
 
-// havePrograms makes sure that a directory has the programs that the demo does not do without.
-func havePrograms(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "vvudev")); err != nil {
+// programsIn takes the programs from a directory, and makes sure that it has those that the demo does not do without.
+func (t *Tools) programsIn(dir string) error {
+	t.Vvufwd, t.Vvudev, t.Vvugen = filepath.Join(dir, "vvufwd"), filepath.Join(dir, "vvudev"), filepath.Join(dir, "vvugen")
+	if _, err := os.Stat(t.Vvudev); err != nil {
 		return fmt.Errorf("%w: give --bin the directory of vvufwd and vvudev", err)
 	}
-	vvufwd := filepath.Join(dir, "vvufwd")
-	if err := CheckStatic(vvufwd); err != nil {
-		return fmt.Errorf("%s must run as /init of a virtual machine: %w (build it with CGO_ENABLED=0)", vvufwd, err)
+	if err := CheckStatic(t.Vvufwd); err != nil {
+		return fmt.Errorf("%s must run as /init of a virtual machine: %w (build it with CGO_ENABLED=0)", t.Vvufwd, err)
 	}
 	return nil
 }

@@ -14,23 +14,20 @@ import (
 
 const qemuProgram = "qemu-system-x86_64"
 
-// qemu finds the QEMU of each virtual machine.
-func (f *finder) qemu(ctx context.Context, t *Tools) error {
-	var err error
-	if t.QEMU, err = f.driverQEMU(ctx); err != nil {
-		return err
+// qemu finds the QEMU of each virtual machine for which no flag names one.
+func (f *finder) qemu(ctx context.Context, t *Tools) (err error) {
+	if f.QEMU == "" {
+		if t.QEMU, err = f.driverQEMU(ctx); err != nil {
+			return err
+		}
 	}
-	t.AppQEMU = t.QEMU
-	if f.AppQEMU != "" {
-		t.AppQEMU, err = given(ctx, "--app-qemu", f.AppQEMU)
+	if f.AppQEMU == "" {
+		t.AppQEMU = t.QEMU
 	}
-	return err
+	return nil
 }
 
 func (f *finder) driverQEMU(ctx context.Context) (machine.QEMU, error) {
-	if f.QEMU != "" {
-		return f.givenQEMU(ctx)
-	}
 	if path, err := exec.LookPath(qemuProgram); err == nil {
 		q, err := probe(ctx, machine.QEMU{Command: []string{path}, Origin: path})
 		if err == nil && (!f.NeedVfioUser || q.Version.AtLeast(machine.VfioUser) && hasDevice(ctx, q, "vfio-user-pci")) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/lab/kmod"
 	"vvufwd/cmd/internal/lab/machine"
 )
@@ -74,11 +75,12 @@ type Tools struct {
 
 // Find finds or fetches everything.
 func Find(ctx context.Context, o Options) (*Tools, error) {
-	if err := o.check(ctx); err != nil {
+	t, err := o.check(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(o.BuildDir, 0o755); err != nil {
-		return nil, fmt.Errorf("build directory: %w", err)
+		return nil, &cli.UnusableError{Err: fmt.Errorf("build directory: %w", err)}
 	}
 	unlock, err := lock(ctx, o.BuildDir, o.Progress)
 	if err != nil {
@@ -86,7 +88,6 @@ func Find(ctx context.Context, o Options) (*Tools, error) {
 	}
 	defer unlock()
 	f := &finder{Options: o, debian: debian{dir: o.BuildDir, progress: o.Progress}}
-	t := &Tools{}
 	for _, find := range []func(context.Context, *Tools) error{f.qemu, f.kernel, f.busybox, f.bareModules, f.newer, f.hardware, f.ethtool, f.programs} {
 		if err := find(ctx, t); err != nil {
 			return nil, err

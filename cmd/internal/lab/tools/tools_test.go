@@ -76,6 +76,33 @@ func TestFlagErrors(t *testing.T) {
 	}
 }
 
+// TestFlagsAreLookedAtOnce has each QEMU that a flag names started once, and kernel and modules taken as they were checked.
+func TestFlagsAreLookedAtOnce(t *testing.T) {
+	starts := filepath.Join(t.TempDir(), "starts")
+	qemu := script(t, "qemu", "echo start >>"+starts+"; echo QEMU emulator version 11.0.0")
+	kernelFile := filepath.Join(t.TempDir(), "vmlinuz")
+	modules := filepath.Join(t.TempDir(), "6.9.0-test")
+	if err := errors.Join(os.WriteFile(kernelFile, kerneltest.Image("6.9.0-test", nil), 0o600), os.MkdirAll(filepath.Join(modules, "kernel"), 0o755),
+		os.WriteFile(filepath.Join(modules, "kernel", "a.ko"), nil, 0o600), os.WriteFile(filepath.Join(modules, "modules.dep"), []byte("kernel/a.ko:\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	f := &finder{Options: Options{QEMU: qemu, AppQEMU: qemu, Kernel: kernelFile, Modules: modules, NeedVfioUser: true}}
+	found, err := f.check(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := found.Modules
+	if err := errors.Join(f.qemu(t.Context(), found), f.kernel(t.Context(), found)); err != nil {
+		t.Fatal(err)
+	}
+	if log, err := os.ReadFile(starts); err != nil || string(log) != "start\nstart\n" {
+		t.Errorf("two flags, and QEMU was started so often: %q (%v)", log, err)
+	}
+	if found.QEMU.Version.String() != "11.0" || found.AppQEMU.Origin != qemu || found.Kernel != kernelFile || found.Modules == nil || found.Modules != checked {
+		t.Errorf("found %+v", found)
+	}
+}
+
 func TestCheckStatic(t *testing.T) {
 	if err := CheckStatic(script(t, "x", "")); err == nil {
 		t.Error("a script is accepted as a static program")
