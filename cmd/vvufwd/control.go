@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -73,19 +74,26 @@ func (o *options) checkAsked() error {
 			taken[p.path] = p.flag
 		}
 	}
-	places := []channel.Address{o.asked.control.Address}
-	flags := []string{"--control " + o.asked.control.text}
-	for _, c := range o.captures {
-		places, flags = append(places, c.Live), append(flags, "--capture "+c.text)
+	take := func(flag, at string) error {
+		if other, ok := taken[at]; ok {
+			return cli.Usagef("%s: that is the place of %s already", flag, other)
+		}
+		taken[at] = flag
+		return nil
 	}
-	for i, at := range places {
-		if at.Kind == 0 {
-			continue
+	if o.asked.control.Kind != 0 {
+		if err := take("--control "+o.asked.control.text, o.asked.control.String()); err != nil {
+			return err
 		}
-		if other, ok := taken[at.String()]; ok {
-			return cli.Usagef("%s: that is the place of %s already", flags[i], other)
+	}
+	for _, c := range o.captures {
+		at, err := c.Path, error(nil)
+		if c.Live.Kind == 0 { // a file
+			at, err = filepath.Abs(at)
 		}
-		taken[at.String()] = flags[i]
+		if err = errors.Join(err, take("--capture "+c.text, at)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

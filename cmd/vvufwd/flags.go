@@ -145,7 +145,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	if o.hugePages == byPorts {
 		o.hugePages = hugePagesFor(o.ports)
 	}
-	if err := o.misplaced(fs); err != nil {
+	if err := o.misplaced(fs, asInit); err != nil {
 		return nil, err
 	}
 	return o, o.check()

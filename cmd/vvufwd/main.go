@@ -86,18 +86,18 @@ func run(argv []string, stdout, stderr io.Writer) int {
 		if err := help.Run(args[1:], stdout); err != nil {
 			return fail(stderr, err)
 		}
-		return cli.Done
+		return told(stdout, stderr)
 	}
 	args, privileged := cutNoConfine(args)
 	o, err := parseFlags(args, owned, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return cli.Done
+		return told(stdout, stderr)
 	case err != nil:
 		return fail(stderr, err)
 	case o.version:
 		fmt.Fprintln(stdout, cli.Version("vvufwd"))
-		return cli.Done
+		return told(stdout, stderr)
 	}
 	o.privileged = privileged
 	if err := cli.CheckCPUs("--cpus", o.cpus); err != nil {
@@ -309,6 +309,16 @@ func flush(outputs ...io.Writer) {
 		}
 	}
 	logging.Flush(logging.LastWords, queues...)
+}
+
+// told is the exit code if a text was all that was asked for.
+func told(stdout, stderr io.Writer) int {
+	if q, ok := stdout.(*logging.Queue); ok {
+		if err := q.Told(logging.LastWords); err != nil {
+			return fail(stderr, err)
+		}
+	}
+	return cli.Done
 }
 
 // fail prints an error on one line and returns the exit code for its kind.

@@ -52,11 +52,14 @@ func bindsNoName(name string) error {
 	return fmt.Errorf("it takes no name, and binds the functions that ports name: --nic %s --bind takes that from its kernel driver, --nic INTERFACE without --bind leaves it there", function)
 }
 
-// checkBind refuses --bind if there is nothing to bind but an interface that stays with its driver.
+// checkBind refuses --bind if there is nothing to bind, such as an interface that stays with its driver.
 func (o *options) checkBind() error {
-	i := slices.IndexFunc(o.ports, func(p portSpec) bool { return p.onInterface() && p.kind == "nic" })
-	if !o.bindAsked || i < 0 || slices.ContainsFunc(o.ports, portSpec.onPCI) {
+	if !o.bindAsked || slices.ContainsFunc(o.ports, portSpec.onPCI) {
 		return nil
+	}
+	i := slices.IndexFunc(o.ports, func(p portSpec) bool { return p.onInterface() && p.kind == "nic" })
+	if i < 0 {
+		return cli.Usagef("--bind: no port is a PCI function that could be bound: leave it out")
 	}
 	p := o.ports[i]
 	if f, ok := behind(p.iface); ok {

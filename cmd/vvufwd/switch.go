@@ -27,16 +27,6 @@ func (o *options) switchFlags(fs *flag.FlagSet) {
 	fs.IntVar(&o.macLimit, "mac-limit", defaultMACLimit, "with --switch: learn up to `N` addresses from each app VM, 16 times as many from a NIC or an interface")
 }
 
-// misplaced returns a usage error if a flag was given that only a switch has.
-func (o *options) misplaced(fs *flag.FlagSet) (err error) {
-	fs.Visit(func(f *flag.Flag) {
-		if !o.switched && (f.Name == "isolate" || f.Name == "mac-age" && !o.translates() || f.Name == "mac-limit") {
-			err = cli.Usagef("--%s is for a switch: add --switch", f.Name)
-		}
-	})
-	return err
-}
-
 // translates reports whether there is a port whose frames leave with the interface's own address.
 func (o *options) translates() bool {
 	return slices.ContainsFunc(o.ports, func(p portSpec) bool { return p.l2nat })

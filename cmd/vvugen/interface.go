@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 
@@ -11,8 +12,18 @@ import (
 	"vvufwd/cmd/internal/pktgen"
 )
 
+// withoutInterface are flags that are about a back-end, or about both ends.
+var withoutInterface = []string{
+	"both", "burst", "checksum", "event-idx", "in-order", "indirect", "latency", "mergeable", "packed", "payload", "queue-size", "verify", "window",
+}
+
 // checkInterface finds what does not go with --interface.
-func (o *options) checkInterface() error {
+func (o *options) checkInterface(f *flag.FlagSet) error {
+	for _, name := range withoutInterface {
+		if cli.Given(f, name) {
+			return cli.Usagef("--%s is for the sockets of a back-end: leave it or --interface out", name)
+		}
+	}
 	switch {
 	case len(o.ports) > 0:
 		return cli.Usagef("--interface takes the place of --port: leave one of them out")

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/vvugen/port"
 	"vvufwd/cmd/vvugen/traffic"
@@ -91,6 +93,9 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	if o.duration == 0 && o.count == 0 && o.link == "" {
 		o.duration = defaultDuration
 	}
+	if o.link != "" {
+		return o, o.checkInterface(f)
+	}
 	return o, o.check()
 }
 
@@ -98,8 +103,6 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 func (o *options) check() error {
 	oneEnd := o.txOnly || o.rxOnly
 	switch {
-	case o.link != "":
-		return o.checkInterface()
 	case o.stream != 0:
 		return cli.Usagef("--stream %d: streams have numbers with --interface only", o.stream)
 	case o.txOnly && o.rxOnly:
@@ -122,6 +125,8 @@ func (o *options) check() error {
 		return cli.Usagef("--window %d: must be 0 or more", o.window)
 	case o.queueSize < 16 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
 		return cli.Usagef("--queue-size %d: must be a power of two from 16 to 32768", o.queueSize)
+	case o.ports.tooLong() != "":
+		return cli.Usagef("--port %s: the path is longer than the %d characters that a socket can have: choose a shorter one", o.ports.tooLong(), longestPath)
 	case o.packed && (o.indirect || o.inOrder):
 		return cli.Usagef("--packed goes without --indirect and --in-order")
 	case o.timeout <= 0:
@@ -186,6 +191,19 @@ const maxPorts = traffic.MaxWays
 func (l portList) twice() string {
 	for i, p := range l {
 		if slices.ContainsFunc(l[:i], func(q portArg) bool { return q.path == p.path }) {
+			return p.path
+		}
+	}
+	return ""
+}
+
+// longestPath is how long the path of a socket may be.
+const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
+// tooLong is a path that no socket can have, or "".
+func (l portList) tooLong() string {
+	for _, p := range l {
+		if len(p.path) > longestPath {
 			return p.path
 		}
 	}

@@ -239,7 +239,7 @@ func TestUnits(t *testing.T) {
 			{ kind = "vhost-user"; address = "DIR/a.sock"; mac = "52:54:00:00:00:01"; isolate = true; }
 			{ kind = "vhost-user"; address = "DIR/b.sock"; client = true; }
 		];
-		cpus = [ 0 ]; queues = 2; queueSize = 512; idleAfter = "1ms"; statsInterval = "1s"; logLevel = "debug";
+		cpus = [ 0 ]; queues = 2; idleAfter = "1ms"; statsInterval = "1s"; logLevel = "debug";
 		extraArgs = [ "--max-memory" "1G" ];
 		devices.one = { vfioUser = "DIR/vvu.sock"; vhostUser = "DIR/app.sock"; shadow = "16M"; queues = 4; cpus = [ 0 ]; };
 		devices.two = { vfioUser = "DIR/vvu2.sock"; vhostUser = "DIR/app2.sock"; ram = "DIR/ram"; ramSize = "2M"; };
