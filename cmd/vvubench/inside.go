@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"vvufwd/cmd/internal/lab/namespace"
+	"vvufwd/cmd/vvubench/measure"
 	"vvufwd/cmd/vvubench/plan"
 	"vvufwd/cmd/vvubench/testpmd"
 )
@@ -25,6 +26,12 @@ func inNamespace(ctx context.Context, o *options, args []string, out, progress i
 	}
 	if !o.needsInterfaces() {
 		return false, nil
+	}
+	if _, err := beside(o.vvugen, "vvugen"); err != nil {
+		return false, err
+	}
+	if err := findVvufwds(ctx, o, &measure.Runner{}); err != nil {
+		return false, err
 	}
 	if o.needsTestpmd() { // it cannot be fetched from inside
 		if _, err := testpmd.Find(ctx, testpmd.Options{Path: o.testpmd, BuildDir: o.buildDir, Progress: tell}); err != nil {

@@ -69,6 +69,9 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	if o.buildDir == "" {
 		o.buildDir = tools.BuildDir()
 	}
+	if o.json == "" && cli.Given(f, "json") {
+		return o, cli.Usagef("--json is empty: name the file to write")
+	}
 	return o, o.check()
 }
 

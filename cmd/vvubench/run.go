@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/lab/vm"
 	"vvufwd/cmd/vvubench/load"
 	"vvufwd/cmd/vvubench/measure"
 	"vvufwd/cmd/vvubench/noise"
@@ -41,7 +42,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if done, err := inNamespace(ctx, o, args, out, progress, tell); done || err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "vvubench") // its path is short, as those of sockets have to be
+	dir, err := vm.SocketDir("vvubench")
 	if err != nil {
 		return err
 	}
@@ -89,8 +90,24 @@ func prepare(ctx context.Context, o *options, dir string, tell func(string)) (*m
 	return r, d, nil
 }
 
-// findPeers finds what to measure, and what with.
+// findPeers finds what to measure, and what with: first what may be named wrongly, then what may have to be fetched.
 func findPeers(ctx context.Context, o *options, r *measure.Runner, tell func(string)) error {
+	if err := findVvufwds(ctx, o, r); err != nil || !o.needsTestpmd() {
+		return err
+	}
+	found, err := testpmd.Find(ctx, testpmd.Options{Path: o.testpmd, BuildDir: o.buildDir, Progress: tell})
+	if err != nil {
+		return fmt.Errorf("%w (flag --testpmd; or compare two vvufwd with --against)", err)
+	}
+	r.Opinion = load.NewVirtioUser(found)
+	if o.against == againstTestpmd {
+		r.Peers[0] = peer.NewTestpmd(found)
+	}
+	return nil
+}
+
+// findVvufwds finds the vvufwd to measure, and the one that it is compared with if that is one.
+func findVvufwds(ctx context.Context, o *options, r *measure.Runner) error {
 	program, err := beside(o.vvufwd, "vvufwd")
 	if err != nil {
 		return err
@@ -100,13 +117,6 @@ func findPeers(ctx context.Context, o *options, r *measure.Runner, tell func(str
 		return err
 	}
 	r.Peers[1] = ours
-	if o.needsTestpmd() {
-		found, err := testpmd.Find(ctx, testpmd.Options{Path: o.testpmd, BuildDir: o.buildDir, Progress: tell})
-		if err != nil {
-			return fmt.Errorf("%w (flag --testpmd; or compare two vvufwd with --against)", err)
-		}
-		r.Peers[0], r.Opinion = peer.NewTestpmd(found), load.NewVirtioUser(found)
-	}
 	if o.against != againstTestpmd {
 		other, err := peer.NewVvufwd(ctx, "other", o.against)
 		if err != nil {

@@ -62,8 +62,15 @@ func (o *benchOptions) setSizes(text string) error {
 
 const largestFrame = 1514
 
-func (o *benchOptions) check() error {
+func (o *benchOptions) check(fs *flag.FlagSet) error {
+	for _, name := range []string{"pktgen-sizes", "pktgen-time"} {
+		if !o.on && cli.Given(fs, name) {
+			return cli.Usagef("--%s is for measurements: give --pktgen", name)
+		}
+	}
 	switch {
+	case o.otherImage == "" && cli.Given(fs, "other-ready"):
+		return cli.Usagef("--other-ready is what the console of --other-image says: give that, too")
 	case !o.on && o.otherImage != "":
 		return cli.Usagef("--other-image is for measurements: give --pktgen")
 	case o.otherReady == "":
@@ -121,6 +128,7 @@ func leave(dir string, progress io.Writer, t rates.Table) error {
 type jsonOption struct {
 	stdout bool
 	file   string
+	out    *os.File // that, open
 }
 
 // IsBoolFlag lets it go without a value.
@@ -139,6 +147,18 @@ func (j *jsonOption) Set(text string) error {
 		return errors.New("want --json, or --json=FILE")
 	default:
 		*j = jsonOption{file: text}
+	}
+	return nil
+}
+
+// open opens the file that is written at the end, so that a name of no use is found out before machines are booted. What an
+// earlier run left there stays until then.
+func (j *jsonOption) open() (err error) {
+	if j.file == "" {
+		return nil
+	}
+	if j.out, err = os.OpenFile(j.file, os.O_WRONLY|os.O_CREATE, 0o666); err != nil {
+		return &cli.UnusableError{Err: fmt.Errorf("--json: %w", err)}
 	}
 	return nil
 }

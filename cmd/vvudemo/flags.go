@@ -1,11 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/lab/machine"
@@ -104,12 +108,41 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	if err := cli.Parse(fs, args, help, helpText); err != nil || o.version {
 		return o, err
 	}
+	if o.matrix == "" && cli.Given(fs, "matrix") {
+		return nil, cli.Usagef("--matrix \"\": want all, pairs, or a regular expression")
+	}
 	if o.matrix != "" {
 		if _, err := o.combinations(); err != nil {
 			return nil, err
 		}
 	}
-	return o, o.check()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	return o, o.bench.check(fs)
+}
+
+// kvm is what QEMU opens for --accel kvm.
+const kvm = "/dev/kvm"
+
+// open opens what is written at the end, and makes sure of files that flags name and only the machines need, before anything takes its time.
+func (o *options) open() error {
+	unusable := func(err error) error { return &cli.UnusableError{Err: err} }
+	if o.accel == "kvm" && !o.print {
+		if err := unix.Access(kvm, unix.R_OK|unix.W_OK); err != nil {
+			return unusable(fmt.Errorf("--accel kvm: %s: %w: leave --accel out, or see to it that you may use it", kvm, err))
+		}
+	}
+	if o.bench.otherImage != "" {
+		info, err := os.Stat(o.bench.otherImage)
+		if err == nil && info.IsDir() {
+			err = fmt.Errorf("%s is a directory", o.bench.otherImage)
+		}
+		if err != nil {
+			return unusable(fmt.Errorf("--other-image: %w", err))
+		}
+	}
+	return o.json.open()
 }
 
 // check finds contradictions.
@@ -140,7 +173,7 @@ func (o *options) check() error {
 	case o.matrix != "" && (machine.NIC(o.nic) != machine.VirtioNet || o.nicPort.OfKernel()):
 		return cli.Usagef("--matrix sets the machines up itself: drop --nic and --nic-port")
 	case !machine.NIC(o.nic).Known():
-		return cli.Usagef("--nic %q: want one of %v", o.nic, machine.NICs)
+		return cli.Usagef("--nic %q: want one of %s", o.nic, strings.Trim(fmt.Sprint(machine.NICs), "[]"))
 	case o.smp < 1 || o.smp > 64:
 		return cli.Usagef("--smp %d: want 1 to 64", o.smp)
 	case o.appVMs < 1 || o.appVMs > machine.MaxAppVMs:
@@ -173,8 +206,10 @@ func (o *options) check() error {
 		return cli.Usagef("--timeout %v: want 0 or more", o.timeout)
 	case len(o.tap) > 15:
 		return cli.Usagef("--tap %q: a network device's name has 15 characters at most", o.tap)
+	case strings.ContainsAny(o.tap, "/: \t\n,") || o.tap == "." || o.tap == "..":
+		return cli.Usagef("--tap %q: want the name of a network device, such as tap0", o.tap)
 	}
-	return o.bench.check()
+	return nil
 }
 
 // limit is how long everything may take.

@@ -47,16 +47,20 @@ func main() {
 
 // run is main with its surroundings made explicit.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	o, err := parseFlags(args, stdout)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return cli.Done
-	case err != nil:
-		fmt.Fprintf(stderr, "vvudemo: %v\n", err)
-		return cli.Misused
-	case o.version:
-		fmt.Fprintln(stdout, cli.Version("vvudemo"))
-		return cli.Done
+	text := &cli.Output{Writer: stdout}
+	o, err := parseFlags(args, text)
+	if err == nil && o.version {
+		fmt.Fprintln(text, cli.Version("vvudemo"))
+		err = flag.ErrHelp // all that was asked for
+	}
+	if err == nil {
+		err = o.open()
+	}
+	if err = text.Or(err); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintf(stderr, "vvudemo: %v\n", err)
+		}
+		return cli.ExitCode(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -71,6 +75,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return cli.Done
 	case errors.Is(err, show.ErrFailed): // its timed line has said why
 		fmt.Fprintf(stderr, "vvudemo: %v\n", show.ErrFailed)
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil: // which does not say whose
+		fmt.Fprintf(stderr, "vvudemo: %v: %v\n", context.Cause(ctx), err)
 	default:
 		fmt.Fprintf(stderr, "vvudemo: %v\n", err)
 		return cli.ExitCode(err)
@@ -171,16 +177,15 @@ func waitEnter(ctx context.Context, stdin io.Reader) error {
 }
 
 func writeReport(w io.Writer, r table, as jsonOption) (err error) {
-	if as.file != "" {
+	if as.out != nil {
 		if err := r.WriteTable(w); err != nil {
 			return err
 		}
-		f, err := os.Create(as.file)
-		if err != nil {
+		if err := as.out.Truncate(0); err != nil { // of an earlier run
 			return fmt.Errorf("--json: %w", err)
 		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		w = f
+		defer func() { err = errors.Join(err, as.out.Close()) }()
+		w = as.out
 	} else if !as.stdout {
 		return r.WriteTable(w)
 	}

@@ -105,7 +105,7 @@ func (d *demo) prepareApps() (err error) {
 	if err := os.MkdirAll(d.OutDir, 0o755); err != nil {
 		return fmt.Errorf("output directory: %w", err)
 	}
-	if d.run, err = socketDir(); err != nil {
+	if d.run, err = vm.SocketDir("vvudemo"); err != nil {
 		return err
 	}
 	for i := range max(1, d.AppVMs) {
