@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -50,10 +51,27 @@ func (d *demo) images(context.Context) (string, error) {
 		return "", err
 	}
 	sizes.Vvufwd = info.Size()
-	if sizes.DriverImage, err = d.driverInitramfs().Save(d.driverImage()); err != nil {
+	if sizes.DriverImage, err = d.saveDriver(d.driverInitramfs(), d.driverKernel()); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("driver VM %s (vvufwd alone %s), app VM %s", size(sizes.DriverImage), size(sizes.Vvufwd), size(sizes.AppImage)), nil
+}
+
+// saveDriver writes the driver VM's RAM disk and returns its size. Beside it is a link to the kernel whose modules it has, for those who
+// boot it by hand: that may be one of this machine's, or one of several that were unpacked.
+func (d *demo) saveDriver(image initramfs.Driver, kernel string) (int64, error) {
+	bytes, err := image.Save(d.driverImage())
+	if err != nil {
+		return 0, err
+	}
+	if kernel, err = filepath.Abs(kernel); err != nil {
+		return 0, err
+	}
+	link := d.out("vmlinuz")
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	return bytes, os.Symlink(kernel, link)
 }
 
 // driverInitramfs is the driver VM's image. Only the kernel's own driver of a NIC needs more than vvufwd.

@@ -143,7 +143,7 @@ func (d *demo) matrixImages(context.Context) (string, error) {
 			return "", err
 		}
 	}
-	driverSize, err := initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.Tools.Modules}.Save(d.driverImage())
+	driverSize, err := d.saveDriver(initramfs.Driver{Init: d.Tools.Vvufwd, Modules: d.Tools.Modules}, d.Tools.Kernel)
 	return fmt.Sprintf("driver VM %s, app VM %s", size(driverSize), size(appSize)), err
 }
 
