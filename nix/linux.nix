@@ -23,10 +23,11 @@ let
     MULTIUSER = yes;
     POSIX_TIMERS = yes;
     PROC_FS = yes;
-    PROC_SYSCTL = yes;
+    PROC_SYSCTL = option yes; # gone by Linux 7.3; before it selects SYSCTL
     RD_GZIP = yes;
     SHMEM = yes;
     SIGNALFD = yes;
+    SYSCTL = yes;
     SYSFS = yes;
     TIMERFD = yes;
     TMPFS = yes;
@@ -77,6 +78,7 @@ let
     BPF_SYSCALL = yes;
     ETHTOOL_NETLINK = yes;
     INET = yes;
+    IPV6_SIT = no; # else a tunnel, from Linux 7 on in a module
     MACVLAN = yes;
     MACVTAP = yes;
     NET = yes;

@@ -1,7 +1,7 @@
 # As much of nixpkgs as this directory uses, made of what a machine with Debian's packages has, so that all of it can be evaluated,
 # built and booted without nixpkgs and without a network. What it proves and what not is told in cmd/vvufwd/help/nix.md.
 #
-# `host` names what the machine has: see TestBoots in cmd/internal/nixtest/e2e.
+# `host` names what the machine has: see describe in cmd/internal/nixtest/e2e.
 host:
 let
   lib = import ./lib.nix;

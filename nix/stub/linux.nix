@@ -1,10 +1,10 @@
 # A kernel package: Debian's, which has as modules what our own has built in. Its override looks at the options and builds nothing:
-# all must be options that Debian's configuration names.
+# all must be options that the configuration of Debian's newer kernel names, which is nearer to nixpkgs' than the one that is booted.
 { lib, host, run }:
 let
   # All options that it names, also those that are not set.
   option = line: builtins.match "(# )?CONFIG_([A-Za-z0-9_]+)[= ].*" line;
-  lines = lib.filter (line: option line != null) (lib.splitString "\n" (builtins.readFile host.kernelConfig));
+  lines = lib.filter (line: option line != null) (lib.splitString "\n" (builtins.readFile host.newerConfig));
   options = lib.listToAttrs (map (line: lib.nameValuePair (builtins.elemAt (option line) 1) true) lines);
 
   kernel = run "linux" { outputs = [ "out" "modules" ]; } ''

@@ -51,7 +51,7 @@ func prepare() (*nix, error) {
 		return nil, fmt.Errorf("the test does not run in the source tree")
 	}
 	ctx := context.Background()
-	o := tools.Options{BuildDir: filepath.Join(root, "build"), SourceDir: root, NeedVfioUser: true, Progress: func(text string) { fmt.Println(text) }}
+	o := tools.Options{BuildDir: filepath.Join(root, "build"), SourceDir: root, NeedVfioUser: true, NeedNewer: true, Progress: func(text string) { fmt.Println(text) }}
 	found, err := tools.Find(ctx, o)
 	if err != nil {
 		return nil, err
@@ -89,11 +89,12 @@ func describe(found *tools.Tools) (string, error) {
 		return "", err
 	}
 	qemu := "#!/bin/sh\nexec '" + strings.Join(found.QEMU.Command, "' '") + "' \"$@\"\n"
+	config := func(image, release string) string { return filepath.Join(filepath.Dir(image), "config-"+release) }
 	text, err := json.Marshal(map[string]string{
 		"go": compiler, "goModCache": lines[0], "goCache": lines[1],
 		"busybox": found.Busybox, "qemu": qemu,
 		"kernel": found.Kernel, "kernelModules": filepath.Dir(found.Modules.Dir),
-		"kernelConfig": filepath.Join(filepath.Dir(found.Kernel), "config-"+found.Modules.Release),
+		"kernelConfig": config(found.Kernel, found.Modules.Release), "newerConfig": config(found.NewerKernel, found.NewerModules.Release),
 	})
 	return string(text), err
 }
