@@ -50,7 +50,7 @@ func TestTwoBuilds(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	r, ran := benchtest.Run(t.Context(), t, filepath.Join(dir, "vvubench"), "--against", filepath.Join(dir, "vvufwd"),
-		"--only", "^64-both$|half", "--rounds", "1", "--duration", "50ms")
+		"--only", "^64-both$|half", "--rounds", "1", "--duration", "250ms")
 	if !ran {
 		return
 	}
