@@ -209,14 +209,35 @@ func (p *Port) Release(b *virtionet.Burst, first, end int) {
 // Transmit copies frames into the shadow region. Without a session they are dropped, unless the first one
 // is to come soon.
 func (p *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
-	if !p.serving() {
-		if p.awaits() {
-			return 0
-		}
-		p.Counters().Drops[virtionet.DropNoPeer] += uint64(end - first)
-		return end - first
+	switch p.fate() {
+	case pass:
+		return p.cur.Transmit(b, first, end)
+	case wait:
+		return 0
 	}
-	return p.cur.Transmit(b, first, end)
+	p.Counters().Drops[virtionet.DropNoPeer] += uint64(end - first)
+	return end - first
+}
+
+// fate is what becomes of frames for the driver VM.
+type fate int
+
+const (
+	pass fate = iota
+	wait
+	drop
+)
+
+// fate looks twice whether frames pass: open ends their waiting after it has let them pass, and may do both between
+// a first look and one at whether they wait.
+func (p *Port) fate() fate {
+	switch {
+	case p.serving():
+		return pass
+	case p.awaits(), p.serving():
+		return wait
+	}
+	return drop
 }
 
 // Notify kicks the driver VM if its rings ask for it.
