@@ -42,6 +42,10 @@ in
     assertion = !cfg.bind || lib.any ports.onPCI cfg.ports;
     message = "services.vvufwd.bind: no port is a PCI function that could be bound";
   }
+  {
+    assertion = cfg.queueSize == null || lib.any (port: ports.onPCI port && leadsOut port) cfg.ports;
+    message = "services.vvufwd.queueSize: no port is a NIC that vvufwd drives, whose rings could have it";
+  }
 ] ++ each (port: [
   (that port (cfg.switch || port.mac == null && !port.isolate) "mac and isolate are for a switch: set switch")
   (that port (!port.client || ports.atSocket port) "client is for sockets")
