@@ -26,8 +26,8 @@ func run(ctx context.Context, args []string, out, _ io.Writer) error {
 		return err
 	}
 	if o.version {
-		_, err := fmt.Fprintln(out, cli.Version("vvuctl"))
-		return err
+		fmt.Fprintln(out, cli.Version("vvuctl"))
+		return nil
 	}
 	out = cleaner{out}
 	c, err := connect(ctx, o)

@@ -7,12 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/vvugen/port"
 	"vvufwd/cmd/vvugen/traffic"
 	"vvufwd/virtio"
+	"vvufwd/vvu/vhostuser"
 )
 
 type options struct {
@@ -125,8 +124,8 @@ func (o *options) check() error {
 		return cli.Usagef("--window %d: must be 0 or more", o.window)
 	case o.queueSize < 16 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
 		return cli.Usagef("--queue-size %d: must be a power of two from 16 to 32768", o.queueSize)
-	case o.ports.tooLong() != "":
-		return cli.Usagef("--port %s: the path is longer than the %d characters that a socket can have: choose a shorter one", o.ports.tooLong(), longestPath)
+	case o.ports.checkPaths() != nil:
+		return o.ports.checkPaths()
 	case o.packed && (o.indirect || o.inOrder):
 		return cli.Usagef("--packed goes without --indirect and --in-order")
 	case o.timeout <= 0:
@@ -197,17 +196,14 @@ func (l portList) twice() string {
 	return ""
 }
 
-// longestPath is how long the path of a socket may be.
-const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
-
-// tooLong is a path that no socket can have, or "".
-func (l portList) tooLong() string {
+// checkPaths refuses a path that no socket can have.
+func (l portList) checkPaths() error {
 	for _, p := range l {
-		if len(p.path) > longestPath {
-			return p.path
+		if err := vhostuser.CheckPath(p.path); err != nil {
+			return cli.Usagef("--port %s: %w", p.path, err)
 		}
 	}
-	return ""
+	return nil
 }
 
 func (l *portList) String() string {

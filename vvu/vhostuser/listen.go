@@ -10,12 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// longestPath is how long the path of a socket may be.
+const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
+// CheckPath refuses a path that no socket can have.
+func CheckPath(path string) error {
+	if len(path) > longestPath {
+		return fmt.Errorf("the path is longer than the %d characters that a socket can have: choose a shorter one", longestPath)
+	}
+	return nil
+}
+
 // Listen makes a socket at path and listens at it; one that no one has open any more is replaced, see ClearStale. It is for its owner
 // alone (mode 0600) from the moment at which it is there. To close the listener removes it.
 func Listen(path string) (*net.UnixListener, error) {
-	var longest unix.RawSockaddrUnix
-	if len(path) >= len(longest.Path) {
-		return nil, fmt.Errorf("the path is longer than the %d characters that a socket can have: choose a shorter one", len(longest.Path)-1)
+	if err := CheckPath(path); err != nil {
+		return nil, err
 	}
 	if err := ClearStale(path); err != nil {
 		return nil, err

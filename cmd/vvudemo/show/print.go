@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -29,6 +30,9 @@ func Print(ctx context.Context, cfg Config, out io.Writer) (err error) {
 
 // prepareForOthers names what the command lines need, and makes but the sockets' directory.
 func (d *demo) prepareForOthers() (err error) {
+	if err := os.MkdirAll(d.OutDir, 0o755); err != nil { // and no claim to it: what is printed runs later
+		return fmt.Errorf("output directory: %w", err)
+	}
 	if err := d.prepareApps(); err != nil {
 		return err
 	}

@@ -100,11 +100,8 @@ func (d *demo) prepare() error {
 	return err
 }
 
-// prepareApps makes directories and what belongs to each app VM.
+// prepareApps makes the directory of the sockets and what belongs to each app VM.
 func (d *demo) prepareApps() (err error) {
-	if err := os.MkdirAll(d.OutDir, 0o755); err != nil {
-		return fmt.Errorf("output directory: %w", err)
-	}
 	if d.run, err = vm.SocketDir("vvudemo"); err != nil {
 		return err
 	}

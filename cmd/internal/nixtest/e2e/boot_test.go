@@ -125,15 +125,9 @@ func TestKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	options, err := os.ReadFile(built["linux"])
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	const release = "9.9.9-nix"
-	// VFIO brings it along; no one is asked for it.
-	config := string(options) + "\nCONFIG_VFIO_IOMMU_TYPE1=y\n"
-	for name, body := range map[string]string{"bzImage": string(kerneltest.Image(release, nil)), "config-" + release: config} {
+	for name, body := range map[string]string{"bzImage": string(kerneltest.Image(release, nil)), "config-" + release: configuration(t, built["linux"])} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(body), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -157,6 +151,17 @@ func TestKernel(t *testing.T) {
 	}
 }
 
+// configuration is that of the kernel that nix/linux.nix describes, of which only the list of options was built.
+func configuration(t *testing.T, list string) string {
+	t.Helper()
+	options, err := os.ReadFile(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// VFIO brings it along; no one is asked for it.
+	return string(options) + "\nCONFIG_VFIO_IOMMU_TYPE1=y\n"
+}
+
 // TestOwnImages makes both images for a kernel as nix/linux.nix gives it, of which "make modules_install" has left no module, only
 // lists: with these in it vvufwd can be told to load what is built in.
 func TestOwnImages(t *testing.T) {
@@ -165,15 +170,11 @@ func TestOwnImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	options, err := os.ReadFile(built["linux"])
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	const release, lists = "9.9.9-nix", "lib/modules/9.9.9-nix/modules.builtin"
 	for name, body := range map[string]string{
 		"bzImage": string(kerneltest.Image(release, nil)),
-		"config":  string(options) + "\nCONFIG_VFIO_IOMMU_TYPE1=y\n",
+		"config":  configuration(t, built["linux"]),
 		lists:     "kernel/vfio.ko\nkernel/vfio_iommu_type1.ko\nkernel/vfio-pci.ko\nkernel/virtio_pci.ko\nkernel/virtio_net.ko\n",
 	} {
 		path := filepath.Join(dir, name)
