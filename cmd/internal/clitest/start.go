@@ -19,10 +19,11 @@ import (
 )
 
 // Static builds programs of this module as they are shipped, for this test, and returns the
-// directory with them.
+// directory with them. None of them may run on when the test ends.
 func Static(t *testing.T, programs ...string) string {
 	t.Helper()
 	dir := t.TempDir()
+	leavesNothingRunning(t, dir)
 	if err := statictest.Build(dir, programs...); err != nil {
 		t.Fatal(err)
 	}
@@ -30,10 +31,11 @@ func Static(t *testing.T, programs ...string) string {
 }
 
 // WithCgo builds programs as "go build" does where there is a C compiler. Without one the
-// test is skipped.
+// test is skipped. None of them may run on when the test ends.
 func WithCgo(t *testing.T, programs ...string) string {
 	t.Helper()
 	dir := t.TempDir()
+	leavesNothingRunning(t, dir)
 	switch err := statictest.BuildWithCgo(dir, programs...); {
 	case errors.Is(err, statictest.ErrNoCompiler):
 		t.Skip(err)
