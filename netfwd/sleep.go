@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/vfio/await"
 )
 
 // A sleeping loop is woken by a kick, by control or statistics through its own eventfd, and
@@ -36,7 +38,7 @@ const longestNap = 50 * time.Microsecond
 const longestWait = 100 * time.Millisecond
 
 // longestBrief is how long a sleep may last in which the loop keeps its place in Go's
-// scheduler, see briefPoll. One that lasts longer goes on without. It is above the time between the frames
+// scheduler, see await.Briefly. One that lasts longer goes on without. It is above the time between the frames
 // of a trickle of 100 a second, and costs one signal by Go's monitor.
 const longestBrief = 12 * time.Millisecond
 
@@ -101,19 +103,15 @@ func shorter(a, b time.Duration) time.Duration {
 	return a
 }
 
-// onTime lets the thread wake up at the nanosecond, and not with others to save wake-ups. Which thread it is may change, and
-// the program may have been started to be late (confine.Policy.Start).
-func onTime() { unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 1, 0) }
-
 // await waits for a kick, and returns how many descriptors are readable.
 func (l *Loop) await(limit time.Duration) (n int) {
 	if limit >= 0 {
-		onTime()
+		await.OnTime() // vvufwd may have been started to be late (confine.Policy.Start)
 	}
 	brief := shorter(limit, longestBrief)
 	if runtime.GOMAXPROCS(0) > 1 { // else no one could run meanwhile
 		timeout, begin := unix.NsecToTimespec(brief.Nanoseconds()), time.Now()
-		if n = briefPoll(l.poll, &timeout); n > 0 || n == 0 && brief == limit {
+		if n = await.Briefly(l.poll, &timeout); n > 0 || n == 0 && brief == limit {
 			return n
 		}
 		// It was brief, or someone wants our place: on without it.

@@ -107,7 +107,7 @@ var room struct {
 }
 
 // MakeRoom gives goroutines that are no loops places to run, until done is called. A loop that sleeps for a moment keeps its place of
-// Go's scheduler (briefPoll), so vvufwd, too, has one more than it has loops. With fewer than that a test waits for sleeping loops all the
+// Go's scheduler (await.Briefly), so vvufwd, too, has one more than it has loops. With fewer than that a test waits for sleeping loops all the
 // time, a hundred times as long as it takes.
 func MakeRoom(loops int) (done func()) {
 	change := func(by int) {

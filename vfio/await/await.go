@@ -1,5 +1,5 @@
-// Package await waits for eventfds and the like where time does not matter much: in the control of
-// a device, not in a loop that forwards.
+// Package await waits for eventfds and the like: where time does not matter much, in the control of
+// a device, with Readable, and in a loop of its own with Briefly.
 //
 // Who waits in poll(2) keeps his place in Go's scheduler for some 10 ms, until Go's monitor has
 // taken it away, and the monitor naps about sixty times meanwhile, 20 us at first. In an

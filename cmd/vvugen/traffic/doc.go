@@ -21,5 +21,6 @@
 // # A round
 //
 // A Runner is one loop on one thread; for each direction it sends a burst, then
-// takes what has arrived. Nothing in it allocates, blocks or locks.
+// takes what has arrived. Nothing in it allocates, blocks or locks. At a low rate it
+// rests between bursts, see rest.go.
 package traffic

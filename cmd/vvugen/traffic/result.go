@@ -10,7 +10,7 @@ import (
 type Result struct {
 	Elapsed    time.Duration // from the first to the last moment of sending
 	CPU        int           // that the loop was pinned to, -1 if none
-	Idle       float64       // share of rounds that waited for the back-end; near 0 the generator is the limit
+	Idle       float64       // share of rounds that waited for the back-end, and of time at rest; near 0 the generator is the limit
 	Delayed    float64       // share of Elapsed in which others had the CPU although the loop wanted it; -1 if unknown
 	Directions []DirectionResult
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/vvugen/port"
+	"vvufwd/vfio/await"
 )
 
 const (
@@ -63,6 +64,9 @@ type Runner struct {
 	round uint64
 	idle  uint64 // rounds in which nothing could be sent and nothing had come
 	begun int64  // clock at the start of sending
+
+	restLimit time.Duration // 0: it polls
+	rested    int64         // nanoseconds
 }
 
 // NewRunner prepares a run, filling the ports' buffers.
@@ -82,6 +86,9 @@ func NewRunner(plan Plan, ways []Way) (*Runner, error) {
 		s := stream{number: uint8(i), from: stationOf(ways, w.From), to: stationOf(ways, w.To)}
 		r.dirs = append(r.dirs, newDirection(w.From, w.To, s, &r.plan, pat, r.clock))
 		r.dirs[i].pair = w.Pair
+		if limit := r.dirs[i].restLimit(); i == 0 || limit < r.restLimit {
+			r.restLimit = limit
+		}
 	}
 	return r, nil
 }
@@ -139,6 +146,7 @@ func (r *Runner) run(ctx context.Context) (Result, error) {
 	if err := r.settle(); err != nil {
 		return Result{}, err
 	}
+	await.OnTime()
 	if r.OnSend != nil {
 		r.OnSend()
 	}
@@ -154,7 +162,7 @@ func (r *Runner) run(ctx context.Context) (Result, error) {
 	if err == nil {
 		err = r.drain()
 	}
-	result := Result{Elapsed: time.Duration(max(elapsed, 1)), Idle: float64(r.idle) / float64(max(r.round, 1)), Delayed: -1}
+	result := Result{Elapsed: time.Duration(max(elapsed, 1)), Idle: r.idleShare(elapsed), Delayed: -1}
 	if known {
 		result.Delayed = (after - before).Seconds() / result.Elapsed.Seconds()
 	}
@@ -197,10 +205,15 @@ func (r *Runner) step() (more bool, err error) {
 	if !busy {
 		r.idle++
 	}
-	if look {
-		return r.look(now)
+	rests := !busy && r.restLimit > 0 // after a look, for a back-end that fell asleep at the wrong moment has to hear of it
+	if !look && !rests {
+		return true, nil
 	}
-	return true, nil
+	more, err = r.look(now)
+	if rests && more && err == nil {
+		r.rest(now)
+	}
+	return more, err
 }
 
 // look decides whether to go on.
@@ -221,7 +234,7 @@ func (r *Runner) look(now int64) (more bool, err error) {
 func (r *Runner) drain() error {
 	var seen uint64
 	last := r.clock.now()
-	for {
+	for vain := 0; ; vain++ {
 		drained := true
 		var done uint64
 		for _, d := range r.dirs {
@@ -231,10 +244,13 @@ func (r *Runner) drain() error {
 		}
 		now := r.clock.now()
 		if done != seen {
-			seen, last = done, now
+			seen, last, vain = done, now, 0
 		}
 		if drained || now-last > int64(r.plan.Drain) {
 			break
+		}
+		if vain > pollDrain && !r.plan.Latency {
+			nap(drainRest)
 		}
 	}
 	for _, d := range r.dirs {

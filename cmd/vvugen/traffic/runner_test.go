@@ -298,6 +298,7 @@ func TestNoAllocation(t *testing.T) {
 		"verify": {Size: 64, Verify: true, Checksum: true},
 		"full":   {Size: 1518, Full: true, Verify: true, Checksum: true, Latency: true, Rate: 1e6},
 		"merged": {Size: 9000, Verify: true, Checksum: true},
+		"rests":  {Size: 64, Verify: true, Rate: 500000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, 2, loopbacktest.Config{}, port.Config{FrameSize: plan.Size, Features: virtio.NetMrgRxbuf})

@@ -1,0 +1,99 @@
+package traffic
+
+import (
+	"math"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vvufwd/vfio/await"
+)
+
+// A loop that sends at a rate has nothing to do for most of its time. It rests then, unless latency is measured, which takes
+// someone who sees each frame as it comes. What has become due meanwhile goes out at once, so the rate is kept.
+
+const (
+	// longestRest bounds a rest. Where frames are rarer, each goes out on time.
+	longestRest = time.Millisecond
+
+	// leastRest is the shortest one that is worth a system call and a timer.
+	leastRest = 50 * time.Microsecond
+
+	// restShare is the share of a ring, or a window, that what becomes due in a rest fills at most: room for those who
+	// wake up late. With rings of 256, who sends more than 640000 frames a second does not rest.
+	restShare = 8
+
+	// drainRest is a rest while frames are awaited at the end, after pollDrain rounds in vain.
+	drainRest = 100 * time.Microsecond
+	pollDrain = 2000
+)
+
+// restLimit is how long a loop may rest that follows a plan, when no more than room frames may be under way. 0: not at all.
+func restLimit(plan *Plan, room int) time.Duration {
+	if plan.Rate <= 0 || plan.Latency {
+		return 0
+	}
+	limit := min(longestRest, time.Duration(float64(room/restShare)/plan.Rate*1e9))
+	if limit < leastRest {
+		return 0
+	}
+	return limit
+}
+
+// restLimit is that of this direction. Frames that come by themselves come at a rate that no one knows.
+func (d *direction) restLimit() time.Duration {
+	if d.source == nil {
+		return 0
+	}
+	room := d.from.Tx.Size() / d.from.BuffersPerFrame()
+	if d.window > 0 {
+		room = min(room, int(d.window))
+	}
+	return restLimit(d.plan, room)
+}
+
+// due is when the next frame is, in nanoseconds since sending began.
+func (d *direction) due() int64 {
+	if d.finished() {
+		return math.MaxInt64
+	}
+	return int64(float64(d.source.sent+1) / d.plan.Rate * 1e9)
+}
+
+// pause is how long to rest at time now since sending began: for the limit, or until the next frame is due where they are so
+// rare that each is sent on time.
+func (r *Runner) pause(now int64) time.Duration {
+	pause := r.restLimit
+	if r.plan.Rate*r.restLimit.Seconds() > 1 {
+		return pause
+	}
+	for _, d := range r.dirs {
+		if left := d.due() - now; left > 0 { // else it waits for the back-end
+			pause = min(pause, max(leastRest, time.Duration(left)))
+		}
+	}
+	return pause
+}
+
+// rest sleeps for as long as nothing is to be done, after a round in which there was nothing.
+func (r *Runner) rest(now int64) {
+	nap(r.pause(now - r.begun))
+	r.rested += r.clock.now() - now
+}
+
+// nap sleeps on the calling thread, which is the loop's own.
+func nap(pause time.Duration) {
+	timeout := unix.NsecToTimespec(pause.Nanoseconds())
+	if runtime.GOMAXPROCS(0) > 1 { // else no one could run meanwhile
+		await.Briefly(nil, &timeout)
+		return
+	}
+	_, _ = unix.Ppoll(nil, &timeout, nil) // an error is a short sleep
+}
+
+// idleShare is the share of rounds that waited for the back-end, or of the time in which there were none.
+func (r *Runner) idleShare(elapsed int64) float64 {
+	rested := min(1, float64(r.rested)/float64(max(elapsed, 1)))
+	return rested + (1-rested)*float64(r.idle)/float64(max(r.round, 1))
+}
