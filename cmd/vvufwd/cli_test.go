@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +28,9 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"vvufwd": func() {
-			os.Args = append(os.Args, noConfine)
+			if len(os.Args) == 1 || strings.HasPrefix(os.Args[1], "-") { // and is no word in place of flags
+				os.Args = slices.Insert(os.Args, 1, "--no-confine")
+			}
 			main()
 		},
 		"peer":       peer,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -11,15 +10,6 @@ import (
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/vfio/pci"
 )
-
-// noConfine is the flag that keeps privileges, see withConfinement.
-const noConfine = "--no-confine"
-
-// cutNoConfine takes the flag out of a command line and reports whether it was there.
-func cutNoConfine(args []string) (rest []string, found bool) {
-	rest = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == noConfine || arg == noConfine[1:] })
-	return rest, len(rest) < len(args)
-}
 
 // confinement gives privileges up, once, when all ports are open and before the first
 // of them is served.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"reflect"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -75,18 +74,5 @@ func TestConfinedControls(t *testing.T) {
 	err := confined(func(context.Context) error { served = true; return nil })(t.Context())
 	if err != nil || !served {
 		t.Errorf("without confinement: served %v, %v", served, err)
-	}
-}
-
-func TestCutNoConfine(t *testing.T) {
-	args := []string{"--stats", "1s", "--no-confine", "--vvu=00:05.0"}
-	if rest, found := cutNoConfine(args); !found || !slices.Equal(rest, []string{"--stats", "1s", "--vvu=00:05.0"}) {
-		t.Errorf("%v, %v", rest, found)
-	}
-	if rest, found := cutNoConfine(args[:2]); found || !slices.Equal(rest, args[:2]) {
-		t.Errorf("%v, %v", rest, found)
-	}
-	if len(args) != 4 || args[2] != "--no-confine" {
-		t.Errorf("the caller's arguments are now %v", args)
 	}
 }

@@ -133,6 +133,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.IntVar(&o.queueSize, "queue-size", 256, "`ENTRIES` of a NIC's rings, at most what the device allows")
 	fs.Func("log-level", "lowest `LEVEL` to log: debug, info, warn or error (default info)", logging.SetLevel(&o.logLevel))
 	fs.StringVar(&o.logFormat, "log-format", "console", "`FORM` of the log: console or json")
+	fs.BoolVar(&o.privileged, "no-confine", false, "keep all privileges once ports are served, for debugging")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 
 	err := cli.Parse(fs, args, help, helpText)
@@ -218,7 +219,6 @@ vhost-user sockets, and network interfaces of the kernel.`,
 vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]
 vvufwd help [TOPIC]`,
 	Words: []cli.Command{{Name: "help", Then: help.Topics()}},
-	Notes: `Ports are paired in the order given, or joined in one switch. ` + noConfine + ` keeps all privileges once ports are
-served, for debugging. Exit codes: 0 done, 1 run-time failure, 2 usage, 3 a device is not usable,
-4 a device is gone: restart what provides it, and this machine after it.`,
+	Notes: `Ports are paired in the order given, or joined in one switch. Exit codes: 0 done, 1 run-time failure,
+2 usage, 3 a device is not usable, 4 a device is gone: restart what provides it, and this machine after it.`,
 }

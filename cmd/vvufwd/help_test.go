@@ -12,7 +12,7 @@ import (
 	"vvufwd/cmd/vvufwd/help"
 )
 
-// Every flag is in the topic about flags.
+// The topic about flags has all that --help has, and --help all that the topic has.
 func TestHelpHasEveryFlag(t *testing.T) {
 	var usage bytes.Buffer
 	if _, err := parseFlags([]string{"--help"}, false, &usage); !errors.Is(err, flag.ErrHelp) {
@@ -23,9 +23,18 @@ func TestHelpHasEveryFlag(t *testing.T) {
 		t.Fatalf("only %d flags in\n%s", len(flags), &usage)
 	}
 	text := help.Text("flags")
-	for _, f := range append(flags, []string{"", noConfine}, []string{"", "--help"}) {
+	known := map[string]bool{"--help": true}
+	for _, f := range append(flags, []string{"", "--help"}) {
+		known[f[1]] = true
 		if !regexp.MustCompile(`(?m)^ .*` + f[1] + `( |$)`).MatchString(text) {
 			t.Errorf("topic flags does not have %s", f[1])
+		}
+	}
+	for _, f := range regexp.MustCompile(`(?m)^    .*`).FindAllString(text, -1) {
+		for _, name := range regexp.MustCompile(`--[a-z-]+`).FindAllString(f, -1) {
+			if !known[name] {
+				t.Errorf("--help does not have %s, which is in topic flags", name)
+			}
 		}
 	}
 }

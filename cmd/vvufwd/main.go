@@ -88,7 +88,6 @@ func run(argv []string, stdout, stderr io.Writer) int {
 		}
 		return told(stdout, stderr)
 	}
-	args, privileged := cutNoConfine(args)
 	o, err := parseFlags(args, owned, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -99,7 +98,6 @@ func run(argv []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, cli.Version("vvufwd"))
 		return told(stdout, stderr)
 	}
-	o.privileged = privileged
 	if err := cli.CheckCPUs("--cpus", o.cpus); err != nil {
 		return fail(stderr, err)
 	}
@@ -112,7 +110,7 @@ func run(argv []string, stdout, stderr io.Writer) int {
 		log.Info("words of the kernel command line that vvufwd ignores", zap.Strings("ignored", ignored))
 	}
 	switch {
-	case privileged:
+	case o.privileged:
 		err = withAllPrivileges(o, log, stdout)
 	case confine.Started():
 		err = confinedWork(o, log, stdout)
