@@ -112,6 +112,9 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 	if o.verbose {
 		cfg.Console = stderr
 	}
+	if err := show.CheckArguments(ctx, cfg); err != nil {
+		return nil, err
+	}
 	if o.matrix != "" {
 		return inNamespace(ctx, "--matrix", cfg, args, stdout, func() (table, error) {
 			combinations, err := o.combinations()

@@ -82,11 +82,13 @@ func run(argv []string, stdout, stderr io.Writer) int {
 			return fail(stderr, cli.Usagef("%v", err))
 		}
 	}
-	if !owned && len(args) > 0 && args[0] == "help" {
-		if err := help.Run(args[1:], stdout); err != nil {
-			return fail(stderr, err)
+	if !owned && len(args) > 0 {
+		if do, ok := map[string]func([]string, io.Writer) error{"help": help.Run, checkWord: checkArguments}[args[0]]; ok {
+			if err := do(args[1:], stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+				return fail(stderr, err)
+			}
+			return told(stdout, stderr)
 		}
-		return told(stdout, stderr)
 	}
 	o, err := parseFlags(args, owned, stdout)
 	switch {

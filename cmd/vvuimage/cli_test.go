@@ -32,6 +32,11 @@ func TestMain(m *testing.M) {
 // TestCLI plays command lines and checks what they print and their exit codes.
 func TestCLI(t *testing.T) { clitest.Play(t, "testdata", "", nil, nil) }
 
+// TestArguments plays those that are about arguments, which vvufwd itself checks.
+func TestArguments(t *testing.T) {
+	clitest.Play(t, "testdata/arguments", clitest.Static(t, "vvufwd"), nil, nil)
+}
+
 func must(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -13,6 +13,8 @@
 //
 // A kernel that lacks what the arguments of vvufwd need is refused, with the options that it should have been built with.
 //
+// vvufwd itself checks its arguments, before anything is written.
+//
 // vvufwd as /init takes its arguments from the kernel's command line, so those of --args do not become part of the image, but of the
 // command lines that vvuimage prints: of a QEMU, and of cloud-hypervisor, that boot it. What they need besides is in the image, such as
 // modules for kinds of interfaces, and among the machine's devices, such as a virtio-serial port for a capture.

@@ -31,7 +31,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if err := o.checkOutput(); err != nil {
 		return &cli.UnusableError{Err: err}
 	}
-	image, release, err := o.plan(progress)
+	image, release, err := o.plan(ctx, progress)
 	if err != nil {
 		return err
 	}
@@ -79,13 +79,20 @@ func saving(err error) error {
 }
 
 // plan finds all that the image is made of, and completes vvufwd's arguments with modules to load.
-func (o *options) plan(progress io.Writer) (d initramfs.Driver, release string, err error) {
+func (o *options) plan(ctx context.Context, progress io.Writer) (d initramfs.Driver, release string, err error) {
 	unusable := func(err error) (initramfs.Driver, string, error) {
 		return initramfs.Driver{}, "", &cli.UnusableError{Err: err}
 	}
 	i, err := kernel.Open(o.kernel)
 	if err != nil {
 		return unusable(fmt.Errorf("--kernel: %w", err))
+	}
+	program, err := o.program()
+	if err != nil {
+		return unusable(err)
+	}
+	if err := o.checkWords(ctx, program, progress); err != nil {
+		return d, "", err
 	}
 	tree, err := o.tree(i.Release)
 	if err != nil {
@@ -102,10 +109,6 @@ func (o *options) plan(progress io.Writer) (d initramfs.Driver, release string, 
 	if err := o.fit(i, config, tree, progress); err != nil {
 		return d, "", err
 	}
-	program, err := o.program()
-	if err != nil {
-		return unusable(err)
-	}
 	if o.firmware != "" {
 		if info, err := os.Stat(o.firmware); err != nil {
 			return unusable(fmt.Errorf("--firmware: %w", err))
@@ -114,6 +117,19 @@ func (o *options) plan(progress io.Writer) (d initramfs.Driver, release string, 
 		}
 	}
 	return initramfs.Driver{Init: program, Other: o.init != "", Modules: tree, MoreModules: o.nicModules, Firmware: o.firmware, Files: o.add}, i.Release, nil
+}
+
+// checkWords has the vvufwd of the image check its arguments, and says so if that vvufwd does not run on this machine.
+func (o *options) checkWords(ctx context.Context, program string, progress io.Writer) error {
+	if o.init != "" {
+		return nil
+	}
+	err := tools.CheckArguments(ctx, program, "--args", o.words)
+	if errors.Is(err, tools.ErrNotChecked) {
+		fmt.Fprintf(progress, "vvuimage: %v\n", err)
+		return nil
+	}
+	return err
 }
 
 // fit makes sure that the kernel has what is needed, and has modules for that loaded.

@@ -164,7 +164,7 @@ func (d *demo) driverMachine() machine.Driver {
 			v.Sockets = append(v.Sockets, a.vfioUserSocket())
 		}
 	}
-	v.InitArgs = d.initArgs()
+	v.InitArgs = d.initArgs(len(d.apps))
 	if d.Capture {
 		v.Serial = []machine.SerialPort{{Name: framesPort, File: d.driverPcap()}}
 	}
@@ -226,29 +226,6 @@ func (c *Config) driverModules() *kmod.Tree {
 		return c.Tools.BareModules
 	}
 	return c.Tools.Modules
-}
-
-// initArgs are vvufwd's arguments: a pair, or a switch in which each app VM may only use its own hardware address.
-func (d *demo) initArgs() []string {
-	var args []string
-	if len(d.apps) > 1 {
-		args = append(args, "--switch")
-		if d.Isolate {
-			args = append(args, "--isolate")
-		}
-	}
-	for _, a := range d.apps {
-		address := machine.VVUAddress(a.number)
-		if len(d.apps) > 1 {
-			address += ",mac=" + machine.AppMACOf(a.number)
-		}
-		args = append(args, "--vvu", address)
-	}
-	args = append(args, d.NICPort.InitArgs(d.NIC)...)
-	args = append(args, "--stats", statsInterval.String(), "--stats-json")
-	args = append(args, d.captureArgs()...)
-	args = append(args, d.IOMMU.InitArgs()...)
-	return append(args, d.ForwarderArgs...)
 }
 
 // startApps boots all app VMs at the same time.

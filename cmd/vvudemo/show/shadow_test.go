@@ -15,7 +15,7 @@ func TestDriverVMIsTheSameWithAShadow(t *testing.T) {
 	var images [2]any
 	for i, shadow := range []bool{false, true} {
 		d := &demo{Config: Config{Shadow: shadow, Tools: &tools.Tools{Vvufwd: "vvufwd"}, NIC: machine.VirtioNet}, apps: []*appVM{{}, {number: 1}}}
-		all[i], images[i] = d.initArgs(), d.driverInitramfs()
+		all[i], images[i] = d.initArgs(len(d.apps)), d.driverInitramfs()
 	}
 	if diff := cmp.Diff(all[0], all[1]); diff != "" {
 		t.Errorf("the arguments differ: %s", diff)
