@@ -30,16 +30,13 @@ func (o *options) maxMemory() uint64 {
 	return most
 }
 
-// checkCreateRAM refuses a RAM file that this machine could never fill: a VM that tries to
+// checkCreateRAM refuses a RAM file that could never be filled where it is: a VM that tries to
 // would be killed, and others perhaps before it.
 func checkCreateRAM(o options, log *zap.Logger) error {
 	if o.createRAM == 0 {
 		return nil
 	}
 	size := uint64(o.createRAM)
-	if memory, err := resources.Memory(); err == nil && size > memory {
-		return fmt.Errorf("--create-ram %s: this machine has %s of memory, swap included: give the size of the app VM's memory", o.createRAM.String(), cli.Bytes(memory))
-	}
 	room, err := roomAt(o.ram)
 	if err != nil {
 		return nil // there will be a better error when the file is made

@@ -86,7 +86,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	if !o.named() {
 		o.devices = []shadowDevice{{vfioUser: o.vfioUser, vhostUser: o.vhostUser, uuid: o.uuid}}
 	}
-	return o, nil
+	return o, o.checkSizes()
 }
 
 // randomUUID makes one of version 4 (RFC 9562).

@@ -45,6 +45,9 @@ func (o *options) checkMemory() error {
 		}
 		return nil
 	}
+	if o.maxMemory != 0 && o.maxMemory < resources.LeastShared {
+		return cli.Usagef("--max-memory %s: no VM shares less than a page of %d bytes: give a size such as 64G", o.maxMemory.String(), resources.LeastShared)
+	}
 	// Half of it for all else, such as the heap and huge pages that are mapped in whole.
 	most := resources.AddressSpace() / 2 / uint64(n)
 	if o.maxMemory > cli.Size(most) {

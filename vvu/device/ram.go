@@ -57,8 +57,8 @@ func (r *RAMFile) Dup() (*os.File, error) {
 // it size bytes. A file that has another size is resized, which must not happen
 // while a VM uses it.
 func CreateRAM(path string, size uint64) (*RAMFile, error) {
-	if err := checkRAMSize(path, size); err != nil {
-		return nil, err
+	if err := CheckRAMSize(size); err != nil {
+		return nil, fmt.Errorf("RAM file %s: %w", path, err)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -103,8 +103,8 @@ func newRAM(path string, f *os.File) (*RAMFile, error) {
 		return nil, fmt.Errorf("RAM file %s is empty: set its final size with --create-ram SIZE before the driver VM starts", path)
 	}
 	size := uint64(st.Size)
-	if err := checkRAMSize(path, size); err != nil {
-		return nil, err
+	if err := CheckRAMSize(size); err != nil {
+		return nil, fmt.Errorf("RAM file %s: %w", path, err)
 	}
 	// Shared: several devices may show the same memory, but none may resize it
 	// while another has it.
@@ -121,9 +121,10 @@ func newRAM(path string, f *os.File) (*RAMFile, error) {
 // maxRAM keeps the BAR of shared memory within what a guest's address space can hold.
 const maxRAM = 1 << 44
 
-func checkRAMSize(path string, size uint64) error {
+// CheckRAMSize refuses a size that no RAM file can have.
+func CheckRAMSize(size uint64) error {
 	if size == 0 || size%pageSize != 0 || size > maxRAM {
-		return fmt.Errorf("RAM file %s: size %d is not a multiple of %d between %d and 2^44: use the size of the app VM's memory", path, size, pageSize, pageSize)
+		return fmt.Errorf("size %d is not a multiple of %d between %d and 2^44: use the size of the app VM's memory", size, pageSize, pageSize)
 	}
 	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// LeastShared is the least memory that a VM can share, in bytes.
+const LeastShared = 4096
+
 // Memory is how much the machine has, swap included, in bytes.
 func Memory() (uint64, error) {
 	var info unix.Sysinfo_t
