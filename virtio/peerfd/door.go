@@ -109,6 +109,9 @@ func (d *Door) accept(ctx context.Context) {
 			d.Said(AcceptFailed, err)
 			time.Sleep(acceptRetry)
 		default:
+			if of, ok := err.(*net.OpError); ok {
+				err = of.Err // without the listener's address, which the caller knows
+			}
 			d.failed <- err
 			return
 		}

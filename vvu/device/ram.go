@@ -88,7 +88,7 @@ func resize(f *os.File, size int64) error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return err
 	}
-	return f.Truncate(size)
+	return os.NewSyscallError("ftruncate", unix.Ftruncate(int(f.Fd()), size))
 }
 
 func newRAM(path string, f *os.File) (*RAMFile, error) {

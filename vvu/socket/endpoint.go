@@ -253,7 +253,7 @@ func (e *Endpoint) accept(ctx context.Context) (*net.UnixConn, error) {
 			return sock, err
 		}
 		if errors.Is(err, net.ErrClosed) {
-			return nil, fmt.Errorf("accept at %s: %w", e.path, err)
+			return nil, fmt.Errorf("accept at %s: %w", e.path, net.ErrClosed)
 		}
 		if !said {
 			e.log.Error("cannot accept a front-end; trying again", zap.Error(err))

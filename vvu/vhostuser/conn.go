@@ -52,11 +52,11 @@ func (c *Conn) Discard(m *Message) {
 	m.FDs = nil
 }
 
-// Dial connects to the vhost-user socket at path.
+// Dial connects to the vhost-user socket at path. Errors do not name it, which the caller knows.
 func Dial(path string) (*Conn, error) {
 	sock, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("connect to vhost-user socket %s (is the other side listening?): %w", path, err)
+		return nil, fmt.Errorf("cannot connect: %w (is the other side listening?)", errors.Unwrap(err))
 	}
 	return NewConn(sock), nil
 }

@@ -1,17 +1,19 @@
 package vhostuser
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
-	"syscall"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
 
 // longestPath is how long the path of a socket may be.
 const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
+// backlog is how many front-ends wait to be accepted; the kernel may allow less.
+const backlog = 4096
 
 // CheckPath refuses a path that no socket can have.
 func CheckPath(path string) error {
@@ -21,26 +23,45 @@ func CheckPath(path string) error {
 	return nil
 }
 
-// Listen makes a socket at path and listens at it; one that no one has open any more is replaced, see ClearStale. It is for its owner
-// alone (mode 0600) from the moment at which it is there. To close the listener removes it.
+// Listen makes a socket at path and listens at it, see ListenFile. To close the listener removes it.
 func Listen(path string) (*net.UnixListener, error) {
+	f, err := ListenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // the listener has a descriptor of its own
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot listen: %w", errors.Unwrap(err)), os.Remove(path))
+	}
+	u := l.(*net.UnixListener)
+	u.SetUnlinkOnClose(true)
+	return u, nil
+}
+
+// ListenFile makes a socket at path and listens at it; one that no one has open any more is replaced, see ClearStale. It is for its
+// owner alone (mode 0600) from the moment at which it is there. Errors do not name the path, which the caller knows.
+func ListenFile(path string) (*os.File, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err
 	}
 	if err := ClearStale(path); err != nil {
 		return nil, err
 	}
-	private := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var mode error
-		err := raw.Control(func(fd uintptr) { mode = unix.Fchmod(int(fd), 0o600) }) // bind gives the file this mode
-		return errors.Join(err, mode)
-	}}
-	l, err := private.Listen(context.Background(), "unix", path)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		if inner := errors.Unwrap(err); inner != nil {
-			err = inner // without what the caller knows
-		}
-		return nil, fmt.Errorf("cannot listen: %w (does its directory exist, and may we write there?)", err)
+		return nil, fmt.Errorf("cannot listen: %w", os.NewSyscallError("socket", err))
 	}
-	return l.(*net.UnixListener), nil
+	f := os.NewFile(uintptr(fd), path)
+	err = os.NewSyscallError("fchmod", unix.Fchmod(fd, 0o600)) // bind gives the file this mode
+	if err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrUnix{Name: path}))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot listen: %w (does its directory exist, and may we write there?)", err), f.Close())
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot listen: %w", os.NewSyscallError("listen", err)), os.Remove(path), f.Close())
+	}
+	return f, nil
 }

@@ -43,10 +43,13 @@ func TestListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, says := range map[string]string{
-		path: "exists and is not a socket", filepath.Join(path+"x", "s"): "cannot listen", path + strings.Repeat("x", 200): "longer than the 107 characters",
+		path: "exists and is not a socket", filepath.Join(path, "s"): "not a directory", filepath.Join(path+"x", "s"): "cannot listen", path + strings.Repeat("x", 200): "longer than the 107 characters",
 	} {
-		if _, err := vhostuser.Listen(path); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v does not say %q", path, err, says)
+		if _, err := vhostuser.Listen(path); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), path) {
+			t.Errorf("%s, which the caller names: %v does not say %q", path, err, says)
 		}
+	}
+	if _, err := vhostuser.Dial(path); err == nil || strings.Contains(err.Error(), path) || !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("connect to what is no socket: %v", err)
 	}
 }

@@ -2,7 +2,6 @@ package vhostuser
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -13,16 +12,15 @@ var ErrInUse = errors.New("in use by another process: stop that one or choose an
 
 // ClearStale removes the socket at path if no one has it open, so that it can be
 // listened at. Nothing there is fine; ErrInUse and a file that is no socket are
-// not. Whoever listens there notices nothing.
+// not. Whoever listens there notices nothing. Errors do not name the path, which the caller knows.
 func ClearStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	var there unix.Stat_t
+	switch err := unix.Lstat(path, &there); {
+	case errors.Is(err, unix.ENOENT):
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode()&fs.ModeSocket == 0 {
+	case err != nil:
+		return os.NewSyscallError("lstat", err)
+	case there.Mode&unix.S_IFMT != unix.S_IFSOCK:
 		return errors.New("exists and is not a socket: remove it or choose another path")
 	}
 	// Connecting a socket of another type tells whether someone is there without
@@ -34,7 +32,7 @@ func ClearStale(path string) error {
 	defer unix.Close(s)
 	switch err := unix.Connect(s, &unix.SockaddrUnix{Name: path}); {
 	case errors.Is(err, unix.ECONNREFUSED):
-		return os.Remove(path)
+		return os.NewSyscallError("unlink", unix.Unlink(path))
 	case err == nil || errors.Is(err, unix.EPROTOTYPE):
 		return ErrInUse
 	default:

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/vvu/vhostuser"
 )
 
 // Kind is a kind of place.
@@ -41,9 +43,6 @@ const (
 	// udevPorts is where udev names virtio-serial ports.
 	udevPorts = "/dev/virtio-ports/"
 )
-
-// maxPath is the longest path that fits into the address of a UNIX socket.
-const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
 // Parse reads where to listen: PATH or unix:PATH of a socket, vsock:PORT, or virtio-serial:NAME.
 func Parse(text string) (Address, error) {
@@ -96,8 +95,8 @@ func parsePath(path string) (Address, error) {
 	if err != nil {
 		return Address{}, err
 	}
-	if len(path) > maxPath {
-		return Address{}, fmt.Errorf("%s: the path of a socket has at most %d bytes", path, maxPath)
+	if err := vhostuser.CheckPath(path); err != nil {
+		return Address{}, err
 	}
 	return Address{Kind: UNIX, Path: path}, nil
 }

@@ -29,7 +29,7 @@ func TestParse(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"": "want the path", "unix:": "want the path", "vsock:": "want vsock:PORT", "vsock:3:5": "want vsock:PORT", "vsock:4294967295": "want vsock:PORT",
-		"vsock:-1": "want vsock:PORT", "virtio-serial:": "want virtio-serial:NAME", "virtio-serial:../x": "want virtio-serial:NAME", "/" + strings.Repeat("x", 108): "at most 107 bytes",
+		"vsock:-1": "want vsock:PORT", "virtio-serial:": "want virtio-serial:NAME", "virtio-serial:../x": "want virtio-serial:NAME", "/" + strings.Repeat("x", 108): "longer than the 107 characters",
 	} {
 		if got, err := Parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %+v, %v, want %q", text, got, err, want)
@@ -188,8 +188,8 @@ func TestFindSerial(t *testing.T) {
 	if got, err := findSerial("frames"); err != nil || got != "/dev/vport1p2" {
 		t.Errorf("the port is %s, %v", got, err)
 	}
-	if _, err := findSerial("none"); err == nil || !strings.Contains(err.Error(), `no virtio-serial port of that name (there are ["frames"])`) {
-		t.Errorf("one that is not there: %v", err)
+	if _, err := findSerial("none"); err == nil || !strings.Contains(err.Error(), `there is no virtio-serial port of that name (there are ["frames"])`) || strings.Count(err.Error(), "none") != 1 {
+		t.Errorf("one that is not there, which the flag names: %v", err)
 	}
 	if _, err := (Address{Kind: UNIX}).OpenSerial(); !errors.Is(err, ErrNotSerial) {
 		t.Errorf("a socket: %v", err)

@@ -22,46 +22,48 @@ type Listener struct {
 	closed  error
 }
 
-// backlog is how many connections wait to be accepted.
+// backlog is how many connections wait to be accepted at a port.
 const backlog = 16
 
 // Listen opens a socket at an address that is not a virtio-serial port. One in the file system is for its owner alone
-// (mode 0600), and replaces one that no one has open any more.
-func (a Address) Listen() (*Listener, error) {
+// (mode 0600), and replaces one that no one has open any more. Errors do not name the address, which the caller knows.
+func (a Address) Listen() (l *Listener, err error) {
+	l = &Listener{address: a}
 	if a.Kind == UNIX {
-		switch err := vhostuser.ClearStale(a.Path); {
-		case errors.Is(err, vhostuser.ErrInUse):
-			return nil, fmt.Errorf("%s is %w", a.Path, err)
-		case err != nil:
-			return nil, fmt.Errorf("%s %w", a.Path, err)
-		}
+		l.file, err = vhostuser.ListenFile(a.Path)
+	} else {
+		l.file, err = a.listenAtPort()
 	}
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// listenAtPort opens a socket of vsock or TCP.
+func (a Address) listenAtPort() (*os.File, error) {
 	family, address := a.sockaddr()
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, a.explain(err)
 	}
 	f := os.NewFile(uintptr(fd), a.String())
-	switch a.Kind {
-	case UNIX:
-		err = unix.Fchmod(fd, 0o600) // which the file gets that bind makes: there is no moment at which others may connect
-	case TCP:
+	if a.Kind == TCP {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
 	if err == nil {
 		err = unix.Bind(fd, address)
 	}
+	if err == nil {
+		err = unix.Listen(fd, backlog)
+	}
 	if err != nil {
 		return nil, errors.Join(a.explain(err), f.Close())
 	}
-	l := &Listener{file: f, address: a}
-	if err := unix.Listen(fd, backlog); err != nil {
-		return nil, errors.Join(a.explain(err), l.Close())
-	}
-	return l, nil
+	return f, nil
 }
 
-// explain says what can be done about an error of opening a socket.
+// explain says what can be done about an error of opening a socket of vsock or TCP.
 func (a Address) explain(err error) error {
 	hint := ""
 	switch {
@@ -71,10 +73,8 @@ func (a Address) explain(err error) error {
 		hint = " (another process listens there: choose another port)"
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		hint = " (no interface of this machine has that address)"
-	case a.Kind == UNIX:
-		hint = " (does its directory exist, and may we write there?)"
 	}
-	return fmt.Errorf("listen at %v: %w%s", a, err, hint)
+	return fmt.Errorf("cannot listen: %w%s", err, hint)
 }
 
 // Inherit takes over a listener of which another process, or this one before, has made the file.

@@ -23,6 +23,7 @@ const appears = 2 * time.Second
 var ErrNotSerial = errors.New("not a virtio-serial port")
 
 // OpenSerial opens a virtio-serial port, for reading and writing without waiting. It may be opened once only, the kernel says.
+// Errors do not name the port, which the caller knows.
 func (a Address) OpenSerial() (*os.File, error) {
 	if a.Kind != Serial {
 		return nil, ErrNotSerial
@@ -33,7 +34,7 @@ func (a Address) OpenSerial() (*os.File, error) {
 	}
 	f, err := os.OpenFile(device, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if errors.Is(err, unix.EBUSY) {
-		return nil, fmt.Errorf("%v is in use by another process, or for another flag: give each a port of its own", a)
+		return nil, errors.New("the port is in use by another process, or for another flag: give each a port of its own")
 	}
 	return f, err
 }
@@ -55,7 +56,7 @@ func findSerial(name string) (string, error) {
 			}
 		}
 		if time.Now().After(deadline) {
-			return "", fmt.Errorf("%s: there is no virtio-serial port of that name (there are %q): give the machine one (QEMU: -device virtio-serial-pci -device virtserialport,name=%s,chardev=…), and load its driver (--modules virtio_pci,virtio_console)", serialPrefix+name, found, name)
+			return "", fmt.Errorf("there is no virtio-serial port of that name (there are %q): give the machine one (QEMU: -device virtio-serial-pci -device virtserialport,name=%s,chardev=…), and load its driver (--modules virtio_pci,virtio_console)", found, name)
 		}
 	}
 }
