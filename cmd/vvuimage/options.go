@@ -65,7 +65,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		return o, nil
 	}
 	if o.iommu, err = machine.ParseIOMMU(iommu); err != nil {
-		return o, cli.Usagef("--iommu %w", err)
+		return o, cli.Usagef("--iommu %q: %w", iommu, err)
 	}
 	return o, o.complete(cli.Given(f, "iommu"))
 }

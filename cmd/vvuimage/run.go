@@ -252,7 +252,7 @@ func (o *options) program() (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("no vvufwd for the image: %w: give --vvufwd PROGRAM", err)
 	case err != nil:
-		return "", fmt.Errorf("%s must run as /init of a virtual machine: %w (make build makes one; --vvufwd PROGRAM names it)", program, err)
+		return "", fmt.Errorf("%s must run as /init of a virtual machine: %w (make build makes one; --vvufwd PROGRAM names it)", program, cli.Unnamed(err))
 	}
 	return program, nil
 }
@@ -264,7 +264,7 @@ func checkInit(name string) error {
 		return err
 	}
 	if err := tools.CheckStatic(name); err != nil {
-		return fmt.Errorf("--init: %s is no script that begins with #!, nor a static program: %w", name, err)
+		return fmt.Errorf("--init: %s is no script that begins with #!, nor a static program: %w", name, cli.Unnamed(err))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/lab/vm"
 )
 
@@ -31,7 +32,7 @@ type Vvufwd struct {
 func NewVvufwd(ctx context.Context, name, program string) (*Vvufwd, error) {
 	out, err := exec.CommandContext(ctx, program, "--version").Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s: run %s --version: %w: name a vvufwd that runs here", name, program, err)
+		return nil, fmt.Errorf("%s: run %s --version: %w: name a vvufwd that runs here", name, program, cli.Unnamed(err))
 	}
 	return &Vvufwd{name: name, program: program, version: strings.TrimSpace(string(out))}, nil
 }

@@ -2,9 +2,10 @@ package rates
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"os"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/pktgen"
 )
 
@@ -120,14 +121,14 @@ func (r *Report) Save(path string) error {
 func Read(path string) (*Report, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, cli.Unnamed(err)
 	}
 	var r Report
 	if err := json.Unmarshal(text, &r); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
 	if len(r.Rows) == 0 {
-		return nil, fmt.Errorf("%s: no measurement in it: name a file that vvudemo --pktgen has written", path)
+		return nil, errors.New("no measurement in it: name a file that vvudemo --pktgen has written")
 	}
 	return &r, nil
 }

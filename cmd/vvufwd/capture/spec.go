@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/channel"
+	"vvufwd/cmd/internal/cli"
 )
 
 // Spec is a capture as the command line says it: PORT=FILE[,snaplen=N][,off][,filter=EXPRESSION], where FILE can also be where it is
@@ -113,7 +114,8 @@ func (s Spec) copied() int {
 }
 
 // Open opens the file: a new or emptied one for its owner alone, or a device or a named pipe, which must have a reader already;
-// or where it is read live, a virtio-serial port or the socket of a listener. It does not block.
+// or where it is read live, a virtio-serial port or the socket of a listener. It does not block. Errors do not name the file, which
+// the caller knows.
 func (s Spec) Open() (*os.File, error) {
 	switch s.Live.Kind {
 	case channel.Serial:
@@ -128,14 +130,14 @@ func (s Spec) Open() (*os.File, error) {
 	f, err := os.OpenFile(s.Path, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0o600)
 	switch {
 	case errors.Is(err, syscall.ENXIO):
-		return nil, fmt.Errorf("%s is a pipe that no one reads, or a device that is not there: start its reader first", s.Path)
+		return nil, errors.New("it is a pipe that no one reads, or a device that is not there: start its reader first")
 	case errors.Is(err, syscall.ELOOP):
-		return nil, fmt.Errorf("%s is a symbolic link: name the file itself", s.Path)
+		return nil, errors.New("it is a symbolic link: name the file itself")
 	case err != nil:
-		return nil, err
+		return nil, cli.Unnamed(err)
 	}
 	if err := takeFile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(cli.Unnamed(err), f.Close())
 	}
 	return f, nil
 }
@@ -156,7 +158,7 @@ func takeFile(f *os.File) error {
 		return err
 	}
 	if errors.Is(taken, unix.EWOULDBLOCK) {
-		return fmt.Errorf("another capture writes to %s: give each a file of its own", f.Name())
+		return errors.New("another capture writes to it: give each a file of its own")
 	}
 	return f.Truncate(0)
 }

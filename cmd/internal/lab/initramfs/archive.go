@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/cavaliergopher/cpio"
+
+	"vvufwd/cmd/internal/cli"
 )
 
 // archive gathers the entries of one image. Parent directories are added by themselves. It is owned by one goroutine.
@@ -49,7 +51,7 @@ func (a *archive) link(name, target string) {
 func (a *archive) copy(name string, perm cpio.FileMode, from string) error {
 	body, err := os.ReadFile(from)
 	if err != nil {
-		return fmt.Errorf("read %s for the initramfs: %w", from, err)
+		return fmt.Errorf("read %s for the initramfs: %w", from, cli.Unnamed(err))
 	}
 	a.file(name, perm, body)
 	return nil

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -33,7 +34,7 @@ func ParseIOMMU(name string) (IOMMU, error) {
 			return IOMMU(i), nil
 		}
 	}
-	return 0, fmt.Errorf("%q: want %s", name, strings.Join(iommuNames, ", "))
+	return 0, errors.New("want " + strings.Join(iommuNames, ", "))
 }
 
 // iommuSlot is the virtio IOMMU's place.

@@ -1,7 +1,7 @@
 package machine
 
 import (
-	"fmt"
+	"errors"
 	"strings"
 )
 
@@ -29,7 +29,7 @@ func ParseNICPort(name string) (NICPort, error) {
 		}
 		names = append(names, string(p))
 	}
-	return "", fmt.Errorf("%q: want %s", name, strings.Join(names, ", "))
+	return "", errors.New("want " + strings.Join(names, ", "))
 }
 
 // OfKernel reports whether the driver VM's kernel drives the NIC.

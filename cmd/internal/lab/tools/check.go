@@ -77,7 +77,7 @@ func (o Options) checkBusybox(ctx context.Context, _ *Tools) error {
 		return nil
 	}
 	if err := checkBusybox(ctx, o.Busybox); err != nil {
-		return fmt.Errorf("--busybox %s: %w", o.Busybox, err)
+		return fmt.Errorf("--busybox %s: %w", o.Busybox, cli.Unnamed(err))
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"vvufwd/cmd/internal/cli"
 )
 
 // programs finds the project's own programs, if no flag named their directory: built from the source tree, or beside this program.
@@ -30,7 +32,7 @@ func (t *Tools) programsIn(dir string) error {
 		return fmt.Errorf("%w: give --bin the directory of vvufwd and vvudev", err)
 	}
 	if err := CheckStatic(t.Vvufwd); err != nil {
-		return fmt.Errorf("%s must run as /init of a virtual machine: %w (build it with CGO_ENABLED=0)", t.Vvufwd, err)
+		return fmt.Errorf("%s must run as /init of a virtual machine: %w (build it with CGO_ENABLED=0)", t.Vvufwd, cli.Unnamed(err))
 	}
 	return nil
 }

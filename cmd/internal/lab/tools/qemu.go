@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/lab/machine"
 )
 
@@ -95,7 +96,7 @@ func output(ctx context.Context, q machine.QEMU, args ...string) (string, error)
 	cmd := exec.CommandContext(ctx, q.Command[0], append(q.Command[1:len(q.Command):len(q.Command)], args...)...)
 	out, err := cmd.Output()
 	if err != nil {
-		why := err.Error()
+		why := cli.Unnamed(err).Error()
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(exit.Stderr) > 0 {
 			why, _, _ = strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
 		}
