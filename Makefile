@@ -38,8 +38,9 @@ export GOFLAGS := -trimpath
 # Many tests wait, for a peer or a grace period: more packages, and tests of a package, at a time than there are processors,
 # unless machines run beside them.
 AT_ONCE  ?= $(shell echo $$(($(if $(STAGE),1,2) * $$(nproc))))
-# Lint has vetted all; as a stage of "make test", tests tell what they do as events.
-GOTEST   := $(GO) test -count=1 -vet=off -p $(AT_ONCE) -parallel 8 $(if $(STAGE),-json)
+# Lint has vetted all; no test binary is kept for a debugger, and to link one takes twice as long with what that needs (panics
+# and the race detector name lines without it); as a stage of "make test", tests tell what they do as events.
+GOTEST   := $(GO) test -count=1 -vet=off -ldflags="-s -w" -p $(AT_ONCE) -parallel 8 $(if $(STAGE),-json)
 
 GOBUILD := $(GO) build -ldflags="-s -w -buildid="
 

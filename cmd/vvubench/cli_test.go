@@ -44,7 +44,7 @@ func TestTooFewCPUs(t *testing.T) {
 // testpmd.
 func TestTwoBuilds(t *testing.T) {
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", dir+"/", "vvufwd/cmd/vvubench", "vvufwd/cmd/vvufwd", "vvufwd/cmd/vvugen")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir+"/", "vvufwd/cmd/vvubench", "vvufwd/cmd/vvufwd", "vvufwd/cmd/vvugen")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as they are shipped
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)

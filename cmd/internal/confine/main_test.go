@@ -57,7 +57,7 @@ func runTests(m *testing.M) int {
 		builds["CGO_ENABLED=1"] = probes.cgo
 	}
 	for setting, binary := range builds {
-		build := exec.Command("go", "test", "-c", "-o", binary, ".")
+		build := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-o", binary, ".")
 		build.Env = append(os.Environ(), setting)
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Printf("build the probe with %s: %v\n%s", setting, err, out)
