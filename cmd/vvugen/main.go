@@ -39,7 +39,8 @@
 // sends a few probes until they come out: back-ends take a while to open.
 //
 // At a --rate that leaves it time it rests for up to a millisecond, and sends what has become due meanwhile at once. With
-// --latency it does not: it polls, as it does at full speed.
+// --latency it does not: it polls. Without --rate it rests only while the back-end does
+// nothing, and with --cpu not even then.
 //
 // With --latency each frame carries the time at which it was sent. Use --rate as
 // well: at full load one measures the length of the queues.

@@ -12,6 +12,9 @@ import (
 
 // A loop that sends at a rate has nothing to do for most of its time. It rests then, unless latency is measured, which takes
 // someone who sees each frame as it comes. What has become due meanwhile goes out at once, so the rate is kept.
+//
+// One that sends as much as it can rests when it has waited for the back-end in vain for a while, unless it has a CPU of its
+// own: the back-end may be waiting for this one.
 
 const (
 	// longestRest bounds a rest. Where frames are rarer, each goes out on time.
@@ -24,9 +27,9 @@ const (
 	// wake up late. With rings of 256, who sends more than 640000 frames a second does not rest.
 	restShare = 8
 
-	// drainRest is a rest while frames are awaited at the end, after pollDrain rounds in vain.
-	drainRest = 100 * time.Microsecond
-	pollDrain = 2000
+	// waitRest is a rest after waitRounds in a row in which nothing happened, more than 100 us: no one who has a CPU takes so long.
+	waitRest   = 100 * time.Microsecond
+	waitRounds = 10000
 )
 
 // restLimit is how long a loop may rest that follows a plan, when no more than room frames may be under way. 0: not at all.
@@ -61,10 +64,18 @@ func (d *direction) due() int64 {
 	return int64(float64(d.source.sent+1) / d.plan.Rate * 1e9)
 }
 
+// rests reports whether to rest after a round in which nothing happened.
+func (r *Runner) rests() bool {
+	return r.restLimit > 0 || r.shares && r.vain > waitRounds
+}
+
 // pause is how long to rest at time now since sending began: for the limit, or until the next frame is due where they are so
 // rare that each is sent on time.
 func (r *Runner) pause(now int64) time.Duration {
 	pause := r.restLimit
+	if pause == 0 {
+		return waitRest
+	}
 	if r.plan.Rate*r.restLimit.Seconds() > 1 {
 		return pause
 	}

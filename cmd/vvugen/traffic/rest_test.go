@@ -79,18 +79,22 @@ func TestRests(t *testing.T) {
 			b := newBench(t, 2, loopbacktest.Config{}, port.Config{FrameSize: 64})
 			plan := Plan{
 				Size: 64, Burst: 32, Duration: 300 * time.Millisecond, Rate: tc.rate, Window: 256, Verify: true, Latency: tc.latency,
-				Drain: time.Second, Stall: 10 * time.Second,
+				Drain: 10 * time.Second, Stall: 10 * time.Second,
 			}
 			r, err := NewRunner(plan, b.bothWays())
 			if err != nil {
 				t.Fatal(err)
 			}
-			result, err := r.Run(t.Context(), -1)
+			cpu := -1
+			if !tc.rests {
+				cpu = 0
+			}
+			result, err := r.Run(t.Context(), cpu)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, d := range result.Directions {
-				if d.Sent == 0 || d.Received != d.Sent || d.Faults.Any() {
+				if tc.rests && (d.Received != d.Sent || d.Faults.Any()) {
 					t.Errorf("%s: sent %d, received %d, faults %+v", d.Name, d.Sent, d.Received, d.Faults)
 				}
 				if most := tc.rate * result.Elapsed.Seconds(); tc.rate > 0 && float64(d.Sent) > most+1 {
@@ -109,6 +113,42 @@ func TestRests(t *testing.T) {
 			}
 			if share := float64(r.rested) / float64(result.Elapsed); share == 0 || result.Idle < share || result.Idle > 1 {
 				t.Errorf("idle for %g of the time, at rest for %g", result.Idle, share)
+			}
+		})
+	}
+}
+
+// TestRestsWhileItWaits has a back-end lose all frames, so that the window stays shut: a loop without a CPU of its own leaves
+// it to others, after some rounds each time, and one that has one keeps looking.
+func TestRestsWhileItWaits(t *testing.T) {
+	for name, cpu := range map[string]int{"shared": -1, "its own": 0} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 2, loopbacktest.Config{Tamper: func(n uint64) loopbacktest.Action {
+				if n < probeNumber {
+					return loopbacktest.Drop
+				}
+				return loopbacktest.Deliver
+			}}, port.Config{FrameSize: 64})
+			r, err := NewRunner(verifyPlan(b, 64, 300), []Way{{From: b.ports[0], To: b.ports[1]}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := r.Run(t.Context(), cpu)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if cpu >= 0 {
+				if r.rested != 0 {
+					t.Errorf("rested for %v", time.Duration(r.rested))
+				}
+				return
+			}
+			rests := 2 * uint64(result.Elapsed/waitRest) // signals end some early
+			if most := rests + (r.round-r.idle)*(waitRounds+1); r.idle > most {
+				t.Errorf("%d rounds in vain in %v, want %d at most", r.idle, result.Elapsed, most)
+			}
+			if r.rested == 0 || result.Idle < 0.9 {
+				t.Errorf("rested for %v, idle for %g of the time", time.Duration(r.rested), result.Idle)
 			}
 		})
 	}

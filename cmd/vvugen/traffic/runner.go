@@ -66,6 +66,8 @@ type Runner struct {
 	begun int64  // clock at the start of sending
 
 	restLimit time.Duration // 0: it polls
+	shares    bool          // it has no CPU of its own, and measures no latency
+	vain      int           // rounds since something happened
 	rested    int64         // nanoseconds
 }
 
@@ -113,6 +115,7 @@ func (r *Runner) Run(ctx context.Context, cpu int) (Result, error) {
 	go func() { // a locked thread that ends with its goroutine takes the affinity along
 		defer close(done)
 		runtime.LockOSThread()
+		r.shares = cpu < 0 && !r.plan.Latency
 		if err = pin(cpu); err == nil {
 			result, err = r.run(ctx)
 		}
@@ -202,12 +205,18 @@ func (r *Runner) step() (more bool, err error) {
 		busy = d.send(now-r.begun) || busy
 		busy = d.receive() || busy
 	}
-	if !busy {
+	if busy {
+		r.vain = 0
+	} else {
+		r.vain++
 		r.idle++
 	}
-	rests := !busy && r.restLimit > 0 // after a look, for a back-end that fell asleep at the wrong moment has to hear of it
+	rests := !busy && r.rests() // after a look, for a back-end that fell asleep at the wrong moment has to hear of it
 	if !look && !rests {
 		return true, nil
+	}
+	if rests {
+		now = r.clock.now()
 	}
 	more, err = r.look(now)
 	if rests && more && err == nil {
@@ -234,7 +243,8 @@ func (r *Runner) look(now int64) (more bool, err error) {
 func (r *Runner) drain() error {
 	var seen uint64
 	last := r.clock.now()
-	for vain := 0; ; vain++ {
+	r.vain = 0
+	for {
 		drained := true
 		var done uint64
 		for _, d := range r.dirs {
@@ -244,13 +254,13 @@ func (r *Runner) drain() error {
 		}
 		now := r.clock.now()
 		if done != seen {
-			seen, last, vain = done, now, 0
+			seen, last, r.vain = done, now, 0
 		}
 		if drained || now-last > int64(r.plan.Drain) {
 			break
 		}
-		if vain > pollDrain && !r.plan.Latency {
-			nap(drainRest)
+		if r.vain++; r.shares && r.vain > waitRounds {
+			nap(waitRest)
 		}
 	}
 	for _, d := range r.dirs {
