@@ -13,6 +13,7 @@ import (
 	"vvufwd/netfwd/netdev/tap"
 	"vvufwd/netfwd/netdev/xdp"
 	"vvufwd/vfio/pci"
+	"vvufwd/vvu/vhostuser"
 )
 
 // portSpec is a port as named on the command line.
@@ -82,7 +83,10 @@ func parsePort(kind, flagName, s string) (p portSpec, err error) {
 		if address == "" {
 			return p, errors.New("want SOCKET or SOCKET,client")
 		}
-		if p.path, err = filepath.Abs(address); err != nil {
+		if p.path, err = filepath.Abs(address); err == nil {
+			err = vhostuser.CheckPath(p.path) // a client would wait for it for ever
+		}
+		if err != nil {
 			return p, err
 		}
 	} else if p.addr, err = pci.ParseAddress(address); err != nil {

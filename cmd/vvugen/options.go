@@ -2,7 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -196,12 +200,30 @@ func (l portList) twice() string {
 	return ""
 }
 
-// checkPaths refuses a path that no socket can have.
+// checkPaths refuses a path at which no back-end can ever be.
 func (l portList) checkPaths() error {
 	for _, p := range l {
-		if err := vhostuser.CheckPath(p.path); err != nil {
+		if err := checkPath(p.path); err != nil {
 			return cli.Usagef("--port %s: %w", p.path, err)
 		}
+	}
+	return nil
+}
+
+// checkPath refuses what cannot become a socket: a back-end may make that later, but not its directory.
+func checkPath(path string) error {
+	if err := vhostuser.CheckPath(path); err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	switch info, err := os.Stat(dir); {
+	case err != nil:
+		return fmt.Errorf("its directory %s: %w", dir, errors.Unwrap(err))
+	case !info.IsDir():
+		return fmt.Errorf("%s is no directory", dir)
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeSocket == 0 {
+		return errors.New("that is no socket: name the one at which the back-end listens")
 	}
 	return nil
 }
