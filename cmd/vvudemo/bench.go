@@ -91,11 +91,6 @@ func (o *benchOptions) limit() time.Duration {
 	return time.Duration(len(o.sizes)*len(rates.Loads)) * (o.time + 30*time.Second)
 }
 
-// otherThanBench reports whether something is asked for that --pktgen does not do.
-func (o *options) otherThanBench() bool {
-	return o.appVMs > 1 || o.matrix != "" || o.keep || o.frames > 0 || o.idle > 0 || o.restarts > 0 || o.rebinds > 0
-}
-
 // measure runs the measurement, leaves its files, and returns its table.
 func (o *options) measure(ctx context.Context, cfg show.Config) (table, error) {
 	cfg.Bench = &show.Bench{Sizes: o.bench.sizes, Time: o.bench.time}

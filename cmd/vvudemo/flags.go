@@ -116,6 +116,9 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 			return nil, err
 		}
 	}
+	if err := o.misplaced(fs); err != nil {
+		return nil, err
+	}
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -152,12 +155,8 @@ func (o *options) check() error {
 		return cli.Usagef("--device %q: want %s or %s", o.device, deviceVvudev, deviceQEMU)
 	case o.device == deviceQEMU && o.qemu == "":
 		return cli.Usagef("--device qemu needs --qemu PATH: a QEMU that has virtio-vhost-user-pci built in")
-	case o.device == deviceQEMU && o.direct:
-		return cli.Usagef("--direct runs without a virtio-vhost-user device: drop --device or --direct")
-	case o.shadow && (o.direct || o.device != deviceVvudev):
-		return cli.Usagef("--shadow is vvudev's: drop it, or --direct and --device")
-	case o.iommu != machine.Intel && o.direct:
-		return cli.Usagef("--direct runs without a driver VM: drop --iommu or --direct")
+	case o.shadow && o.device != deviceVvudev:
+		return cli.Usagef("--shadow is vvudev's: drop it, or --device")
 	case o.accel != "tcg" && o.accel != "kvm":
 		return cli.Usagef("--accel %q: want tcg or kvm", o.accel)
 	case machine.NIC(o.nic) == machine.IGBVF && o.iommu != machine.Intel:
@@ -166,12 +165,8 @@ func (o *options) check() error {
 		return cli.Usagef("--nic-port %s of an %s needs Debian's full kernel, which goes with --iommu intel only here", o.nicPort, o.nic)
 	case o.nicPort.OfKernel() && machine.NIC(o.nic) == machine.IGBVF:
 		return cli.Usagef("--nic-port %s: of an igb with virtual functions only these are used: give --nic igb", o.nicPort)
-	case o.nicPort.OfKernel() && o.direct:
-		return cli.Usagef("--direct runs without a driver VM: drop --nic-port or --direct")
-	case o.newest && (o.direct || o.matrix != "" || o.kernel != "" || o.iommu != machine.Intel):
-		return cli.Usagef("--newest-kernel is for the driver VM of the demo itself: drop --direct, --matrix, --kernel and --iommu")
-	case o.matrix != "" && (machine.NIC(o.nic) != machine.VirtioNet || o.nicPort.OfKernel()):
-		return cli.Usagef("--matrix sets the machines up itself: drop --nic and --nic-port")
+	case o.newest && (o.kernel != "" || o.iommu != machine.Intel):
+		return cli.Usagef("--newest-kernel is a kernel of Debian's: drop --kernel and --iommu")
 	case !machine.NIC(o.nic).Known():
 		return cli.Usagef("--nic %q: want one of %s", o.nic, strings.Trim(fmt.Sprint(machine.NICs), "[]"))
 	case o.smp < 1 || o.smp > 64:
@@ -180,24 +175,16 @@ func (o *options) check() error {
 		return cli.Usagef("--app-vms %d: want 1 to %d", o.appVMs, machine.MaxAppVMs)
 	case o.isolate && o.appVMs == 1:
 		return cli.Usagef("--isolate keeps several app VMs from each other: give --app-vms")
-	case o.bench.on && o.otherThanBench():
-		return cli.Usagef("--pktgen is a measurement: drop --app-vms, --matrix, --keep, --frames, --idle, --restarts and --rebinds")
-	case o.capture && (o.direct || o.matrix != "" || o.bench.on || machine.NIC(o.nic) == machine.IGBVF):
-		return cli.Usagef("--capture is for the demo itself: drop --direct, --matrix, --pktgen and --nic igbvf")
-	case o.print && (o.matrix != "" || o.bench.on || o.keep || o.json != jsonOption{} || machine.NIC(o.nic) == machine.IGBVF):
-		return cli.Usagef("--print is for the demo itself: drop --matrix, --pktgen, --keep, --json and --nic igbvf")
-	case o.appVMs > 1 && (o.direct || o.frames > 0 || o.restarts > 0 || o.rebinds > 0):
-		return cli.Usagef("--app-vms shows a switch: drop --direct, --frames, --restarts and --rebinds")
-	case o.matrix != "" && (o.appVMs > 1 || o.direct || o.frames > 0 || o.restarts > 0 || o.rebinds > 0 || o.keep || o.tap != "" || o.appNetOpts != "" || o.iommu != machine.Intel || o.device != deviceVvudev):
-		return cli.Usagef("--matrix sets the machines up itself: drop --app-vms, --direct, --frames, --restarts, --rebinds, --keep, --tap, --app-net-opts, --iommu and --device")
+	case o.capture && machine.NIC(o.nic) == machine.IGBVF:
+		return cli.Usagef("--capture does not go with --nic igbvf: drop one of them")
+	case o.print && machine.NIC(o.nic) == machine.IGBVF:
+		return cli.Usagef("--print does not go with --nic igbvf: drop one of them")
 	case o.transfer < 1 || o.transfer > show.MaxTransferBytes>>20:
 		return cli.Usagef("--transfer %d: want 1 to %d", o.transfer, show.MaxTransferBytes>>20)
 	case o.frames < 0:
 		return cli.Usagef("--frames %d: want 0 or more", o.frames)
 	case o.idle < 0:
 		return cli.Usagef("--idle %v: want 0 or more", o.idle)
-	case o.idle > 0 && (o.appVMs > 1 || o.matrix != ""):
-		return cli.Usagef("--idle shows one app VM: drop it, or --app-vms and --matrix")
 	case o.restarts < 0:
 		return cli.Usagef("--restarts %d: want 0 or more", o.restarts)
 	case o.rebinds < 0:

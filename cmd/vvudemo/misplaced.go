@@ -1,0 +1,43 @@
+package main
+
+import (
+	"flag"
+	"slices"
+	"strings"
+
+	"vvufwd/cmd/internal/cli"
+)
+
+// misplaced returns a usage error if a flag was given that would do nothing beside another one.
+func (o *options) misplaced(fs *flag.FlagSet) error {
+	for _, beside := range []struct {
+		on      bool
+		name    string // of the other flag
+		why     string // it leaves these without a use
+		useless string
+	}{
+		{on: o.direct, name: "direct", why: "runs without a driver VM", useless: "device iommu shadow nic nic-port newest-kernel smp vvufwd-args capture app-vms isolate"},
+		{on: o.direct && !o.bench.on, name: "direct", why: "runs without vvufwd and vvudev", useless: "bin"},
+		{on: o.matrix != "", name: "matrix", why: "sets the machines up itself", useless: "app-vms isolate direct frames restarts rebinds keep tap app-net-opts iommu device nic nic-port newest-kernel idle capture"},
+		{on: o.bench.on, name: "pktgen", why: "is a measurement", useless: "app-vms isolate matrix keep frames idle restarts rebinds transfer capture"},
+		{on: o.print, name: "print", why: "boots nothing", useless: "matrix pktgen keep json frames idle restarts rebinds transfer verbose"},
+		{on: o.appVMs > 1, name: "app-vms", why: "shows a switch", useless: "frames restarts rebinds idle"},
+		{on: o.bench.otherImage != "", name: "other-image", why: "has something else forward", useless: "vvufwd-args"},
+	} {
+		if !beside.on {
+			continue
+		}
+		for name := range strings.FieldsSeq(beside.useless) {
+			if asked(fs, name) {
+				return cli.Usagef("--%s %s: drop --%s, or --%s", beside.name, beside.why, name, beside.name)
+			}
+		}
+	}
+	return nil
+}
+
+// asked reports whether a flag was given, and not to say that something is not to be.
+func asked(fs *flag.FlagSet, name string) bool {
+	value := fs.Lookup(name).Value.String()
+	return cli.Given(fs, name) && !slices.Contains([]string{"false", "0", "0s"}, value) && !(name == "app-vms" && value == "1")
+}
