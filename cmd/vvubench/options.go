@@ -62,6 +62,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.IntVar(&o.cpu, "cpu", 0, "forward on CPU `N`")
 	f.IntVar(&o.generatorCPU, "generator-cpu", 1, "generate on CPU `N`")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	cli.Once(f, "only")
 	err := cli.Parse(f, args, out, helpText)
 	if err != nil || o.version || o.list {
 		return o, err

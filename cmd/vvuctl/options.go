@@ -51,6 +51,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.DurationVar(&o.watch, "watch", 0, "with stats: print rates each `INTERVAL`, such as 1s, until stopped")
 	f.DurationVar(&o.timeout, "timeout", 5*time.Second, "`TIME` to wait for an answer")
 	f.BoolVar(&o.version, "version", false, "print the version of vvuctl and exit")
+	cli.Once(f, "control")
 	flags, words := split(f, args)
 	if len(args) > 0 && args[0] == cli.CompletionWord {
 		flags, words = args, nil // which no vvufwd is asked for

@@ -133,6 +133,9 @@ func (j *jsonOption) String() string { return j.file }
 
 // Set is flag.Value's.
 func (j *jsonOption) Set(text string) error {
+	if j.file != "" && text != "false" { // see cli.Once
+		return errors.New("it is given twice, first as " + j.file)
+	}
 	switch text {
 	case "true":
 		*j = jsonOption{stdout: true}

@@ -105,6 +105,7 @@ func parseFlags(args []string, help io.Writer) (*options, error) {
 	fs.StringVar(&o.bin, "bin", "", "`DIR` of vvufwd and vvudev; built from the source tree if not given")
 	fs.StringVar(&o.build, "build", "", "`DIR` for all that is fetched and written (default: build in the source tree that the working directory, or vvudemo, is in)")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
+	cli.Once(fs, "tap", "vvufwd-args", "app-net-opts", "pktgen-sizes")
 	if err := cli.Parse(fs, args, help, helpText); err != nil || o.version {
 		return o, err
 	}

@@ -54,6 +54,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.StringVar(&o.logFormat, "log-format", logging.Console, "`FORM` of the log: console or json")
 	f.BoolVar(&o.noConfine, "no-confine", false, "keep all privileges after start-up, for debugging")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	cli.Once(f, "vfio-user", "vhost-user", "ram", "uuid", "cpus")
 	err = cli.Parse(f, withDefaultSize(args), out, helpText)
 	o.noteUsed(f)
 	given := cli.Given(f, "uuid")

@@ -44,9 +44,6 @@ const (
 
 // setControl reads --control.
 func (a *asked) setControl(text string) (err error) {
-	if a.control.text != "" {
-		return errors.New("there is one already")
-	}
 	path, write := strings.CutSuffix(text, ",write")
 	if path, _ = strings.CutSuffix(path, ",read"); strings.Contains(path, ",") {
 		return errors.New("want PATH, vsock:PORT or virtio-serial:NAME, and perhaps \",write\"")
@@ -58,9 +55,6 @@ func (a *asked) setControl(text string) (err error) {
 
 // setMetrics reads --metrics.
 func (a *asked) setMetrics(text string) (err error) {
-	if a.scraped.text != "" {
-		return errors.New("there is one already")
-	}
 	a.scraped.text = text
 	a.scraped.Address, err = channel.ParseTCP(text)
 	return err

@@ -136,6 +136,7 @@ func parseFlags(args []string, asInit bool, help io.Writer) (*options, error) {
 	fs.BoolVar(&o.privileged, "no-confine", false, "keep all privileges once ports are served, for debugging")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 
+	cli.Once(fs, "control", "metrics", "cpus")
 	err := cli.Parse(fs, args, help, helpText)
 	if err != nil && o.bindAsked && fs.NArg() > 0 {
 		err = cli.Usagef("--bind %s: %w", fs.Arg(0), bindsNoName(fs.Arg(0)))

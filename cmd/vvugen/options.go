@@ -89,6 +89,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.BoolVar(&o.json, "json", false, "print one JSON object instead of a table")
 	f.BoolVar(&o.quiet, "quiet", false, "print no progress")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	cli.Once(f, "interface")
 	err = cli.Parse(f, args, out, helpText)
 	if err != nil || o.version {
 		return o, err

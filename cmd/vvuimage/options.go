@@ -51,6 +51,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.StringVar(&o.output, "o", "", "`FILE` to write, such as driver.cpio.gz; driver.efi (a unified kernel image) and driver.iso have the kernel and its command line in them")
 	f.StringVar(&o.stub, "stub", defaultStub, "systemd's stub `FILE` of unified kernel images, of Debian's package systemd-boot-efi")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	cli.Once(f, "kernel", "modules", "firmware", "args", "vvufwd", "init", "o")
 	if err := cli.Parse(f, args, out, helpText); err != nil || o.version {
 		return o, err
 	}
@@ -59,6 +60,8 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		return o, cli.Usagef("--kernel is missing: name the image of the kernel that is to boot, such as /boot/vmlinuz-RELEASE")
 	case o.output == "":
 		return o, cli.Usagef("-o is missing: name the file to write, such as driver.cpio.gz")
+	case cli.Given(f, "stub") && o.kind() != asUKI:
+		return o, cli.Usagef("--stub is for unified kernel images: name one that ends in %s with -o, or leave it out", asUKI)
 	case o.init != "" && (o.argsGiven || o.vvufwd != "" || cli.Given(f, "iommu")):
 		return o, cli.Usagef("--init FILE: there is no vvufwd in that image: leave --args, --vvufwd and --iommu away")
 	case o.init != "":

@@ -50,8 +50,11 @@ func TestBootImages(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			image := filepath.Join(t.TempDir(), way.image)
-			save := exec.CommandContext(t.Context(), program, "--kernel", found.Kernel, "--modules", found.Modules.Dir, "--vvufwd", found.Vvufwd, "--stub", stub,
+			save := exec.CommandContext(t.Context(), program, "--kernel", found.Kernel, "--modules", found.Modules.Dir, "--vvufwd", found.Vvufwd,
 				"--args", "--nic="+machine.NICAddress+" --vhost-user=/app.sock", "-o", image)
+			if way.name == "UKI" {
+				save.Args = append(save.Args, "--stub", stub)
+			}
 			printed, err := save.Output()
 			if err != nil {
 				t.Fatalf("%v: %s", err, err.(*exec.ExitError).Stderr)
