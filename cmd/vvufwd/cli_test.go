@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 		},
 		"peer":       peer,
 		"scrape":     scrape,
+		"blocks":     blocks,
 		"supervisor": supervisor,
 	})
 }
@@ -127,6 +129,32 @@ func scrape() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// blocks counts the blocks of a capture, all of which must be whole: blocks FILE.
+func blocks() {
+	text, err := os.ReadFile(os.Args[1])
+	count, fillers := 0, 0
+	for err == nil && len(text) > 0 {
+		length := 0
+		if len(text) >= 12 {
+			length = int(binary.LittleEndian.Uint32(text[4:]))
+		}
+		if length < 12 || length > len(text) || int(binary.LittleEndian.Uint32(text[length-4:])) != length {
+			err = fmt.Errorf("block %d of %d bytes, of which there are %d", count, length, len(text))
+			break
+		}
+		if binary.LittleEndian.Uint32(text) == 0x80000000 {
+			fillers++
+		}
+		text = text[length:]
+		count++
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Printf("%d blocks, %d of them a filler\n", count, fillers)
 }
 
 // supervisor opens queues of TAP devices, which are made, and becomes a program that has them as its descriptors 3, 4 and so on:

@@ -23,6 +23,8 @@ type handover struct {
 	PID   int            // for whom it is: children inherit the environment too
 	Name  string         // of the process, for ps
 	Files map[string]int // descriptors
+
+	Names map[string]string // what their errors call them
 }
 
 // Start gives up what the program does not need to open its ports, by executing it
@@ -51,7 +53,7 @@ func (p Policy) Start(argv []string, files map[string]*os.File, stop Stop) error
 
 func (p Policy) start(argv []string, files map[string]*os.File, stop Stop) error {
 	runtime.LockOSThread() // and never unlocked: this thread is not good for anything else any more
-	h := handover{PID: os.Getpid(), Name: processName, Files: map[string]int{}}
+	h := handover{PID: os.Getpid(), Name: processName, Files: map[string]int{}, Names: map[string]string{}}
 	defer func() { // what is open in a program that goes on, if only to clean up, keeps devices busy
 		for _, fd := range h.Files {
 			_ = unix.Close(fd)
@@ -62,7 +64,7 @@ func (p Policy) start(argv []string, files map[string]*os.File, stop Stop) error
 		if err != nil {
 			return fmt.Errorf("hand %s over: %w", what, err)
 		}
-		h.Files[what] = fd
+		h.Files[what], h.Names[what] = fd, f.Name()
 	}
 	note, err := json.Marshal(h)
 	if err != nil {
@@ -174,7 +176,7 @@ func init() {
 func Started() bool { return received() != nil }
 
 // Inherited takes over a file that was given to Start, or nil if there is none of that
-// name or it was taken before.
+// name or it was taken before. Its own name is the one that it had there.
 func Inherited(name string) *os.File {
 	h := received()
 	if h == nil {
@@ -185,5 +187,5 @@ func Inherited(name string) *os.File {
 		return nil
 	}
 	delete(h.Files, name)
-	return os.NewFile(uintptr(fd), name)
+	return os.NewFile(uintptr(fd), h.Names[name])
 }

@@ -3,6 +3,7 @@ package capture
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -211,7 +212,7 @@ func TestFileOfItsOwn(t *testing.T) {
 	}
 }
 
-// Where nothing can be written any more the capture ends, and says where: by the file's name, not by that under which it was handed over.
+// Where nothing can be written any more the capture ends, and says where.
 func TestNamesFileThatFails(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -223,7 +224,7 @@ func TestNamesFileThatFails(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	rec := New(Spec{Port: "p", Path: "/tmp/pipe", SnapLen: 64}, os.NewFile(uintptr(fd), "capture#0"), 1, zaptest.NewLogger(t))
+	rec := New(Spec{Port: "p", Path: "/tmp/pipe", SnapLen: 64}, os.NewFile(uintptr(fd), "/tmp/pipe"), 1, zaptest.NewLogger(t))
 	rec.Run(ctx, "test")
 	if s := rec.Status(); s.On || s.Ended != "write /tmp/pipe: broken pipe" {
 		t.Errorf("%+v", s)
@@ -266,5 +267,74 @@ func TestStuckReader(t *testing.T) {
 	case <-ended:
 	case <-time.After(time.Minute):
 		t.Error("it waits for its reader")
+	}
+}
+
+// A file on a full disk ends with a whole block, wherever the disk ends, and a reader gets all frames but the one that had no room, or
+// the last one before it.
+func TestFullDisk(t *testing.T) {
+	const frames, length = 40, 100
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+			t.Error(err)
+		}
+	}()
+	const block = 8 + 20 + length + 8 + 4 + 4 // head, fields, frame, flags, the options' end, length
+	for room := 2000; room < 2000+block; room += 4 {
+		file, err := os.Create(filepath.Join(t.TempDir(), "f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(room), Max: old.Max}); err != nil {
+			t.Fatal(err)
+		}
+		w := newWriter(&filed{File: file})
+		w.header("test", "p", "frames", "", MaxSnapLen)
+		written := 0
+		for i := range frames {
+			w.packet(time.Unix(int64(i), 0), false, length, bytes.Repeat([]byte{byte(i)}, length))
+			if i%3 == 0 && w.flush() != nil {
+				break
+			}
+		}
+		if err := w.flush(); !errors.Is(err, unix.EFBIG) {
+			t.Fatalf("%d bytes: %v", room, err)
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file.Name())
+		if err := errors.Join(err, file.Close()); err != nil || len(text) != room {
+			t.Fatalf("%d bytes of %d, %v", len(text), room, err)
+		}
+		r, err := pcapgo.NewNgReader(bytes.NewReader(text), pcapgo.DefaultNgReaderOptions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			data, _, err := r.ReadPacketData()
+			if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				break
+			}
+			if err != nil || len(data) != length || data[0] != byte(written) {
+				t.Fatalf("%d bytes, frame %d: % x, %v", room, written, data, err)
+			}
+			written++
+		}
+		end := 0
+		for end+leastBlock <= len(text) {
+			n := int(binary.LittleEndian.Uint32(text[end+4:]))
+			if n < leastBlock || end+n > len(text) || int(binary.LittleEndian.Uint32(text[end+n-4:])) != n {
+				t.Fatalf("%d bytes: a block of %d at %d", room, n, end)
+			}
+			end += n
+		}
+		if end != len(text) || written < (room-200)/block-1 {
+			t.Errorf("%d bytes: %d of them in whole blocks, %d frames", room, end, written)
+		}
 	}
 }

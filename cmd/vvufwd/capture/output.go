@@ -2,6 +2,7 @@ package capture
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -42,10 +43,49 @@ func newOutput(s Spec, f *os.File, changed func()) (output, error) {
 	return &filed{File: f}, nil
 }
 
-// filed is a file, a pipe or a device. It has one section.
+// filed is a file, a pipe or a device. It has one section, and is written whole blocks at a time.
 type filed struct {
 	*os.File
 	begun bool
+	size  int64 // that was written
+	last  int64 // where the last whole block begins
+}
+
+// Write writes blocks. Those that a full disk has no room for any more leave a file that ends with a whole block: readers take one that
+// ends within a block for one that was cut short.
+func (f *filed) Write(blocks []byte) (int, error) {
+	n, err := f.File.Write(blocks)
+	end := 0
+	for end+leastBlock <= n {
+		length := int(binary.LittleEndian.Uint32(blocks[end+4:]))
+		if end+length > n {
+			break
+		}
+		f.last = f.size + int64(end)
+		end += length
+	}
+	whole := f.size + int64(end)
+	if f.size += int64(n); err != nil && whole < f.size {
+		f.fill(whole)
+	}
+	return n, err
+}
+
+// fill makes one block, which readers pass over, of what follows the last whole one, together with that if there is too little for a
+// block. To cut the file off is not for a confined process, which could do so to guests' memory. A disk is full at the end of a
+// sector, so that what is there are whole words, as blocks are.
+func (f *filed) fill(from int64) {
+	if f.size-from < leastBlock {
+		from = f.last
+	}
+	if from == 0 || (f.size-from)%4 != 0 {
+		return // there is not even a section, or no sector
+	}
+	head := binary.LittleEndian.AppendUint32(nil, blockFiller)
+	length := binary.LittleEndian.AppendUint32(nil, uint32(f.size-from))
+	if _, err := f.WriteAt(append(head, length...), from); err == nil { // no pipe can
+		_, _ = f.WriteAt(length, f.size-int64(len(length)))
+	}
 }
 
 func (f *filed) reader() (there, fresh bool) {

@@ -12,7 +12,10 @@ const (
 	blockSection    = 0x0a0d0d0a
 	blockInterface  = 1
 	blockStatistics = 5
-	blockPacket     = 6 // enhanced
+	blockPacket     = 6          // enhanced
+	blockFiller     = 0x80000000 // the first of those for local use, which readers pass over
+
+	leastBlock = 12 // bytes: kind, length, and the length again
 
 	byteOrderMagic = 0x1a2b3c4d
 	linkEthernet   = 1
@@ -51,6 +54,9 @@ func (w *writer) end() {
 	n := uint32(len(w.block) + 4)
 	binary.LittleEndian.PutUint32(w.block[4:], n)
 	w.u32(n)
+	if w.err == nil && len(w.block) > w.w.Available() { // whole blocks reach the file together, see filed
+		w.err = w.w.Flush()
+	}
 	if w.err == nil {
 		_, w.err = w.w.Write(w.block)
 	}

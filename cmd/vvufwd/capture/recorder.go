@@ -3,9 +3,7 @@ package capture
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -133,10 +131,6 @@ func (r *Recorder) Run(ctx context.Context, program string) {
 	r.wanted, r.read = false, false
 	r.apply()
 	if r.ended = "the program ends"; err != nil {
-		var of *fs.PathError
-		if errors.As(err, &of) { // by the name that the file has among those that were handed over
-			err = fmt.Errorf("%s %s: %w", of.Op, r.spec.Path, of.Err)
-		}
 		r.ended = err.Error()
 	}
 	r.mu.Unlock()
