@@ -2,11 +2,16 @@ package xdp
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"vvufwd/netfwd/netdev"
@@ -24,17 +29,14 @@ func TestErrors(t *testing.T) {
 	for _, up := range []string{"few", "lo", "d0", "taken", "v1"} {
 		netdevtest.IP(t, "link set "+up+" up")
 	}
-	p, err := load(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
 	socket := netdevtest.Socket(t)
 	index, _, err := netdev.Ethernet(socket, "taken")
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := p.attach(index, Native)
+	p := passes(t)
+	defer p.Close()
+	link, err := link.AttachXDP(link.XDPOptions{Program: p, Interface: index, Flags: link.XDPDriverMode})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +53,7 @@ func TestErrors(t *testing.T) {
 		{"v0", "mode=zerocopy: queue 0: bind a socket: operation not supported", Options{Mode: ZeroCopy}},
 		{"few", "veth: XDP expects number of rx queues not less than peer tx queues: no space left on device: the driver does not have it, at least not as it is set up: change what it names, or", Options{Mode: Native}},
 		{"d0", "not support XDP in native mode: operation not supported: leave the mode to vvufwd", Options{Mode: Native}},
-		{"taken", "it has an XDP program already (vvufwd_xdp, id ", Options{}},
+		{"taken", "it has an XDP program already (passes, id ", Options{}},
 		{"x/y", "no interface can have that name", Options{}},
 	} {
 		if test.options.Queues == 0 {
@@ -65,6 +67,44 @@ func TestErrors(t *testing.T) {
 	if _, err := ParseMode("drv"); err == nil || !strings.Contains(err.Error(), "want zerocopy, copy or generic") {
 		t.Errorf("a mode that is none: %v", err)
 	}
+}
+
+// passes loads a program of another kind than vvufwd's, which passes all frames.
+func passes(t *testing.T) *ebpf.Program {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "passes", Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// A program that may be going is waited for: one of vvufwd, or one that is no more. One of another kind is not.
+func TestDescribeProgram(t *testing.T) {
+	netdevtest.Namespace(t)
+	ours, err := load(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.close()
+	other := passes(t)
+	for _, tc := range []struct {
+		program *ebpf.Program
+		text    string
+		going   bool
+	}{{ours.Program, programName + ", id %d", true}, {other, "passes, id %d", false}, {nil, "id %d", true}} {
+		id := ebpf.ProgramID(math.MaxUint32)
+		if tc.program != nil {
+			info, err := tc.program.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, _ = info.ID() // Linux 4.13
+		}
+		if text, going := describeProgram(uint32(id)); text != fmt.Sprintf(tc.text, id) || going != tc.going {
+			t.Errorf("%s, going: %v; want %s, %v", text, going, tc.text, tc.going)
+		}
+	}
+	other.Close()
 }
 
 // A driver that adds queues when it gets a program is refused in modes in which it runs that.

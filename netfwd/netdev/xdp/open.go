@@ -173,22 +173,25 @@ func (e *moreQueuesError) Error() string {
 	return fmt.Sprintf("with an XDP program it has %d queues, and those beyond %d do not send: let it have all before (ethtool -L %s combined %d)", e.all, e.queues, e.name, e.all)
 }
 
-// checkFree makes sure that the interface has no program yet.
+// checkFree makes sure that the interface has no program yet. That of a vvufwd that was killed is waited for.
 func (op *opening) checkFree() error {
-	id, _, err := attached(op.Index)
-	for end := time.Now().Add(patience); err == nil && id != 0 && time.Now().Before(end); id, _, err = attached(op.Index) {
-		time.Sleep(pause) // that of a vvufwd that was killed is going
+	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+		id, _, err := attached(op.Index)
+		if err != nil || id == 0 {
+			return err
+		}
+		program, going := describeProgram(id)
+		if going && time.Now().Before(end) {
+			continue
+		}
+		return fmt.Errorf("it has an XDP program already (%s): end what has attached it, or ip link set %s xdp off", program, op.Name)
 	}
-	if err != nil || id == 0 {
-		return err
-	}
-	return fmt.Errorf("it has an XDP program already (%s): end what has attached it, or ip link set %s xdp off", describeProgram(id), op.Name)
 }
 
 // How long what is busy may be so, since whoever had it has ended, and how long to wait between
-// two looks.
+// two looks. The kernel takes its time where interfaces come and go on a busy machine.
 const (
-	patience = 2 * time.Second
+	patience = 10 * time.Second
 	pause    = 20 * time.Millisecond
 )
 

@@ -122,13 +122,16 @@ func (p *program) attach(index int, mode Mode) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "XDP link"), nil
 }
 
-// describeProgram says which program it is that an interface has.
-func describeProgram(id uint32) string {
-	if p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id)); err == nil {
-		defer p.Close()
-		if info, err := p.Info(); err == nil && info.Name != "" {
-			return fmt.Sprintf("%s, id %d", info.Name, id)
-		}
+// describeProgram says which program it is that an interface has, and whether it may be going: one of vvufwd, or one that is no more.
+func describeProgram(id uint32) (text string, going bool) {
+	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
+	if err != nil {
+		return fmt.Sprintf("id %d", id), errors.Is(err, unix.ENOENT)
 	}
-	return fmt.Sprintf("id %d", id)
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil || info.Name == "" {
+		return fmt.Sprintf("id %d", id), false
+	}
+	return fmt.Sprintf("%s, id %d", info.Name, id), info.Name == programName
 }

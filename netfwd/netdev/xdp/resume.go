@@ -28,6 +28,9 @@ func (d *device) Resume() {
 	}
 }
 
+// letGo is how long whoever forwards may take to let go of sockets, which is a round of its loop.
+const letGo = 2 * time.Second
+
 // unbind closes the sockets of an interface that is there still: its queues take no others before. The queue pairs get some instead that
 // nothing comes from.
 func (d *device) unbind() (err error) {
@@ -39,7 +42,7 @@ func (d *device) unbind() (err error) {
 			return err
 		}
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(letGo); ; time.Sleep(time.Millisecond) {
 		for _, q := range d.queues {
 			err = errors.Join(err, q.collect())
 		}
