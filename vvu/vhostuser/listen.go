@@ -12,7 +12,7 @@ import (
 // longestPath is how long the path of a socket may be.
 const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// backlog is how many front-ends wait to be accepted; the kernel may allow less.
+// backlog is how many front-ends wait to be accepted at a listener; the kernel may allow less.
 const backlog = 4096
 
 // CheckPath refuses a path that no socket can have.
@@ -25,7 +25,7 @@ func CheckPath(path string) error {
 
 // Listen makes a socket at path and listens at it, see ListenFile. To close the listener removes it.
 func Listen(path string) (*net.UnixListener, error) {
-	f, err := ListenFile(path)
+	f, err := ListenFile(path, backlog)
 	if err != nil {
 		return nil, err
 	}
@@ -40,8 +40,9 @@ func Listen(path string) (*net.UnixListener, error) {
 }
 
 // ListenFile makes a socket at path and listens at it; one that no one has open any more is replaced, see ClearStale. It is for its
-// owner alone (mode 0600) from the moment at which it is there. Errors do not name the path, which the caller knows.
-func ListenFile(path string) (*os.File, error) {
+// owner alone (mode 0600) from the moment at which it is there. At most backlog wait to be accepted, and others are refused. Errors do
+// not name the path, which the caller knows.
+func ListenFile(path string, backlog int) (*os.File, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err
 	}

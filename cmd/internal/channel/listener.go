@@ -22,7 +22,7 @@ type Listener struct {
 	closed  error
 }
 
-// backlog is how many connections wait to be accepted at a port.
+// backlog is how many connections wait to be accepted. Few, as whoever comes next waits for all of them.
 const backlog = 16
 
 // Listen opens a socket at an address that is not a virtio-serial port. One in the file system is for its owner alone
@@ -30,7 +30,7 @@ const backlog = 16
 func (a Address) Listen() (l *Listener, err error) {
 	l = &Listener{address: a}
 	if a.Kind == UNIX {
-		l.file, err = vhostuser.ListenFile(a.Path)
+		l.file, err = vhostuser.ListenFile(a.Path, backlog)
 	} else {
 		l.file, err = a.listenAtPort()
 	}
