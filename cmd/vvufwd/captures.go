@@ -124,7 +124,7 @@ func (f *forwarder) openRecorders(o *options) {
 }
 
 // record has all captures written until ctx is done, and started and stopped by signals.
-func (f *forwarder) record(ctx context.Context, control *sync.WaitGroup) {
+func (f *forwarder) record(ctx context.Context, o *options, control *sync.WaitGroup) {
 	if len(f.recorders) == 0 {
 		return
 	}
@@ -150,5 +150,7 @@ func (f *forwarder) record(ctx context.Context, control *sync.WaitGroup) {
 			}
 		}
 	})
-	f.log.Info("SIGUSR1 starts and SIGUSR2 stops captures", zap.Int("captures", len(f.recorders)))
+	if !o.owned { // no one sends a signal to /init
+		f.log.Info("SIGUSR1 starts and SIGUSR2 stops captures", zap.Int("captures", len(f.recorders)))
+	}
 }

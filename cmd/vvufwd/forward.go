@@ -257,7 +257,7 @@ func (f *forwarder) run(ctx context.Context, o *options, out io.Writer) error {
 	}
 	control.Go(func() { f.forwarding.Run(ctx) })
 	f.runControls(ctx, o, &control, failed)
-	f.record(ctx, &control)
+	f.record(ctx, o, &control)
 	f.answerClients(ctx, o, &control, failed)
 	err := o.reports.Run(ctx, f.collect, out)
 	cancel()

@@ -52,7 +52,7 @@ func (o *options) machine() machine.Driver {
 // print writes the command lines that boot the image.
 func (o *options) print(out io.Writer) {
 	d := o.machine()
-	fmt.Fprintf(out, "# QEMU %v or later; vvudev serves %s.\n%s\n", machine.VfioUser, strings.Join(d.Sockets, ", "), shell.Command(nil, d.Argv()))
+	fmt.Fprintf(out, "# QEMU %v or later; vvudev serves %s. Without KVM: -accel tcg -cpu max,-erms,-fsrm.\n%s\n", machine.VfioUser, strings.Join(d.Sockets, ", "), shell.Command(nil, d.Argv()))
 	if o.whole() {
 		fmt.Fprintln(out, "\n# cloud-hypervisor boots a kernel with an initramfs: make one with -o driver.cpio.gz for it.")
 		return

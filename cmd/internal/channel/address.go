@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,8 +45,30 @@ const (
 	udevPorts = "/dev/virtio-ports/"
 )
 
+// kinds are how places begin that are no paths.
+var kinds = []string{unixPrefix, vsockPrefix, serialPrefix}
+
+// IsPlace reports whether a text names a place by its kind, and no file: "virtio-serial" alone, too, although it does not say which.
+func IsPlace(text string) bool {
+	for _, kind := range kinds {
+		if strings.HasPrefix(text+":", kind) {
+			return true
+		}
+	}
+	return strings.HasPrefix(text, udevPorts)
+}
+
+// ended has a kind alone be read as one without a place, and not as the path of a socket of that name.
+func ended(text string) string {
+	if slices.Contains(kinds, text+":") {
+		return text + ":"
+	}
+	return text
+}
+
 // Parse reads where to listen: PATH or unix:PATH of a socket, vsock:PORT, or virtio-serial:NAME.
 func Parse(text string) (Address, error) {
+	text = ended(text)
 	if port, ok := strings.CutPrefix(text, vsockPrefix); ok {
 		n, err := number(port)
 		if err != nil {
@@ -68,6 +91,7 @@ func Parse(text string) (Address, error) {
 
 // ParseDial reads where to connect to: PATH or unix:PATH of a socket, or vsock:CID:PORT.
 func ParseDial(text string) (Address, error) {
+	text = ended(text)
 	both, ok := strings.CutPrefix(text, vsockPrefix)
 	if !ok {
 		if strings.HasPrefix(text, serialPrefix) {

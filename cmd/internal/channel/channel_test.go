@@ -28,7 +28,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"": "want the path", "unix:": "want the path", "vsock:": "want vsock:PORT", "vsock:3:5": "want vsock:PORT", "vsock:4294967295": "want vsock:PORT",
+		"": "want the path", "unix:": "want the path", "unix": "want the path", "vsock": "want vsock:PORT", "virtio-serial": "want virtio-serial:NAME", "vsock:": "want vsock:PORT", "vsock:3:5": "want vsock:PORT", "vsock:4294967295": "want vsock:PORT",
 		"vsock:-1": "want vsock:PORT", "virtio-serial:": "want virtio-serial:NAME", "virtio-serial:../x": "want virtio-serial:NAME", "/" + strings.Repeat("x", 108): "longer than the 107 characters",
 	} {
 		if got, err := Parse(text); err == nil || !strings.Contains(err.Error(), want) {
@@ -38,7 +38,7 @@ func TestParse(t *testing.T) {
 	if a, err := ParseDial("vsock:3:5000"); err != nil || a.CID != 3 || a.Port != 5000 || a.String() != "vsock:3:5000" {
 		t.Errorf("%+v, %v", a, err)
 	}
-	for _, text := range []string{"vsock:5000", "vsock:x:1", "vsock:1:x", "virtio-serial:a", ""} {
+	for _, text := range []string{"vsock:5000", "vsock", "virtio-serial", "unix", "vsock:x:1", "vsock:1:x", "virtio-serial:a", ""} {
 		if a, err := ParseDial(text); err == nil {
 			t.Errorf("%q: %+v", text, a)
 		}

@@ -59,7 +59,7 @@ func Parse(text string, ports, written []string) (Spec, error) {
 	if s.Path == "-" {
 		return s, errors.New("standard output is for statistics: give a named pipe, which tcpdump -r reads, or unix:PATH")
 	}
-	if isLive(s.Path) {
+	if channel.IsPlace(s.Path) {
 		var err error
 		if s.Live, err = channel.Parse(s.Path); err != nil {
 			return s, err
@@ -90,16 +90,6 @@ func Parse(text string, ports, written []string) (Spec, error) {
 		}
 	}
 	return s, nil
-}
-
-// isLive reports whether what is given as a file is none.
-func isLive(path string) bool {
-	for _, prefix := range []string{"virtio-serial:", "/dev/virtio-ports/", "vsock:", "unix:"} {
-		if strings.HasPrefix(path, prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // filtered is how many bytes of a frame a filter may look at.

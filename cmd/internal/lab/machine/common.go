@@ -47,19 +47,19 @@ func (b Boot) argv(kernelArgs ...string) []string {
 	return append(args, "-cdrom", b.Image)
 }
 
-// CommandLine is the kernel's, with what more is said to it.
+// CommandLine is the kernel's, with what more is said to it. On a loaded host an emulated timer can be too late for the kernel's test
+// of it, and the kernel panics then; under KVM Linux leaves the test out by itself (no_timer_check).
 func (b Boot) CommandLine(more ...string) string {
-	words := []string{"console=ttyS0", "quiet", "panic=-1"}
+	words := []string{"console=ttyS0", "quiet", "panic=-1", "no_timer_check"}
 	if b.Accel != "kvm" {
 		words = append(words, emulated...)
 	}
 	return strings.Join(append(words, more...), " ")
 }
 
-// emulated are words for the kernel of an emulated machine. On a loaded host an emulated timer can be too late for the kernel's test of
-// it, and the kernel panics then (no_timer_check). The kernel's tests of its ciphers, and its counting of how often it can go round
-// within a tick (lpj, of a processor of 2.5 GHz that ticks 250 times a second), take a sixth of the time until /init starts.
-var emulated = []string{"no_timer_check", "cryptomgr.notests", "lpj=10000000"}
+// emulated are words for the kernel of an emulated machine. The kernel's tests of its ciphers, and its counting of how often it can go
+// round within a tick (lpj, of a processor of 2.5 GHz that ticks 250 times a second), take a sixth of the time until /init starts.
+var emulated = []string{"cryptomgr.notests", "lpj=10000000"}
 
 // emulatedCPU is a processor with all that QEMU can emulate, but for the promise that copying by single bytes is fast: programs, and
 // above all the kernel, take it at its word then, and QEMU does copy single bytes. Downloads by the app VM take three times as long.
