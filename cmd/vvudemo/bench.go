@@ -133,8 +133,11 @@ func (j *jsonOption) String() string { return j.file }
 
 // Set is flag.Value's.
 func (j *jsonOption) Set(text string) error {
-	if j.file != "" && text != "false" { // see cli.Once
+	switch { // see cli.Once
+	case j.file != "" && text != "false":
 		return errors.New("it is given twice, first as " + j.file)
+	case j.stdout && text != "true" && text != "false":
+		return errors.New("it is given twice, first without a file")
 	}
 	switch text {
 	case "true":

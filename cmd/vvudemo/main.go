@@ -112,7 +112,10 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 	if o.verbose {
 		cfg.Console = stderr
 	}
-	if err := show.CheckArguments(ctx, cfg); err != nil {
+	switch err := show.CheckArguments(ctx, cfg); {
+	case errors.Is(err, tools.ErrNotChecked):
+		fmt.Fprintf(stderr, "vvudemo: %v\n", err)
+	case err != nil:
 		return nil, err
 	}
 	if o.matrix != "" {

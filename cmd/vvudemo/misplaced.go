@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"vvufwd/cmd/internal/cli"
+	"vvufwd/cmd/internal/lab/machine"
 )
 
 // misplaced returns a usage error if a flag was given that would do nothing beside another one.
@@ -28,7 +29,7 @@ func (o *options) misplaced(fs *flag.FlagSet) error {
 			continue
 		}
 		for name := range strings.FieldsSeq(beside.useless) {
-			if asked(fs, name) {
+			if o.asked(fs, name) {
 				return cli.Usagef("--%s %s: drop --%s, or --%s", beside.name, beside.why, name, beside.name)
 			}
 		}
@@ -36,8 +37,16 @@ func (o *options) misplaced(fs *flag.FlagSet) error {
 	return nil
 }
 
-// asked reports whether a flag was given, and not to say that something is not to be.
-func asked(fs *flag.FlagSet, name string) bool {
-	value := fs.Lookup(name).Value.String()
-	return cli.Given(fs, name) && !slices.Contains([]string{"false", "0", "0s"}, value) && !(name == "app-vms" && value == "1")
+// asked reports whether a flag was given, to say what is not so without it. The values of some do not tell that.
+func (o *options) asked(fs *flag.FlagSet, name string) bool {
+	switch name {
+	case "iommu":
+		return o.iommu != machine.Intel
+	case "nic-port":
+		return o.nicPort.OfKernel()
+	case "json":
+		return o.json != jsonOption{}
+	}
+	f := fs.Lookup(name)
+	return cli.Given(fs, name) && !slices.Contains([]string{f.DefValue, "false", "0", "0s"}, f.Value.String())
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,7 +17,7 @@ func TestShadowsLargerThanMemory(t *testing.T) {
 		args = append(args, "--device", fmt.Sprintf("vfio-user=m%d,vhost-user=a%d", i, i))
 	}
 	_, err := parseOptions(args, io.Discard)
-	if !cli.IsUsage(err) || !strings.HasPrefix(err.Error(), "--shadow 1T: this machine has ") || !strings.HasSuffix(err.Error(), "write to all of 64 such regions: 64M each will do") {
+	if !errors.As(err, new(*cli.UnusableError)) || !strings.HasPrefix(err.Error(), "--shadow 1T: this machine has ") || !strings.HasSuffix(err.Error(), "write to all of 64 such regions: 64M each will do") {
 		t.Error(err)
 	}
 	args[1] = "64M"

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"flag"
 	"io"
 
 	"vvufwd/cmd/internal/cli"
@@ -20,6 +22,9 @@ func checkArguments(args []string, out io.Writer) error {
 		args = args[1:]
 	}
 	o, err := parseFlags(args, forInit, out)
+	if forInit && (errors.Is(err, flag.ErrHelp) || err == nil && o.version) {
+		return cli.Usagef("/init would say that and end: leave it out")
+	}
 	if err != nil || o.version || forInit { // which has other CPUs than this machine
 		return err
 	}

@@ -204,20 +204,23 @@ func (l portList) twice() string {
 // checkPaths refuses a path at which no back-end can ever be.
 func (l portList) checkPaths() error {
 	for _, p := range l {
-		if err := checkPath(p.path); err != nil {
+		if err := p.check(); err != nil {
 			return cli.Usagef("--port %s: %w", p.path, err)
 		}
 	}
 	return nil
 }
 
-// checkPath refuses what cannot become a socket: a back-end may make that later, but not its directory.
-func checkPath(path string) error {
+// check refuses what cannot become a socket. A back-end may make it later, and the service manager of a back-end its directory.
+func (p portArg) check() error {
+	path := p.path
 	if err := vhostuser.CheckPath(path); err != nil {
 		return err
 	}
 	dir := filepath.Dir(path)
 	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist) && !p.server:
+		return nil
 	case err != nil:
 		return fmt.Errorf("its directory %s: %w", dir, errors.Unwrap(err))
 	case !info.IsDir():

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,6 +46,9 @@ func Listen(path string) (*net.UnixListener, error) {
 func ListenFile(path string, backlog int) (*os.File, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err
+	}
+	if strings.HasPrefix(path, "@") {
+		return nil, errors.New("a socket whose name begins with @ is in no directory, and open to everyone: name a file")
 	}
 	if err := ClearStale(path); err != nil {
 		return nil, err

@@ -90,6 +90,7 @@ func (h Help) other(f *flag.FlagSet, args []string, out io.Writer) (asked bool, 
 var (
 	flagUnknown = regexp.MustCompile(`^flag provided but not defined: -(.*)$`)
 	flagAlone   = regexp.MustCompile(`^flag needs an argument: -(.*)$`)
+	flagAgain   = regexp.MustCompile(`^invalid boolean flag ([^ :]+): (.*)$`)
 	flagInvalid = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-([^ :]+): (.*)$`)
 )
 
@@ -102,6 +103,9 @@ func inOurWords(f *flag.FlagSet, err error) string {
 	}
 	if m := flagAlone.FindStringSubmatch(text); m != nil {
 		return Flag{Name: m[1]}.Dashed() + " needs a value"
+	}
+	if m := flagAgain.FindStringSubmatch(text); m != nil {
+		return Flag{Name: m[1]}.Dashed() + ": " + m[2]
 	}
 	m := flagInvalid.FindStringSubmatch(text)
 	if m == nil {

@@ -14,6 +14,10 @@ import (
 // leavesNothingRunning has a test fail that ends while programs of a directory run, and ends them. Those that were told to end
 // just before have time to.
 func leavesNothingRunning(t *testing.T, dir string) {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 			running := programsOf(dir)

@@ -61,6 +61,27 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// TestSmallRing sends at a rate into a ring that is smaller than a burst, and than what becomes due while others have the processor.
+func TestSmallRing(t *testing.T) {
+	b := newBench(t, 2, loopbacktest.Config{}, port.Config{FrameSize: 64, QueueSize: 16})
+	for _, rate := range []float64{0, 1e5} {
+		plan := Plan{Size: 64, Burst: 32, Count: 2000, Rate: rate, Verify: true, Drain: 100 * time.Millisecond, Stall: 10 * time.Second}
+		r, err := NewRunner(plan, b.bothWays())
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := r.Run(t.Context(), -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range result.Directions {
+			if d.Sent != plan.Count {
+				t.Errorf("%s at %g: sent %d of %d", d.Name, rate, d.Sent, plan.Count)
+			}
+		}
+	}
+}
+
 // TestRests counts rounds: of those in which nothing happens there is one a rest, on a machine of any speed. What
 // does not rest makes as many as it can.
 func TestRests(t *testing.T) {

@@ -81,7 +81,7 @@ func (p *properties) bind(fd, queue int) error {
 
 // bindPatiently is bind for a queue that may still be busy with a socket of tryBind: one that was closed goes when the kernel has time for it.
 func (p *properties) bindPatiently(fd, queue int) (err error) {
-	for end := time.Now().Add(2 * patience); ; time.Sleep(pause) {
+	for end := time.Now().Add(4 * patience); ; time.Sleep(pause) {
 		if err = p.bind(fd, queue); !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
 			return err
 		}

@@ -104,6 +104,17 @@ func TestDescribeProgram(t *testing.T) {
 			t.Errorf("%s, going: %v; want %s, %v", text, going, tc.text, tc.going)
 		}
 	}
+	// Of those that the shipped unit leaves, none lets it look.
+	info, err := other.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := info.ID()
+	without(t, []uint{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_BPF}, func() {
+		if text, going := describeProgram(uint32(id)); text != fmt.Sprintf("id %d", id) || !going {
+			t.Errorf("without CAP_SYS_ADMIN: %s, going: %v", text, going)
+		}
+	})
 	other.Close()
 }
 

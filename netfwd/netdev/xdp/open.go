@@ -191,7 +191,7 @@ func (op *opening) checkFree() error {
 // How long what is busy may be so, since whoever had it has ended, and how long to wait between
 // two looks. The kernel takes its time where interfaces come and go on a busy machine.
 const (
-	patience = 10 * time.Second
+	patience = 5 * time.Second
 	pause    = 20 * time.Millisecond
 )
 

@@ -122,16 +122,18 @@ func (p *program) attach(index int, mode Mode) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "XDP link"), nil
 }
 
-// describeProgram says which program it is that an interface has, and whether it may be going: one of vvufwd, or one that is no more.
+// describeProgram says which program it is that an interface has, and whether it may be going: one of vvufwd, or one that is no more,
+// or one that cannot be looked at, which takes CAP_SYS_ADMIN.
 func describeProgram(id uint32) (text string, going bool) {
+	text = fmt.Sprintf("id %d", id)
 	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
 	if err != nil {
-		return fmt.Sprintf("id %d", id), errors.Is(err, unix.ENOENT)
+		return text, true
 	}
 	defer p.Close()
 	info, err := p.Info()
 	if err != nil || info.Name == "" {
-		return fmt.Sprintf("id %d", id), false
+		return text, true
 	}
-	return fmt.Sprintf("%s, id %d", info.Name, id), info.Name == programName
+	return info.Name + ", " + text, info.Name == programName
 }

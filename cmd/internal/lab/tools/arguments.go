@@ -7,12 +7,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"vvufwd/cmd/internal/cli"
 )
 
-// ErrNotChecked says that a vvufwd was not asked about its arguments, because this machine does not run it.
+// ErrNotChecked says that a vvufwd was not asked about its arguments, because this machine does not run it, or it knows no such question.
 var ErrNotChecked = errors.New("does not run here, and no one has checked its arguments")
+
+// checkTime is how long a program that may be no vvufwd has to answer.
+const checkTime = 30 * time.Second
 
 // CheckArguments has vvufwd itself check the arguments that it is to get as /init, before a machine boots that would only power off
 // again. Flags is what the arguments came with, such as "--args". A mistake in them is a cli.UsageError.
@@ -21,8 +25,11 @@ func CheckArguments(ctx context.Context, vvufwd, flags string, arguments []strin
 	if err != nil {
 		return err
 	}
+	limited, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
 	var said strings.Builder
-	cmd := exec.CommandContext(ctx, program, append([]string{"check", "init"}, arguments...)...)
+	cmd := exec.CommandContext(limited, program, append([]string{"check", "init"}, arguments...)...)
+	cmd.Dir = "/" // as /init
 	cmd.Stderr = &said
 	err = cmd.Run()
 	exit, ended := errors.AsType[*exec.ExitError](err)
@@ -31,6 +38,8 @@ func CheckArguments(ctx context.Context, vvufwd, flags string, arguments []strin
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case strings.Contains(said.String(), `unexpected argument "check"`):
+		return fmt.Errorf("%s %w: it is an older one", vvufwd, ErrNotChecked)
 	case ended && exit.ExitCode() == cli.Misused:
 		mistake := strings.TrimPrefix(strings.TrimSpace(said.String()), "vvufwd: ")
 		if short, ok := strings.CutSuffix(mistake, "see --help"); ok { // vvufwd's, and not that of the program that asks
