@@ -105,7 +105,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 
 // check finds what does not go together.
 func (o *options) check() error {
-	oneEnd := o.txOnly || o.rxOnly
+	oneEnd, paths := o.txOnly || o.rxOnly, o.ports.checkPaths()
 	switch {
 	case o.stream != 0:
 		return cli.Usagef("--stream %d: streams have numbers with --interface only", o.stream)
@@ -129,8 +129,8 @@ func (o *options) check() error {
 		return cli.Usagef("--window %d: must be 0 or more", o.window)
 	case o.queueSize < 16 || o.queueSize > 32768 || o.queueSize&(o.queueSize-1) != 0:
 		return cli.Usagef("--queue-size %d: must be a power of two from 16 to 32768", o.queueSize)
-	case o.ports.checkPaths() != nil:
-		return o.ports.checkPaths()
+	case paths != nil:
+		return paths
 	case o.packed && (o.indirect || o.inOrder):
 		return cli.Usagef("--packed goes without --indirect and --in-order")
 	case o.timeout <= 0:

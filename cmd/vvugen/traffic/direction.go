@@ -21,7 +21,7 @@ type direction struct {
 	probed      int    // probes that have come out
 	takenBefore uint64 // frames that the back-end had taken when sending began
 
-	most uint64 // frames at once, for which there is room, if not now: half a ring
+	ring uint64 // frames that from's ring has room for
 
 	writtenOff uint64 // frames no longer counted as under way
 	idleMark   uint64 // done() as of the last change
@@ -50,7 +50,7 @@ func newDirection(from, to *port.Port, s stream, plan *Plan, pat *pattern, c clo
 		d.window = uint64(plan.Window)
 	}
 	if from != nil {
-		d.most = uint64(max(1, from.Tx.Size()/from.BuffersPerFrame()/2))
+		d.ring = uint64(from.Tx.Size() / from.BuffersPerFrame())
 		d.source = newSource(&from.Tx, s, plan, pat, c)
 	}
 	if to != nil {
@@ -113,7 +113,7 @@ func (d *direction) send(t int64) bool {
 	if d.source == nil {
 		return false
 	}
-	want := min(uint64(d.plan.Burst), d.most)
+	want := min(uint64(d.plan.Burst), max(1, d.ring/2)) // for which there will be room
 	sent := d.source.sent
 	if d.window > 0 {
 		// Whole bursts only, see source.send; small windows have small bursts.

@@ -49,11 +49,11 @@ func (d *direction) restLimit() time.Duration {
 	if d.source == nil {
 		return 0
 	}
-	room := d.from.Tx.Size() / d.from.BuffersPerFrame()
+	room := d.ring
 	if d.window > 0 {
-		room = min(room, int(d.window))
+		room = min(room, d.window)
 	}
-	return restLimit(d.plan, room)
+	return restLimit(d.plan, int(room))
 }
 
 // due is when the next frame is, in nanoseconds since sending began.

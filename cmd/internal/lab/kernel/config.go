@@ -29,6 +29,9 @@ func (c *Config) BuiltIn(option string) bool { return c.values[option] == "y" }
 // Module reports whether the option is a kernel module.
 func (c *Config) Module(option string) bool { return c.values[option] == "m" }
 
+// Value is what follows the option's "=", as it stands there; empty if the configuration does not name it.
+func (c *Config) Value(option string) string { return c.values[option] }
+
 // Has reports whether the option is either.
 func (c *Config) Has(option string) bool { return c.BuiltIn(option) || c.Module(option) }
 
@@ -43,17 +46,21 @@ func (i *Image) Config(moduleDir string) (*Config, error) {
 		places = append(places, filepath.Join(moduleDir, "config"))
 	}
 	for _, place := range places {
-		file, err := os.Open(place)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if c, err := ReadConfig(place); !errors.Is(err, fs.ErrNotExist) {
+			return c, err
 		}
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		return readConfig(file, place)
 	}
 	return i.embedded()
+}
+
+// ReadConfig reads a file of lines CONFIG_NAME=VALUE.
+func ReadConfig(path string) (*Config, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return readConfig(file, path)
 }
 
 // What is around the configuration within a kernel: kernel/configs.c.

@@ -2,9 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
-	"os"
-	"regexp"
 	"testing"
+
+	"vvufwd/cmd/internal/lab/kernel"
 )
 
 // asDebian are options of the kernel's own defence that Debian's kernel has and tinyconfig has not. The mitigations that
@@ -37,32 +37,28 @@ func TestHardening(t *testing.T) {
 	}
 	ours, debian := options(t, built["linux"]), options(t, host.NewerConfig)
 	for _, name := range asDebian {
-		if debian[name] == "" || ours[name] != debian[name] {
-			t.Errorf("nix/linux.nix has %s=%q; Debian's kernel has %q", name, ours[name], debian[name])
+		if debian.Value(name) == "" || ours.Value(name) != debian.Value(name) {
+			t.Errorf("nix/linux.nix has %s=%q; Debian's kernel has %q", name, ours.Value(name), debian.Value(name))
 		}
 	}
 	for _, name := range beyondDebian {
-		if ours[name] != "y" {
-			t.Errorf("nix/linux.nix has %s=%q", name, ours[name])
+		if ours.Value(name) != "y" {
+			t.Errorf("nix/linux.nix has %s=%q", name, ours.Value(name))
 		}
 	}
 	for _, name := range off {
-		if ours[name] != "n" {
-			t.Errorf("nix/linux.nix has %s=%q", name, ours[name])
+		if ours.Value(name) != "n" {
+			t.Errorf("nix/linux.nix has %s=%q", name, ours.Value(name))
 		}
 	}
 }
 
 // options reads a kernel's configuration, or what is asked for of one.
-func options(t *testing.T, path string) map[string]string {
+func options(t *testing.T, path string) *kernel.Config {
 	t.Helper()
-	text, err := os.ReadFile(path)
+	c, err := kernel.ReadConfig(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := make(map[string]string)
-	for _, m := range regexp.MustCompile(`(?m)^CONFIG_(\w+)=(.*)$`).FindAllStringSubmatch(string(text), -1) {
-		values[m[1]] = m[2]
-	}
-	return values
+	return c
 }
