@@ -280,7 +280,7 @@ func prepare(o *options, log *zap.Logger, stopped func() bool) (err error) {
 	if err := o.openBare(log); err != nil {
 		return err
 	}
-	if o.opened, err = openInterfaces(o, log); err != nil {
+	if o.opened, err = openInterfaces(o, log, stopped); err != nil {
 		return errors.Join(err, o.bare.GiveBack())
 	}
 	if o.listeners, err = listen(o); err != nil {

@@ -25,7 +25,7 @@ import (
 // privileges, make does not.
 type netdevKind struct {
 	name string
-	open func(p *portSpec, name string, queues int) ([]*os.File, error)
+	open func(p *portSpec, name string, queues int, stopped func() bool) ([]*os.File, error) // which waits for nothing once stopped
 	make func(files []*os.File, again xdp.Reopen) (netdev.Interface, error)
 	need func(*confine.Policy) // what it needs once it is confined
 
@@ -45,8 +45,10 @@ var netdevs = netdevKinds{
 }
 
 // byName is for kinds that have no options of their own.
-func byName(open func(name string, queues int) ([]*os.File, error)) func(*portSpec, string, int) ([]*os.File, error) {
-	return func(_ *portSpec, name string, queues int) ([]*os.File, error) { return open(name, queues) }
+func byName(open func(name string, queues int) ([]*os.File, error)) func(*portSpec, string, int, func() bool) ([]*os.File, error) {
+	return func(_ *portSpec, name string, queues int, _ func() bool) ([]*os.File, error) {
+		return open(name, queues)
+	}
 }
 
 // once is for kinds whose files are as good as ever when their interface is back.
@@ -54,7 +56,7 @@ func once(make func(files []*os.File) (netdev.Interface, error)) func([]*os.File
 	return func(files []*os.File, _ xdp.Reopen) (netdev.Interface, error) { return make(files) }
 }
 
-func openMacvtap(p *portSpec, name string, queues int) ([]*os.File, error) {
+func openMacvtap(p *portSpec, name string, queues int, _ func() bool) ([]*os.File, error) {
 	return tap.OpenMacvtap(name, p.macvtap, queues)
 }
 
@@ -117,8 +119,8 @@ func checkInterface(kind, address string) error {
 // opened with all the privileges that vvufwd is started with.
 type interfaces map[string][]*os.File
 
-// openInterfaces opens them. What a NIC's port is then called says which way was taken.
-func openInterfaces(o *options, log *zap.Logger) (interfaces, error) {
+// openInterfaces opens them, and waits for nothing once stopped says so. What a NIC's port is then called says which way was taken.
+func openInterfaces(o *options, log *zap.Logger, stopped func() bool) (interfaces, error) {
 	all := interfaces{}
 	names, err := findInterfaces(o)
 	if err != nil {
@@ -130,7 +132,7 @@ func openInterfaces(o *options, log *zap.Logger) (interfaces, error) {
 			continue
 		}
 		p.ifname = names[p.iface]
-		files, err := p.openWay(o.queues, o.mostLoops(), log)
+		files, err := p.openWay(o.queues, o.mostLoops(), log, stopped)
 		if err != nil {
 			all.close()
 			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}

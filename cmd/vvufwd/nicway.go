@@ -34,11 +34,11 @@ func canTranslate(kind string) bool {
 }
 
 // openWay opens queues of the port's interface, up to so many, in the best way that there is for it.
-func (p *portSpec) openWay(queues, loops int, log *zap.Logger) (files []*os.File, err error) {
+func (p *portSpec) openWay(queues, loops int, log *zap.Logger, stopped func() bool) (files []*os.File, err error) {
 	var why error
 	for _, way := range p.ways() {
 		kind, _ := netdevs.named(way)
-		if files, err = kind.open(p, p.ifname, p.queuesOf(kind, queues, loops)); err == nil {
+		if files, err = kind.open(p, p.ifname, p.queuesOf(kind, queues, loops), stopped); err == nil {
 			if p.kind = way; p.best {
 				say := []zap.Field{zap.String("interface", p.ifname), zap.String("way", way)}
 				if why != nil {

@@ -14,9 +14,11 @@ func (p *portSpec) xdpOptions(queues int) xdp.Options {
 	return xdp.Options{Mode: p.mode, Driver: p.best, Queues: queues}
 }
 
-func openXDP(p *portSpec, name string, queues int) ([]*os.File, error) {
+func openXDP(p *portSpec, name string, queues int, stopped func() bool) ([]*os.File, error) {
 	lockMemory() // frames are in memory that is
-	return xdp.Open(name, p.xdpOptions(queues))
+	options := p.xdpOptions(queues)
+	options.Stopped = stopped
+	return xdp.Open(name, options)
 }
 
 // reopen opens a port's interface again when it is back: here, as long as all privileges are kept.

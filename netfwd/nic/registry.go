@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"vvufwd/vfio/pci"
+	"vvufwd/virtio"
 )
 
 // Registry is the drivers that there are.
@@ -44,12 +45,12 @@ func (r Registry) Choose(info pci.Info) (Driver, error) {
 		}
 	}
 	problem := fmt.Sprintf("there is no driver for NIC %04x:%04x but the kernel's", info.Vendor, info.Device)
-	return Driver{}, &pci.DeviceError{
-		Device:  info.Address.String(),
-		Problem: problem,
-		Remedy:  fmt.Sprintf("%s (without the kernel's: %s)", instead(info), r.known()),
-		Err:     noDriverError(problem),
+	remedy := fmt.Sprintf("%s (without the kernel's: %s)", instead(info), r.known())
+	if info.Vendor == virtio.PCIVendor && info.Device == virtio.ModernIDBase+virtio.DeviceVhostUser {
+		problem = fmt.Sprintf("is no NIC but, by its id %04x:%04x, a virtio-vhost-user device", info.Vendor, info.Device)
+		remedy = "name it with --vvu, and the NIC with --nic: see lspci -nn"
 	}
+	return Driver{}, &pci.DeviceError{Device: info.Address.String(), Problem: problem, Remedy: remedy, Err: noDriverError(problem)}
 }
 
 // noDriverError is ErrNoDriver with a text of its own.

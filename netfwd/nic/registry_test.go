@@ -51,6 +51,14 @@ func TestUnknownID(t *testing.T) {
 	}
 }
 
+// Addresses that were swapped: what is no NIC has a flag of its own.
+func TestNotANIC(t *testing.T) {
+	_, err := drivers.Choose(pci.Info{Address: pci.Address{Device: 5}, Vendor: 0x1af4, Device: 0x1058})
+	if want := "0000:00:05.0: is no NIC but, by its id 1af4:1058, a virtio-vhost-user device: name it with --vvu, and the NIC with --nic: see lspci -nn"; !errors.Is(err, ErrNoDriver) || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 // What the kernel drives is named by its interface.
 func TestInterfaceInstead(t *testing.T) {
 	for want, info := range map[string]pci.Info{

@@ -180,7 +180,7 @@ func TestJumbo(t *testing.T) {
 	}
 }
 
-// What the one before has not let go of yet, a queue or the program, is waited for.
+// What the one before has not let go of yet, a queue or the program, is waited for, until one is stopped.
 func TestBusyIsWaitedFor(t *testing.T) {
 	netdevtest.Namespace(t)
 	netdevtest.IP(t, "link add v0 numtxqueues 1 numrxqueues 1 type veth peer name v1 numtxqueues 1 numrxqueues 1")
@@ -217,6 +217,10 @@ func TestBusyIsWaitedFor(t *testing.T) {
 		held, err := hold()
 		if err != nil {
 			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := Open("v0", Options{Queues: 1, Mode: Native, Stopped: func() bool { return true }}); err == nil || time.Since(began) >= patience {
+			t.Errorf("%s, told to wait no longer: %v after %v", name, err, time.Since(began))
 		}
 		released := make(chan error, 1)
 		time.AfterFunc(5*pause, func() { released <- closeAll(held) })

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vvufwd/netfwd/netdev"
 	"vvufwd/netfwd/netdev/netdevtest"
 )
@@ -45,7 +47,10 @@ func TestLinkFlapsUnderLoad(t *testing.T) {
 						break
 					}
 					if time.Now().After(end) {
-						t.Fatalf("%s: of %d chunks each way %d are free to send from, and %d the kernel's to receive into", q.Name(), txChunks, q.count, q.fill.pending())
+						var stats unix.XDPStatistics
+						_, err := getOption(q.fd, unix.XDP_STATISTICS, &stats)
+						t.Fatalf("%s: of %d chunks %d are free to send from, %d wait to be sent (%v), and %d of %d are the kernel's to receive into; the kernel counts %+v, %v",
+							q.Name(), txChunks, q.count, q.tx.pending(), q.unsent, q.fill.pending(), rxChunks, stats, err)
 					}
 				}
 			}

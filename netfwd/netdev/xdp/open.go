@@ -18,6 +18,9 @@ type Options struct {
 	Mode   Mode // and no other; empty: the best that there is
 	Driver bool // only modes in which the interface's driver runs the program, so not Generic
 	Queues int  // at most
+
+	// Stopped reports whether not to wait any longer for what is busy: Open fails then. Nil: never.
+	Stopped func() bool `json:"-"`
 }
 
 // opening is an interface that is being opened.
@@ -26,6 +29,7 @@ type opening struct {
 	program *program
 	mtu     int
 	most    int // queues there may be
+	stopped func() bool
 }
 
 // Open opens sockets at all queues of an interface, which is promiscuous from then on until the
@@ -43,7 +47,7 @@ func Open(name string, o Options) (files []*os.File, err error) {
 	if err := checkKernel(); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	op := &opening{mtu: state.MTU, most: o.Queues, properties: properties{Index: index, Name: name}}
+	op := &opening{mtu: state.MTU, most: o.Queues, stopped: o.Stopped, properties: properties{Index: index, Name: name}}
 	op.properties.Driver, _ = netdev.Driver(name)
 	if err := op.countQueues(); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
@@ -181,7 +185,7 @@ func (op *opening) checkFree() error {
 			return err
 		}
 		program, going := describeProgram(id)
-		if going && time.Now().Before(end) {
+		if going && op.waits(end) {
 			continue
 		}
 		return fmt.Errorf("it has an XDP program already (%s): end what has attached it, or ip link set %s xdp off", program, op.Name)
@@ -195,6 +199,11 @@ const (
 	pause    = 20 * time.Millisecond
 )
 
+// waits reports whether to look again at what is busy, at most until end.
+func (op *opening) waits(end time.Time) bool {
+	return time.Now().Before(end) && (op.stopped == nil || !op.stopped())
+}
+
 // try opens the interface in the mode that is set, with frames in several chunks if that can be.
 func (op *opening) try() (files []*os.File, err error) {
 	for end := time.Now().Add(patience); ; time.Sleep(pause) {
@@ -204,7 +213,7 @@ func (op *opening) try() (files []*os.File, err error) {
 			op.Parts = false
 			files, err = op.tryOnce()
 		}
-		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+		if !errors.Is(err, unix.EBUSY) || !op.waits(end) {
 			return files, err
 		}
 	}
