@@ -19,7 +19,7 @@ func (o *options) misplaced(fs *flag.FlagSet) error {
 	}{
 		{on: o.direct, name: "direct", why: "runs without a driver VM", useless: "device iommu shadow nic nic-port newest-kernel smp vvufwd-args capture app-vms isolate"},
 		{on: o.direct && !o.bench.on, name: "direct", why: "runs without vvufwd and vvudev", useless: "bin"},
-		{on: o.matrix != "", name: "matrix", why: "sets the machines up itself", useless: "app-vms isolate direct frames restarts rebinds keep tap app-net-opts iommu device nic nic-port newest-kernel idle capture"},
+		{on: o.matrix != "", name: "matrix", why: "sets the machines up itself", useless: "app-vms isolate direct frames restarts rebinds keep tap app-net-opts iommu device nic nic-port newest-kernel idle capture shadow"},
 		{on: o.bench.on, name: "pktgen", why: "is a measurement", useless: "app-vms isolate matrix keep frames idle restarts rebinds transfer capture"},
 		{on: o.print, name: "print", why: "boots nothing", useless: "matrix pktgen keep json frames idle restarts rebinds transfer verbose"},
 		{on: o.appVMs > 1, name: "app-vms", why: "shows a switch", useless: "frames restarts rebinds idle"},

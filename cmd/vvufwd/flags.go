@@ -220,7 +220,7 @@ vhost-user sockets, and network interfaces of the kernel.`,
 vvufwd --switch --nic PCI --vvu PCI,mac=ADDRESS --vvu PCI,mac=ADDRESS ... [flags]
 vvufwd check [init] [flags]
 vvufwd help [TOPIC]`,
-	Words: []cli.Command{{Name: "help", Then: help.Topics()}, {Name: checkWord, Then: []string{checkForInit}}},
+	Words: []cli.Command{{Name: "help", Then: help.Topics()}, {Name: checkWord, Then: []string{checkForInit}, Flags: true}},
 	Notes: `Ports are paired in the order given, or joined in one switch. "check" checks flags and starts nothing;
 with "init" those of a driver VM's /init. Exit codes: 0 done, 1 run-time failure, 2 usage, 3 a device
 is not usable, 4 a device is gone: restart what provides it, and this machine after it.`,

@@ -3,7 +3,16 @@
 {{func .Program}}() {
 	case $words[2] in
 {{- range .Words}}
+
+{{- if .Flags}}
+	{{.Name}}) (( CURRENT != 3 )) || [[ $PREFIX == -* ]] || compadd -- {{join .Then}}
+		while (( CURRENT > 2 )) && [[ " {{.Name}} {{join .Then}} " == *" $words[2] "* ]]; do # _arguments knows flags only
+			words[2]=()
+			(( CURRENT-- ))
+		done ;;
+{{- else}}
 	{{.Name}}) (( CURRENT == 2 )) || { (( CURRENT == 3 )) && compadd -- {{join .Then}}; return; } ;;
+{{- end}}
 {{- end}}
 	esac
 	(( CURRENT != 2 )) || [[ $PREFIX == -* ]] || compadd -- {{join .FirstWords}}

@@ -24,7 +24,7 @@ func parseSample(args ...string) (string, error) {
 	f.Var(&optional{}, "json", "write JSON, or with --json=`FILE` into a file")
 	f.String("o", "", "`FILE` to write")
 	var out strings.Builder
-	err := Parse(f, args, &out, Help{Usage: "prog-x [flags]", Words: []Command{{Name: "help", Then: []string{"one", "two"}}}})
+	err := Parse(f, args, &out, Help{Usage: "prog-x [flags]", Words: []Command{{Name: "help", Then: []string{"one", "two"}}, {Name: "check", Then: []string{"init"}, Flags: true}}})
 	return out.String(), err
 }
 
@@ -73,6 +73,10 @@ func TestBashCompletes(t *testing.T) {
 		{"he", "help"},
 		{"help|", "one|two"},
 		{"help|one|", ""},
+		{"check|i", "init"},
+		{"check|--ver", "--verbose|--version"},
+		{"check|init|--ver", "--verbose|--version"},
+		{"check|--form|=|t", "text"},
 		{"completion|z", "zsh"},
 		{"--form|", "json|text|none"},
 		{"--form|=|t", "text"},

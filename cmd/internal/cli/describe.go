@@ -33,6 +33,8 @@ type Flag struct {
 type Command struct {
 	Name string   `json:"name"`
 	Then []string `json:"then,omitempty"`
+
+	Flags bool `json:"flags,omitempty"` // the program's flags may follow, too
 }
 
 // describeFlags gathers what a program says of itself.
