@@ -70,8 +70,8 @@ func (r *Runner) rests() bool {
 }
 
 // pause is how long to rest at time now since sending began: for the limit, or until the next frame is due where they are so
-// rare that each is sent on time.
-func (r *Runner) pause(now int64) time.Duration {
+// rare that each is sent on time. Tried is when frames were last tried to be sent.
+func (r *Runner) pause(tried, now int64) time.Duration {
 	pause := r.restLimit
 	if pause == 0 {
 		return waitRest
@@ -80,16 +80,16 @@ func (r *Runner) pause(now int64) time.Duration {
 		return pause
 	}
 	for _, d := range r.dirs {
-		if left := d.due() - now; left > 0 { // else it waits for the back-end
-			pause = min(pause, max(leastRest, time.Duration(left)))
+		if due := d.due(); due > tried { // else it waits for the back-end
+			pause = min(pause, max(leastRest, time.Duration(due-now)))
 		}
 	}
 	return pause
 }
 
-// rest sleeps for as long as nothing is to be done, after a round in which there was nothing.
-func (r *Runner) rest(now int64) {
-	nap(r.pause(now - r.begun))
+// rest sleeps for as long as nothing is to be done, after a round at time tried in which there was nothing.
+func (r *Runner) rest(tried, now int64) {
+	nap(r.pause(tried-r.begun, now-r.begun))
 	r.rested += r.clock.now() - now
 }
 

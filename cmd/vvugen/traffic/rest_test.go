@@ -40,14 +40,16 @@ func TestPause(t *testing.T) {
 		sent       uint64 // each way
 		back       uint64
 		now, pause time.Duration
+		since      time.Duration // it was tried
 	}{
-		"far":               {100, 3, 3, 35 * time.Millisecond, time.Millisecond},
-		"near":              {100, 3, 3, 39700 * time.Microsecond, 300 * time.Microsecond},
-		"very near":         {100, 3, 3, 39990 * time.Microsecond, 50 * time.Microsecond},
-		"one way is nearer": {100, 4, 3, 39700 * time.Microsecond, 300 * time.Microsecond},
-		"due":               {100, 3, 3, 41 * time.Millisecond, time.Millisecond}, // the window is shut, or a ring is full
-		"that was all":      {100, 11, 11, 119700 * time.Microsecond, time.Millisecond},
-		"often":             {20e3, 3, 3, 190 * time.Microsecond, time.Millisecond},
+		"far":               {100, 3, 3, 35 * time.Millisecond, time.Millisecond, 0},
+		"near":              {100, 3, 3, 39700 * time.Microsecond, 300 * time.Microsecond, 0},
+		"very near":         {100, 3, 3, 39990 * time.Microsecond, 50 * time.Microsecond, 0},
+		"one way is nearer": {100, 4, 3, 39700 * time.Microsecond, 300 * time.Microsecond, 0},
+		"due":               {100, 3, 3, 41 * time.Millisecond, time.Millisecond, 0}, // the window is shut, or a ring is full
+		"due meanwhile":     {100, 3, 3, 40020 * time.Microsecond, 50 * time.Microsecond, 30 * time.Microsecond},
+		"that was all":      {100, 11, 11, 119700 * time.Microsecond, time.Millisecond, 0},
+		"often":             {20e3, 3, 3, 190 * time.Microsecond, time.Millisecond, 0},
 	} {
 		plan.Rate = tc.rate
 		r, err := NewRunner(plan, b.bothWays())
@@ -55,7 +57,7 @@ func TestPause(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.dirs[0].source.sent, r.dirs[1].source.sent = tc.sent, tc.back
-		if got := r.pause(int64(tc.now)); got.Round(time.Microsecond) != tc.pause {
+		if got := r.pause(int64(tc.now-tc.since), int64(tc.now)); got.Round(time.Microsecond) != tc.pause {
 			t.Errorf("%s: rests for %v, want %v", name, got, tc.pause)
 		}
 	}

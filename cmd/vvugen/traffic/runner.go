@@ -215,12 +215,13 @@ func (r *Runner) step() (more bool, err error) {
 	if !look && !rests {
 		return true, nil
 	}
+	tried := now
 	if rests {
 		now = r.clock.now()
 	}
 	more, err = r.look(now)
 	if rests && more && err == nil {
-		r.rest(now)
+		r.rest(tried, now)
 	}
 	return more, err
 }
