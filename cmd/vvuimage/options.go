@@ -62,6 +62,8 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		return o, cli.Usagef("-o is missing: name the file to write, such as driver.cpio.gz")
 	case cli.Given(f, "stub") && o.kind() != asUKI:
 		return o, cli.Usagef("--stub is for unified kernel images: name one that ends in %s with -o, or leave it out", asUKI)
+	case o.firmware != "" && len(o.nicModules) == 0 && !o.words.has("modules"):
+		return o, cli.Usagef("--firmware gives what modules for NICs name: name those with --nic-modules, or give files with --add FILE:/lib/firmware/NAME")
 	case o.init != "" && (o.argsGiven || o.vvufwd != "" || cli.Given(f, "iommu")):
 		return o, cli.Usagef("--init FILE: there is no vvufwd in that image: leave --args, --vvufwd and --iommu away")
 	case o.init != "":
