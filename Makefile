@@ -110,12 +110,13 @@ unit:
 # tests attack a vvufwd that is a program of its own, without the detector; those about what
 # a program gives up start one, too. Nor do those
 # take part in which memory vanishes under a loop: the detector makes atomic accesses on a
-# stack of its own, where no Go program can catch a fault. Long tests in which one goroutine does it all are left out, too.
+# stack of its own, where no Go program can catch a fault. Long tests in which one goroutine does it all are left out, too, and
+# command lines of vvudemo, which are refused before anything has started.
 RACEALONE := EveryChangedPageIsMarked|FullRingsAcrossTheWrap|AgainstModel|NoAllocation|IdlePolicy|BothWaysAreOne|CoreRig
 RACESKIP := $(RACEALONE)|Vanish|Storm|NotThere|NoGood|FaultHitsOnly|RecoverTakesBack|Confined|ReadsTheLog
 race:
 	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GOTEST) -race -skip '$(RACESKIP)' $$(grep -rlE '^\s*go (func|[a-zA-Z.]+\()|"sync(/atomic)?"' --include='*.go' cmd netfwd vfio virtio vvu | \
-	  xargs -n1 dirname | sort -u | grep -v -e /e2e -e /hostile -e /soak -e /confine | sed 's,^,./,')
+	  xargs -n1 dirname | sort -u | grep -v -e /e2e -e /hostile -e /soak -e /confine -e cmd/vvudemo'$$' | sed 's,^,./,')
 
 lint:
 	@bad=$$(git ls-files 2>/dev/null | grep -vE '^(cmd|netfwd|nix|testdata|vfio|virtio|vvu|\.ci)/|^(\.gitignore|LICENSE|Makefile|README\.md|go\.mod|go\.sum)$$'); \
