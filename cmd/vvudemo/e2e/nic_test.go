@@ -93,7 +93,7 @@ func checkIntelNIC(t *testing.T, cfg show.Config, r *show.Report) {
 			others += a.NIC.TxPackets
 		}
 	}
-	if !cfg.App.Alone && wire < others+2*nic.TxPackets {
+	if !cfg.App.Alone && 4*wire < 4*others+5*nic.TxPackets { // there are acknowledgements, too, and slow senders' segments are of two frames
 		t.Errorf("%d frames of TCP are on the wire, of %d that were sent: the NIC has not cut", wire, nic.TxPackets+others)
 	}
 	if n := nic.SegmentedByNIC(); !cfg.App.Alone && cfg.NIC != machine.IGBVF && (n == 0 || n > nic.Offloads.Passed) {
@@ -108,7 +108,7 @@ func checkIntelNIC(t *testing.T, cfg show.Config, r *show.Report) {
 
 // checkLeftToNIC wants nothing to have been done by vvufwd or lost, and large segments to have gone to the NIC unless the app VM cuts.
 func checkLeftToNIC(t *testing.T, app show.AppSetup, vvu, nic counters.Port) {
-	const longest = 1514
+	const longest = 1514 // of frames that are no large segments
 	for _, p := range []counters.Port{vvu, nic} {
 		if o := p.Offloads; o.Checksummed+o.Segmented+o.Pieces != 0 || p.Dropped() != 0 {
 			t.Errorf("%+v: %s: dropped %d, offloads done by vvufwd: %v", app, p.Name, p.Dropped(), o)
@@ -123,7 +123,7 @@ func checkLeftToNIC(t *testing.T, app show.AppSetup, vvu, nic counters.Port) {
 	switch {
 	case app.Alone && (nic.Offloads.Passed != 0 || nic.TxBytes > longest*nic.TxPackets):
 		t.Errorf("%+v: %d bytes went to the NIC in %d frames, %d with offloads", app, nic.TxBytes, nic.TxPackets, nic.Offloads.Passed)
-	case !app.Alone && (nic.Offloads.Passed == 0 || nic.TxBytes < 2*longest*nic.TxPackets):
+	case !app.Alone && (nic.Offloads.Passed == 0 || nic.TxBytes <= longest*nic.TxPackets):
 		t.Errorf("%+v: %d bytes went to the NIC in %d frames, %d with offloads: no large segments", app, nic.TxBytes, nic.TxPackets, nic.Offloads.Passed)
 	}
 }
