@@ -159,7 +159,7 @@ func (j *jsonOption) open() (err error) {
 		return nil
 	}
 	if j.out, err = os.OpenFile(j.file, os.O_WRONLY|os.O_CREATE, 0o666); err != nil {
-		return &cli.UnusableError{Err: fmt.Errorf("--json: %w", err)}
+		return cli.Unusablef("--json: %w", err)
 	}
 	return nil
 }

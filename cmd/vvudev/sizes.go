@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/resources"
 	"vvufwd/vvu/device"
@@ -28,14 +26,9 @@ func (o *options) checkSizes() error {
 	}
 	switch regions := uint64(len(o.devices)) * uint64(o.size); {
 	case uint64(o.createRAM) > memory:
-		return unusable("--create-ram %s: this machine has %s of memory, swap included: give the size of the app VM's memory", o.createRAM.String(), cli.Bytes(memory))
+		return cli.Unusablef("--create-ram %s: this machine has %s of memory, swap included: give the size of the app VM's memory", o.createRAM.String(), cli.Bytes(memory))
 	case regions > memory:
-		return unusable("--shadow %s: this machine has %s of memory, swap included, and driver VMs can write to all of %d such regions: %s each will do", o.size.String(), cli.Bytes(memory), len(o.devices), defaultShadow)
+		return cli.Unusablef("--shadow %s: this machine has %s of memory, swap included, and driver VMs can write to all of %d such regions: %s each will do", o.size.String(), cli.Bytes(memory), len(o.devices), defaultShadow)
 	}
 	return nil
-}
-
-// unusable is an error about a size that this machine has no room for, now.
-func unusable(format string, args ...any) error {
-	return &cli.UnusableError{Err: fmt.Errorf(format, args...)}
 }

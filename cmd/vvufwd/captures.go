@@ -76,7 +76,7 @@ func (o *options) openCaptures() error {
 		var err error
 		if c.file, err = c.Open(); err != nil {
 			o.closeCaptures()
-			return &cli.UnusableError{Err: fmt.Errorf("--capture %s: %w", c.text, err)}
+			return cli.Unusablef("--capture %s: %w", c.text, err)
 		}
 	}
 	return nil

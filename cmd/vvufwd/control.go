@@ -95,11 +95,11 @@ func (o *options) checkAsked() error {
 // open opens the places, with all the privileges that vvufwd is started with.
 func (a *asked) open() (err error) {
 	if err = a.control.open(); err != nil {
-		return &cli.UnusableError{Err: fmt.Errorf("--control %s: %w", a.control.text, err)}
+		return cli.Unusablef("--control %s: %w", a.control.text, err)
 	}
 	if err = a.scraped.open(); err != nil {
 		a.close()
-		return &cli.UnusableError{Err: fmt.Errorf("--metrics %s: %w", a.scraped.text, err)}
+		return cli.Unusablef("--metrics %s: %w", a.scraped.text, err)
 	}
 	return nil
 }

@@ -135,7 +135,7 @@ func openInterfaces(o *options, log *zap.Logger, stopped func() bool) (interface
 		files, err := p.openWay(o.queues, o.mostLoops(), log, stopped)
 		if err != nil {
 			all.close()
-			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
+			return nil, cli.Unusablef("%s: %w", p.flag, err)
 		}
 		all[p.String()] = files
 	}
@@ -225,7 +225,7 @@ func openInterface(spec portSpec, o *options, log *zap.Logger) (*port, error) {
 		iface, err = l2nat.Wrap(iface, o.macAge)
 	}
 	if err != nil {
-		return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", spec.flag, err)}
+		return nil, cli.Unusablef("%s: %w", spec.flag, err)
 	}
 	d, err := netdev.NewDevice(spec.String(), iface, log)
 	if err != nil {

@@ -92,7 +92,7 @@ func findInterfaces(o *options) (names map[string]string, err error) {
 			err = o.checkInterface(p, name, taken)
 		}
 		if err != nil {
-			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
+			return nil, cli.Unusablef("%s: %w", p.flag, err)
 		}
 		names[p.iface] = name
 		taken[name] = p

@@ -99,7 +99,7 @@ func setup(o *options, log *zap.Logger, stopped func() bool) error {
 			}
 		}
 		if err := appliance.LoadModules(o.modules, log); err != nil {
-			return &cli.UnusableError{Err: fmt.Errorf("--modules: %w", err)}
+			return cli.Unusablef("--modules: %w", err)
 		}
 	}
 	for _, p := range o.ports {
@@ -107,7 +107,7 @@ func setup(o *options, log *zap.Logger, stopped func() bool) error {
 			continue
 		}
 		if err := appliance.SetInterfaceUp(p.iface, p.mtu, log, stopped); err != nil {
-			return &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
+			return cli.Unusablef("%s: %w", p.flag, err)
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 
@@ -25,7 +24,7 @@ func listen(o *options) (listeners, error) {
 		l, err := vhostuser.Listen(p.path)
 		if err != nil {
 			all.close()
-			return nil, &cli.UnusableError{Err: fmt.Errorf("%s: %w", p.flag, err)}
+			return nil, cli.Unusablef("%s: %w", p.flag, err)
 		}
 		all[p.path] = l
 	}

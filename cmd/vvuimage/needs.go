@@ -127,7 +127,7 @@ func check(needs []need, i *kernel.Image, c *kernel.Config, progress io.Writer) 
 		}
 	}
 	if len(missing) > 0 {
-		return nil, &cli.UnusableError{Err: fmt.Errorf("kernel %s lacks %s, says %s: take or build a kernel that has it", i.Release, strings.Join(missing, ", "), c.Origin)}
+		return nil, cli.Unusablef("kernel %s lacks %s, says %s: take or build a kernel that has it", i.Release, strings.Join(missing, ", "), c.Origin)
 	}
 	if len(wished) > 0 {
 		fmt.Fprintf(progress, "vvuimage: kernel %s has no %s, says %s; vvufwd does without\n", i.Release, strings.Join(wished, ", "), c.Origin)
@@ -139,7 +139,7 @@ func check(needs []need, i *kernel.Image, c *kernel.Config, progress io.Writer) 
 func (o *options) builtIn(needs []need, i *kernel.Image, c *kernel.Config) error {
 	for _, n := range needs {
 		if !n.wish && !slices.ContainsFunc(n.options, c.BuiltIn) {
-			return &cli.UnusableError{Err: fmt.Errorf("kernel %s has CONFIG_%s as a module (%s), and there is no %s: give --modules DIR", i.Release, n.options[0], n.why, o.looked(i.Release))}
+			return cli.Unusablef("kernel %s has CONFIG_%s as a module (%s), and there is no %s: give --modules DIR", i.Release, n.options[0], n.why, o.looked(i.Release))
 		}
 	}
 	return nil

@@ -149,15 +149,15 @@ func (o *options) fit(i *kernel.Image, config *kernel.Config, tree *kmod.Tree, p
 	switch {
 	case tree != nil:
 	case config == nil:
-		return &cli.UnusableError{Err: fmt.Errorf("there is no %s, and nothing says that kernel %s does without: give --modules DIR", o.looked(i.Release), i.Release)}
+		return cli.Unusablef("there is no %s, and nothing says that kernel %s does without: give --modules DIR", o.looked(i.Release), i.Release)
 	case len(o.nicModules) > 0:
-		return &cli.UnusableError{Err: fmt.Errorf("there is no %s to take %s from: give --modules DIR", o.looked(i.Release), o.nicModules.String())}
+		return cli.Unusablef("there is no %s to take %s from: give --modules DIR", o.looked(i.Release), o.nicModules.String())
 	default:
 		return o.builtIn(needs, i, config)
 	}
 	for _, name := range o.nicModules {
 		if !tree.Knows(name) {
-			return &cli.UnusableError{Err: fmt.Errorf("%w: %s (kernel %s, looked in %s): see its name in modules.dep or \"find %s -name '*.ko*'\"", kmod.ErrNoModule, name, tree.Release, tree.Dir, tree.Dir)}
+			return cli.Unusablef("%w: %s (kernel %s, looked in %s): see its name in modules.dep or \"find %s -name '*.ko*'\"", kmod.ErrNoModule, name, tree.Release, tree.Dir, tree.Dir)
 		}
 	}
 	o.loadModules()

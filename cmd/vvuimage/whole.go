@@ -90,7 +90,7 @@ func (o *options) save(ctx context.Context, d initramfs.Driver, release string) 
 		err = o.saveUKI(boot, file)
 	}
 	if err != nil {
-		return 0, &cli.UnusableError{Err: fmt.Errorf("-o %s: %w", o.output, err)}
+		return 0, cli.Unusablef("-o %s: %w", o.output, err)
 	}
 	info, err := os.Stat(file)
 	if err != nil {

@@ -18,11 +18,9 @@
 	case ${COMP_WORDS[1]},$COMP_CWORD in
 	*,1) mapfile -t COMPREPLY < <(compgen -W '{{join .FlagWords}} {{join .FirstWords}}' -- "$cur"); return ;;
 {{- range .Words}}
-
-{{- if .Flags}}
-	{{.Name}},2) mapfile -t COMPREPLY < <(compgen -W '{{join .Then}} {{join $.FlagWords}}' -- "$cur"); return ;;
-{{- else}}
-	{{.Name}},*) [[ $COMP_CWORD != 2 ]] || mapfile -t COMPREPLY < <(compgen -W '{{join .Then}}' -- "$cur"); return ;;
+	{{.Name}},2) mapfile -t COMPREPLY < <(compgen -W '{{join .Then}}{{if .Flags}} {{join $.FlagWords}}{{end}}' -- "$cur"); return ;;
+{{- if not .Flags}}
+	{{.Name}},*) return ;;
 {{- end}}
 {{- end}}
 	esac

@@ -2,9 +2,7 @@
 # Completion of {{.Program}}'s arguments in zsh. {{.Program}} completion zsh
 {{func .Program}}() {
 	case $words[2] in
-{{- range .Words}}
-
-{{- if .Flags}}
+{{- range .Words}}{{if .Flags}}
 	{{.Name}}) (( CURRENT != 3 )) || [[ $PREFIX == -* ]] || compadd -- {{join .Then}}
 		while (( CURRENT > 2 )) && [[ " {{.Name}} {{join .Then}} " == *" $words[2] "* ]]; do # _arguments knows flags only
 			words[2]=()

@@ -24,6 +24,11 @@ func (e *UsageError) Unwrap() error { return errors.Unwrap(e.err) }
 // used, for which a command exits with Unusable.
 type UnusableError struct{ Err error }
 
+// Unusablef makes an UnusableError as fmt.Errorf makes an error, %w included.
+func Unusablef(format string, args ...any) error {
+	return &UnusableError{fmt.Errorf(format, args...)}
+}
+
 // Error implements error.
 func (e *UnusableError) Error() string { return e.Err.Error() }
 

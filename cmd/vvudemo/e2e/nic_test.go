@@ -106,9 +106,11 @@ func checkIntelNIC(t *testing.T, cfg show.Config, r *show.Report) {
 	t.Logf("frames received and sent: %s", strings.Join(queues, ", "))
 }
 
+// longest is how many bytes a frame has at most that is no large segment.
+const longest = 1514
+
 // checkLeftToNIC wants nothing to have been done by vvufwd or lost, and large segments to have gone to the NIC unless the app VM cuts.
 func checkLeftToNIC(t *testing.T, app show.AppSetup, vvu, nic counters.Port) {
-	const longest = 1514 // of frames that are no large segments
 	for _, p := range []counters.Port{vvu, nic} {
 		if o := p.Offloads; o.Checksummed+o.Segmented+o.Pieces != 0 || p.Dropped() != 0 {
 			t.Errorf("%+v: %s: dropped %d, offloads done by vvufwd: %v", app, p.Name, p.Dropped(), o)

@@ -26,10 +26,9 @@ type Options struct {
 // opening is an interface that is being opened.
 type opening struct {
 	properties
+	asked   Options
 	program *program
 	mtu     int
-	most    int // queues there may be
-	stopped func() bool
 }
 
 // Open opens sockets at all queues of an interface, which is promiscuous from then on until the
@@ -47,12 +46,12 @@ func Open(name string, o Options) (files []*os.File, err error) {
 	if err := checkKernel(); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	op := &opening{mtu: state.MTU, most: o.Queues, stopped: o.Stopped, properties: properties{Index: index, Name: name}}
+	op := &opening{asked: o, mtu: state.MTU, properties: properties{Index: index, Name: name}}
 	op.properties.Driver, _ = netdev.Driver(name)
 	if err := op.countQueues(); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	if files, err = op.open(o); err != nil {
+	if files, err = op.open(); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, explain(err))
 	}
 	return files, nil
@@ -94,11 +93,12 @@ func explain(err error) error {
 }
 
 // open tries one mode after the other.
-func (op *opening) open(o Options) (files []*os.File, err error) {
+func (op *opening) open() (files []*os.File, err error) {
+	o := &op.asked
 	if err := op.checkFree(); err != nil {
 		return nil, err
 	}
-	if op.program, err = load(op.most); err != nil {
+	if op.program, err = load(o.Queues); err != nil {
 		return nil, err
 	}
 	defer op.program.close()
@@ -152,7 +152,7 @@ func (op *opening) countQueues() error {
 		return err
 	}
 	defer unix.Close(socket)
-	op.Queues, err = queuesOf(socket, op.Name, op.most)
+	op.Queues, err = queuesOf(socket, op.Name, op.asked.Queues)
 	return err
 }
 
@@ -201,7 +201,7 @@ const (
 
 // waits reports whether to look again at what is busy, at most until end.
 func (op *opening) waits(end time.Time) bool {
-	return time.Now().Before(end) && (op.stopped == nil || !op.stopped())
+	return time.Now().Before(end) && (op.asked.Stopped == nil || !op.asked.Stopped())
 }
 
 // try opens the interface in the mode that is set, with frames in several chunks if that can be.

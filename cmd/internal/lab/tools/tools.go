@@ -2,7 +2,6 @@ package tools
 
 import (
 	"context"
-	"fmt"
 	"os"
 
 	"vvufwd/cmd/internal/cli"
@@ -80,7 +79,7 @@ func Find(ctx context.Context, o Options) (*Tools, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(o.BuildDir, 0o755); err != nil {
-		return nil, &cli.UnusableError{Err: fmt.Errorf("build directory: %w", err)}
+		return nil, cli.Unusablef("build directory: %w", err)
 	}
 	unlock, err := lock(ctx, o.BuildDir, o.Progress)
 	if err != nil {
