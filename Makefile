@@ -39,8 +39,9 @@ export GOFLAGS := -trimpath
 # unless machines run beside them.
 AT_ONCE  ?= $(shell echo $$(($(if $(STAGE),1,2) * $$(nproc))))
 # Lint has vetted all; no test binary is kept for a debugger, and to link one takes twice as long with what that needs (panics
-# and the race detector name lines without it); as a stage of "make test", tests tell what they do as events.
-GOTEST   := $(GO) test -count=1 -vet=off -ldflags="-s -w" -p $(AT_ONCE) -parallel 8 $(if $(STAGE),-json)
+# and the race detector name lines without it); as a stage of "make test", tests tell what they do as events. Limits are for what
+# hangs, and several times what a slow and busy machine takes.
+GOTEST   := $(GO) test -count=1 -vet=off -ldflags="-s -w" -timeout 20m -p $(AT_ONCE) -parallel 8 $(if $(STAGE),-json)
 
 GOBUILD := $(GO) build -ldflags="-s -w -buildid="
 
@@ -142,7 +143,7 @@ arm64:
 
 # Nix from Debian's packages evaluates, builds and boots nix/, against a stub of nixpkgs made of what is here.
 nix:
-	$(GOTEST) -timeout 15m ./cmd/internal/nixtest/e2e
+	$(GOTEST) -timeout 30m ./cmd/internal/nixtest/e2e
 
 # Every Fuzz function of every package, one after the other.
 fuzz:
@@ -161,11 +162,11 @@ e2e: machines versus
 # Whole machines and DPDK's front-ends, one package after the other, of each one test more at a time than there are processors: machines
 # wait, too.
 machines: build
-	$(GOTEST) -short -p 1 -parallel $$(($$(nproc) + 1)) -timeout 30m -v ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e
+	$(GOTEST) -short -p 1 -parallel $$(($$(nproc) + 1)) -timeout 60m -v ./cmd/vvudemo/e2e ./cmd/vvufwd/e2e
 
 # Vvufwd against testpmd and against itself.
 versus: build
-	$(GOTEST) -short -p 1 -timeout 10m -v ./cmd/vvubench ./cmd/vvubench/e2e
+	$(GOTEST) -short -p 1 -timeout 20m -v ./cmd/vvubench ./cmd/vvubench/e2e
 
 clean:
 	rm -rf build

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/internal/lab/tools"
@@ -73,15 +72,15 @@ func TestBootImages(t *testing.T) {
 				}
 				return argv
 			})
-			_, mark, err := vm.Expect(vm.ctx, 0, 4*time.Minute, "vvufwd forwards", func(line string) bool { return strings.Contains(line, "waiting for a front-end") })
+			_, mark, err := vm.Expect(vm.ctx, 0, bootLimit, "vvufwd forwards", func(line string) bool { return strings.Contains(line, "waiting for a front-end") })
 			if err == nil {
 				err = vm.Send("")
 			}
 			if err == nil {
-				_, _, err = vm.Expect(vm.ctx, mark, time.Minute, "vvufwd ends", func(line string) bool { return strings.Contains(line, "vvufwd: exit code 0") })
+				_, _, err = vm.Expect(vm.ctx, mark, stopLimit, "vvufwd ends", func(line string) bool { return strings.Contains(line, "vvufwd: exit code 0") })
 			}
 			if err == nil {
-				err = vm.WaitExit(vm.ctx, time.Minute)
+				err = vm.WaitExit(vm.ctx, stopLimit)
 			}
 			if err != nil {
 				logTail(t, vm.log)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"vvufwd/cmd/internal/lab/initramfs"
 	"vvufwd/cmd/internal/lab/machine"
@@ -37,7 +36,7 @@ func bootDriver(t *testing.T, image initramfs.Driver, d machine.Driver, edit fun
 // startDriver is bootDriver with an image that is there.
 func startDriver(t *testing.T, d machine.Driver, edit func(argv []string) []string) driverVM {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	t.Cleanup(cancel)
 	out := outDir(t)
 	if err := os.MkdirAll(out, 0o755); err != nil {

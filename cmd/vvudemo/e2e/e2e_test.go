@@ -22,6 +22,13 @@ const (
 	rebinds      = 1
 )
 
+// Limits for a machine with two busy cores and no hardware virtualisation; usually a tenth is needed.
+const (
+	testLimit = 25 * time.Minute
+	bootLimit = 5 * time.Minute
+	stopLimit = time.Minute
+)
+
 // TestTwoMachines boots a driver VM with vvufwd as its /init and an app VM behind it, and sends traffic both ways. It then loads the
 // path with the kernel's packet generator, kills the app VM twice under load, and has its network device without a driver for a while.
 func TestTwoMachines(t *testing.T) {
@@ -43,7 +50,7 @@ func TestTwoMachines(t *testing.T) {
 // run runs the demo and requires that all of it was shown.
 func run(t *testing.T, cfg show.Config) *show.Report {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 14*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	defer cancel()
 	cfg.Tools = findTools(t)
 	cfg.Accel, cfg.SMP, cfg.Progress = "tcg", 2, t.Output()

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"vvufwd/cmd/internal/lab/initramfs"
 	"vvufwd/cmd/internal/lab/machine"
@@ -25,7 +24,7 @@ func TestEndedByForce(t *testing.T) {
 	mark := 0
 	see := func(words ...string) {
 		t.Helper()
-		_, next, err := d.Expect(d.ctx, mark, 2*time.Minute, fmt.Sprint(words), vm.Containing(words...))
+		_, next, err := d.Expect(d.ctx, mark, bootLimit, fmt.Sprint(words), vm.Containing(words...))
 		if err != nil {
 			logTail(t, d.log)
 			t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"vvufwd/cmd/vvudemo/matrix"
 	"vvufwd/cmd/vvudemo/show"
@@ -19,7 +18,7 @@ func TestMatrix(t *testing.T) {
 	if !inside(t) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 13*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	defer cancel()
 	// Frames that a guest has not offered large enough buffers for yet are not plain: some thirty at the beginning of a transfer, of which
 	// there have to be enough of others.

@@ -3,7 +3,6 @@ package e2e
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"vvufwd/cmd/internal/lab/initramfs"
 	"vvufwd/cmd/internal/lab/machine"
@@ -51,7 +50,7 @@ func TestMixed(t *testing.T) {
 				return argv
 			})
 			for _, words := range c.lines {
-				if _, _, err := d.Expect(d.ctx, 0, 2*time.Minute, words[0], vm.Containing(words...)); err != nil {
+				if _, _, err := d.Expect(d.ctx, 0, bootLimit, words[0], vm.Containing(words...)); err != nil {
 					logTail(t, d.log)
 					t.Fatal(err)
 				}
@@ -61,7 +60,7 @@ func TestMixed(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := d.WaitExit(d.ctx, time.Minute); err != nil {
+			if err := d.WaitExit(d.ctx, stopLimit); err != nil {
 				t.Fatal(err)
 			}
 		})

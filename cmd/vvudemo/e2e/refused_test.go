@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"vvufwd/cmd/internal/lab/initramfs"
 	"vvufwd/cmd/internal/lab/kmod"
@@ -51,7 +50,7 @@ func TestRefused(t *testing.T) {
 				IOMMU: c.iommu, NICOpts: c.nicOpts,
 				InitArgs: append([]string{"--nic=" + machine.NICAddress, "--vhost-user=/a"}, strings.Fields(c.args)...),
 			}, slices.Clone)
-			if err := d.WaitExit(d.ctx, 4*time.Minute); err != nil {
+			if err := d.WaitExit(d.ctx, bootLimit); err != nil {
 				logTail(t, d.log)
 				t.Fatal(err)
 			}

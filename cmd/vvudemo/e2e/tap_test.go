@@ -90,7 +90,7 @@ func inside(t *testing.T) bool {
 		return true
 	}
 	findTools(t) // nothing can be fetched from inside
-	cmd, err := namespace.Command(t.Context(), "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=14m")
+	cmd, err := namespace.Command(t.Context(), "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+(testLimit+time.Minute).String())
 	if err != nil {
 		t.Skip(err)
 	}

@@ -121,8 +121,8 @@ const (
 	appMemoryMiB    = 256
 
 	// The limits are for a machine with two busy cores and no hardware virtualisation; usually a tenth is needed.
-	bootLimit    = 2 * time.Minute
-	commandLimit = time.Minute
-	stallLimit   = 20 * time.Second // without a single frame of the packet generator
-	stopLimit    = 30 * time.Second
+	bootLimit    = 5 * time.Minute
+	commandLimit = 2 * time.Minute
+	stallLimit   = time.Minute // without a single frame of the packet generator
+	stopLimit    = time.Minute
 )

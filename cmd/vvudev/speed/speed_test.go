@@ -223,14 +223,15 @@ func TestPaths(t *testing.T) {
 			t.Run(fmt.Sprintf("shadow %v packed %v", shadowed, packed), func(t *testing.T) {
 				p := newPath(t, shadowed, packed, []int{-1})
 				defer p.close()
-				for range 2 {
-					f := turn(t, p, load{Size: 300, Both: true}, -1, 50*time.Millisecond, true)
-					if f.Lost != 0 || f.Mpps <= 0 {
+				const turns, rings = 2, 2
+				for range turns {
+					if f := turn(t, p, load{Size: 300, Both: true}, -1, 50*time.Millisecond, true); f.Lost != 0 {
 						t.Errorf("%+v", f)
 					}
 				}
-				// Each would be an exit of the driver VM, which vvudev spares it while it polls.
-				if n, frames := p.doorbells(); shadowed && n > 2+frames/1000 || frames == 0 {
+				// Each would be an exit of the driver VM, which vvudev spares it while it polls: but for the first buffer of a split ring, of
+				// which a device cannot know whether it is asked for.
+				if n, frames := p.doorbells(); shadowed && n > turns*rings+frames/1000 || frames == 0 {
 					t.Errorf("the driver VM rang %d doorbells for %d frames", n, frames)
 				}
 			})

@@ -12,10 +12,10 @@ import (
 
 // Limits for a machine with two busy cores and no hardware virtualisation; usually a tenth is needed.
 const (
-	testLimit    = 8 * time.Minute
-	bootLimit    = 2 * time.Minute
-	commandLimit = time.Minute
-	stopLimit    = 30 * time.Second
+	testLimit    = 20 * time.Minute
+	bootLimit    = 5 * time.Minute
+	commandLimit = 2 * time.Minute
+	stopLimit    = time.Minute
 )
 
 // lab is where one test runs its programs.

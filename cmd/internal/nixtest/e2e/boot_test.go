@@ -40,7 +40,7 @@ func TestBuildsAndBoots(t *testing.T) {
 		}
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	demo := exec.CommandContext(ctx, built["demo"])
 	demo.Env = append(os.Environ(), "VVU_ACCEL=tcg")
