@@ -92,3 +92,15 @@ func TestVvufwdFails(t *testing.T) {
 		}
 	}
 }
+
+// A path without a slash is a file in the working directory, not a name in PATH.
+func TestProgramInTheWorkingDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("other", []byte("#!/bin/sh\necho vvufwd of then\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	v, err := NewVvufwd(t.Context(), "other", "other")
+	if err != nil || v.Version() != "vvufwd of then" || !filepath.IsAbs(v.program) {
+		t.Errorf("%+v, %v", v, err)
+	}
+}

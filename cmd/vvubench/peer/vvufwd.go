@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,10 @@ type Vvufwd struct {
 // NewVvufwd makes a peer of a program, and gives it a name: two builds can be
 // compared. It runs the program to learn its version.
 func NewVvufwd(ctx context.Context, name, program string) (*Vvufwd, error) {
+	program, err := filepath.Abs(program) // a name without a slash would be looked for in PATH
+	if err != nil {
+		return nil, err
+	}
 	out, err := exec.CommandContext(ctx, program, "--version").Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s: run %s --version: %w: name a vvufwd that runs here", name, program, cli.Unnamed(err))

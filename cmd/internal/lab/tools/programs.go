@@ -27,6 +27,10 @@ func (f *finder) programs(ctx context.Context, t *Tools) error {
 
 // programsIn takes the programs from a directory, and makes sure that it has those that the demo does not do without.
 func (t *Tools) programsIn(dir string) error {
+	dir, err := filepath.Abs(dir) // names without a slash, as are those in ".", would be looked for in PATH
+	if err != nil {
+		return err
+	}
 	t.Vvufwd, t.Vvudev, t.Vvugen = filepath.Join(dir, "vvufwd"), filepath.Join(dir, "vvudev"), filepath.Join(dir, "vvugen")
 	if _, err := os.Stat(t.Vvudev); err != nil {
 		return fmt.Errorf("%w: give --bin the directory of vvufwd and vvudev", err)

@@ -1,7 +1,10 @@
 package tools
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -112,6 +115,31 @@ func TestCheckStatic(t *testing.T) {
 	}
 	if err := checkBusybox(context.Background(), "/bin/sh"); err == nil {
 		t.Error("the machine's shell is accepted as busybox")
+	}
+}
+
+// Programs of the working directory, as --bin . names it, are paths: without a slash they would be looked for in PATH.
+func TestProgramsInTheWorkingDirectory(t *testing.T) {
+	var static bytes.Buffer // as much of a program as is looked at
+	header := elf.Header64{
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+		Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT), Ehsize: 64,
+	}
+	if err := binary.Write(&static, binary.LittleEndian, header); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if err := errors.Join(os.WriteFile("vvufwd", static.Bytes(), 0o755), os.WriteFile("vvudev", nil, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	var found Tools
+	if err := found.programsIn("."); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{found.Vvufwd, found.Vvudev, found.Vvugen} {
+		if !filepath.IsAbs(path) {
+			t.Errorf("%s", path)
+		}
 	}
 }
 
