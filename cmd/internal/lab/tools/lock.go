@@ -9,15 +9,20 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vvufwd/cmd/internal/cli"
 )
 
-// lock keeps two demos (a test and a person's, say) from unpacking into the same directory at once. The kernel drops the lock
-// should the process die.
+// lock keeps two demos (a test and a person's, say) from unpacking into the same directory at once, and makes the directory should it
+// not be there. The kernel drops the lock should the process die.
 func lock(ctx context.Context, dir string, progress func(string)) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, cli.Unusablef("build directory: %w", err)
+	}
 	path := filepath.Join(dir, ".lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("build directory: %w", err)
+		return nil, cli.Unusablef("build directory: %w", err)
 	}
 	for told := false; ; told = true {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

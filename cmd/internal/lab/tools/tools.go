@@ -2,9 +2,7 @@ package tools
 
 import (
 	"context"
-	"os"
 
-	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/lab/kmod"
 	"vvufwd/cmd/internal/lab/machine"
 )
@@ -77,9 +75,6 @@ func Find(ctx context.Context, o Options) (*Tools, error) {
 	t, err := o.check(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if err := os.MkdirAll(o.BuildDir, 0o755); err != nil {
-		return nil, cli.Unusablef("build directory: %w", err)
 	}
 	unlock, err := lock(ctx, o.BuildDir, o.Progress)
 	if err != nil {

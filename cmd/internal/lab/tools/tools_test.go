@@ -230,7 +230,7 @@ func TestThrottledProgress(t *testing.T) {
 
 // TestLockExcludesAnother holds the lock and lets another try until its context ends.
 func TestLockExcludesAnother(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "build") // in a fresh clone there is none
 	unlock, err := lock(context.Background(), dir, func(string) {})
 	if err != nil {
 		t.Fatal(err)
