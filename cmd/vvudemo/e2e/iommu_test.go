@@ -27,7 +27,7 @@ func TestIOMMUs(t *testing.T) {
 			}
 			checkCounters(t, r)
 			for _, p := range r.Ports {
-				if p.Dropped() != 0 || p.PlainPercent() < 95 {
+				if p.Dropped() != 0 || p.PlainPercent() < mostlyPlain {
 					t.Errorf("%s dropped %d frames, and %d of %d received ones were plain", p.Name, p.Dropped(), p.Plain, p.RxPackets)
 				}
 			}

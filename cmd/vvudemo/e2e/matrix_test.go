@@ -48,7 +48,7 @@ func TestMatrix(t *testing.T) {
 		}
 		// Behind a shadow, large segments come to vvufwd in more buffers than a plain frame may have.
 		large := row.Shadow && row.Offloads
-		if row.PlainFrom < 95 && !large || row.PlainTo < 95 {
+		if row.PlainFrom < mostlyPlain && !large || row.PlainTo < mostlyPlain {
 			t.Errorf("%s: only %.1f %% of the frames from the app VM were plain, and %.1f %% of those to it", row.Name, row.PlainFrom, row.PlainTo)
 		}
 		if len(row.FromQueues) != row.Queues() || len(row.ToQueues) != row.Queues() {

@@ -42,7 +42,7 @@ func TestLargeSegmentsPass(t *testing.T) {
 	// Some frames find a ring that has no buffers yet, or are ours. The rest is plain, whatever pieces it comes in.
 	for _, p := range report.Ports {
 		t.Logf("%s: %d of %d received frames were plain", p.Name, p.Plain, p.RxPackets)
-		if 100*p.Plain < 95*p.RxPackets {
+		if 100*p.Plain < mostlyPlain*p.RxPackets {
 			t.Errorf("%s: only %d of %d received frames were plain", p.Name, p.Plain, p.RxPackets)
 		}
 	}
