@@ -27,18 +27,16 @@ func (f *finder) programs(ctx context.Context, t *Tools) error {
 
 // programsIn takes the programs from a directory, and makes sure that it has those that the demo does not do without.
 func (t *Tools) programsIn(dir string) error {
-	dir, err := filepath.Abs(dir) // names without a slash, as are those in ".", would be looked for in PATH
-	if err != nil {
-		return err
-	}
-	t.Vvufwd, t.Vvudev, t.Vvugen = filepath.Join(dir, "vvufwd"), filepath.Join(dir, "vvudev"), filepath.Join(dir, "vvugen")
-	if _, err := os.Stat(t.Vvudev); err != nil {
+	vvufwd := filepath.Join(dir, "vvufwd") // errors name it as it was given
+	if _, err := os.Stat(filepath.Join(dir, "vvudev")); err != nil {
 		return fmt.Errorf("%w: give --bin the directory of vvufwd and vvudev", err)
 	}
-	if err := CheckStatic(t.Vvufwd); err != nil {
-		return fmt.Errorf("%s must run as /init of a virtual machine: %w (build it with CGO_ENABLED=0)", t.Vvufwd, cli.Unnamed(err))
+	if err := CheckStatic(vvufwd); err != nil {
+		return fmt.Errorf("%s must run as /init of a virtual machine: %w (build it with CGO_ENABLED=0)", vvufwd, cli.Unnamed(err))
 	}
-	return nil
+	dir, err := filepath.Abs(dir) // names without a slash, as are those in ".", would be looked for in PATH
+	t.Vvufwd, t.Vvudev, t.Vvugen = filepath.Join(dir, "vvufwd"), filepath.Join(dir, "vvudev"), filepath.Join(dir, "vvugen")
+	return err
 }
 
 // buildPrograms builds the programs into the build directory and returns where they are. Without a source tree, they are
