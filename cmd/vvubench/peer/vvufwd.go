@@ -31,13 +31,14 @@ type Vvufwd struct {
 // NewVvufwd makes a peer of a program, and gives it a name: two builds can be
 // compared. It runs the program to learn its version.
 func NewVvufwd(ctx context.Context, name, program string) (*Vvufwd, error) {
-	program, err := filepath.Abs(program) // a name without a slash would be looked for in PATH
+	named := program
+	program, err := filepath.Abs(named) // a name without a slash would be looked for in PATH
 	if err != nil {
 		return nil, err
 	}
 	out, err := exec.CommandContext(ctx, program, "--version").Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s: run %s --version: %w: name a vvufwd that runs here", name, program, cli.Unnamed(err))
+		return nil, fmt.Errorf("%s: run %s --version: %w: name a vvufwd that runs here", name, named, cli.Unnamed(err))
 	}
 	return &Vvufwd{name: name, program: program, version: strings.TrimSpace(string(out))}, nil
 }
