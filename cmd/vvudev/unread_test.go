@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -17,12 +19,13 @@ import (
 	"vvufwd/vvu/vfiouser/vfiousertest"
 )
 
+const patience = 20 * time.Second
+
 // No one reads what vvudev has to say, and its standard error is full. Front-ends that
 // come and go give it a lot to say, under the lock that each register access takes: the
 // driver VM's monitor must not notice. When someone reads again, he is told what he has
 // missed; and though no one does, vvudev ends in good time.
 func TestNoOneReadsTheLog(t *testing.T) {
-	const patience = 20 * time.Second
 	dir := t.TempDir()
 	if err := statictest.Build(dir, "vvudev"); err != nil {
 		t.Fatal(err)
@@ -80,7 +83,7 @@ func TestNoOneReadsTheLog(t *testing.T) {
 	defer monitor.Close()
 	const frontends = 2000 // with two lines for each
 	for i := range frontends {
-		dial("b").Close()
+		leave(t, dial("b"))
 		if i%100 > 0 {
 			continue
 		}
@@ -122,6 +125,18 @@ func TestNoOneReadsTheLog(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatal("vvudev does not end while no one reads its log")
+	}
+}
+
+// leave ends a connection, and waits until the other side has as well: what it has to say about it is about to be said.
+func leave(t *testing.T, conn *net.UnixConn) {
+	t.Helper()
+	defer conn.Close()
+	if err := errors.Join(conn.SetDeadline(time.Now().Add(patience)), conn.CloseWrite()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); err != io.EOF && !errors.Is(err, unix.ECONNRESET) {
+		t.Fatalf("vvudev sends %d bytes to a front-end that leaves, %v", n, err)
 	}
 }
 
