@@ -59,14 +59,14 @@ pktgen: build
 
 matrix: build
 	@$(BIN)/vvudemo --matrix all --transfer 64 $(MATRIXFLAGS)
-	$(GO) test -count=1 -timeout 20m -v -run TestNetworkBoot ./cmd/vvufwd/e2e
-	$(GO) test -count=1 -timeout 20m -run 'TestIntelNICs|TestKernelNIC' ./cmd/vvudemo/e2e -args -all-nics
-	$(GO) test -count=1 -timeout 20m -run TestBootImages ./cmd/vvudemo/e2e -args -all-images
-	$(GO) test -count=1 -timeout 20m -run TestInterfacesComeAndGo ./cmd/vvufwd/e2e -args -interface-starts 200
-	$(GO) test -count=1 -timeout 20m -run TestZeroCopy ./cmd/vvufwd/e2e -args -suspend
-	$(GO) test -count=1 -timeout 20m -run TestZeroCopy ./cmd/vvufwd/e2e -args -zero-copy-nic igb
-	$(GO) test -count=1 -timeout 20m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic e1000e
-	$(GO) test -count=1 -timeout 20m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic igb
+	$(GO) test -count=1 -timeout 60m -v -run TestNetworkBoot ./cmd/vvufwd/e2e
+	$(GO) test -count=1 -timeout 60m -run 'TestIntelNICs|TestKernelNIC' ./cmd/vvudemo/e2e -args -all-nics
+	$(GO) test -count=1 -timeout 60m -run TestBootImages ./cmd/vvudemo/e2e -args -all-images
+	$(GO) test -count=1 -timeout 60m -run TestInterfacesComeAndGo ./cmd/vvufwd/e2e -args -interface-starts 200
+	$(GO) test -count=1 -timeout 60m -run TestZeroCopy ./cmd/vvufwd/e2e -args -suspend
+	$(GO) test -count=1 -timeout 60m -run TestZeroCopy ./cmd/vvufwd/e2e -args -zero-copy-nic igb
+	$(GO) test -count=1 -timeout 60m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic e1000e
+	$(GO) test -count=1 -timeout 60m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic igb
 
 man: build
 	$(GO) run ./cmd/internal/dist -man build/man -bin $(BIN) $(COMMANDS)
