@@ -57,16 +57,17 @@ demo: build
 pktgen: build
 	$(BIN)/vvudemo --pktgen $(PKTGENFLAGS)
 
+matrix: WHOLE := $(GO) test -count=1 -timeout 60m
 matrix: build
 	@$(BIN)/vvudemo --matrix all --transfer 64 $(MATRIXFLAGS)
-	$(GO) test -count=1 -timeout 60m -v -run TestNetworkBoot ./cmd/vvufwd/e2e
-	$(GO) test -count=1 -timeout 60m -run 'TestIntelNICs|TestKernelNIC' ./cmd/vvudemo/e2e -args -all-nics
-	$(GO) test -count=1 -timeout 60m -run TestBootImages ./cmd/vvudemo/e2e -args -all-images
-	$(GO) test -count=1 -timeout 60m -run TestInterfacesComeAndGo ./cmd/vvufwd/e2e -args -interface-starts 200
-	$(GO) test -count=1 -timeout 60m -run TestZeroCopy ./cmd/vvufwd/e2e -args -suspend
-	$(GO) test -count=1 -timeout 60m -run TestZeroCopy ./cmd/vvufwd/e2e -args -zero-copy-nic igb
-	$(GO) test -count=1 -timeout 60m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic e1000e
-	$(GO) test -count=1 -timeout 60m -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic igb
+	$(WHOLE) -v -run TestNetworkBoot ./cmd/vvufwd/e2e
+	$(WHOLE) -run 'TestIntelNICs|TestKernelNIC' ./cmd/vvudemo/e2e -args -all-nics
+	$(WHOLE) -run TestBootImages ./cmd/vvudemo/e2e -args -all-images
+	$(WHOLE) -run TestInterfacesComeAndGo ./cmd/vvufwd/e2e -args -interface-starts 200
+	$(WHOLE) -run TestZeroCopy ./cmd/vvufwd/e2e -args -suspend
+	$(WHOLE) -run TestZeroCopy ./cmd/vvufwd/e2e -args -zero-copy-nic igb
+	$(WHOLE) -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic e1000e
+	$(WHOLE) -run TestDevicesComeAndGo ./cmd/vvufwd/e2e -args -unplug-nic igb
 
 man: build
 	$(GO) run ./cmd/internal/dist -man build/man -bin $(BIN) $(COMMANDS)

@@ -7,6 +7,7 @@ import (
 
 	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/internal/lab/tools"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
 // Config says what to show.
@@ -120,9 +121,8 @@ const (
 	driverMemoryMiB = 256
 	appMemoryMiB    = 256
 
-	// The limits are for a machine with two busy cores and no hardware virtualisation; usually a tenth is needed.
-	bootLimit    = 5 * time.Minute
-	commandLimit = 2 * time.Minute
+	bootLimit    = vm.BootLimit
+	commandLimit = vm.CommandLimit
 	stallLimit   = time.Minute // without a single frame of the packet generator
-	stopLimit    = time.Minute
+	stopLimit    = vm.StopLimit
 )

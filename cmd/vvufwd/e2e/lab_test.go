@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"vvufwd/cmd/internal/lab/tools"
+	"vvufwd/cmd/internal/lab/vm"
 )
 
-// Limits for a machine with two busy cores and no hardware virtualisation; usually a tenth is needed.
+// Limits of a whole test, and of what it waits for.
 const (
 	testLimit    = 20 * time.Minute
-	bootLimit    = 5 * time.Minute
-	commandLimit = 2 * time.Minute
-	stopLimit    = time.Minute
+	bootLimit    = vm.BootLimit
+	commandLimit = vm.CommandLimit
+	stopLimit    = vm.StopLimit
 )
 
 // lab is where one test runs its programs.
