@@ -144,6 +144,7 @@ func (q *packedDevice) markLast(first, next cursor, id uint16) {
 func (q *packedDevice) completed(first, next cursor, n int, state uint32) {
 	q.ring.setState(first.at, state)
 	q.used, q.pops, q.scan = next, next, next
+	q.room, q.stuck = q.size, false // what was seen meanwhile is found anew, by Available if the ring is logged by then
 	q.moved = min(q.moved+uint32(n), uint32(q.size)+1)
 	q.completedOps(n)
 	q.seenAvail = q.nextAvail
