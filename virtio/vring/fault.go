@@ -20,6 +20,7 @@ const (
 	FaultIndirectSize
 	FaultIndirectChain
 	FaultLength
+	FaultPieces
 
 	// The faults that a device can cause on the driver side.
 	FaultUsedIndex
@@ -44,6 +45,7 @@ var faultTexts = [NumFaults]string{
 	FaultIndirectSize:  "indirect table size is zero, odd or too long",
 	FaultIndirectChain: "indirect descriptor inside a chain of a packed ring",
 	FaultLength:        "chain length overflows 32 bits",
+	FaultPieces:        "chain lies in more pieces than it can",
 	FaultUsedIndex:     "used.idx is further ahead than buffers are outstanding",
 	FaultUsedID:        "used element names a buffer that is not outstanding",
 	FaultUsedLen:       "used length exceeds the buffer",

@@ -59,6 +59,11 @@ func (q *Device) copyTable(d Desc) ([]byte, Fault) {
 	return private, noFault
 }
 
+// maxPieces is how many views a chain has at most: each of the most buffers may cross a
+// border of two regions. Without a bound a chain could take half a million, with hundreds of
+// tiny regions in all of which each of a thousand buffers lies.
+const maxPieces = 2 * MaxChain
+
 // add appends the views of one buffer, split where it crosses regions. Empty
 // buffers are skipped: they are legal, and useless.
 func (w *walk) add(d Desc) Fault {
@@ -86,6 +91,9 @@ func (w *walk) add(d Desc) Fault {
 		piece := q.mem.Prefix(addr, rest, &q.region)
 		if len(piece) == 0 {
 			return FaultUnmapped
+		}
+		if len(q.views)-w.start == maxPieces {
+			return FaultPieces
 		}
 		q.views = append(q.views, piece)
 		q.work++

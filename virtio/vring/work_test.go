@@ -47,3 +47,35 @@ func TestWorkOfABurstIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// Hundreds of tiny regions do not make a chain long: each of its buffers could lie in all of them. A buffer that does is
+// good beside others that do not.
+func TestPiecesOfAChainAreBounded(t *testing.T) {
+	bothFormats(t, func(t *testing.T, packed bool) {
+		const parts, regions, all = vring.MaxChain, 500, 500 * 16
+		for _, c := range []struct {
+			name  string
+			wide  int // buffers that lie in all regions
+			fault error
+		}{{"one wide buffer", 1, nil}, {"all wide", parts, vring.FaultPieces}} {
+			t.Run(c.name, func(t *testing.T) {
+				p := vringtest.NewPair(t, vringtest.Config{Packed: packed, Size: parts, Indirect: true, IndirectParts: parts, HeapBytes: all, Regions: regions})
+				at := p.HeapAt(0)
+				chain := append(slices.Repeat([]vring.Part{vringtest.Part(at, all)}, c.wide), slices.Repeat([]vring.Part{vringtest.Part(at, 16)}, parts-c.wide)...)
+				if _, err := p.Driver.Add(chain, nil); err != nil {
+					t.Fatal(err)
+				}
+				p.Driver.Publish()
+				q := p.Device
+				q.Available()
+				var got vring.Chain
+				switch popped := q.Pop(&got); {
+				case popped != (c.fault == nil), popped && len(got.Read) != regions+parts-1:
+					t.Errorf("popped %v, in %d pieces, fault %v", popped, len(got.Read), q.Err())
+				case c.fault != nil && q.Err() != c.fault:
+					t.Errorf("fault %v, want %v", q.Err(), c.fault)
+				}
+			})
+		}
+	})
+}
