@@ -41,10 +41,11 @@ func (q *Device) LogWritten(chains []Chain) {
 	}
 }
 
-// LogViews marks all that was popped since ResetViews, for a burst that was broken off:
-// no one knows how much of it was written. Only if Logged.
-func (q *Device) LogViews() {
+// LogViews marks what was popped since ResetViews, for a burst that was broken off: no
+// one knows how much of it was written, other than that no buffer got more than most
+// bytes. Buffers may be a million times as long. Only if Logged.
+func (q *Device) LogViews(most int) {
 	for _, v := range q.views {
-		q.logging.Memory.MarkView(v)
+		q.logging.Memory.MarkView(v[:min(most, len(v))])
 	}
 }

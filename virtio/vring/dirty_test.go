@@ -148,7 +148,7 @@ func TestBuffersAreMarked(t *testing.T) {
 			}
 			clear(bits)
 			if c.written == nil {
-				q.LogViews()
+				q.LogViews(3 * page)
 			}
 			for i, n := range c.written {
 				q.Push(chains[i].Head, n)
@@ -175,4 +175,35 @@ func TestBuffersAreMarked(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of a buffer of any length, what cannot have been written is not marked: each mark takes its time, and the guest says how
+// many there are.
+func TestLogViewsOfAVastBuffer(t *testing.T) {
+	const page, size, most = 4096, 64, 2*4096 + 1
+	p := vringtest.NewPair(t, vringtest.Config{Size: size, HeapBase: 0x100000, HeapBytes: 256 * page})
+	q := p.Device
+	bits := make([]byte, page)
+	log, err := mem.NewDirtyLog(p.Mem, bits, 0, p.Mem.LogBytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, ok := vring.NewLogging(log, p.DeviceConfig.Desc, p.DeviceConfig.Used, size, false)
+	if !ok {
+		t.Fatal("the log does not cover the ring")
+	}
+	q.SetLogging(l)
+	if _, err := p.Driver.Add(nil, []vring.Part{vringtest.Part(p.HeapAt(0), 200*page)}); err != nil {
+		t.Fatal(err)
+	}
+	p.Driver.Publish()
+	q.Available()
+	if !q.Pop(new(vring.Chain)) {
+		t.Fatal(q.Err())
+	}
+	q.LogViews(most)
+	at := uint64(p.HeapAt(0)) / page
+	if got, want := marked(bits), []uint64{at, at + 1, at + 2}; !slices.Equal(got, want) {
+		t.Errorf("pages %#x are marked, want %#x", got, want)
+	}
 }

@@ -305,7 +305,7 @@ func (g *Port) Recover() {
 	g.abandon()
 	if q := g.cur.ToGuest; q != nil {
 		if q.Logged() {
-			q.LogViews()
+			q.LogViews(virtionet.HeaderLen + virtionet.MaxFrame)
 		}
 		q.Rewind()
 		g.complete(q)
