@@ -26,11 +26,19 @@ func (p *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
 		end = b.ToCut(first, end)
 	}
 	frames := b.Frames(first, end)
-	for done < len(frames) && p.put(&frames[done]) {
-		done++
+	for pieces := 0; done < len(frames) && pieces < mostPieces; done++ {
+		n, ok := p.put(&frames[done])
+		if !ok {
+			break
+		}
+		pieces += n
 	}
 	return done
 }
+
+// mostPieces is after how many pieces of frames Transmit begins with no other frame. Each is a call into the kernel, and
+// a guest may have a frame cut into thousands. More than a quarter of a burst's usual segments, see Switch.send.
+const mostPieces = 1024
 
 // place gives plain frames places. Other says that the first one is to be dropped, or
 // cut.
@@ -105,20 +113,21 @@ func (p *Port) countSent(b *virtionet.Burst, first int, sent uint64) {
 	}
 }
 
-// put sends one frame, or drops it, or returns false when there is no room for it now.
-func (p *Port) put(f *virtionet.Frame) bool {
+// put sends one frame, in so many pieces, or drops it, or returns false when there is no room for it now.
+func (p *Port) put(f *virtionet.Frame) (pieces int, ok bool) {
 	most := p.condition.MaxFrame()
 	if !p.soft.Begin(f, p.takes, most) {
 		p.counters.Drops[virtionet.DropTooLong]++
-		return true
+		return 0, true
 	}
 	for out := p.soft.Next(&p.counters); out != nil; out = p.soft.Next(&p.counters) {
 		if !p.putOne(out, most) {
-			return false
+			return pieces, false
 		}
 		p.soft.Sent(&p.counters)
+		pieces++
 	}
-	return true
+	return pieces, true
 }
 
 // putOne is put for a frame that goes out as it is.

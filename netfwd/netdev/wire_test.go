@@ -352,3 +352,28 @@ func TestWritesOfPieces(t *testing.T) {
 		})
 	}
 }
+
+// However many pieces a guest wants its frames to be cut into, a call writes a bounded number of them. A burst of the largest frames as
+// guests send them takes no more calls than a switch makes.
+func TestPiecesOfACallAreBounded(t *testing.T) {
+	const n, long = virtionet.MaxBurst, 60000
+	s := packettest.Shapes(t, long)[0]
+	for _, c := range []struct{ size, atOnce, calls int }{{32, 1024 + long/32, n}, {1448, 1024 + long/1448, 4}} {
+		b := burst(t, n, func(int) arrival { return arrival{raw(nettest.GSOHeader(s, c.size)), s.Unfinished(), len(s.Frame)} })()
+		k := &kernel{}
+		q, _ := k.queue(t)
+		calls := 0
+		for done := 0; done < n; calls++ {
+			k.written = nil
+			got := q.Transmit(b, done, n)
+			if got == 0 || len(k.written) > c.atOnce {
+				t.Fatalf("segments of %d bytes: %d frames in %d pieces at once, want at most %d", c.size, got, len(k.written), c.atOnce)
+			}
+			done += got
+		}
+		pieces := uint64((long + c.size - 1) / c.size)
+		if counters := q.Counters(); calls > c.calls || counters.TxPackets != n*pieces || counters.Dropped() != 0 {
+			t.Errorf("segments of %d bytes: %d calls, %d sent, drops %v", c.size, calls, counters.TxPackets, counters.Drops)
+		}
+	}
+}
