@@ -37,6 +37,11 @@ vvuctl [flags] log-level [debug|info|warn|error]`,
 knows; capture: what is written where, and to start and stop it; metrics: all that is counted, for Prometheus.
 vvufwd has to be started with --control, and with ",write" after it to be changed. See "vvufwd help control".
 Exit codes: 0 done, 1 no answer or a refusal, 2 usage.`,
+	Words: []cli.Command{
+		{Name: control.Ports, Flags: true}, {Name: control.Stats, Flags: true}, {Name: control.Links, Flags: true}, {Name: control.Switch, Flags: true},
+		{Name: control.Captures, Then: []string{"start", "stop"}, Flags: true}, {Name: control.LogLevel, Then: []string{"debug", "info", "warn", "error"}, Flags: true},
+		{Name: control.Version, Flags: true}, {Name: control.Metrics, Flags: true},
+	},
 }
 
 // parseOptions reads the command line. Help goes to out.
