@@ -22,6 +22,9 @@ func TestLargeSegmentsPass(t *testing.T) {
 	if c := report.DriverCapture; c == nil || c.In == 0 || c.Out == 0 {
 		t.Errorf("vvufwd captured %+v", c)
 	}
+	if report.Step("driver VM, asked") == nil {
+		t.Error("vvufwd was not asked, and what passes the NIC not read live")
+	}
 	small := checkRates(t, report.Rates)
 	vvu, nic := report.Ports[0], report.Ports[1]
 	for name, o := range map[string]struct {

@@ -3,14 +3,20 @@ package show
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"vvufwd/cmd/internal/lab/machine"
 	"vvufwd/cmd/vvudemo/capture"
 )
 
-// framesPort is the virtio-serial port by which they leave.
-const framesPort = "frames"
+// The driver VM's virtio-serial ports: one by which what passes the app VM's port leaves, one at which what passes the NIC is read live,
+// and one at which vvufwd answers.
+const (
+	framesPort  = "frames"
+	livePort    = "live"
+	controlPort = "ctl"
+)
 
 // driverPcap is what vvufwd captures itself.
 func (d *demo) driverPcap() string { return d.out("driver.pcapng") }
@@ -28,8 +34,25 @@ func (c *Config) captureArgs() []string {
 	if !c.Capture {
 		return nil
 	}
-	return []string{"--modules", strings.Join(c.captureModules(), ","), "--capture", machine.VVUAddress(0) + "=virtio-serial:" + framesPort}
+	nic := c.NICPort.InitArgs(c.NIC)
+	return []string{
+		"--modules", strings.Join(c.captureModules(), ","), "--capture", machine.VVUAddress(0) + "=virtio-serial:" + framesPort,
+		"--capture", nic[len(nic)-1] + "=virtio-serial:" + livePort, "--control", "virtio-serial:" + controlPort + ",write",
+	}
 }
+
+// serialPorts are these ports: a file for the first, sockets for the others.
+func (d *demo) serialPorts() []machine.SerialPort {
+	if !d.Capture {
+		return nil
+	}
+	return []machine.SerialPort{
+		{Name: framesPort, File: d.driverPcap()}, {Name: livePort, Socket: d.serialSocket(livePort)}, {Name: controlPort, Socket: d.serialSocket(controlPort)},
+	}
+}
+
+// serialSocket is the host's end of a port.
+func (d *demo) serialSocket(port string) string { return filepath.Join(d.run, port+".sock") }
 
 // driverCapture reads back what vvufwd has captured: at least what it had counted before it was stopped, unless it says that it missed
 // some.

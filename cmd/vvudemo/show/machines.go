@@ -165,9 +165,7 @@ func (d *demo) driverMachine() machine.Driver {
 		}
 	}
 	v.InitArgs = d.initArgs(len(d.apps))
-	if d.Capture {
-		v.Serial = []machine.SerialPort{{Name: framesPort, File: d.driverPcap()}}
-	}
+	v.Serial = d.serialPorts()
 	return v
 }
 

@@ -173,6 +173,9 @@ func (d *demo) lastSteps(captured bool) []step {
 	if d.Keep != nil {
 		steps = append(steps, step{"keep", d.keep})
 	}
+	if d.Capture && captured {
+		steps = append(steps, step{"driver VM, asked", d.askDriver})
+	}
 	steps = append(steps, step{"power off", d.powerOff})
 	if captured {
 		steps = append(steps, step{"capture", d.capture})
