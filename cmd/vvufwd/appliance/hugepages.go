@@ -23,7 +23,10 @@ const (
 // reserveHugePages asks the kernel for a pool of n huge pages of 2 MiB; a bigger
 // pool, from the kernel command line, stays. A pool that is smaller than asked for
 // is no failure: memory for devices then comes in pages of 4 KiB, which costs speed
-// only.
+// only, unless there is no IOMMU.
+//
+// The kernel stops at any signal, such as the run-time's to itself, and says nothing of
+// it: it is asked again as long as that brings pages.
 func (m *machine) reserveHugePages(n int) {
 	if n <= 0 {
 		return
@@ -35,7 +38,8 @@ func (m *machine) reserveHugePages(n int) {
 		log.Warn("the kernel has no huge pages of 2 MiB, device memory takes 4 KiB pages: use a kernel with CONFIG_HUGETLBFS", zap.Error(err))
 		return
 	}
-	if want := min(n, have+m.spareHugePages()); want > have {
+	for before, want := -1, min(n, have+m.spareHugePages()); before < have && have < want; {
+		before = have
 		if err := m.writeSetting(counter, strconv.Itoa(want)); err != nil {
 			log.Warn("cannot reserve huge pages", zap.Error(err))
 		}

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -63,5 +64,19 @@ func TestKernelGivesFewerHugePages(t *testing.T) {
 	fields := m.logs.All()[m.logs.Len()-1].ContextMap()
 	if fields["wanted"] != int64(8) || fields["reserved"] != int64(5) {
 		t.Errorf("the warning has the fields %v", fields)
+	}
+}
+
+// A kernel that a signal has stopped after each page is asked for the others.
+func TestHugePagesOneByOne(t *testing.T) {
+	m := newTestMachine(t, map[string]string{hugePageCounter: "2\n", "proc/meminfo": "MemAvailable: 400000 kB\n"})
+	have := 2
+	m.writeSetting = func(path, value string) error {
+		have++
+		return os.WriteFile(path, fmt.Appendln(nil, have), 0o644)
+	}
+	m.reserveHugePages(16)
+	if w := m.warnings(); have != 16 || w != "" {
+		t.Errorf("%d pages, warning %q", have, w)
 	}
 }
