@@ -23,7 +23,7 @@ func TestAgainstTestpmd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	r, ran := benchtest.Run(ctx, t, filepath.Join(build, "bin", "vvubench"), "--build-dir", build, // make build makes the programs
-		"--only", "^64-both$|4-pairs|virtio-user|10k|(packet|tap)-64-both", "--rounds", "1", "--duration", "250ms")
+		"--only", "^64-both$|4-pairs|virtio-user|10k|(packet|tap)-64-both", "--rounds", "1", "--duration", "1s")
 	if !ran {
 		return
 	}
