@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"vvuctl": main, "busy": busy, "hangup": hangUp})
+	testscript.Main(m, map[string]func(){"vvuctl": main, "busy": busy, "hangup": hangUp, "refuse": refuse})
 }
 
 // busy listens at a socket, accepts no one, and has all the places of those who wait taken: busy SOCKET. Then there is SOCKET.ready.
@@ -60,6 +60,24 @@ func hangUp() {
 	}
 }
 
+// refuse answers one request with an error that is given in JSON, as a driver VM that was taken over may: refuse SOCKET ERROR.
+func refuse() {
+	l, err := net.Listen("unix", os.Args[1])
+	if err == nil {
+		var conn net.Conn
+		if conn, err = l.Accept(); err == nil {
+			var r control.Request
+			err = errors.Join(json.NewDecoder(conn).Decode(&r), conn.SetDeadline(time.Now().Add(time.Minute)))
+			fmt.Fprintf(conn, "{\"id\":%q,\"error\":%s}\n", r.ID, os.Args[2])
+			err = errors.Join(err, conn.Close())
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
 // TestCLI plays command lines and checks messages and exit codes. What a vvufwd answers is tested with that.
 func TestCLI(t *testing.T) { clitest.Play(t, "testdata", "", nil, nil) }
 
@@ -76,7 +94,7 @@ func TestTables(t *testing.T) {
 		{control.Switch, control.Bridge{Ports: []control.Port{{Name: "a", Kind: "nic", Uplink: true}}, Floods: 5}, "floods             5\n"},
 		{control.Captures, []control.Capture{{Port: "a", File: "f", On: true, Reader: &no, SnapLen: 60, Frames: 3}, {Port: "b", Ended: "no space"}}, "a     f     on, no reader    3       0       60       -\n"},
 		{control.LogLevel, control.Level{Level: "info"}, "info\n"}, {control.Version, "vvufwd 1", "vvufwd 1\n"}, {control.Metrics, "x 1\n", "x 1\n"},
-		{control.Version, "\x1b[2Jevil\u009b\x7f\t\a", "\uFFFD[2Jevil\uFFFD\uFFFD\uFFFD\uFFFD\n"},
+		{control.Version, "\x1b[2Jevil\u009b\x7f\t\a", "\uFFFD[2Jevil\uFFFD\uFFFD \uFFFD\n"},
 		{control.Links, []control.Link{{Name: "\x1b[31m"}}, "\uFFFD[31m"},
 	} {
 		data, err := json.Marshal(c.data)

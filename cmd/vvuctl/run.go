@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"os"
 	"time"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -113,13 +111,7 @@ func watch(ctx context.Context, c *control.Client, o options, out io.Writer) err
 type cleaner struct{ io.Writer }
 
 func (c cleaner) Write(p []byte) (int, error) {
-	clean := bytes.Map(func(r rune) rune {
-		if r == '\n' || unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, p)
-	if _, err := c.Writer.Write(clean); err != nil {
+	if _, err := io.WriteString(c.Writer, cli.Printable(string(p))); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -21,9 +21,14 @@ func Main(program string, run func(ctx context.Context, args []string, out, prog
 	err := out.Or(run(ctx, os.Args[1:], out, os.Stderr))
 	code := ExitCode(err)
 	if code != Done {
-		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintf(os.Stderr, "%s: %s\n", program, strings.TrimSuffix(line, "\n"))
-		}
+		printError(os.Stderr, program, err)
 	}
 	return code
+}
+
+// printError prints each line of an error with the program's name.
+func printError(w io.Writer, program string, err error) {
+	for line := range strings.Lines(Printable(err.Error())) {
+		fmt.Fprintf(w, "%s: %s\n", program, strings.TrimSuffix(line, "\n"))
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"vvufwd/cmd/internal/channel"
@@ -31,8 +32,8 @@ type Client struct {
 // RefusedError is what the program that was asked said instead of an answer.
 type RefusedError struct{ why string }
 
-// Error implements error.
-func (e *RefusedError) Error() string { return e.why }
+// Error implements error. It is one line: more would look like errors of the one who asks.
+func (e *RefusedError) Error() string { return strings.ReplaceAll(e.why, "\n", " ") }
 
 // Dial connects to a program. At the socket of a virtio-serial port QEMU is there always, and has one client at a time.
 func Dial(ctx context.Context, a channel.Address) (*Client, error) {
