@@ -38,11 +38,12 @@ func (r *Rates) Write(w io.Writer, now Stats) error {
 	if r.due(now.Ports) {
 		fmt.Fprintf(&out, "%*s  %10s  %10s  %10s  %10s  drops/s\n", r.widest, "port", "rx pps", "rx Mbit/s", "tx pps", "tx Mbit/s")
 	}
+	olds := make(map[string]PortStats, len(before))
+	for _, p := range before {
+		olds[p.Name] = p
+	}
 	for _, p := range now.Ports {
-		var old PortStats // of a queue pair that had nothing to do before
-		if i := slices.IndexFunc(before, func(b PortStats) bool { return b.Name == p.Name }); i >= 0 {
-			old = before[i]
-		}
+		old := olds[p.Name] // nothing, of a queue pair that had nothing to do before
 		rate := func(now, then uint64) float64 { return float64(now-then) / seconds }
 		fmt.Fprintf(&out, "%*s  %10.0f  %10.2f  %10.0f  %10.2f  %s\n", r.widest, p.Name,
 			rate(p.RxPackets, old.RxPackets), rate(p.RxBytes, old.RxBytes)*8/1e6,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"vvufwd/cmd/internal/clitest"
 	"vvufwd/cmd/internal/control"
+	"vvufwd/netfwd"
 )
 
 func TestMain(m *testing.M) {
@@ -96,6 +98,8 @@ func TestTables(t *testing.T) {
 		{control.LogLevel, control.Level{Level: "info"}, "info\n"}, {control.Version, "vvufwd 1", "vvufwd 1\n"}, {control.Metrics, "x 1\n", "x 1\n"},
 		{control.Version, "\x1b[2Jevil\u009b\x7f\t\a", "\uFFFD[2Jevil\uFFFD\uFFFD \uFFFD\n"},
 		{control.Links, []control.Link{{Name: "\x1b[31m"}}, "\uFFFD[31m"},
+		{control.Links, []control.Link{{Name: "a\nb\tc\td"}}, "\na b c d        down"},
+		{control.Stats, netfwd.Stats{Ports: []netfwd.PortStats{{Name: "a\nb\tc", RxPackets: 1}}}, "\n  a b c           1"},
 	} {
 		data, err := json.Marshal(c.data)
 		if err != nil {
@@ -107,6 +111,36 @@ func TestTables(t *testing.T) {
 		}
 		if err := show(control.Request{Do: c.do}, []byte(`true`), &out); err == nil || !strings.Contains(err.Error(), "not understood") {
 			t.Errorf("%s: what is no answer: %v", c.do, err)
+		}
+	}
+}
+
+// What no vvufwd answers has no table: each row would be as wide as the widest.
+func TestTablesAreBounded(t *testing.T) {
+	rows := func(n int, name string) (all []control.Link) {
+		for range n {
+			all = append(all, control.Link{Name: name})
+		}
+		return all
+	}
+	for _, c := range []struct {
+		do   string
+		data any
+		want string
+	}{
+		{control.Links, rows(maxRows, ""), ""}, {control.Links, rows(maxRows+1, ""), "a list of 4097"},
+		{control.Links, rows(1, strings.Repeat("x", maxCell)), ""}, {control.Links, rows(1, strings.Repeat("x", maxCell+1)), "a name of 4097 bytes"},
+		{control.Switch, control.Bridge{Ports: make([]control.Port, maxRows+1)}, "a list of 4097"},
+		{control.Stats, netfwd.Stats{Ports: make([]netfwd.PortStats, maxRows+1)}, "a list of 4097"},
+		{control.Metrics, strings.Repeat("x 1\n", maxCell), ""},
+	} {
+		data, err := json.Marshal(c.data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = show(control.Request{Do: c.do}, data, io.Discard)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", c.do, err, c.want)
 		}
 	}
 }

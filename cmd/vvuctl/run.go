@@ -89,14 +89,14 @@ func watch(ctx context.Context, c *control.Client, o options, out io.Writer) err
 	defer tick.Stop()
 	var rates netfwd.Rates
 	for {
-		var now netfwd.Stats
-		if err := ask(ctx, c, o, &now); err != nil && ctx.Err() == nil {
+		var data json.RawMessage
+		if err := ask(ctx, c, o, &data); err != nil && ctx.Err() == nil {
 			return err
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := rates.Write(out, now); err != nil {
+		if err := readStats(data, func(now netfwd.Stats) error { return rates.Write(out, now) }); err != nil {
 			return err
 		}
 		select {

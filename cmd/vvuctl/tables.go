@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
+	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/control"
 	"vvufwd/netfwd"
 )
@@ -17,7 +19,7 @@ func show(r control.Request, data json.RawMessage, out io.Writer) error {
 	case control.Ports:
 		return table(data, out, showPorts)
 	case control.Stats:
-		return read(data, func(s netfwd.Stats) error { return s.WriteTable(out) })
+		return readStats(data, func(s netfwd.Stats) error { return s.WriteTable(out) })
 	case control.Links:
 		return table(data, out, showLinks)
 	case control.Switch:
@@ -46,9 +48,74 @@ func read[T any](data json.RawMessage, use func(T) error) error {
 	return use(v)
 }
 
+// readStats reads statistics.
+func readStats(data json.RawMessage, use func(netfwd.Stats) error) error {
+	return readRows(data, func(s netfwd.Stats) error {
+		for i := range s.Ports {
+			s.Ports[i].Name = cell(s.Ports[i].Name)
+		}
+		return use(s)
+	})
+}
+
+// Bounds of what is printed in columns. A switch has at most 64 ports of 8 queue pairs; the longest name is the path of a capture's file.
+const (
+	maxRows = 4096
+	maxCell = 4096 // bytes
+)
+
+// readRows reads data that are for columns. All rows become as wide as the widest: of a driver VM that was taken over a few megabytes
+// would become so many that vvuctl does not end.
+func readRows[T any](data json.RawMessage, use func(T) error) error {
+	return read(data, func(all any) error {
+		if err := bounded(all); err != nil {
+			return err
+		}
+		return read(data, use)
+	})
+}
+
+// bounded fails if there are more rows or longer names in an answer than a vvufwd can have.
+func bounded(v any) error {
+	switch v := v.(type) {
+	case string:
+		if len(v) > maxCell {
+			return fmt.Errorf("an answer with a name of %d bytes, more than any of a vvufwd: --json prints it as it is", len(v))
+		}
+	case []any:
+		if len(v) > maxRows {
+			return fmt.Errorf("an answer with a list of %d, more than any of a vvufwd: --json prints it as it is", len(v))
+		}
+		for _, one := range v {
+			if err := bounded(one); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for _, one := range v {
+			if err := bounded(one); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cell is what stands in a column: a newline or a tab in a name makes no other row or column.
+func cell(text string) string { return strings.ReplaceAll(cli.Printable(text), "\n", " ") }
+
+// row prints a row of cells.
+func row(w io.Writer, cells ...any) {
+	text := make([]string, len(cells))
+	for i, c := range cells {
+		text[i] = cell(fmt.Sprint(c))
+	}
+	fmt.Fprintln(w, strings.Join(text, "\t"))
+}
+
 // table reads data and prints them in columns.
 func table[T any](data json.RawMessage, out io.Writer, print func(io.Writer, T)) error {
-	return read(data, func(v T) error {
+	return readRows(data, func(v T) error {
 		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		print(t, v)
 		return t.Flush()
@@ -56,9 +123,9 @@ func table[T any](data json.RawMessage, out io.Writer, print func(io.Writer, T))
 }
 
 func showPorts(w io.Writer, list []control.Port) {
-	fmt.Fprintln(w, "port\tkind\twith\tqueues\tof\toptions")
+	row(w, "port", "kind", "with", "queues", "of", "options")
 	for _, p := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", p.Name, p.Kind, p.With, p.Used, p.Pairs, portOptions(p))
+		row(w, p.Name, p.Kind, p.With, p.Used, p.Pairs, portOptions(p))
 	}
 }
 
@@ -85,7 +152,7 @@ func dash(text string) string {
 }
 
 func showLinks(w io.Writer, list []control.Link) {
-	fmt.Fprintln(w, "port\tkind\tlink\treturns\twhy")
+	row(w, "port", "kind", "link", "returns", "why")
 	for _, l := range list {
 		up, returns := "down", "-"
 		if l.Up {
@@ -94,24 +161,24 @@ func showLinks(w io.Writer, list []control.Link) {
 		if l.Returns != nil {
 			returns = strconv.FormatUint(*l.Returns, 10)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.Kind, up, returns, dash(l.Why))
+		row(w, l.Name, l.Kind, up, returns, dash(l.Why))
 	}
 }
 
 func showSwitch(w io.Writer, b control.Bridge) {
-	fmt.Fprintln(w, "port\tkind\tuplink\toptions")
+	row(w, "port", "kind", "uplink", "options")
 	for _, p := range b.Ports {
 		uplink := "-"
 		if p.Uplink {
 			uplink = "uplink"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p.Name, p.Kind, uplink, portOptions(p))
+		row(w, p.Name, p.Kind, uplink, portOptions(p))
 	}
 	fmt.Fprintf(w, "\naddresses learned\t%d\naddresses given\t%d\nmoves\t%d\nnot learned\t%d\nfloods\t%d\n", b.Learned, b.Static, b.Moves, b.Refused, b.Floods)
 }
 
 func showCaptures(w io.Writer, list []control.Capture) {
-	fmt.Fprintln(w, "port\tfile\tstate\tframes\tmissed\tsnaplen\tfilter")
+	row(w, "port", "file", "state", "frames", "missed", "snaplen", "filter")
 	for _, c := range list {
 		state := "off"
 		switch {
@@ -122,6 +189,6 @@ func showCaptures(w io.Writer, list []control.Capture) {
 		case c.On:
 			state = "on"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", c.Port, c.File, state, c.Frames, c.Missed, c.SnapLen, dash(c.Filter))
+		row(w, c.Port, c.File, state, c.Frames, c.Missed, c.SnapLen, dash(c.Filter))
 	}
 }

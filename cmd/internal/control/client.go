@@ -17,8 +17,9 @@ import (
 	"vvufwd/cmd/internal/channel"
 )
 
-// MaxAnswer is how many bytes of an answer a client takes.
-const MaxAnswer = 16 << 20
+// MaxAnswer is how many bytes of an answer a client takes. The longest are metrics: of a switch with 64 ports of 8 queue pairs
+// they have 4.2 MB.
+const MaxAnswer = 8 << 20
 
 // Client asks. It belongs to one goroutine.
 type Client struct {

@@ -3,6 +3,7 @@ package metrics
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 	"vvufwd/netfwd/netdev"
 	"vvufwd/netfwd/netdev/l2nat"
 	"vvufwd/netfwd/nic"
+	"vvufwd/vvu/session"
 )
 
 // example has something of everything.
@@ -68,6 +70,24 @@ func TestText(t *testing.T) {
 		}
 	}
 	parse(t, Text(State{}))
+}
+
+// What a switch with all the ports, queue pairs and captures that there can be tells of itself is an answer that a client takes.
+func TestLargestAnswerIsTaken(t *testing.T) {
+	var s State
+	for i := range netfwd.MaxSwitchPorts {
+		name := fmt.Sprintf("vhost-user:/%0106d", i)
+		s.Ports = append(s.Ports, control.Port{Name: name})
+		s.Links = append(s.Links, control.Link{Name: name, Kind: "guest"})
+		s.Captures = append(s.Captures, control.Capture{Port: name})
+		for q := range session.MaxPairs {
+			s.Stats.Ports = append(s.Stats.Ports, netfwd.PortStats{Name: fmt.Sprintf("%s/q%d", name, q), RxPackets: 1 << 62, RxBytes: 1 << 62, TxPackets: 1 << 62, TxBytes: 1 << 62})
+		}
+	}
+	line, err := json.Marshal(Text(s))
+	if err != nil || len(line) > control.MaxAnswer-1000 || len(line) < control.MaxAnswer/4 {
+		t.Errorf("%d bytes, %v; a client takes %d", len(line), err, control.MaxAnswer)
+	}
 }
 
 // Every metric is in the reference, and the reference has no other.
