@@ -100,6 +100,22 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// Of other virtual machines no one is let in.
+func TestWelcome(t *testing.T) {
+	for _, c := range []struct {
+		peer unix.Sockaddr
+		want bool
+	}{
+		{&unix.SockaddrVM{CID: unix.VMADDR_CID_HOST}, true}, {&unix.SockaddrVM{CID: unix.VMADDR_CID_LOCAL}, true},
+		{&unix.SockaddrVM{CID: unix.VMADDR_CID_HYPERVISOR}, false}, {&unix.SockaddrVM{CID: 3}, false}, {&unix.SockaddrVM{CID: unix.VMADDR_CID_ANY}, false},
+		{&unix.SockaddrInet4{}, true}, {&unix.SockaddrUnix{}, true}, {nil, true},
+	} {
+		if got := welcome(c.peer); got != c.want {
+			t.Errorf("%#v: %v, want %v", c.peer, got, c.want)
+		}
+	}
+}
+
 // Over TCP it works alike.
 func TestTCP(t *testing.T) {
 	a, err := ParseTCP("127.0.0.1:0")

@@ -104,21 +104,30 @@ func (l *Listener) Address() Address {
 // short is a pause when there are no descriptors or no memory for a connection.
 const short = 100 * time.Millisecond
 
-// Accept waits for a connection. It fails when the listener is closed.
+// welcome reports whether a peer is let in. At a port of vsock those are processes of the host and of this machine: where the host lets
+// virtual machines reach each other, another one could connect as well.
+func welcome(peer unix.Sockaddr) bool {
+	vm, is := peer.(*unix.SockaddrVM)
+	return !is || vm.CID == unix.VMADDR_CID_HOST || vm.CID == unix.VMADDR_CID_LOCAL
+}
+
+// Accept waits for a connection of someone who is welcome. It fails when the listener is closed.
 func (l *Listener) Accept() (*os.File, error) {
 	raw, err := l.file.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	for {
-		fd, failure := -1, error(nil)
+		fd, peer, failure := -1, unix.Sockaddr(nil), error(nil)
 		err := raw.Read(func(s uintptr) bool {
-			fd, _, failure = unix.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			fd, peer, failure = unix.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			return !errors.Is(failure, unix.EAGAIN)
 		})
 		switch {
 		case err != nil:
 			return nil, err
+		case failure == nil && !welcome(peer):
+			_ = unix.Close(fd)
 		case failure == nil:
 			return os.NewFile(uintptr(fd), l.address.String()), nil
 		case errors.Is(failure, unix.EINTR), errors.Is(failure, unix.ECONNABORTED):
