@@ -19,8 +19,8 @@ const (
 	filesEachMessage = 2 * vhostuser.MaxFDs // the one at hand, and one being closed
 	filesEachRing    = 2                    // kick, call
 	filesEachPort    = 4                    // listener, connection, asynchronous I/O, the next connection
-	filesBesides     = 64
-	mappingsBesides  = 4096 // the Go run-time's
+	filesBesides     = 96                   // clients that ask and scrape among them
+	mappingsBesides  = 4096                 // the Go run-time's
 )
 
 // sockets is how many ports are at sockets. What they share comes with them; what vvu

@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -250,5 +252,63 @@ func TestHostileScrapers(t *testing.T) {
 	}
 	if line, err := ask("GET /metrics HTTP/1.1\r\n\r\n"); err != nil || !strings.Contains(line, "200 OK") {
 		t.Errorf("in a crowd: %q, %v", line, err)
+	}
+}
+
+// A crowd that comes all the time and asks as it should keeps no scraper from its page, which may take as long as collecting does. No
+// page is old.
+func TestCrowd(t *testing.T) {
+	const slowly = 100 * time.Millisecond
+	var pages atomic.Int32
+	a := serve(t, func() string {
+		time.Sleep(slowly)
+		pages.Add(1)
+		return fmt.Sprintf("made %d\n", time.Now().UnixNano())
+	})
+	scrape := func(ctx context.Context) (string, error) {
+		conn, err := a.Dial(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(time.Minute))
+		fmt.Fprint(conn, "GET /metrics HTTP/1.1\r\n\r\n")
+		text, err := io.ReadAll(conn)
+		return string(text), err
+	}
+	start := time.Now()
+	if _, err := scrape(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var crowd sync.WaitGroup
+	for range maxClients {
+		crowd.Go(func() {
+			for ctx.Err() == nil {
+				scrape(ctx)
+			}
+		})
+	}
+	scrapes, missed := 0, 0
+	for ; time.Since(start) < 3*stale; scrapes++ {
+		asked := time.Now()
+		text, err := scrape(t.Context())
+		_, made, _ := strings.Cut(text, "made ")
+		n, _ := strconv.ParseInt(strings.TrimSpace(made), 10, 64)
+		switch {
+		case err != nil || n == 0:
+			missed++
+		case asked.Sub(time.Unix(0, n)) > stale:
+			t.Errorf("at %v: %q", asked.UnixNano(), text)
+		}
+	}
+	if missed > scrapes/10 { // a machine that is busy with something else may be late for one
+		t.Errorf("%d of %d scrapes were not answered", missed, scrapes)
+	}
+	took := time.Since(start)
+	cancel()
+	crowd.Wait()
+	if made, most := pages.Load(), int32(took/fresh)+2; made > most {
+		t.Errorf("%d pages in %v, want %d at most", made, took, most)
 	}
 }
