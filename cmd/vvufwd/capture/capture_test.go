@@ -229,6 +229,9 @@ func TestNamesFileThatFails(t *testing.T) {
 	if s := rec.Status(); s.On || s.Ended != "write /tmp/pipe: broken pipe" {
 		t.Errorf("%+v", s)
 	}
+	if rec.Start(); rec.Status().On { // SIGUSR1 is for all captures
+		t.Error("it is on again")
+	}
 }
 
 // A reader that takes nothing does not keep the recorder from ending.

@@ -54,7 +54,7 @@ func New(spec Spec, file *os.File, pairs int, log *zap.Logger) *Recorder {
 // Frames is what the port's end is given.
 func (r *Recorder) Frames() *netfwd.Capture { return r.frames }
 
-// Start begins to capture, or goes on.
+// Start begins to capture, or goes on, unless it has ended.
 func (r *Recorder) Start() { r.set(true) }
 
 // Stop pauses.
@@ -63,7 +63,7 @@ func (r *Recorder) Stop() { r.set(false) }
 func (r *Recorder) set(on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.wanted == on {
+	if r.wanted == on || r.ended != "" {
 		return
 	}
 	r.wanted = on
