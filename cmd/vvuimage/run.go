@@ -240,13 +240,9 @@ func (o *options) program() (string, error) {
 	if o.init != "" {
 		return o.init, checkInit(o.init)
 	}
-	program := o.vvufwd
-	if program == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return "", fmt.Errorf("find vvufwd: %w: give --vvufwd PROGRAM", err)
-		}
-		program = filepath.Join(filepath.Dir(self), "vvufwd")
+	program, err := o.forwarder()
+	if err != nil {
+		return "", err
 	}
 	switch err := tools.CheckStatic(program); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -255,6 +251,18 @@ func (o *options) program() (string, error) {
 		return "", fmt.Errorf("%s must run as /init of a virtual machine: %w (make build makes one; --vvufwd PROGRAM names it)", program, cli.Unnamed(err))
 	}
 	return program, nil
+}
+
+// forwarder is the vvufwd of the image: that of the command line, or the one beside this program.
+func (o *options) forwarder() (string, error) {
+	if o.vvufwd != "" {
+		return o.vvufwd, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find vvufwd: %w: give --vvufwd PROGRAM", err)
+	}
+	return filepath.Join(filepath.Dir(self), "vvufwd"), nil
 }
 
 // checkInit makes sure that a file can be /init: a script, or a program that is alone.

@@ -50,7 +50,12 @@ func (o *options) checkOutput() error {
 	case !there.Mode().IsRegular():
 		return fmt.Errorf("-o %s is no regular file, which alone is replaced: choose another name", o.output)
 	}
-	read := map[string]string{"--kernel": o.kernel, "--vvufwd": o.vvufwd, "--init": o.init, "--stub": o.stub}
+	read := map[string]string{"--kernel": o.kernel, "--init": o.init, "--stub": o.stub}
+	if o.init == "" {
+		if read["--vvufwd"], err = o.forwarder(); err != nil {
+			return err
+		}
+	}
 	for _, from := range o.add {
 		read["--add "+from] = from
 	}
