@@ -119,10 +119,21 @@ func (o *options) setArgs(text string) error {
 // mostWords is how many arguments the kernel hands to /init. It panics if there are more.
 const mostWords = 31
 
-// tooMany is the error of too many words, nil if there are not.
+// mostBytes is how long the command line of a kernel for x86 can be (COMMAND_LINE_SIZE, without its NUL). It says nothing of what it cuts
+// off, and a path without its end is a path.
+const mostBytes = 2047
+
+// tooMany is the error of too many words, or of words that are too long, nil if they are not.
 func (o *options) tooMany() error {
 	if n := len(o.words); n > mostWords {
 		return cli.Usagef("--args: %d words, but the kernel panics at more than %d arguments of /init: write --flag=value", n, mostWords)
+	}
+	n := len(o.commandLine())
+	if o.kind() == asISO {
+		n += len("BOOT_IMAGE=/boot/vmlinuz ") // GRUB's
+	}
+	if n > mostBytes {
+		return cli.Usagef("--args: they make a kernel command line of %d bytes, and the kernel cuts off what is beyond %d: choose shorter names, such as of files and sockets", n, mostBytes)
 	}
 	return nil
 }
