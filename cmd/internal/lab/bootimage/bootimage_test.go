@@ -71,6 +71,58 @@ func TestNoStub(t *testing.T) {
 	}
 }
 
+// stubWith is a stub with other bytes in its optional header, from one on.
+func stubWith(at int, other ...byte) []byte {
+	stub := bootimagetest.Stub()
+	copy(stub[0x40+optional+at:], other)
+	return stub
+}
+
+// What a stub's headers promise is checked.
+func TestBrokenStub(t *testing.T) {
+	const inMemory, inFile, headers = 32, 36, 60
+	short := stubWith(headers, 0xff, 0xff)[:0x40+optional+0xf0+sectionBytes]
+	address := bootimagetest.Stub()
+	copy(address[0x40+optional+0xf0+12:], "\xff\xff\xff\xff")
+	for text, stubs := range map[string][][]byte{
+		"aligns sections to 0x0 in the file":   {stubWith(inFile, 0, 0)},
+		"0x0 in memory":                        {stubWith(inMemory, 0, 0)},
+		"aligns sections to":                   {stubWith(inFile, 3), stubWith(inFile, 0, 0, 0, 0x80), stubWith(inMemory, 0, 0, 0, 0x80)},
+		"headers have no room":                 {short},
+		"larger than the 4 GiB that a program": {address},
+	} {
+		for _, stub := range stubs {
+			if _, err := UKI(stub, boot); err == nil || !strings.Contains(err.Error(), text) {
+				t.Errorf("%q: %v", text, err)
+			}
+		}
+	}
+}
+
+// FuzzUKI adds to any stub: what is made of it has four sections more, with all that boots in them.
+func FuzzUKI(f *testing.F) {
+	f.Add(bootimagetest.Stub())
+	f.Add(stubWith(36, 0, 0))
+	f.Add(stubWith(60, 0xff, 0xff))
+	f.Fuzz(func(t *testing.T, stub []byte) {
+		image, err := UKI(stub, boot)
+		if err != nil {
+			return
+		}
+		made, err := pe.NewFile(bytes.NewReader(image))
+		if err != nil {
+			t.Fatal(err)
+		}
+		linux := made.Section(".linux")
+		if linux == nil || linux != made.Sections[len(made.Sections)-1] {
+			t.Fatal("the kernel is not the last section")
+		}
+		if body, err := linux.Data(); err != nil || !bytes.HasPrefix(body, boot.Kernel) {
+			t.Errorf("the kernel is another: %v", err)
+		}
+	})
+}
+
 // GRUB's program gets a directory with all that boots, and its words.
 func TestISO(t *testing.T) {
 	dir := t.TempDir()

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"math/bits"
 )
 
 // Boot is what boots.
@@ -47,6 +49,9 @@ func UKI(stub []byte, boot Boot) ([]byte, error) {
 		return nil, errors.New("the stub has a kernel already")
 	}
 	image := bytes.Clone(stub)
+	if err := checkAlignment(header); err != nil {
+		return nil, err
+	}
 	at := int(binary.LittleEndian.Uint32(image[signatureAt:])) // debug/pe has checked it
 	table := at + optional + int(parsed.FileHeader.SizeOfOptionalHeader)
 	count := len(parsed.Sections)
@@ -55,37 +60,54 @@ func UKI(stub []byte, boot Boot) ([]byte, error) {
 		name string
 		body []byte
 	}{{".uname", []byte(boot.Release)}, {".cmdline", []byte(boot.CommandLine)}, {".initrd", boot.Initrd}, {".linux", boot.Kernel}}
-	if table+(count+len(added))*sectionBytes > int(header.SizeOfHeaders) {
+	if table+(count+len(added))*sectionBytes > min(int(header.SizeOfHeaders), len(stub)) {
 		return nil, errors.New("the stub's headers have no room for more sections")
 	}
-	var end uint32
+	var end uint64
 	for _, s := range parsed.Sections {
-		end = max(end, s.VirtualAddress+s.VirtualSize)
+		end = max(end, uint64(s.VirtualAddress)+uint64(s.VirtualSize))
 	}
-	data := uint32(0)
+	inFile, inMemory := uint64(header.FileAlignment), uint64(header.SectionAlignment)
+	data := uint64(header.SizeOfInitializedData)
 	for i, s := range added {
-		image = append(image, make([]byte, up(uint32(len(image)), header.FileAlignment)-uint32(len(image)))...)
-		size := uint32(len(s.body))
-		address, from := up(end, max(header.SectionAlignment, page)), uint32(len(image))
+		size := uint64(len(s.body))
+		address, from := up(end, max(inMemory, page)), up(uint64(len(image)), inFile)
+		if end = address + size; up(end, inMemory) > math.MaxUint32 || from+up(size, inFile) > math.MaxUint32 {
+			return nil, errors.New("with the stub it is larger than the 4 GiB that a program for UEFI can have")
+		}
+		image = append(image, make([]byte, from-uint64(len(image)))...)
 		entry := image[table+(count+i)*sectionBytes:][:sectionBytes]
 		clear(entry)
 		copy(entry, s.name)
-		for field, value := range []uint32{size, address, up(size, header.FileAlignment), from} {
-			binary.LittleEndian.PutUint32(entry[8+4*field:], value)
+		for field, value := range []uint64{size, address, up(size, inFile), from} {
+			binary.LittleEndian.PutUint32(entry[8+4*field:], uint32(value))
 		}
 		binary.LittleEndian.PutUint32(entry[36:], initializedData|readable)
 		image = append(image, s.body...)
-		end = address + size
-		data += up(size, header.FileAlignment)
+		data += up(size, inFile)
 	}
-	image = append(image, make([]byte, up(uint32(len(image)), header.FileAlignment)-uint32(len(image)))...)
+	image = append(image, make([]byte, up(uint64(len(image)), inFile)-uint64(len(image)))...)
 	binary.LittleEndian.PutUint16(image[at+fileHeader+2:], uint16(count+len(added)))
 	fields := image[at+optional:]
-	binary.LittleEndian.PutUint32(fields[codeOrData:], header.SizeOfInitializedData+data)
-	binary.LittleEndian.PutUint32(fields[imageSizeAt:], up(end, header.SectionAlignment))
+	binary.LittleEndian.PutUint32(fields[codeOrData:], uint32(data))
+	binary.LittleEndian.PutUint32(fields[imageSizeAt:], uint32(up(end, inMemory)))
 	binary.LittleEndian.PutUint32(fields[checkSumAt:], 0) // for drivers only
 	return image, nil
 }
 
+// Alignments that a stub can have at most: the format's in the file, and more than any has in memory.
+const (
+	mostInFile   = 1 << 16
+	mostInMemory = 1 << 24
+)
+
+// checkAlignment fails if sections cannot be aligned as the stub says.
+func checkAlignment(h *pe.OptionalHeader64) error {
+	if bits.OnesCount32(h.FileAlignment) != 1 || bits.OnesCount32(h.SectionAlignment) != 1 || h.FileAlignment > mostInFile || h.SectionAlignment > mostInMemory {
+		return fmt.Errorf("the stub is no program for UEFI: it aligns sections to %#x in the file and %#x in memory", h.FileAlignment, h.SectionAlignment)
+	}
+	return nil
+}
+
 // up is the next multiple of an alignment.
-func up(n, alignment uint32) uint32 { return (n + alignment - 1) / alignment * alignment }
+func up(n, alignment uint64) uint64 { return (n + alignment - 1) / alignment * alignment }
