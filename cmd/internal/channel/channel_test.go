@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -143,6 +144,37 @@ func TestTCP(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// Without IPv6 all addresses are those of IPv4.
+func TestTCPWithoutIPv6(t *testing.T) {
+	newSocket = func(family, kind, protocol int) (int, error) {
+		if family == unix.AF_INET6 {
+			return -1, unix.EAFNOSUPPORT
+		}
+		return unix.Socket(family, kind, protocol)
+	}
+	defer func() { newSocket = unix.Socket }()
+	a, err := ParseTCP(":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := a.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(l.Address().TCP.Port()))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if a, err = ParseTCP("[::1]:0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Listen(); !errors.Is(err, unix.EAFNOSUPPORT) || !strings.Contains(err.Error(), "this machine has no such addresses") {
+		t.Errorf("an address of IPv6: %v", err)
+	}
 }
 
 // Who comes when there is no room takes the place of who came first, and no one is left when Serve has returned.

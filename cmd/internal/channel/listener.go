@@ -40,10 +40,17 @@ func (a Address) Listen() (l *Listener, err error) {
 	return l, nil
 }
 
-// listenAtPort opens a socket of vsock or TCP.
+// newSocket is replaced by tests.
+var newSocket = unix.Socket
+
+// listenAtPort opens a socket of vsock or TCP. All addresses are those of IPv4 where there are no others.
 func (a Address) listenAtPort() (*os.File, error) {
 	family, address := a.sockaddr()
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := newSocket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) && a.TCP.Addr() == netip.IPv6Unspecified() {
+		a.TCP = netip.AddrPortFrom(netip.IPv4Unspecified(), a.TCP.Port())
+		return a.listenAtPort()
+	}
 	if err != nil {
 		return nil, a.explain(err)
 	}
@@ -69,6 +76,8 @@ func (a Address) explain(err error) error {
 	switch {
 	case a.Kind == VSock && errors.Is(err, unix.EAFNOSUPPORT):
 		hint = " (the kernel has no vsock: load its driver, --modules vmw_vsock_virtio_transport, and give the machine the device, QEMU's vhost-vsock-pci)"
+	case a.Kind == TCP && errors.Is(err, unix.EAFNOSUPPORT):
+		hint = " (this machine has no such addresses, or a unit's RestrictAddressFamilies= keeps them from the program)"
 	case errors.Is(err, unix.EADDRINUSE):
 		hint = " (another process listens there: choose another port)"
 	case errors.Is(err, unix.EADDRNOTAVAIL):
