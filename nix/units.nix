@@ -19,6 +19,7 @@ let
   vfio = lib.any ports.onPCI cfg.ports;
   of = kind: lib.any (port: port.kind == kind) cfg.ports;
   tap = of "tap" || of "macvtap";
+  more = pattern: lib.any (word: builtins.match pattern word != null) cfg.extraArgs;
 in
 {
   vvufwd = {
@@ -45,7 +46,12 @@ in
       );
       # /dev/mem is how the memory of vvudev's devices is mapped with caching; functions without an IOMMU take the same right.
       CapabilityBoundingSet = lib.concatStringsSep " " (lib.unique (lib.concatMap (kind: kind.capabilities) kinds ++ lib.optionals vfio [ "CAP_IPC_LOCK" "CAP_SYS_RAWIO" ]));
-      RestrictAddressFamilies = lib.unique ([ "AF_UNIX" "AF_NETLINK" ] ++ lib.concatMap (kind: kind.families) kinds);
+      RestrictAddressFamilies = lib.unique (
+        [ "AF_UNIX" "AF_NETLINK" ]
+        ++ lib.concatMap (kind: kind.families) kinds
+        ++ lib.optionals (more "--?metrics.*") [ "AF_INET" "AF_INET6" ]
+        ++ lib.optional (more ".*vsock:.*") "AF_VSOCK" # --control and --capture
+      );
       RestrictNamespaces = if of "macvtap" then "net" else true;
       DeviceAllow =
         lib.optionals vfio [ "char-vfio rw" "/dev/vfio/vfio rw" "/dev/iommu rw" "/dev/mem rw" ]

@@ -153,6 +153,10 @@ func TestModule(t *testing.T) {
 		if got := fmt.Sprint(unit["RestrictAddressFamilies"], s.KernelModules); got != "[AF_UNIX AF_NETLINK AF_INET AF_PACKET] [vfio-pci]" {
 			t.Error(got)
 		}
+		s, err = n.configure(t, `{ enable = true; extraArgs = [ "--metrics" ":9100" "--control=vsock:5000" ]; `+pair+` }`)
+		if got := fmt.Sprint(s.Services["vvufwd"].ServiceConfig["RestrictAddressFamilies"]); err != nil || got != "[AF_UNIX AF_NETLINK AF_INET AF_PACKET AF_INET6 AF_VSOCK]" {
+			t.Error(got, err)
+		}
 	})
 }
 
