@@ -127,7 +127,9 @@ func request(words []string) (r control.Request, err error) {
 			}
 		}
 	case r.Do == control.LogLevel && len(rest) > 0:
-		r.Set, rest = rest[0], rest[1:]
+		if r.Set, rest = rest[0], rest[1:]; !slices.Contains(control.Levels, r.Set) {
+			return r, cli.Usagef("log-level %s: want one of %s", r.Set, strings.Join(control.Levels, ", "))
+		}
 	}
 	if len(rest) > 0 {
 		return r, cli.Usagef("unexpected argument %q; see --help", rest[0])

@@ -7,6 +7,10 @@ import (
 	"errors"
 	"testing"
 
+	"go.uber.org/zap/zapcore"
+
+	"vvufwd/cmd/internal/control"
+	"vvufwd/cmd/internal/logging"
 	"vvufwd/cmd/internal/reports"
 	"vvufwd/netfwd"
 	"vvufwd/netfwd/nic"
@@ -86,5 +90,17 @@ func TestStatisticsTellOfNICs(t *testing.T) {
 	d := got.Ports[1].Device
 	if d == nil || !d.Working || d.Restarts == nil || *d.Restarts != 0 || d.Counters["missed"] != 7 {
 		t.Errorf("of the NIC it tells %s", out.Bytes())
+	}
+}
+
+// Who asks in another way than vvuctl may name any level.
+func TestUnknownLevel(t *testing.T) {
+	if err := (&collector{}).setLevel("loud"); err == nil || err.Error() != `there is no level "loud": want debug, info, warn or error` {
+		t.Error(err)
+	}
+	for _, name := range control.Levels { // all that vvuctl lets pass
+		if err := logging.SetLevel(new(zapcore.Level))(name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -37,6 +37,9 @@ const (
 	Off = "off"
 )
 
+// Levels are what a log's is set to.
+var Levels = []string{"debug", "info", "warn", "error"}
+
 // Request is what a client wants.
 type Request struct {
 	ID   string `json:"id,omitempty"` // the answer has it, too

@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +39,9 @@ func (f *finder) busybox(ctx context.Context, t *Tools) error {
 
 func checkBusybox(ctx context.Context, path string) error {
 	if err := CheckStatic(path); err != nil {
+		if _, other := errors.AsType[*elf.FormatError](err); other {
+			return fmt.Errorf("it is no program (%w): give a static busybox, such as Debian's busybox-static", err)
+		}
 		return err
 	}
 	program, err := filepath.Abs(path) // a name without a slash would be looked for in PATH
