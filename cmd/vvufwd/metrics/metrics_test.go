@@ -302,7 +302,7 @@ func TestCrowd(t *testing.T) {
 			t.Errorf("at %v: %q", asked.UnixNano(), text)
 		}
 	}
-	if missed > scrapes/10 { // a machine that is busy with something else may be late for one
+	if missed > scrapes/2 { // all, if they can be kept out; a machine that is busy with something else may be late for some
 		t.Errorf("%d of %d scrapes were not answered", missed, scrapes)
 	}
 	took := time.Since(start)
