@@ -19,8 +19,12 @@ type Bin struct {
 	closing atomic.Int32
 }
 
-// binSize is how many goroutines close descriptors before a Bin is full.
-const binSize = 16
+// binSize is how many goroutines close descriptors before a Bin is full. One that has many to close counts as
+// several, one for each goroutineShare: the process may not have more than so many open.
+const (
+	binSize        = 16
+	goroutineShare = 32
+)
 
 // Discard closes descriptors, at once or later.
 func (b *Bin) Discard(fds ...int) {
@@ -37,18 +41,19 @@ func (b *Bin) Discard(fds ...int) {
 	if len(slow) == 0 {
 		return
 	}
-	b.later(func() {
+	b.later(len(slow), func() {
 		for _, fd := range slow {
 			unix.Close(fd)
 		}
 	})
 }
 
-// later does something on a goroutine of its own.
-func (b *Bin) later(do func()) {
-	b.closing.Add(1)
+// later closes so many descriptors on a goroutine of its own.
+func (b *Bin) later(descriptors int, do func()) {
+	shares := int32((descriptors + goroutineShare - 1) / goroutineShare)
+	b.closing.Add(shares)
 	go func() {
-		defer b.closing.Add(-1)
+		defer b.closing.Add(-shares)
 		do()
 	}()
 }

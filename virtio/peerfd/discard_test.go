@@ -5,12 +5,27 @@ import (
 	"time"
 )
 
+// A goroutine that has many descriptors to close takes the place of several.
+func TestFull(t *testing.T) {
+	var b Bin
+	release := make(chan struct{})
+	defer close(release)
+	b.later((binSize-1)*goroutineShare, func() { <-release })
+	if b.Full() {
+		t.Error("it is full too soon")
+	}
+	b.later(1, func() { <-release })
+	if !b.Full() {
+		t.Error("it is not full")
+	}
+}
+
 // A Bin that is full for a moment is not stuck; one of which nothing is closed is.
 func TestStuck(t *testing.T) {
 	var b Bin
 	release := make(chan struct{})
 	for range binSize {
-		b.later(func() { <-release })
+		b.later(1, func() { <-release })
 	}
 	if !b.Full() {
 		t.Fatal("it is not full")

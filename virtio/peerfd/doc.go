@@ -17,6 +17,9 @@
 //	notify      Event.Ring, by a completion of asynchronous I/O, which counts an eventfd
 //	            up inside the kernel and never waits, full or not, blocking or not.
 //	drain       Drain, by a read that says itself that it does not wait.
+//	receive     Receiver, which has room for all that can come: what there is no room for,
+//	            the kernel closes within the read, as slowly as its other owner likes.
+//	            Nothing that others wait for waits for a read: Receiver.Close, Await.
 //	let go      Event.Close; the descriptor's number stays taken until no one uses it.
 //	            Bin.Discard for what was not wanted, which can take as long as it likes,
 //	            and Bin.Close for sockets, in which such files may be on their way.

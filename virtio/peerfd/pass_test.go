@@ -56,7 +56,7 @@ func TestDescriptorsStayWithTheirMessage(t *testing.T) {
 	r := NewReceiver(b, 2)
 	for _, want := range [][]int{{x, x}, {y}, nil} {
 		head := make([]byte, 4)
-		fds, err := r.Header(head, func() { t.Error("called for a header that was there at once") })
+		fds, err := r.Fill(head, func() { t.Error("called for a header that was there at once") })
 		if err != nil || len(fds) != len(want) {
 			t.Fatalf("%q with %d descriptors, %v; want %d", head, len(fds), err, len(want))
 		}
@@ -84,7 +84,7 @@ func TestHeaderInPieces(t *testing.T) {
 	}
 	send("he", newMemfd(t))
 	head := make([]byte, 4)
-	fds, err := NewReceiver(b, 2).Header(head, func() { begun++; send("ad", newMemfd(t)) })
+	fds, err := NewReceiver(b, 2).Fill(head, func() { begun++; send("ad", newMemfd(t)) })
 	if err != nil || len(fds) != 2 || string(head) != "head" || begun != 1 {
 		t.Errorf("%q with %d descriptors, %v, begun %d times", head, len(fds), err, begun)
 	}
@@ -103,7 +103,7 @@ func TestHeaderErrors(t *testing.T) {
 	}{
 		{"closed before", nil, 0, io.EOF.Error(), 0},
 		{"closed within", []string{"he"}, 1, io.ErrUnexpectedEOF.Error(), 1},
-		{"too many at once", []string{"head"}, 3, "more file descriptors", 2}, // the kernel drops the third
+		{"too many at once", []string{"head"}, 3, "carries 3 file descriptors, the limit is 2", 3},
 		{"too many in pieces", []string{"he", "ad"}, 2, "carries 4 file descriptors, the limit is 2", 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestHeaderErrors(t *testing.T) {
 				tt.parts = tt.parts[1:]
 			}
 			send()
-			fds, err := NewReceiver(b, 2).Header(make([]byte, 4), send)
+			fds, err := NewReceiver(b, 2).Fill(make([]byte, 4), send)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || len(fds) != tt.fds {
 				t.Errorf("%d descriptors, %v; want %d and %q", len(fds), err, tt.fds, tt.want)
 			}
@@ -144,7 +144,7 @@ func TestSendAll(t *testing.T) {
 	sent := make(chan error, 1)
 	fd := newMemfd(t)
 	go func() { sent <- Send(a, big, fd) }()
-	fds, err := NewReceiver(b, 1).Header(make([]byte, len(big)), nil)
+	fds, err := NewReceiver(b, 1).Fill(make([]byte, len(big)), nil)
 	if err != nil || len(fds) != 1 {
 		t.Errorf("%d descriptors, %v", len(fds), err)
 	}

@@ -49,7 +49,7 @@ func newFramer(conn *net.UnixConn, bin *peerfd.Bin) *framer {
 func (f *framer) read() (req *request, err error) {
 	var head [headerSize]byte
 	req = &request{}
-	if req.fds, err = f.in.Header(head[:], nil); err != nil {
+	if req.fds, err = f.in.Fill(head[:], nil); err != nil {
 		f.discard(req)
 		return nil, err
 	}
@@ -63,7 +63,9 @@ func (f *framer) read() (req *request, err error) {
 		f.buf = make([]byte, n)
 	}
 	req.payload = f.buf[:n]
-	if _, err := io.ReadFull(f.conn, req.payload); err != nil {
+	stray, err := f.in.Fill(req.payload, nil)
+	f.bin.Discard(stray...) // they do not belong there
+	if err != nil {
 		f.discard(req)
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
@@ -98,6 +100,9 @@ func (f *framer) sendError(h header, errno unix.Errno) error {
 	header{ID: h.ID, Command: h.Command, Size: headerSize, Flags: flagReply | flagError, Errno: uint32(errno)}.put(f.out)
 	return f.write(f.out, -1)
 }
+
+// close closes the connection, see peerfd.Receiver. Any goroutine may call it.
+func (f *framer) close() { f.in.Close(f.bin) }
 
 func (f *framer) write(b []byte, fd int) error {
 	if fd < 0 {

@@ -80,8 +80,21 @@ func (s *Server) logDoorEvent(event peerfd.DoorEvent, err error) {
 // ServeConn serves one client until it disconnects (nil), breaks the protocol,
 // or ctx ends. It closes conn.
 func (s *Server) ServeConn(ctx context.Context, conn *net.UnixConn) error {
-	stop := context.AfterFunc(ctx, func() { s.bin.Close(conn) })
+	session := newSession(s, conn)
+	defer session.io.close()
+	late := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		session.io.close()
+		time.AfterFunc(endTime, func() { close(late) })
+	})
 	defer stop()
-	defer s.bin.Close(conn)
-	return newSession(s, conn).serve()
+	err, ended := peerfd.Await(late, session.serve, func(error) {})
+	if !ended { // the kernel closes a file of the client's, see peerfd.Receiver
+		return ctx.Err()
+	}
+	return err
 }
+
+// endTime is how long a session may take to end after the connection has. It takes none, unless the
+// client has seen to that.
+const endTime = 2 * time.Second

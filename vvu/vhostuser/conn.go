@@ -32,13 +32,14 @@ type Conn struct {
 	patience time.Duration // see SetPatience
 	bin      *peerfd.Bin   // see SetBin
 
+	closed    chan struct{}
 	closeOnce sync.Once
 	closeErr  error
 }
 
 // NewConn takes over a connected stream socket.
 func NewConn(sock *net.UnixConn) *Conn {
-	return &Conn{sock: sock, in: peerfd.NewReceiver(sock, MaxFDs), bin: new(peerfd.Bin)}
+	return &Conn{sock: sock, in: peerfd.NewReceiver(sock, MaxFDs), bin: new(peerfd.Bin), closed: make(chan struct{})}
 }
 
 // SetBin says where descriptors go that the peer sends and no one wants. A peer that
@@ -85,10 +86,14 @@ func (c *Conn) clearDeadline() {
 	}
 }
 
-// Close closes the socket, without waiting for what of the peer's is closed with it. It may
-// be called more than once and from any goroutine.
+// Close closes the socket, without waiting for what of the peer's is closed with it, nor for the
+// kernel to be through with ReadMessage, which returns. It may be called more than once and from
+// any goroutine.
 func (c *Conn) Close() error {
-	c.closeOnce.Do(func() { c.closeErr = c.bin.Close(c.sock) })
+	c.closeOnce.Do(func() {
+		close(c.closed)
+		c.closeErr = c.in.Close(c.bin)
+	})
 	return c.closeErr
 }
 
@@ -96,40 +101,60 @@ func (c *Conn) Close() error {
 // descriptors, which are close-on-exec. The error is io.EOF when the peer closed
 // the connection between messages, and wraps io.ErrUnexpectedEOF when it did so
 // within one. After any error the stream has lost its framing: close it.
-func (c *Conn) ReadMessage() (m Message, err error) {
-	defer func() {
-		if err != nil {
-			c.bin.Discard(m.FDs...)
-			m = Message{}
-		}
-	}()
+func (c *Conn) ReadMessage() (Message, error) {
+	// Not here: the kernel may close a file of the peer's within the read, see peerfd.Receiver.
+	in, ok := peerfd.Await(c.closed, c.read, func(late incoming) { c.Discard(&late.Message) })
+	if !ok {
+		return Message{}, net.ErrClosed
+	}
+	return in.Message, in.err
+}
+
+// incoming is what ReadMessage returns.
+type incoming struct {
+	Message
+	err error
+}
+
+func (c *Conn) read() (in incoming) {
+	in.err = c.readMessage(&in.Message)
+	if in.err != nil {
+		c.Discard(&in.Message)
+		in.Message = Message{}
+	}
+	return in
+}
+
+// readMessage reads a message; its descriptors are the caller's also when it fails.
+func (c *Conn) readMessage(m *Message) (err error) {
 	defer c.clearDeadline()
 	var header [HeaderSize]byte
-	if m.FDs, err = c.in.Header(header[:], c.armDeadline); err != nil {
+	if m.FDs, err = c.in.Fill(header[:], c.armDeadline); err != nil {
 		if !errors.Is(err, io.EOF) {
 			err = fmt.Errorf("read message header: %w", err)
 		}
-		return m, err
+		return err
 	}
 	h, err := ParseHeader(header[:])
 	if err != nil {
-		return m, err
+		return err
 	}
 	m.Request, m.Flags = h.Request, h.Flags
 	if h.Size == 0 {
-		return m, nil
+		return nil
 	}
 	m.Payload = make([]byte, h.Size) // at most MaxPayload
 	c.armDeadline()
-	// A plain read: should a peer attach descriptors to the payload, where they do
-	// not belong, the kernel drops them.
-	if _, err = io.ReadFull(c.sock, m.Payload); err != nil {
+	// Should a peer attach descriptors to the payload, they do not belong there.
+	stray, err := c.in.Fill(m.Payload, nil)
+	c.bin.Discard(stray...)
+	if err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return m, fmt.Errorf("read %d-byte payload of %v: %w", h.Size, h.Request, err)
+		return fmt.Errorf("read %d-byte payload of %v: %w", h.Size, h.Request, err)
 	}
-	return m, nil
+	return nil
 }
 
 // WriteMessage sends m with its file descriptors, which stay the caller's and

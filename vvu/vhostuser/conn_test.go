@@ -191,7 +191,7 @@ func TestConnRefusesTooMuch(t *testing.T) {
 		bytes, oob []byte
 		want       string
 	}{
-		"too many descriptors": {m, unix.UnixRights(many...), "more file descriptors"},
+		"too many descriptors": {m, unix.UnixRights(many...), "the limit is 32"},
 		"payload too large": {
 			Header{Request: SetOwner, Flags: Version, Size: MaxPayload + 1}.Append(nil), unix.UnixRights(file), "more than the limit",
 		},

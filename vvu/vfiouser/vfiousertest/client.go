@@ -71,7 +71,7 @@ func (c *Client) Receive() (Reply, error) {
 	var head [16]byte
 	var r Reply
 	var err error
-	if r.FDs, err = peerfd.NewReceiver(c.Conn, 16).Header(head[:], nil); err != nil {
+	if r.FDs, err = peerfd.NewReceiver(c.Conn, 16).Fill(head[:], nil); err != nil {
 		return r, err
 	}
 	le := binary.LittleEndian
