@@ -10,6 +10,7 @@ import (
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/confine"
+	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/device"
 	"vvufwd/vvu/vhostuser"
 )
@@ -129,7 +130,7 @@ func (f *opened) close() {
 	for _, s := range f.sockets {
 		for _, l := range []*net.UnixListener{s.monitor, s.frontend} {
 			if l != nil {
-				l.Close()
+				new(peerfd.Bin).Close(l)
 			}
 		}
 	}

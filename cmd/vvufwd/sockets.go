@@ -7,6 +7,7 @@ import (
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/confine"
+	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -74,6 +75,6 @@ func (all listeners) take(path string) *net.UnixListener {
 // close closes what no one has taken, and removes the sockets.
 func (all listeners) close() {
 	for _, l := range all {
-		l.Close()
+		new(peerfd.Bin).Close(l)
 	}
 }

@@ -130,7 +130,7 @@ func TestTCP(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
-		Serve(ctx, l, 2, func(_ context.Context, conn *os.File) { io.Copy(conn, conn) })
+		Serve(ctx, l, 2, func(_ context.Context, conn *Conn) { io.Copy(conn, conn) })
 		close(ended)
 	}()
 	conn, err := net.Dial("tcp", l.Address().String())
@@ -190,7 +190,7 @@ func TestServeBoundsClients(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		Serve(ctx, l, 3, func(_ context.Context, conn *os.File) {
+		Serve(ctx, l, 3, func(_ context.Context, conn *Conn) {
 			most.Store(max(most.Load(), now.Add(1)))
 			defer now.Add(-1)
 			conn.Write([]byte("x"))

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/vhostuser"
 )
 
@@ -146,7 +147,8 @@ func (l *Listener) Accept() (*os.File, error) {
 	}
 }
 
-// Close ends the listener, and removes its socket from the file system, once: what is there later is someone else's.
+// Close ends the listener, and removes its socket from the file system, once: what is there later is someone else's. It
+// does not wait for files that those have sent whom no one has let in.
 func (l *Listener) Close() error {
 	l.once.Do(func() {
 		if l.address.Kind == UNIX {
@@ -154,7 +156,7 @@ func (l *Listener) Close() error {
 				l.closed = nil
 			}
 		}
-		l.closed = errors.Join(l.closed, l.file.Close())
+		l.closed = errors.Join(l.closed, new(peerfd.Bin).Close(l.file))
 	})
 	return l.closed
 }

@@ -2,17 +2,20 @@ package channel
 
 import (
 	"context"
-	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"vvufwd/virtio/peerfd"
 )
 
 // Serve accepts connections until ctx is done or the listener is closed, and has each served by a goroutine of its own. There are at
 // most so many at a time: the one that came first has to go when one more comes, so that no one can keep others out by doing
-// nothing. All have ended when Serve returns.
-func Serve(ctx context.Context, l *Listener, most int, serve func(ctx context.Context, conn *os.File)) {
+// nothing; and no one is let in while too much is being closed of what others have sent. All have ended when Serve
+// returns.
+func Serve(ctx context.Context, l *Listener, most int, serve func(ctx context.Context, conn *Conn)) {
 	ctx, cancel := context.WithCancel(ctx)
+	bin := new(peerfd.Bin)
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer cancel()
@@ -20,15 +23,19 @@ func Serve(ctx context.Context, l *Listener, most int, serve func(ctx context.Co
 	defer stop()
 	var mu sync.Mutex
 	type client struct {
-		conn *os.File
+		conn *Conn
 		end  context.CancelFunc
 	}
 	var open []*client // in the order in which they came
 	for {
-		conn, err := l.Accept()
+		for bin.Full() && ctx.Err() == nil {
+			time.Sleep(usualPause)
+		}
+		file, err := l.Accept()
 		if err != nil {
 			return
 		}
+		conn := newConn(file, bin)
 		own, end := context.WithCancel(ctx)
 		c := &client{conn, end}
 		mu.Lock()

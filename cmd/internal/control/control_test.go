@@ -252,7 +252,7 @@ func TestClientOfSomethingElse(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go channel.Serve(ctx, l, 4, func(_ context.Context, conn *os.File) {
+	go channel.Serve(ctx, l, 4, func(_ context.Context, conn *channel.Conn) {
 		in := bufio.NewScanner(conn)
 		for in.Scan() {
 			var r Request

@@ -39,7 +39,7 @@ func (s *Server) Serve(ctx context.Context, l *channel.Listener) {
 }
 
 // client answers one until it is gone.
-func (s *Server) client(ctx context.Context, conn *os.File) {
+func (s *Server) client(ctx context.Context, conn *channel.Conn) {
 	in := bufio.NewReaderSize(conn, MaxRequest)
 	for {
 		conn.SetReadDeadline(time.Now().Add(idle))

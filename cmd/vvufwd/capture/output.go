@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -110,7 +111,7 @@ type listening struct {
 
 // visit is one reader's.
 type visit struct {
-	conn *os.File
+	conn *channel.Conn
 	gone context.CancelFunc
 }
 
@@ -125,7 +126,7 @@ func newListening(l *channel.Listener, changed func()) *listening {
 }
 
 // serve keeps a connection until someone else comes, or nothing can be written to it any more.
-func (l *listening) serve(ctx context.Context, conn *os.File) {
+func (l *listening) serve(ctx context.Context, conn *channel.Conn) {
 	ctx, gone := context.WithCancel(ctx)
 	defer gone()
 	v := &visit{conn, gone}
@@ -240,7 +241,7 @@ func (s *serial) reader() (there, fresh bool) {
 }
 
 // connected asks the kernel whether there is someone at the other end of a socket or a virtio-serial port.
-func connected(f *os.File) (yes bool) {
+func connected(f syscall.Conn) (yes bool) {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return false

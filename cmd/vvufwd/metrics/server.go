@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -27,7 +26,7 @@ const contentType = "text/plain; version=0.0.4; charset=utf-8"
 func Serve(ctx context.Context, l *channel.Listener, page func() string) {
 	all := pages{make: page}
 	defer all.making.Wait()
-	channel.Serve(ctx, l, maxClients, func(_ context.Context, conn *os.File) {
+	channel.Serve(ctx, l, maxClients, func(_ context.Context, conn *channel.Conn) {
 		conn.SetReadDeadline(time.Now().Add(slow))
 		head, err := readHead(conn)
 		if err != nil && !errors.Is(err, errHead) {
@@ -48,7 +47,7 @@ func Serve(ctx context.Context, l *channel.Listener, page func() string) {
 var errHead = errors.New("the request is too long")
 
 // readHead reads a request up to its body, which none has that is answered.
-func readHead(conn *os.File) ([]byte, error) {
+func readHead(conn *channel.Conn) ([]byte, error) {
 	head := make([]byte, 0, 1024)
 	for {
 		if i := bytes.Index(head, []byte("\n\r\n")); i >= 0 {
