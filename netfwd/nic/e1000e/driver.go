@@ -101,7 +101,7 @@ func (c *card) start(cfg nic.Config, pairs int) (err error) {
 		return err
 	}
 	for i := range pairs {
-		if err = c.addPair(cfg, i); err != nil {
+		if err = c.addPair(cfg, i, pairs); err != nil {
 			return err
 		}
 	}
@@ -123,11 +123,11 @@ func (c *card) start(cfg nic.Config, pairs int) (err error) {
 	return nil
 }
 
-// addPair sets queue pair i up.
-func (c *card) addPair(cfg nic.Config, i int) error {
+// addPair sets queue pair i of so many up.
+func (c *card) addPair(cfg nic.Config, i, pairs int) error {
 	tx := uint64(regTx + queueBytes*i)
 	err := c.AddPair(cfg, intel.Pair{
-		Rx: uint64(regRx + queueBytes*i), Tx: tx, RxControl: rxControl, TxControl: txControl, Format: intel.Extended,
+		Rx: uint64(regRx + queueBytes*i), Tx: tx, RxControl: rxControl, TxControl: txControl, Format: intel.Extended, OneContext: pairs > 1,
 		Set: regIMS, Clear: regIMC, Cause: regICR, RxBit: causeRx << i, TxBit: causeTx << i,
 	})
 	if err != nil {

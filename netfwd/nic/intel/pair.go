@@ -37,6 +37,7 @@ type Pair struct {
 	RxControl, TxControl uint32
 	Format               Format
 	Vocal                *Voices // see QueueConfig
+	OneContext           bool    // see QueueConfig
 
 	// Interrupts are switched by the registers at Set, Clear and Cause, whose place is that in
 	// the chip, with these bits.
@@ -76,7 +77,7 @@ func (c *Card) AddPair(cfg nic.Config, p Pair) error {
 	}
 	q, err := NewQueue(QueueConfig{
 		Name: QueueName(c.name, i), Memory: cfg.Memory, Size: cfg.QueueSize, Format: p.Format, MTU: c.FrameMTU,
-		RxTail: rxTail, TxTail: txTail, Vocal: p.Vocal,
+		RxTail: rxTail, TxTail: txTail, Vocal: p.Vocal, OneContext: p.OneContext,
 		Interrupts: Interrupts{
 			Registers: interrupts, Set: p.Set - first, Clear: p.Clear - first, Cause: p.Cause - first,
 			Rx: p.RxBit, Tx: p.TxBit,

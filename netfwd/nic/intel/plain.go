@@ -89,7 +89,7 @@ func (q *Queue) writePlain(b *virtionet.Burst, first, end int) (n int, other boo
 			if !t.sum(&h, b.Unfinished(m)) {
 				break
 			}
-			if c := t.format.context(&h); c != last {
+			if c := t.format.context(&h); c != last || t.oneContext {
 				if room < 2 {
 					break
 				}
@@ -112,7 +112,7 @@ func (q *Queue) sendPlain(b *virtionet.Burst, first, end int) {
 		if t.contexts>>i&1 != 0 {
 			t.putContext(t.burst[i])
 		}
-		size := int(b.Ops[i].N)
+		size := pad(t.buffers.bytes(t.next), int(b.Ops[i].N))
 		w := t.format.data(size, size) | txEnd
 		if undone>>i&1 != 0 {
 			w |= txL4Sum

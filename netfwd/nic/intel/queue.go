@@ -32,6 +32,9 @@ type QueueConfig struct {
 	WakeFDs        []int // that become readable with the two interrupts
 	// Vocal makes the queue watch the source addresses of what it sends, see Voices.
 	Vocal *Voices
+	// OneContext is for a chip that keeps one transmit context for several queues, the last one that any had, so that
+	// each frame with a checksum to be completed takes its own (82574 chapter 7, multiple transmit queues).
+	OneContext bool
 }
 
 // Interrupts are the registers by which those of a queue pair are switched on and off.
@@ -87,6 +90,7 @@ func NewQueue(cfg QueueConfig) (*Queue, error) {
 	}
 	q.rx.init(size, maxFrame, cfg.RxTail)
 	q.tx.init(size, maxFrame, cfg.Format, cfg.TxTail)
+	q.tx.oneContext = cfg.OneContext
 	return q, nil
 }
 

@@ -29,7 +29,8 @@ type transmitter struct {
 	marks           []uint32 // positions that are to be reported: [marked, marking)
 	marked, marking uint32
 
-	last txContext // that the chip has for checksums; the zero one is none
+	last       txContext // that the chip has for checksums; the zero one is none
+	oneContext bool      // or another queue's: see QueueConfig
 
 	// Of the burst that writePlain has placed: before which frames a context is needed.
 	contexts uint64
@@ -193,7 +194,7 @@ func (q *Queue) putParts(f *virtionet.Frame, h headers) bool {
 	need := parts
 	var c txContext
 	if h.sum != 0 {
-		if c = t.format.context(&h); c != t.last || h.size > 0 {
+		if c = t.format.context(&h); c != t.last || h.size > 0 || t.oneContext {
 			need++
 		}
 	}
@@ -219,6 +220,10 @@ func (q *Queue) putParts(f *virtionet.Frame, h headers) bool {
 		var k int
 		buffer := t.buffers.bytes(t.next)
 		k, at, off = virtionet.CopyViews(buffer, f.Data, at, off)
+		if f.Len < leastSent {
+			k = pad(buffer, k)
+			payload = k
+		}
 		w := t.format.data(k, payload) | more
 		if t.next == first && h.size > 0 {
 			prepare(buffer, &h, f.Len)
@@ -234,6 +239,20 @@ func (q *Queue) putParts(f *virtionet.Frame, h headers) bool {
 	q.counters.TxPackets++
 	q.counters.TxBytes += uint64(f.Len)
 	return true
+}
+
+// leastSent is how many bytes the chip has to be given of a frame that it pads to the least that Ethernet has
+// (TCTL.PSP). A guest's may have fewer, down to the 14 of its header.
+const leastSent = 17
+
+// pad makes a frame of n bytes at the start of a buffer as long as it has to be, and returns how long it is: what another
+// frame has left there is not sent.
+func pad(buffer []byte, n int) int {
+	if n >= leastSent {
+		return n
+	}
+	clear(buffer[n:leastSent])
+	return leastSent
 }
 
 // prepare makes the headers of a frame of n bytes, at the start of b, those from which a

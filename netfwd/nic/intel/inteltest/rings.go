@@ -179,6 +179,13 @@ func (c *Chip) descriptor(q *queue, first, second uint64) {
 	switch {
 	case context:
 		q.context = [2]uint64{first, second}
+		if c.kind == I82574 { // one for all
+			for _, other := range c.states[1] {
+				if other != nil {
+					other.context = q.context
+				}
+			}
+		}
 		return
 	case !data:
 		panic(fmt.Sprintf("inteltest: a descriptor of no kind: %x %x", first, second))
@@ -192,6 +199,9 @@ func (c *Chip) descriptor(q *queue, first, second uint64) {
 	}
 	q.frame = append(q.frame, buffer...)
 	if second&(1<<24) != 0 {
+		if len(q.frame) < 17 {
+			panic(fmt.Sprintf("inteltest: a frame of %d bytes is sent, too short to be padded", len(q.frame)))
+		}
 		c.send(q)
 		q.frame = nil
 	}

@@ -49,6 +49,39 @@ func checksumsOut(t *testing.T, kind inteltest.Kind, d nic.Driver) {
 	}
 }
 
+// checksumsOfTwo has the chip complete checksums for two queues in turn, whose headers are not where the other's are.
+func checksumsOfTwo(t *testing.T, kind inteltest.Kind, d nic.Driver) {
+	r := Open(t, kind, d)
+	queues := r.Card.Queues()
+	if len(queues) < 2 {
+		return // chips of this kind have one
+	}
+	shapes := packettest.Shapes(t, 500)[:2]
+	next := func(k int) []byte { // the next frame of a queue
+		for r.Transmit(k, 1) == 1 {
+			if sent := r.Wire(); len(sent) > 0 {
+				return sent[0]
+			}
+		}
+		return nil
+	}
+	for i := range 10 {
+		for k, shape := range shapes {
+			unfinished(t, queues[k], []packettest.Shape{shape, shape})
+			if i%2 == 1 {
+				send(queues[k], nettest.Unfinished(t, shape, nettest.CsumHeader(shape)))
+			}
+		}
+		for range 2 + i%2 {
+			for k, shape := range shapes {
+				if !bytes.Equal(next(k), shape.Frame) {
+					t.Fatalf("round %d: what queue %d sends is not what a stack would send", i, k)
+				}
+			}
+		}
+	}
+}
+
 // segments has the chip cut segments of TCP.
 func segments(t *testing.T, kind inteltest.Kind, d nic.Driver) {
 	r := Open(t, kind, d)
