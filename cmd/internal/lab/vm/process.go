@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -36,10 +37,15 @@ type Process struct {
 	// Console holds what the child printed, on both its outputs.
 	*Console
 
-	cfg   Config
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	log   *os.File
+	cfg Config
+	log *os.File
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	ending bool // Kill was called
+
+	stale atomic.Bool // see staleBreakpoint
 
 	done    chan struct{} // closed once the child has ended and all its output was read
 	exitErr error         // valid after done
@@ -67,49 +73,61 @@ func Start(cfg Config) (*Process, error) {
 		if cfg.OnLine != nil {
 			cfg.OnLine(line)
 		}
+		if strings.Contains(line, staleBreakpoint) {
+			p.stale.Store(true)
+		}
 	})
-	p.cmd = exec.Command(cfg.Argv[0], cfg.Argv[1:]...)
-	p.cmd.Env = append(os.Environ(), cfg.Env...)
-	if err := p.start(); err != nil {
+	wait, err := p.start()
+	if err != nil {
 		log.Close()
 		return nil, fmt.Errorf("start %s (%s): %w", cfg.Name, cfg.Argv[0], err)
 	}
-	return p, nil
-}
-
-func (p *Process) start() error {
-	stdin, err := p.cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	stdout, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	stderr, err := p.cmd.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := spawn(p.cmd); err != nil {
-		return err
-	}
-	p.stdin = stdin
-	var readers sync.WaitGroup
-	readers.Go(func() { p.readLines(stdout) })
-	readers.Go(func() { p.readLines(stderr) })
 	go func() {
-		readers.Wait() // before cmd.Wait, which closes the pipes under the readers
-		p.exitErr = p.cmd.Wait()
+		if p.exitErr = wait(); p.stale.Load() {
+			p.startAnew()
+		}
 		p.Console.close()
 		p.log.Close()
 		close(p.done)
 	}()
-	return nil
+	return p, nil
+}
+
+// start starts the child. Wait waits for its end, and for all that it has printed.
+func (p *Process) start() (wait func() error, err error) {
+	cmd := exec.Command(p.cfg.Argv[0], p.cfg.Argv[1:]...)
+	cmd.Env = append(os.Environ(), p.cfg.Env...)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := spawn(cmd); err != nil {
+		return nil, err
+	}
+	p.cmd, p.stdin = cmd, stdin
+	var readers sync.WaitGroup
+	readers.Go(func() { p.readLines(stdout) })
+	readers.Go(func() { p.readLines(stderr) })
+	return func() error {
+		readers.Wait() // before cmd.Wait, which closes the pipes under the readers
+		return cmd.Wait()
+	}, nil
 }
 
 // Send writes one line to the child's standard input, which is a virtual machine's serial console.
 func (p *Process) Send(line string) error {
-	if _, err := io.WriteString(p.stdin, line+"\n"); err != nil {
+	p.mu.Lock()
+	stdin := p.stdin
+	p.mu.Unlock()
+	if _, err := io.WriteString(stdin, line+"\n"); err != nil {
 		return p.Explain(fmt.Errorf("write to the console: %w", err))
 	}
 	return nil
@@ -157,7 +175,13 @@ func (p *Process) Explain(err error) error {
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // PID returns the child's process id.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
+func (p *Process) PID() int { return p.process().Pid }
+
+func (p *Process) process() *os.Process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.Process
+}
 
 // WaitExit waits at most limit for the child to end by itself, successfully.
 func (p *Process) WaitExit(ctx context.Context, limit time.Duration) error {
@@ -184,6 +208,9 @@ func (p *Process) Kill() error {
 		return nil
 	default:
 	}
+	p.mu.Lock()
+	p.ending = true
+	p.mu.Unlock()
 	if err := syscall.Kill(-p.PID(), syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("%s: kill: %w", p.cfg.Name, err)
 	}
@@ -193,12 +220,14 @@ func (p *Process) Kill() error {
 
 // Close makes sure that the child is gone. It may be called any number of times.
 func (p *Process) Close() error {
+	p.mu.Lock()
 	p.stdin.Close()
+	p.mu.Unlock()
 	return p.Kill()
 }
 
 func (p *Process) signal(s syscall.Signal) error {
-	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.process().Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("%s: signal %v: %w", p.cfg.Name, s, err)
 	}
 	return nil

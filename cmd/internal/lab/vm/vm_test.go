@@ -175,3 +175,37 @@ func TestConsoleConcurrently(t *testing.T) {
 	}
 	waiters.Wait()
 }
+
+// A machine whose kernel runs a breakpoint that QEMU has kept is started anew, once, and whoever waits for it goes on waiting. One that
+// was killed is not.
+func TestStartedAnew(t *testing.T) {
+	first := filepath.Join(t.TempDir(), "first")
+	oops := "echo '[    5.9] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI'; "
+	p := start(t, "if mkdir "+first+"; then "+oops+"exit; fi; echo ready; read x; echo got $x")
+	if _, _, err := p.Expect(t.Context(), 0, time.Minute, "the second start", contains("ready")); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Send("hello"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.WaitExit(t.Context(), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := p.Wait(t.Context(), 0, contains("got hello")); err != nil {
+		t.Error(err)
+	}
+	again := start(t, oops)
+	if err := again.WaitExit(t.Context(), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(strings.Join(again.Tail(100), "\n"), "#1"); n != 2 {
+		t.Errorf("it was started %d times", n)
+	}
+	killed := start(t, oops+"exec sleep 60")
+	if _, _, err := killed.Expect(t.Context(), 0, time.Minute, "oops", contains("Oops")); err != nil {
+		t.Fatal(err)
+	}
+	if err := killed.Close(); err != nil || strings.Count(strings.Join(killed.Tail(100), "\n"), "#1") != 1 {
+		t.Errorf("%v; it printed %q", err, killed.Tail(100))
+	}
+}
