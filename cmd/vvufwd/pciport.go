@@ -33,6 +33,12 @@ type occupant interface {
 	close() error
 }
 
+// returner gets a device back, as keeper.Keeper does.
+type returner interface {
+	Await(context.Context, pci.Address) (vfio.Files, error)
+	Again(context.Context, pci.Address) (vfio.Files, error)
+}
+
 // pciPort is what a port on PCI has besides its driver.
 type pciPort struct {
 	occupant
@@ -40,7 +46,7 @@ type pciPort struct {
 	dev       *vfio.Device // nil while the machine has taken it away
 	container *vfio.Container
 	pool      *dma.Pool // all its DMA memory
-	keeper    *keeper.Keeper
+	keeper    returner
 	log       *zap.Logger
 	owned     bool
 	mode      vfio.Mode
@@ -54,9 +60,7 @@ func (p *pciPort) control(ctx context.Context) error {
 		err := p.serve(ctx)
 		switch {
 		case errors.Is(err, vfio.ErrRequested):
-			if err := p.giveUp(ctx); err != nil {
-				return err
-			}
+			p.giveUp(ctx)
 			continue
 		case errors.Is(err, virtiopci.ErrAbsent):
 			// A device whose program has ended never comes back to this machine: its
@@ -88,29 +92,37 @@ func (p *pciPort) serve(ctx context.Context) error {
 }
 
 // giveUp gives the device up and waits until the port has one again, or ctx is done.
-func (p *pciPort) giveUp(ctx context.Context) error {
+func (p *pciPort) giveUp(ctx context.Context) {
 	p.log.Warn("the kernel asks for the device back: it is released, and the port is idle until it returns")
 	err := p.detach()
 	if released := p.release(); released != nil || err != nil {
 		p.log.Warn("releasing the device", zap.Error(errors.Join(err, released)))
 	}
+	p.takeBack(ctx, p.take)
+}
+
+// takeBack waits until take has succeeded with the files of a device that is back, or ctx is
+// done. A take that fails has closed them.
+func (p *pciPort) takeBack(ctx context.Context, take func(vfio.Files) error) {
+	get := p.keeper.Await
 	for last := ""; ; {
-		files, err := p.keeper.Await(ctx, p.spec.addr)
+		files, err := get(ctx, p.spec.addr)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		if errors.Is(err, keeper.ErrNoKeeper) {
 			p.log.Error("the port stays idle", zap.Error(err))
 			<-ctx.Done()
-			return nil
+			return
 		}
-		if err == nil {
-			if err = p.take(files); err == nil {
+		if get = p.keeper.Await; err == nil {
+			if err = take(files); err == nil {
 				p.log.Info("the device is back")
-				return nil
+				return
 			}
+			get = p.keeper.Again // what failed may pass while the device stays where it is
 		}
-		if text := err.Error(); text != last { // the keeper tries again every few seconds
+		if text := err.Error(); text != last { // either way it is a try every few seconds
 			last = text
 			p.log.Error("the device is back, but cannot be used; trying again", zap.Error(err))
 		}

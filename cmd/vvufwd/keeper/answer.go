@@ -10,11 +10,12 @@ import (
 	"vvufwd/vfio"
 )
 
-// What passes on a line. A request is one byte. requestAwait has an answer, which is answerFiles with the mode, a
-// byte, and the number of the group, four bytes, and the descriptors of the device and, if it
-// came with one, of its group; or answerError and a text.
+// What passes on a line. A request is one byte; one that is none of these is passed over. requestAwait and
+// requestAgain have an answer, which is answerFiles with the mode, a byte, and the number of the group, four
+// bytes, and the descriptors of the device and, if it came with one, of its group; or answerError and a text.
 const (
 	requestAwait    = 'a'
+	requestAgain    = 'r'
 	requestTakeOver = 't'
 
 	answerFiles = 'f'

@@ -11,6 +11,9 @@
 //	                                    opens its group, which joins vvufwd's container, and the device
 //	  *vfio.Files   <── descriptors ──
 //
+// If vvufwd cannot use what it has got, it closes that and asks once more (Again): a function
+// that is still there after some seconds is opened again.
+//
 // Of devices that no IOMMU confines it has the files open too, and their memory: should vvufwd
 // be killed it stops them before the memory goes back to the kernel, see vfio.Held. While
 // vvufwd waits for such a device to return, it is closed here as well.
@@ -22,5 +25,5 @@
 // Which functions these are is fixed when the keeper starts: whoever takes vvufwd over gets
 // no device by way of it that vvufwd did not have. The keeper is confined too: it reads and
 // writes files of sysfs and /dev/vfio, and looks at nothing of a request but which of the
-// two it is. It ends after vvufwd, which waits for that if it ends in an orderly way.
+// three it is. It ends after vvufwd, which waits for that if it ends in an orderly way.
 package keeper

@@ -208,7 +208,7 @@ func TestHoldFollowsTheDevice(t *testing.T) {
 		})}
 		served := make(chan error, 1)
 		go func() { served <- serve(conn.(*net.UnixConn), w, h) }()
-		files, err := (&line{conn: ours}).await()
+		files, err := (&line{conn: ours}).ask(requestAwait)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -155,6 +155,16 @@ var ErrNoKeeper = errors.New("no process is left that could open the device agai
 // returns its files. An error other than that of ctx says why a function that is there
 // cannot be used, or is ErrNoKeeper.
 func (k *Keeper) Await(ctx context.Context, function pci.Address) (vfio.Files, error) {
+	return k.ask(ctx, function, requestAwait)
+}
+
+// Again is Await for a caller that could not use the files of the last one, and has closed
+// them: the function does not have to leave and come back, it is opened again after a pause.
+func (k *Keeper) Again(ctx context.Context, function pci.Address) (vfio.Files, error) {
+	return k.ask(ctx, function, requestAgain)
+}
+
+func (k *Keeper) ask(ctx context.Context, function pci.Address, request byte) (vfio.Files, error) {
 	if k == nil || k.lines[function] == nil {
 		return vfio.Files{}, ErrNoKeeper
 	}
@@ -164,7 +174,7 @@ func (k *Keeper) Await(ctx context.Context, function pci.Address) (vfio.Files, e
 	_ = l.conn.SetDeadline(time.Time{})
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	files, err := l.await()
+	files, err := l.ask(request)
 	if ctx.Err() != nil {
 		if err == nil {
 			_ = files.Close()
@@ -174,8 +184,8 @@ func (k *Keeper) Await(ctx context.Context, function pci.Address) (vfio.Files, e
 	return files, err
 }
 
-func (l *line) await() (vfio.Files, error) {
-	if _, err := l.conn.Write([]byte{requestAwait}); err != nil {
+func (l *line) ask(request byte) (vfio.Files, error) {
+	if _, err := l.conn.Write([]byte{request}); err != nil {
 		return vfio.Files{}, fmt.Errorf("%w (%w)", ErrNoKeeper, err)
 	}
 	var text [maxAnswer]byte

@@ -80,13 +80,17 @@ func serve(conn *net.UnixConn, w *watcher, h *hold) error {
 		if n, err := conn.Read(request[:]); err != nil || n == 0 {
 			return nil
 		}
-		if request[0] == requestTakeOver {
+		switch request[0] {
+		case requestAwait, requestAgain:
+		case requestTakeOver:
 			w.before = pci.Binding{}
+			continue
+		default:
 			continue
 		}
 		// Who waits for the device to return has closed it, and the kernel waits for us.
 		failed := h.letGo()
-		files, err := w.await(closed(conn))
+		files, err := w.await(closed(conn), request[0] == requestAgain)
 		if errors.Is(err, errEnded) {
 			return failed
 		}

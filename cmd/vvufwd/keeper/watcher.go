@@ -21,6 +21,7 @@ type watcher struct {
 	opener   opener
 	bind     bool
 	pause    time.Duration // between two looks
+	retry    time.Duration // until a function that vvufwd could not use is opened again
 
 	known   uint64 // which of the functions that were there vvufwd has or had: see pci.Sysfs.Identity
 	binding uint64 // and as bound when: see pci.Sysfs.BindingIdentity
@@ -34,11 +35,14 @@ const (
 	// settleTime is how long a function that is back may take until it can be opened: its
 	// group and the file for that come with the driver.
 	settleTime = 5 * time.Second
+	// retryTime is for what a driver waits for in vain: firmware, or the physical function of
+	// a virtual one. It is spent here, with the device closed, as the kernel may want it back.
+	retryTime = 5 * time.Second
 )
 
 // newWatcher is for a function that vvufwd has opened.
 func newWatcher(function pci.Address, sysfs pci.Sysfs, opener opener, bind bool) *watcher {
-	w := &watcher{function: function, sysfs: sysfs, opener: opener, bind: bind, pause: lookPause}
+	w := &watcher{function: function, sysfs: sysfs, opener: opener, bind: bind, pause: lookPause, retry: retryTime}
 	w.known, _ = sysfs.Identity(function) // 0: it has gone already
 	w.binding, _ = sysfs.BindingIdentity(function)
 	return w
@@ -58,10 +62,15 @@ var errEnded = errors.New("vvufwd has ended")
 
 // await waits until the function has left vfio-pci and is there again, and opens it. One
 // that was there all the time, unbound by hand, is left alone until it is bound to vfio-pci
-// by hand, which can happen between two looks; a new one is bound, if functions are.
-func (w *watcher) await(ended func() bool) (vfio.Files, error) {
+// by hand, which can happen between two looks; a new one is bound, if functions are. If
+// vvufwd asks again, one that has not left in a while counts as back.
+func (w *watcher) await(ended func() bool, again bool) (vfio.Files, error) {
+	asked := time.Now()
 	var since time.Time // the function is back
 	for ; !ended(); time.Sleep(w.pause) {
+		if again && time.Since(asked) >= w.retry {
+			w.left = true
+		}
 		identity, err := w.sysfs.Identity(w.function)
 		if err != nil {
 			w.left, since = true, time.Time{}
