@@ -56,7 +56,7 @@ type pciPort struct {
 // control runs the port until ctx is done. When the kernel asks for the device back the port
 // gives it up, and takes it again when it is back.
 func (p *pciPort) control(ctx context.Context) error {
-	for {
+	for p.dev != nil { // nil: ctx was done before it was back
 		err := p.serve(ctx)
 		switch {
 		case errors.Is(err, vfio.ErrRequested):
@@ -69,6 +69,7 @@ func (p *pciPort) control(ctx context.Context) error {
 		}
 		return err
 	}
+	return nil
 }
 
 // serve runs the driver until ctx is done, it fails, or the kernel asks for the device back.

@@ -81,3 +81,13 @@ func TestBackButNotReady(t *testing.T) {
 		}
 	}
 }
+
+// TestStoppedWhileAway: without a device there is nothing to serve until the end.
+func TestStoppedWhileAway(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	p := &pciPort{occupant: &fakeOccupant{}, keeper: &fakeKeeper{gone: true, stop: stop}, log: zap.NewNop()}
+	p.takeBack(ctx, func(vfio.Files) error { return errors.New("there is none") })
+	if err := p.control(ctx); err != nil {
+		t.Error(err)
+	}
+}
