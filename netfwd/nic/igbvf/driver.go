@@ -62,13 +62,15 @@ type card struct {
 	box    mailbox
 	voices *intel.Voices
 	asked  asked
+	now    func() time.Time // tests have their own
+	aged   time.Time        // when addresses became older
 }
 
 func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
 	if _, err := intel.Pairs(f, 1, 1); err != nil {
 		return nil, err
 	}
-	c := &card{}
+	c := &card{now: time.Now, aged: time.Now()}
 	if err := c.Find(f, name, regBytes); err != nil {
 		return nil, err
 	}

@@ -127,10 +127,43 @@ func voice(c nic.Card, n int, tag ...byte) {
 	c.Queues()[0].Transmit(nettest.BurstOf(nettest.Frame(frame(n, false, tag...))), 0, 1)
 }
 
+// stopClock has time pass for a card only by what it returns.
+func stopClock(c *card) (pass func(time.Duration)) {
+	now := time.Now()
+	c.now, c.aged = func() time.Time { return now }, now
+	return func(d time.Duration) { now = now.Add(d) }
+}
+
+// TestAgesAreTime, however often Watch looks.
+func TestAgesAreTime(t *testing.T) {
+	c := fastest(t, inteltest.NewFunction(t, inteltest.I82576VF))
+	pass := stopClock(c)
+	voice(c, 1)
+	look := func(times, want int) {
+		t.Helper()
+		for range times {
+			if err := c.check(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(c.voices.All(nil)); n != want {
+			t.Errorf("%d stations are remembered, want %d", n, want)
+		}
+	}
+	look(300, 1)
+	pass(29 * time.Second)
+	look(1, 1)
+	pass(2 * time.Second) // 31 s after the first look: one age
+	look(300, 1)
+	pass(31 * time.Second)
+	look(1, 0)
+}
+
 // TestAddressesAreAskedFor of those who send.
 func TestAddressesAreAskedFor(t *testing.T) {
 	f := inteltest.NewFunction(t, inteltest.I82576VF)
 	c := fastest(t, f)
+	pass := stopClock(c)
 	ask := func() {
 		t.Helper()
 		if err := c.check(); err != nil {
@@ -164,7 +197,8 @@ func TestAddressesAreAskedFor(t *testing.T) {
 		t.Errorf("%d messages for what one app VM sends", n)
 	}
 	f.PF.Refuse = []uint32{2}
-	for range 2 * ticksPerAge { // all are old
+	for range 2 { // all are old
+		pass(agePeriod)
 		ask()
 	}
 	voice(c, 99)

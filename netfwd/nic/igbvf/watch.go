@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // asked is what the function has asked for on behalf of who sends through it.
@@ -14,7 +15,6 @@ type asked struct {
 	vlans   []uint16
 	solicit [][6]byte // of whom it has asked for the groups
 	refused atomic.Uint64
-	ticks   int
 }
 
 // Bounds on what an app VM can make us ask for. A physical function has 24 addresses for all,
@@ -46,15 +46,17 @@ func (a *asked) groups(box *mailbox, macs [][6]byte) error {
 	return nil
 }
 
-// ticksPerAge is how many times Watch looks, four times a second, until addresses are older.
-const ticksPerAge = 120
+// agePeriod is after how long addresses are older. It is time that counts: Watch looks more or
+// less often, as it has reason to.
+const agePeriod = 30 * time.Second
 
-// check is called several times a second by Watch.
+// check is called by Watch, whenever it looks.
 func (c *card) check() error {
 	if err := c.hear(); err != nil {
 		return fmt.Errorf("%s: %w", c.Info().Name, err)
 	}
-	if c.asked.ticks++; c.asked.ticks%ticksPerAge == 0 {
+	if now := c.now(); now.Sub(c.aged) >= agePeriod {
+		c.aged = now
 		c.voices.Age()
 	}
 	if err := c.follow(); err != nil {

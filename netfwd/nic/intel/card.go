@@ -49,8 +49,8 @@ type Card struct {
 	FrameMTU int
 	Details  string
 	Pairs    []*Queue
-	// Check, if there is one, is called several times a second by Watch and says what is
-	// wrong with the card.
+	// Check, if there is one, is called by Watch whenever it looks, which is every watchMost at
+	// least, and says what is wrong with the card.
 	Check func() error
 	// CutsAtGigabit says that the chip may be asked for segments only when its link has 1000
 	// Mb/s; else they are made here.
