@@ -71,6 +71,7 @@ func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
 		return nil, err
 	}
 	c := &card{now: time.Now, aged: time.Now()}
+	c.asked.noMACs, c.asked.noVLANs = map[[6]byte]bool{}, map[uint16]bool{}
 	if err := c.Find(f, name, regBytes); err != nil {
 		return nil, err
 	}
@@ -176,8 +177,8 @@ func (c *card) introduce() error {
 // unmask lets the mailbox interrupt.
 func (c *card) unmask() { c.Store(regEIMS, 1<<intel.VectorOther) }
 
-// Statistics are nic.Card's, and how many requests the physical function's driver has refused
-// (frames to an address of those do not arrive), and how many frames came back.
+// Statistics are nic.Card's, and how many requests the physical function's driver has refused,
+// or were one too many (frames to an address of those do not arrive), and how many frames came back.
 func (c *card) Statistics() []nic.Statistic {
 	return append(c.Card.Statistics(),
 		nic.Statistic{Name: "requests_refused", Value: c.asked.refused.Load()},

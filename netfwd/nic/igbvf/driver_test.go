@@ -122,9 +122,15 @@ func frame(n int, group bool, tag ...byte) []byte {
 
 func station(n int) [6]byte { return [6]byte(frame(n, false)[6:]) }
 
-// voice has a station send.
-func voice(c nic.Card, n int, tag ...byte) {
-	c.Queues()[0].Transmit(nettest.BurstOf(nettest.Frame(frame(n, false, tag...))), 0, 1)
+// voice has a station send, and the chip take it: the ring has room for the next.
+func voice(c *card, n int, tag ...byte) {
+	q := c.Queues()[0]
+	if q.Transmit(nettest.BurstOf(nettest.Frame(frame(n, false, tag...))), 0, 1) != 1 {
+		panic("a station cannot send")
+	}
+	q.Notify()
+	c.Function.(*inteltest.Function).Transmit(0, 100)
+	q.InFlight()
 }
 
 // stopClock has time pass for a card only by what it returns.
@@ -187,8 +193,6 @@ func TestAddressesAreAskedFor(t *testing.T) {
 	before := len(f.PF.Log)
 	for n := range 200 { // someone wants to keep us busy
 		voice(c, n)
-		f.Transmit(0, 100)
-		c.Queues()[0].InFlight()
 	}
 	for range 10 {
 		ask()
@@ -196,19 +200,165 @@ func TestAddressesAreAskedFor(t *testing.T) {
 	if n := len(f.PF.Log) - before; n > maxMACs+2 {
 		t.Errorf("%d messages for what one app VM sends", n)
 	}
-	f.PF.Refuse = []uint32{2}
+	// The rest is counted, each once; its own address may be among those that are served.
+	if want := uint64(len(c.voices.All(nil)) - maxMACs); refused(c) < want || refused(c) > want+1 {
+		t.Errorf("%d are refused, of %d", refused(c), want)
+	}
 	for range 2 { // all are old
 		pass(agePeriod)
 		ask()
 	}
 	voice(c, 99)
-	for range 3 {
+	ask()
+	if n := len(f.PF.MACs); f.PF.MACs[n-1] != station(99) {
+		t.Errorf("for a station that came later asked for %v", f.PF.MACs)
+	}
+	voice(c, 100)
+	ask()
+	if !slices.Equal(f.PF.MACs, [][6]byte{station(99), station(100)}) {
+		t.Errorf("for one more asked for %v", f.PF.MACs)
+	}
+	const clear = 2 | 1<<16
+	before = count(f.PF.Log, clear)
+	for n := range 200 { // someone wants to keep us busy again
+		voice(c, n)
 		ask()
 	}
-	stats := c.Statistics()
-	if i := slices.IndexFunc(stats, func(s nic.Statistic) bool { return s.Name == "requests_refused" }); stats[i].Value > 1 {
-		t.Errorf("asked %d times for what is refused", stats[i].Value)
+	if n := count(f.PF.Log, clear) - before; n != 0 {
+		t.Errorf("addresses were taken back %d times more in an age", n)
 	}
+}
+
+func refused(c nic.Card) uint64 {
+	stats := c.Statistics()
+	return stats[slices.IndexFunc(stats, func(s nic.Statistic) bool { return s.Name == "requests_refused" })].Value
+}
+
+// look has a card check itself.
+func look(t *testing.T, c *card) {
+	t.Helper()
+	if err := c.check(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// apart returns stations of which none pushes another out of what is remembered.
+func apart(t *testing.T) (stations []int) {
+	c := fastest(t, inteltest.NewFunction(t, inteltest.I82576VF))
+	for n := range 200 {
+		voice(c, n)
+	}
+	for _, mac := range c.voices.All(nil) {
+		stations = append(stations, int(mac[5]))
+	}
+	slices.Sort(stations) // as they are asked for
+	return stations
+}
+
+// TestPlacesChangeHands from stations that are silent to those that have none, if there are such.
+func TestPlacesChangeHands(t *testing.T) {
+	n := apart(t)
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	c := fastest(t, f)
+	pass := stopClock(c)
+	speak := func(stations ...int) {
+		t.Helper()
+		for _, n := range stations {
+			voice(c, n)
+		}
+		look(t, c)
+		look(t, c)
+	}
+	serves := func(what string, refusals uint64, clears int, stations ...int) {
+		t.Helper()
+		ok := len(f.PF.MACs) == len(stations)
+		for _, n := range stations {
+			ok = ok && slices.Contains(f.PF.MACs, station(n))
+		}
+		if cleared := count(f.PF.Log, 2|1<<16); !ok || refused(c) != refusals || cleared != clears {
+			t.Errorf("%s: asked for %v, want %v; %d are counted, want %d; cleared %d times, want %d",
+				what, f.PF.MACs, stations, refused(c), refusals, cleared, clears)
+		}
+	}
+	const all = maxMACs + 1 // with its own
+	speak(n[0])
+	speak(n[:all]...)
+	serves("one each", 0, 0, n[:all]...)
+	for range 2 {
+		pass(agePeriod)
+		speak(n[0])
+	}
+	serves("most only listen", 0, 0, n[:all]...)
+	speak(n[1 : all+1]...)
+	serves("one too many", 1, 0, n[:all]...)
+	speak(n[all+1])
+	serves("two too many", 2, 0, n[:all]...)
+	for range 2 {
+		pass(agePeriod)
+		speak(append(n[2:all+2:all+2], n[0])...)
+	}
+	serves("one is silent", 2, 1, append(n[2:all+1:all+1], n[0])...)
+	for range 2 {
+		pass(agePeriod)
+		speak(n[2 : all+2]...)
+	}
+	serves("its own is silent", 2, 1, n[2:all+2]...)
+}
+
+// TestVLANsChangeHands as places do.
+func TestVLANsChangeHands(t *testing.T) {
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	c := fastest(t, f)
+	pass := stopClock(c)
+	speak := func(first, last int) {
+		for id := first; id <= last; id++ {
+			voice(c, 1, 0x81, 0, byte(id>>8), byte(id))
+		}
+		look(t, c)
+		look(t, c)
+	}
+	serves := func(first, last int, refusals uint64) {
+		t.Helper()
+		ok := len(f.PF.VLANs) == last-first+1
+		for id := first; id <= last; id++ {
+			ok = ok && slices.Contains(f.PF.VLANs, uint32(id))
+		}
+		if !ok || refused(c) != refusals {
+			t.Errorf("asked for %v, want %d to %d; %d are counted, want %d", f.PF.VLANs, first, last, refused(c), refusals)
+		}
+	}
+	speak(1, maxVLANs+1)
+	serves(1, maxVLANs, 1)
+	for range 2 {
+		pass(agePeriod)
+		speak(2, maxVLANs+1)
+	}
+	serves(2, maxVLANs+1, 1)
+}
+
+// TestRefusedAddresses are asked for once, take no place, and are counted once.
+func TestRefusedAddresses(t *testing.T) {
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	c := fastest(t, f)
+	pass := stopClock(c)
+	f.PF.Refuse = []uint32{2}
+	for range 10 {
+		voice(c, 1)
+		look(t, c)
+		pass(agePeriod)
+	}
+	if n := count(f.PF.Log, 2); n != 1 || refused(c) != 1 || len(c.asked.more) != 0 {
+		t.Errorf("asked %d times for what is refused, counted %d, kept %v", n, refused(c), c.asked.more)
+	}
+}
+
+func count(log []uint32, word uint32) (n int) {
+	for _, w := range log {
+		if w == word {
+			n++
+		}
+	}
+	return n
 }
 
 // TestOwnBroadcasts do not go back to where they came from; others' do.
@@ -251,8 +401,6 @@ func TestNewVoicesWakeControl(t *testing.T) {
 	woken := 0
 	for n := range 100 {
 		voice(c, n)
-		f.Transmit(0, 100)
-		c.Queues()[0].InFlight()
 		if f.Fired(0) {
 			woken++
 		}

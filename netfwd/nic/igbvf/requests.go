@@ -25,18 +25,26 @@ func (m *mailbox) reset() (mac net.HardwareAddr, err error) {
 	return mac, nil
 }
 
-// setMAC asks for the frames to an address.
-func (m *mailbox) setMAC(mac [6]byte) error {
-	_, err := m.ask(msgMAC, binary.LittleEndian.Uint32(mac[:]), uint32(binary.LittleEndian.Uint16(mac[4:])))
+// What a message about an address wants, if not that it be the function's own.
+const (
+	macsClear = 1 << msgArgs
+	macsAdd   = 2 << msgArgs
+)
+
+func (m *mailbox) askMAC(what uint32, mac [6]byte) error {
+	_, err := m.ask(msgMAC|what, binary.LittleEndian.Uint32(mac[:]), uint32(binary.LittleEndian.Uint16(mac[4:])))
 	return err
 }
 
+// setMAC asks for the frames to an address.
+func (m *mailbox) setMAC(mac [6]byte) error { return m.askMAC(0, mac) }
+
 // addMAC asks for the frames to one more address. Not all drivers know that.
-func (m *mailbox) addMAC(mac [6]byte) error {
-	const add = 2 << msgArgs
-	_, err := m.ask(msgMAC|add, binary.LittleEndian.Uint32(mac[:]), uint32(binary.LittleEndian.Uint16(mac[4:])))
-	return err
-}
+func (m *mailbox) addMAC(mac [6]byte) error { return m.askMAC(macsAdd, mac) }
+
+// clearMACs takes back all that addMAC has asked for. It comes with the function's own address:
+// Linux's driver refuses this, too, without a valid one, and one that does not know it sets it.
+func (m *mailbox) clearMACs(own [6]byte) error { return m.askMAC(macsClear, own) }
 
 // setLongest asks for frames of up to n bytes.
 func (m *mailbox) setLongest(n int) error {
@@ -44,8 +52,14 @@ func (m *mailbox) setLongest(n int) error {
 	return err
 }
 
-// setVLAN asks for the frames of a VLAN.
-func (m *mailbox) setVLAN(id uint16) error {
+// dropVLAN takes back what addVLAN has asked for.
+func (m *mailbox) dropVLAN(id uint16) error {
+	_, err := m.ask(msgVLAN, uint32(id))
+	return err
+}
+
+// addVLAN asks for the frames of a VLAN.
+func (m *mailbox) addVLAN(id uint16) error {
 	const add = 1 << msgArgs
 	_, err := m.ask(msgVLAN|add, uint32(id))
 	return err

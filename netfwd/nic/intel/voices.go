@@ -11,13 +11,14 @@ import (
 // Voices are the source addresses of what a queue sends. A virtual function needs them: it
 // hears its own broadcasts, which must not go back to where they came from, and it has
 // to ask for frames to each address, and of each VLAN. An address that was not sent from for two Ages is forgotten: it
-// may be somewhere else by then.
+// may be somewhere else by then. So is a VLAN that was not sent to.
 //
-// The queue writes; Age and All belong to control.
+// The queue writes; Age, All and VLANs belong to control.
 type Voices struct {
 	age     atomic.Uint32
 	entries [numVoices]voice
-	vlans   [4096 / 64]atomic.Uint64 // as bits, those that frames were sent to
+	vlans   [4096 / 64]atomic.Uint64 // as bits, those that frames were sent to in this age
+	before  [4096 / 64]uint64        // and in the one before
 	echoed  atomic.Uint64
 	// hurry is how many new addresses may still wake control, by an eventfd, before the next
 	// Age: who sends from ever new ones does not keep it busy.
@@ -99,9 +100,12 @@ func (v *Voices) echoes(frame []byte) bool {
 // Echoed is how many frames were taken out because they had been sent from here.
 func (v *Voices) Echoed() uint64 { return v.echoed.Load() }
 
-// Age makes addresses that were not sent from lately older.
+// Age makes addresses that were not sent from lately older, and VLANs.
 func (v *Voices) Age() {
 	v.age.Add(1)
+	for i := range v.vlans {
+		v.before[i] = v.vlans[i].Swap(0)
+	}
 	v.hurry.Store(wakes)
 }
 
@@ -121,10 +125,10 @@ func (v *Voices) All(to [][6]byte) [][6]byte {
 	return to
 }
 
-// VLANs returns those that frames were sent to.
+// VLANs returns those that frames were sent to lately, in order.
 func (v *Voices) VLANs() (ids []uint16) {
 	for i := range v.vlans {
-		for word := v.vlans[i].Load(); word != 0; word &= word - 1 {
+		for word := v.vlans[i].Load() | v.before[i]; word != 0; word &= word - 1 {
 			ids = append(ids, uint16(64*i+bits.TrailingZeros64(word)))
 		}
 	}

@@ -13,7 +13,8 @@ type PF struct {
 
 	clear bool // the virtual function has been reset and may send
 	Log   []uint32
-	MACs  [][6]byte // that it was asked for, by SET_MAC
+	MACs  [][6]byte // that it has: by SET_MAC, if there was one, and then those that were added
+	own   int       // how many of them by SET_MAC
 	VLANs []uint32
 	Last  []uint32 // the last message's words
 }
@@ -57,15 +58,41 @@ func (c *Chip) answer() {
 	case !p.clear || slices.Contains(p.Refuse, kind):
 		reply = m[0] | nack | cts
 	case kind == 2:
-		var b [8]byte
-		binary.LittleEndian.PutUint32(b[:], m[1])
-		binary.LittleEndian.PutUint32(b[4:], m[2])
-		p.MACs = append(p.MACs, [6]byte(b[:6]))
+		if !p.address(m) {
+			reply = m[0] | nack | cts
+		}
 	case kind == 4:
-		p.VLANs = append(p.VLANs, m[1])
+		p.VLANs = slices.DeleteFunc(p.VLANs, func(id uint32) bool { return id == m[1] })
+		if m[0]>>16&0xff != 0 {
+			p.VLANs = append(p.VLANs, m[1])
+		}
 	}
 	m[0] = reply
 	c.regs[regMailbox/4] |= 0x10
+}
+
+// address does what a message about an address wants, as Linux's igb does: it sets the function's own,
+// adds one, or clears those that were added. That one, too, must have a valid address.
+func (p *PF) address(m []uint32) bool {
+	var b [8]byte
+	binary.LittleEndian.PutUint32(b[:], m[1])
+	binary.LittleEndian.PutUint32(b[4:], m[2])
+	mac := [6]byte(b[:6])
+	if mac[0]&1 != 0 || mac == [6]byte{} {
+		return false
+	}
+	const set, clear, add = 0, 1, 2
+	switch m[0] >> 16 & 0xff {
+	case set:
+		p.MACs, p.own = slices.Concat([][6]byte{mac}, p.MACs[p.own:]), 1
+	case clear:
+		p.MACs = p.MACs[:p.own:p.own]
+	case add:
+		p.MACs = append(p.MACs, mac)
+	default:
+		return false
+	}
+	return true
 }
 
 // Say has the physical function send a message by itself.
