@@ -39,7 +39,7 @@ vvufwd has to be started with --control, and with ",write" after it to be change
 Exit codes: 0 done, 1 no answer or a refusal, 2 usage.`,
 	Words: []cli.Command{
 		{Name: control.Ports, Flags: true}, {Name: control.Stats, Flags: true}, {Name: control.Links, Flags: true}, {Name: control.Switch, Flags: true},
-		{Name: control.Captures, Then: []string{"start", "stop"}, Flags: true}, {Name: control.LogLevel, Then: []string{"debug", "info", "warn", "error"}, Flags: true},
+		{Name: control.Captures, Then: []string{"start", "stop"}, Flags: true}, {Name: control.LogLevel, Then: control.Levels, Flags: true},
 		{Name: control.Version, Flags: true}, {Name: control.Metrics, Flags: true},
 	},
 }

@@ -13,13 +13,10 @@ import (
 	"vvufwd/cmd/internal/control"
 )
 
-// askLimit is how long vvufwd may take for all answers, and frames for their way, on a machine that emulates others.
-const askLimit = commandLimit
-
 // askDriver asks vvufwd in the driver VM, as vvuctl does, and reads live what passes the NIC while the app VM pings: by one reader, and by
 // another after it, which gets a file of its own from its beginning.
 func (d *demo) askDriver(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
 	c, err := control.Dial(ctx, channel.Address{Kind: channel.UNIX, Path: d.serialSocket(controlPort)})
 	if err != nil {
