@@ -30,6 +30,7 @@ type SoftwareGSO struct {
 func (g *SoftwareGSO) Begin(f *Frame, takes Offloads, maxFrame int) bool {
 	g.f, g.takes, g.pieces, g.count = f, takes, false, nil
 	if f.Header.GSOType == GSONone {
+		f.sent = 0 // it goes as a whole; what stands here may be of the frame before, which had the same place in the burst
 		return f.Len <= maxFrame
 	}
 	if int(f.layout.End)+int(f.Header.GSOSize) > maxFrame {

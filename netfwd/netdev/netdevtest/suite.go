@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -70,7 +71,7 @@ func Suite(t *testing.T, open func(t *testing.T) *Pair) {
 		name string
 		run  func(*testing.T, *Pair)
 	}{
-		{"by content", testContent}, {"large segments stay uncut", testLarge}, {"checksums left undone", testSums}, {"tags", testTags},
+		{"by content", testContent}, {"in general", testGeneral}, {"large segments stay uncut", testLarge}, {"checksums left undone", testSums}, {"tags", testTags},
 		{"what is held comes again", testHeld}, {"sleep", testSleep}, {"the interface changes", testChanges},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -130,6 +131,31 @@ func testContent(t *testing.T, p *Pair) {
 	s.Send(t, p.A.Ports()[0])
 	if c := p.A.Ports()[0].Counters(); c.Drops[virtionet.DropTooLong] != 1 || c.TxPackets != uint64(sent/2) {
 		t.Errorf("a frame beyond the MTU: %+v", c)
+	}
+}
+
+// testGeneral sends bursts of frames that are not plain, as ports fill them in: all but what a frame's place in the burst
+// remembers of the one before.
+func testGeneral(t *testing.T, p *Pair) {
+	s := NewSource(t)
+	for round, n := range []int{200, 98, 1500} {
+		list := s.burst.General()
+		var want [][]byte
+		for i := range 8 {
+			f := plain(n, round+i)
+			want = append(want, f)
+			list[i].Header, list[i].Data, list[i].Len = virtionet.Header{}, [][]byte{f}, n
+		}
+		s.burst.Truncate(len(want))
+		s.Send(t, p.A.Ports()[0])
+		for i, r := range Collect(t, p.B, len(want)) {
+			if !slices.ContainsFunc(want, func(f []byte) bool { return bytes.Equal(f, r.Bytes) }) {
+				t.Fatalf("burst %d: frame %d of %d bytes is none that was sent", round, i, len(r.Bytes))
+			}
+		}
+	}
+	if c := p.A.Ports()[0].Counters(); c.TxPackets != 24 || c.Dropped() != 0 {
+		t.Errorf("%d frames sent of 24, drops %v", c.TxPackets, c.Drops)
 	}
 }
 
