@@ -188,13 +188,19 @@ func (n *Port) writeChains(b *virtionet.Burst, first, end int) (k int, other boo
 		for left := size; left > 0; left -= n.txBuffers.size {
 			if !b.To.Spread.Add(n.place(heads[0], left)) {
 				b.To.Spread.Undo()
-				return b.Placed(first, k), false
+				return placed(b, first, k)
 			}
 			heads = heads[1:]
 		}
 		b.To.Spread.Close(k)
 	}
-	return b.Placed(first, count), false
+	return placed(b, first, count)
+}
+
+// placed is what writeChains returns for k frames that have places: if Copy cannot serve the first one, that one is for txFrames.
+func placed(b *virtionet.Burst, first, k int) (n int, other bool) {
+	n = b.Placed(first, k)
+	return n, n == 0
 }
 
 // room is how many of ops there are descriptors for, and how many those are. Ops in long may

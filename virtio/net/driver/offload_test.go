@@ -203,3 +203,36 @@ func TestFramesOfAnyLength(t *testing.T) {
 		t.Errorf("memory by MTU: %v", sizes)
 	}
 }
+
+// A device that completes no checksums, and takes frames of any length in small buffers, gets a frame that lacks one, too.
+func TestUnfinishedFrameOfAnyLength(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		packedRings = packed
+		from := newNICRig(t, rigFeatures|virtio.NetOffloads, 128, 0)
+		packedRings = false
+		to, err := New(Config{Name: "any", Features: rigFeatures, RxSize: 256, TxSize: 256, Jumbo: true, OnFail: func(ring string, err error) { t.Error(ring, err) }}, &heapMemory{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shapes := packettest.Shapes(t, 9000)
+		for _, s := range shapes {
+			h := nettest.CsumHeader(s)
+			h.NumBuffers = uint16((virtionet.HeaderLen + len(s.Frame) + smallBuffer - 1) / smallBuffer)
+			var raw [virtionet.HeaderLen]byte
+			h.Put(&raw)
+			from.arrive(t, slices.Collect(slices.Chunk(append(raw[:], s.Unfinished()...), smallBuffer))...)
+			var b virtionet.Burst
+			if !from.Receive(&b) || !b.Plain() || b.Len() != 1 {
+				t.Fatalf("%s: %d frames, plain %v", s.Name, b.Len(), b.Plain())
+			}
+			if n := to.Transmit(&b, 0, 1); n != 1 {
+				t.Fatalf("%s: the frame waits for ever", s.Name)
+			}
+			from.Release(&b, 0, 1)
+		}
+		n := uint64(len(shapes))
+		if c := to.Counters(); c.TxPackets != n || c.Checksummed != n || c.Dropped() != 0 {
+			t.Errorf("counted %+v, want %d frames that were completed", c, n)
+		}
+	}
+}

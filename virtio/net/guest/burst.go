@@ -103,9 +103,9 @@ func (g *Port) writePlain(b *virtionet.Burst, first, end int) (n int, other bool
 		return 0, true
 	}
 	b.To.Mergeable = g.cur.Mergeable
-	n, wait := q.WriteOps(b.Ops[first:end], &b.To)
-	if n = b.Placed(first, n); n == 0 {
-		return 0, !wait
+	found, wait := q.WriteOps(b.Ops[first:end], &b.To)
+	if n = b.Placed(first, found); n == 0 {
+		return 0, found > 0 || !wait // there is room for the first one, wherever the buffers end
 	}
 	return n, false
 }
