@@ -102,7 +102,7 @@ func TestHeldWhileNoBuffer(t *testing.T) {
 		send(t, c, vhostuser.NewRequest(vhostuser.SetOwner, nil))
 	}
 	eventually(t, "use of all buffers", func() bool { return d.rx.Completed() == ringSize })
-	time.Sleep(20 * time.Millisecond) // nothing more may come
+	time.Sleep(20 * time.Millisecond) // for it to look for more buffers in vain
 	got := 0
 	for range ringSize + 3 {
 		if m := d.receive(); m.Request == vhostuser.SetOwner {
@@ -152,6 +152,13 @@ func TestKicks(t *testing.T) {
 		d.write(barResources, notificationOffset+regSelect, 2, ring)
 		d.write(barResources, notificationOffset+regVector, 2, v)
 	}
+	other := eventfd(t)
+	set(3, other)
+	// The device sees kicks in the order in which they were given: when it has seen this one, it has seen all before.
+	seen := func() {
+		signal(other)
+		wait(t, "vector of ring 3", d.irq[vectorKick+3])
+	}
 	signal(kick) // before the device has it
 	set(2, kick)
 	wait(t, "vector of ring 2", d.irq[vectorKick+2])
@@ -161,7 +168,7 @@ func TestKicks(t *testing.T) {
 	}
 	vector(2, uint64(virtio.NoVector))
 	signal(kick)
-	time.Sleep(20 * time.Millisecond)
+	seen()
 	if take(d.irq[vectorKick+2]) {
 		t.Error("a ring without vector interrupts")
 	}
@@ -172,7 +179,7 @@ func TestKicks(t *testing.T) {
 	second := eventfd(t)
 	set(2, second)
 	signal(kick)
-	time.Sleep(20 * time.Millisecond)
+	seen()
 	if take(d.irq[vectorKick+2]) {
 		t.Error("a replaced kick notifier interrupts")
 	}
@@ -180,7 +187,7 @@ func TestKicks(t *testing.T) {
 	wait(t, "vector of the second notifier", d.irq[vectorKick+2])
 	set(2)
 	signal(second)
-	time.Sleep(20 * time.Millisecond)
+	seen()
 	if take(d.irq[vectorKick+2]) {
 		t.Error("a notifier that was taken away interrupts")
 	}
