@@ -100,7 +100,7 @@ tapbench:
 # make test LANES="'lint cross unit race arm64 nix machines versus'"
 LANES ?= machines 'lint cross unit race' 'nix versus arm64'
 test: build
-	@$(GO) run ./cmd/internal/stages $(LANES)
+	@$(GO) run ./cmd/internal/stages $(STAGESFLAGS) $(LANES)
 
 quick:
 	$(GO) test $$($(GO) list $(PACKAGES) | grep -v /e2e)

@@ -1,11 +1,11 @@
 // Stages runs stages of "make test" side by side, and says where the time goes.
 //
-//	stages [-logs DIR] LANE... [-- LANE...]...
+//	stages [-logs DIR] [-noskip] LANE... [-- LANE...]...
 //
 // A lane is a list of targets of the Makefile, "lint unit race", that run one after the other; lanes run side by side. What comes
 // after "--" begins when all before it is done. A stage that fails keeps no other from running, so that one run tells all that is
 // wrong. What "go test" prints is kept whole in DIR/STAGE.log; shown are a line for each package and each long test, and, in the end,
-// the output of what failed, what was skipped, and a table of the stages.
+// the output of what failed, what was skipped, and a table of the stages. With -noskip a test that was skipped has not passed.
 package main
 
 import (
@@ -24,6 +24,7 @@ import (
 
 func main() {
 	logs := flag.String("logs", "build/stages", "directory for the whole output of each stage")
+	noSkip := flag.Bool("noskip", false, "fail if a test was skipped, as for what a machine does not have")
 	flag.Parse()
 	rounds := parse(flag.Args())
 	if len(rounds) == 0 {
@@ -40,7 +41,7 @@ func main() {
 	for _, lanes := range rounds {
 		r.round(ctx, lanes)
 	}
-	if !report(os.Stdout, r.results(), time.Since(r.begun)) {
+	if !report(os.Stdout, r.results(), time.Since(r.begun), *noSkip) {
 		os.Exit(1)
 	}
 }

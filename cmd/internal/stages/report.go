@@ -13,12 +13,14 @@ import (
 // slow is how many of the slowest tests are named.
 const slow = 12
 
-// report prints what failed, what was skipped and where the time went, and tells whether all passed.
-func report(out io.Writer, results []*result, took time.Duration) (passed bool) {
+// report prints what failed, what was skipped and where the time went, and tells whether all passed; with noSkip, whether all ran, too.
+func report(out io.Writer, results []*result, took time.Duration, noSkip bool) (passed bool) {
 	passed = true
+	skipped := 0
 	var slowest []timing
 	for _, r := range results {
 		slowest = append(slowest, r.tests.slowest...)
+		skipped += len(r.tests.skipped)
 		for _, name := range r.tests.skipped {
 			fmt.Fprintf(out, "skipped in %s: %s\n", r.name, name)
 		}
@@ -40,6 +42,10 @@ func report(out io.Writer, results []*result, took time.Duration) (passed bool) 
 		for _, text := range append(matters, strings.Join(r.others, "\n")) {
 			fmt.Fprintln(out, strings.TrimSpace(text))
 		}
+	}
+	if noSkip && skipped > 0 {
+		fmt.Fprintf(out, "\n%d tests were skipped, which -noskip does not allow: their names are above, what they lack is in the logs of the stages\n", skipped)
+		return false
 	}
 	return passed
 }

@@ -26,6 +26,12 @@ func TestParse(t *testing.T) {
 // run runs lanes with a Makefile and returns what a person sees, whether all passed, and where the logs are.
 func run(t *testing.T, ctx context.Context, makefile string, args ...string) (seen string, passed bool, logs string) {
 	t.Helper()
+	return runAll(t, ctx, makefile, false, args...)
+}
+
+// runAll is run, with -noskip or without.
+func runAll(t *testing.T, ctx context.Context, makefile string, noSkip bool, args ...string) (seen string, passed bool, logs string) {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "Makefile"), []byte(makefile), 0o644); err != nil {
 		t.Fatal(err)
@@ -36,7 +42,7 @@ func run(t *testing.T, ctx context.Context, makefile string, args ...string) (se
 	for _, lanes := range parse(args) {
 		r.round(ctx, lanes)
 	}
-	passed = report(&out, r.results(), time.Since(r.begun))
+	passed = report(&out, r.results(), time.Since(r.begun), noSkip)
 	return out.String(), passed, dir
 }
 
@@ -77,6 +83,17 @@ func TestAllPassed(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(logs, "unit.log"))
 	if err != nil || string(text) != "all is well\na word\n" {
 		t.Errorf("the log holds %q, %v", text, err)
+	}
+}
+
+// With -noskip all has to run, too.
+func TestNothingSkipped(t *testing.T) {
+	makefile := fmt.Sprintf(events, "a word", "pass", 0)
+	if seen, passed, _ := runAll(t, t.Context(), makefile, true, "unit"); passed || !strings.Contains(seen, "\n1 tests were skipped") {
+		t.Errorf("passed %v:\n%s", passed, seen)
+	}
+	if seen, passed, _ := runAll(t, t.Context(), makefile, true, "lint"); !passed {
+		t.Errorf("nothing was skipped, and it failed:\n%s", seen)
 	}
 }
 
