@@ -100,6 +100,9 @@ func (c *Container) Adopt(addr pci.Address, files Files) (*Device, error) {
 	if err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
+	// One after the other: who joins second finds the mappings, or has to make them, too.
+	c.adopting.Lock()
+	defer c.adopting.Unlock()
 	remap, err := s.adopt(files)
 	if err != nil {
 		return nil, errors.Join(err, files.Close())

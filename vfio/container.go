@@ -41,6 +41,8 @@ type Container struct {
 	sysfs  pci.Sysfs
 	dir    string // "/dev/vfio"
 
+	adopting sync.Mutex // held from a device's joining until all memory is mapped for it, or it has left again
+
 	mu      sync.Mutex
 	spaces  map[Mode]space
 	opened  map[pci.Address]Files // by another process, and not used yet

@@ -34,7 +34,8 @@ type fakeKernel struct {
 	setIRQsErr   error
 	resetErr     error
 	noReset      bool
-	onDisable    func() // called when vectors are disabled
+	onDisable    func()       // called when vectors are disabled
+	onMap        func() error // called before memory is mapped, which fails with it
 	noRequests   bool
 	lostIOMMU    bool // as long as no group is in the container
 
@@ -156,6 +157,11 @@ func (k *fakeKernel) IOMMUInfo(int) (uapi.IOMMUInfo, []byte, error) {
 }
 
 func (k *fakeKernel) MapDMA(_ int, mem []byte, iova uint64) error {
+	if k.onMap != nil {
+		if err := k.onMap(); err != nil {
+			return err
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if _, ok := k.mapped[iova]; ok {

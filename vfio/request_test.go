@@ -136,3 +136,49 @@ func TestAdoptFails(t *testing.T) {
 		t.Errorf("%d files are open, want %d", n, open)
 	}
 }
+
+// TestAdoptTogether has two devices come back at once when all mappings are lost, and the memory cannot be
+// mapped for the first: the second maps it, rather than that it takes what the first had begun for done.
+func TestAdoptTogether(t *testing.T) {
+	m := newMachine(t)
+	c, first := m.open()
+	second, err := c.Open(pci.Address{Device: 6})
+	m.check(err)
+	for range 8 {
+		_, err = first.Arena().Alloc(2<<20, 4096)
+		m.check(err)
+	}
+	mappings := len(m.kernel.mapped)
+	opener := m.opener(c)
+	m.check(first.Release())
+	m.check(second.Release())
+	clear(m.kernel.mapped) // as the kernel does
+	files, err := opener.OpenFiles(pci.Address{Device: 4})
+	m.check(err)
+	others, err := opener.OpenFiles(pci.Address{Device: 6})
+	m.check(err)
+
+	mapped := 0
+	came := make(chan error, 1)
+	m.kernel.onMap = func() error {
+		defer time.Sleep(10 * time.Millisecond) // for the second to come as far as it can
+		switch mapped++; mapped {
+		case 1:
+			go func() {
+				_, err := c.Adopt(pci.Address{Device: 6}, others)
+				came <- err
+			}()
+		case mappings:
+			clear(m.kernel.mapped) // this one leaves, and is the only one
+			return unix.ENOMEM
+		}
+		return nil
+	}
+	if _, err := c.Adopt(pci.Address{Device: 4}, files); !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("the first came with %v", err)
+	}
+	m.check(<-came)
+	if len(m.kernel.mapped) != mappings {
+		t.Errorf("%d mappings for the second, want %d", len(m.kernel.mapped), mappings)
+	}
+}
