@@ -19,10 +19,12 @@ var Driver = nic.Driver{
 	Name: name,
 	Chips: []nic.Chip{
 		{Vendor: 0x8086, Device: 0x10ca, Name: "82576 VF", Seen: true},
-		{Vendor: 0x8086, Device: 0x1520, Name: "I350 VF"},
+		{Vendor: 0x8086, Device: i350, Name: "I350 VF"},
 	},
 	Open: open,
 }
+
+const i350 = 0x1520
 
 // Registers of a virtual function (82576 chapter 8).
 const (
@@ -129,7 +131,8 @@ func (c *card) start(cfg nic.Config) error {
 	}
 	err := c.AddPair(cfg, intel.Pair{
 		Rx: regRx, Tx: regTx, RxControl: intel.AdvancedRx, TxControl: intel.AdvancedTx, Format: intel.Advanced, Vocal: c.voices,
-		Set: regEIMS, Clear: regEIMC, Cause: regEICR, RxBit: 1 << intel.RxVector(0), TxBit: 1 << intel.TxVector(0),
+		SwappedTags: c.Function.Config().Load16(pci.OffsetDevice) == i350,
+		Set:         regEIMS, Clear: regEIMC, Cause: regEICR, RxBit: 1 << intel.RxVector(0), TxBit: 1 << intel.TxVector(0),
 	})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"vvufwd/netfwd/nic"
 	"vvufwd/netfwd/nic/intel/inteltest"
 	"vvufwd/netfwd/nic/intel/inteltest/suite"
+	"vvufwd/vfio/pci"
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/net/nettest"
 )
@@ -414,5 +415,32 @@ func TestHash(t *testing.T) {
 	// The example of 82576 chapter 8: bits 47 to 36 of 12:34:56:78:9a:bc.
 	if got := hash([6]byte{0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc}); got != 0xbc9 {
 		t.Errorf("%#x, want 0xbc9", got)
+	}
+}
+
+// TestTagsOfOtherFunctions: the I350 says tags of frames that other functions of the card send with their bytes swapped, the
+// 82576 does not.
+func TestTagsOfOtherFunctions(t *testing.T) {
+	for _, tt := range []struct {
+		device uint16
+		of     inteltest.Arrival
+	}{
+		{0x10ca, inteltest.Arrival{VLAN: 0x2005}}, {0x10ca, inteltest.Arrival{VLAN: 0x2005, Loopback: true}},
+		{i350, inteltest.Arrival{VLAN: 0x2005}}, {i350, inteltest.Arrival{VLAN: 0x0520, Loopback: true}},
+	} {
+		f := inteltest.NewFunction(t, inteltest.I82576VF)
+		f.Config().Store16(pci.OffsetDevice, tt.device)
+		q := fastest(t, f).Queues()[0]
+		frame := nettest.Payload(60, 1)
+		f.Receive(0, frame, tt.of)
+		var b virtionet.Burst
+		if q.Receive(&b); b.Len() != 1 {
+			t.Fatalf("%#x: %d frames arrived", tt.device, b.Len())
+		}
+		got := bytes.Join(b.Frames(0, 1)[0].Data, nil)
+		if want := append(append(bytes.Clone(frame[:12]), 0x81, 0, 0x20, 0x05), frame[12:]...); !bytes.Equal(got, want) {
+			t.Errorf("%#x, %+v: the tag is %x", tt.device, tt.of, got[12:16])
+		}
+		q.Release(&b, 0, 1)
 	}
 }

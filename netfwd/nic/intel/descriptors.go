@@ -12,6 +12,7 @@ const (
 	rxTagged    = 1 << 3 // a VLAN tag was taken out
 	rxUDPSum    = 1 << 4 // the checksum of TCP or UDP was looked at: 82574 has a bit for each
 	rxTCPSum    = 1 << 5
+	rxLoopback  = 1 << 18 // a frame of another function of the card
 	rxBadL4     = 1 << 29
 	rxBadIP     = 1 << 30
 	rxErrors    = 0x97 << 24 // CRC and what else is wrong with a frame, and on which no chip agrees

@@ -38,6 +38,7 @@ type Pair struct {
 	Format               Format
 	Vocal                *Voices // see QueueConfig
 	OneContext           bool    // see QueueConfig
+	SwappedTags          bool    // see QueueConfig
 
 	// Interrupts are switched by the registers at Set, Clear and Cause, whose place is that in
 	// the chip, with these bits.
@@ -77,7 +78,7 @@ func (c *Card) AddPair(cfg nic.Config, p Pair) error {
 	}
 	q, err := NewQueue(QueueConfig{
 		Name: QueueName(c.name, i), Memory: cfg.Memory, Size: cfg.QueueSize, Format: p.Format, MTU: c.FrameMTU,
-		RxTail: rxTail, TxTail: txTail, Vocal: p.Vocal, OneContext: p.OneContext,
+		RxTail: rxTail, TxTail: txTail, Vocal: p.Vocal, OneContext: p.OneContext, SwappedTags: p.SwappedTags,
 		Interrupts: Interrupts{
 			Registers: interrupts, Set: p.Set - first, Clear: p.Clear - first, Cause: p.Cause - first,
 			Rx: p.RxBit, Tx: p.TxBit,

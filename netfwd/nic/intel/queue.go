@@ -35,6 +35,9 @@ type QueueConfig struct {
 	// OneContext is for a chip that keeps one transmit context for several queues, the last one that any had, so that
 	// each frame with a checksum to be completed takes its own (82574 chapter 7, multiple transmit queues).
 	OneContext bool
+	// SwappedTags is for a chip that hands out VLAN tags of what other functions of the card send with their bytes swapped
+	// (I350, as Linux's driver igbvf says).
+	SwappedTags bool
 }
 
 // Interrupts are the registers by which those of a queue pair are switched on and off.
@@ -90,7 +93,7 @@ func NewQueue(cfg QueueConfig) (*Queue, error) {
 	}
 	q.rx.init(size, maxFrame, cfg.RxTail)
 	q.tx.init(size, maxFrame, cfg.Format, cfg.TxTail)
-	q.tx.oneContext = cfg.OneContext
+	q.tx.oneContext, q.rx.swappedTags = cfg.OneContext, cfg.SwappedTags
 	return q, nil
 }
 

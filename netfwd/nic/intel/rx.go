@@ -1,6 +1,8 @@
 package intel
 
 import (
+	"math/bits"
+
 	"vvufwd/vfio/mmio"
 	virtionet "vvufwd/virtio/net"
 )
@@ -17,6 +19,8 @@ type receiver struct {
 
 	back, next uint32
 	told       uint32 // back, when the chip was told last
+
+	swappedTags bool // see QueueConfig
 
 	most     int  // bytes of a frame
 	parts    int  // buffers that the longest takes
@@ -177,6 +181,9 @@ func (r *receiver) gather(at uint32, n, total int, last uint64) [][]byte {
 	if last&rxTagged != 0 {
 		tag := &r.tags[r.held]
 		vlan := uint16(last >> rxVLANShift)
+		if r.swappedTags && last&rxLoopback != 0 {
+			vlan = bits.ReverseBytes16(vlan)
+		}
 		*tag = [4]byte{0x81, 0x00, byte(vlan >> 8), byte(vlan)}
 		head := r.views[from]
 		r.views = append(r.views, nil, nil)

@@ -50,6 +50,7 @@ func (c *Chip) Descriptor(tx bool, i int, n uint32) []byte {
 type Arrival struct {
 	SumsRight, SumsWrong bool
 	VLAN                 uint16 // a tag that was taken out; 0: none
+	Loopback             bool   // of another function of the card
 }
 
 // tally counts in a register of statistics, the first of a physical function's, or the second
@@ -101,6 +102,9 @@ func (c *Chip) Receive(i int, frame []byte, a Arrival) bool {
 			}
 			if a.VLAN != 0 {
 				status |= 1 << 3
+			}
+			if a.Loopback {
+				status |= 1 << 18
 			}
 		}
 		c.writeBack(i, rest[:n], status|uint64(n)<<32|uint64(a.VLAN)<<48)
