@@ -95,10 +95,11 @@ func (o *options) interfaceNeeds() []need {
 		kind string
 		need need
 	}{
-		{"nic", need{options: []string{"PACKET", "XDP_SOCKETS"}, module: "af_packet", why: "for --nic INTERFACE"}},
+		{"nic", need{options: []string{"PACKET"}, module: "af_packet", why: "for --nic INTERFACE"}}, // AF_XDP is tried first, and takes it too
 		{"packet", need{options: []string{"PACKET"}, module: "af_packet", why: "for --port packet:INTERFACE"}},
 		{"xdp", need{options: []string{"XDP_SOCKETS"}, why: "for --port xdp:INTERFACE"}},
 		{"xdp", need{options: []string{"BPF_SYSCALL"}, why: "for --port xdp:INTERFACE"}},
+		{"xdp", need{options: []string{"PACKET"}, module: "af_packet", why: "to make the interface of --port xdp:INTERFACE promiscuous"}},
 		{"tap", need{options: []string{"TUN"}, module: "tun", why: "for --port tap:INTERFACE"}},
 		{"macvtap", need{options: []string{"MACVTAP"}, module: "macvtap", why: "for --port macvtap:INTERFACE"}},
 	} {
