@@ -44,17 +44,12 @@ func (w words) values(flag string) []string {
 }
 
 // interfaces are the kinds of ports among the arguments that are over the kernel's interfaces: "packet", "xdp", "tap", "macvtap", and
-// "nic" for what --nic names as an interface.
+// "nic" for what is named as a NIC and is an interface.
 func (w words) interfaces() []string {
 	var kinds []string
-	for _, value := range w.values("nic") {
-		if !strings.Contains(value, ":") { // a PCI address has colons, which no interface's name has
-			kinds = append(kinds, "nic")
-		}
-	}
-	for _, value := range w.values("port") {
-		if kind, _, _ := strings.Cut(value, ":"); slices.Contains([]string{"packet", "xdp", "tap", "macvtap"}, kind) {
-			kinds = append(kinds, kind)
+	for _, p := range w.ports() {
+		if !p.onPCI() {
+			kinds = append(kinds, p.kind)
 		}
 	}
 	return kinds
