@@ -3,10 +3,9 @@ package machine
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 )
 
-// The driver VM's functions stand at fixed places of the root bus.
+// The driver VM's functions stand at fixed places of the root bus, unless Cards and Slots say otherwise.
 const (
 	NICAddress = "0000:00:04.0"
 
@@ -50,7 +49,11 @@ type Driver struct {
 	Net Backend
 	// NIC is what kind of NIC it is.
 	NIC NIC
-	// NICOpts are more properties of the NIC: "packed=on".
+	// Cards are its NICs, if they are others than the one of NIC and Net at NICAddress. Not nil, but empty: it has none.
+	Cards []Card
+	// Slots are, for each of Sockets, where its device is on the root bus, if that is not where VVUAddress says.
+	Slots []int
+	// NICOpts are more properties of its NICs: "packed=on".
 	NICOpts string
 	// Pcap, when not empty, is the file that receives every frame that passes the NIC.
 	Pcap string
@@ -77,20 +80,15 @@ func (d Driver) Argv() []string {
 	if iommu := d.IOMMU.device(d.VVU); iommu != "" {
 		args = append(args, "-device", iommu)
 	}
-	nic := fmt.Sprintf("%s,romfile=,addr=%x", d.NIC.device("nic", NICMAC, d.IOMMU), nicSlot)
-	if d.Net.Queues > 1 && d.NIC.virtio() {
-		nic += multiqueue(d.Net.Queues)
+	for i, card := range d.cards() {
+		args = append(args, d.cardArgs(i, card)...)
 	}
-	if d.NICOpts != "" {
-		nic += "," + strings.Trim(d.NICOpts, ",")
-	}
-	args = append(args, "-netdev", d.Net.netdev("nic"), "-device", nic)
 	args = append(args, d.channels()...)
 	if d.Pcap != "" {
 		args = append(args, "-object", "filter-dump,id=dump,netdev=nic,file="+quote(d.Pcap))
 	}
 	for i, socket := range d.Sockets {
-		slot := fmt.Sprintf("%x", vvuSlot+i)
+		slot := fmt.Sprintf("%x", d.slotOf(i))
 		if d.VVU == VfioUserServer {
 			args = append(args, "-device", vfioUserDevice(socket, slot))
 			continue
@@ -100,6 +98,14 @@ func (d Driver) Argv() []string {
 			"-device", fmt.Sprintf("virtio-vhost-user-pci,chardev=vvu%d,disable-legacy=on%s,addr=%s", i, d.IOMMU.virtio(), slot))
 	}
 	return args
+}
+
+// slotOf is the place of the device for the app VM with the given number, counted from 0.
+func (d Driver) slotOf(number int) int {
+	if d.Slots != nil {
+		return d.Slots[number]
+	}
+	return vvuSlot + number
 }
 
 // channels are devices by which the guest talks with programs of the host.

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -250,6 +251,51 @@ func TestDriverWithIntelNIC(t *testing.T) {
 		argv := Driver{Boot: boot(VfioUser), Net: Backend{TAP: "tap0", Queues: 4}, NIC: kind, NICOpts: "x=y"}.Argv()
 		if want := string(kind) + ",netdev=nic,mac=52:54:00:00:00:04,romfile=,addr=4,x=y"; !slices.Contains(argv, want) {
 			t.Errorf("no %q in\n%s", want, lines(argv))
+		}
+	}
+}
+
+// TestDriverWithCards has NICs of several kinds, or none, and devices of app VMs, at places of one's own.
+func TestDriverWithCards(t *testing.T) {
+	d := Driver{
+		Boot: boot(VfioUser), Sockets: []string{"/tmp/a", "/tmp/b"}, Slots: []int{9, 2}, NIC: E1000e,
+		Cards: []Card{{IGB, 6, Backend{TAP: "tap0"}}, {VirtioNet, 0x1e, Backend{TAP: "tap1"}}},
+	}
+	argv := d.Argv()
+	for _, want := range []string{
+		"tap,id=nic,ifname=tap0,script=no,downscript=no,vhost=off", "igb,netdev=nic,mac=52:54:00:00:00:04,romfile=,addr=6",
+		"tap,id=nic1,ifname=tap1,script=no,downscript=no,vhost=off",
+		"virtio-net-pci,netdev=nic1,mac=52:54:00:00:01:04,disable-legacy=on,iommu_platform=on,romfile=,addr=1e",
+		`{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/a"},"addr":"9"}`,
+		`{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/b"},"addr":"2"}`,
+	} {
+		if !slices.Contains(argv, want) {
+			t.Errorf("no %q in\n%s", want, lines(argv))
+		}
+	}
+	if text := lines(argv); strings.Contains(text, "e1000e") {
+		t.Errorf("there is the usual NIC, too:\n%s", text)
+	}
+	d.Cards = []Card{}
+	if text := lines(d.Argv()); strings.Contains(text, "netdev") {
+		t.Errorf("there is a NIC:\n%s", text)
+	}
+}
+
+// TestOccupied finds all that the machine has at an address of its own, where no other device can be.
+func TestOccupied(t *testing.T) {
+	for name, d := range map[string]Driver{
+		"plain": {}, "virtio IOMMU": {IOMMU: Virtio}, "channels": {IOMMU: None, CID: 3, Serial: []SerialPort{{Name: "x", Socket: "y"}}},
+	} {
+		d.Boot, d.Cards = boot(VfioUser), []Card{}
+		text := strings.Join(d.Argv(), " ") + " "
+		for slot := 1; slot < LastSlot; slot++ {
+			if got, want := d.Occupied(slot) != "", strings.Contains(text, fmt.Sprintf(",addr=%x ", slot)); got != want {
+				t.Errorf("%s: slot %x: %q, in the command line: %v", name, slot, d.Occupied(slot), want)
+			}
+		}
+		if d.Occupied(0) == "" || d.Occupied(LastSlot) == "" {
+			t.Errorf("%s: the host bridge or the chipset is forgotten", name)
 		}
 	}
 }

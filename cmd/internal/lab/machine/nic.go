@@ -39,10 +39,13 @@ func (n NIC) device(netdev, mac string, iommu IOMMU) string {
 	return string(n) + "," + place
 }
 
-// Address is where vvufwd finds it. A virtual function of the 82576 comes 128 functions after its physical one.
+// VFSlots is how many slots a virtual function of the 82576 comes after its physical one: 128 functions.
+const VFSlots = 128 / 8
+
+// Address is where vvufwd finds it.
 func (n NIC) Address() string {
 	if n == IGBVF {
-		return fmt.Sprintf("0000:00:%02x.0", nicSlot+128/8)
+		return fmt.Sprintf("0000:00:%02x.0", nicSlot+VFSlots)
 	}
 	return NICAddress
 }
