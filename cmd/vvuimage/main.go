@@ -17,7 +17,9 @@
 //
 // vvufwd as /init takes its arguments from the kernel's command line, so those of --args do not become part of the image, but of the
 // command lines that vvuimage prints: of a QEMU, and of cloud-hypervisor, that boot it. What they need besides is in the image, such as
-// modules for kinds of interfaces, and among the machine's devices, such as a virtio-serial port for a capture.
+// modules for kinds of interfaces, and among the machine's devices, such as a virtio-serial port for a capture. QEMU's has a device for
+// each port that they name, of the kind and at the PCI address that it names, such as --port igb:0000:00:06.0; lines that begin with #
+// say what cannot be there.
 //
 //	vvuimage --kernel /boot/vmlinuz-6.12.0-amd64 --nic-modules e1000e --args "--vvu 0000:00:05.0 --nic eth0" -o driver.cpio.gz
 //

@@ -44,7 +44,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.Var(&o.nicModules, "nic-modules", "`NAMES` of kernel modules such as e1000e,iwlwifi, for NICs that stay with the driver VM's kernel; vvufwd is told to load them")
 	f.StringVar(&o.firmware, "firmware", "", "`DIR` of firmware, such as /lib/firmware, of which the image gets all that the modules for NICs name")
 	f.Func("add", "one more `FILE[:PATH]` for the image, at the same path unless another is given; repeat for more", o.addFile)
-	f.Func("args", "`WORDS` for vvufwd, such as \"--vvu 0000:00:05.0 --nic eth0\", in the command lines that are printed (default: for the devices in those)", o.setArgs)
+	f.Func("args", "`WORDS` for vvufwd, such as \"--vvu 0000:00:05.0 --nic eth0\", in the command lines that are printed, whose devices are those that they name (default: --vvu 0000:00:05.0 and a --nic)", o.setArgs)
 	f.StringVar(&iommu, "iommu", "intel", "`IOMMU` of the driver VM: intel, virtio or none; none is the default if --args has --noiommu")
 	f.StringVar(&o.vvufwd, "vvufwd", "", "static vvufwd `PROGRAM` (default: the one beside vvuimage)")
 	f.StringVar(&o.init, "init", "", "static program or script `FILE` that is /init in place of vvufwd, for an app VM: the only modules are those of --nic-modules")

@@ -124,5 +124,6 @@ func (o *options) commandLine() string {
 	if o.init != "" {
 		return machine.Boot{}.CommandLine()
 	}
-	return o.machine().CommandLine()
+	d, _ := o.machine()
+	return d.CommandLine()
 }
