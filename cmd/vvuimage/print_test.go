@@ -131,3 +131,35 @@ func TestNoSlotLeft(t *testing.T) {
 		t.Errorf("devices %q, notes %q", found, notes)
 	}
 }
+
+// cloud-hypervisor gets what it has, and no command line if it has not all that vvufwd would look for.
+func TestCloudHypervisor(t *testing.T) {
+	for _, tt := range []struct {
+		modules, args string
+		want          []string
+		line          bool // there is a command line
+	}{
+		{"", "--vvu 0000:00:05.0 --nic 0000:00:04.0", []string{"--net tap=tap0 \\\n", "--user-device socket=/tmp/vvu.sock \\\n"}, true},
+		{"", "--vvu 0000:00:05.0 --nic 0000:00:04.0 --vvu 0000:00:06.0 --nic eth0", []string{"--net tap=tap0 tap=tap1 \\\n", "--user-device socket=/tmp/vvu.sock socket=/tmp/vvu1.sock \\\n"}, true},
+		{"", "--vvu 0000:00:05.0 --nic 0000:00:04.0 --control vsock:5000", []string{"--vsock cid=3,socket=vsock.sock \\\n", "\n# Ports of vsock are behind vsock.sock, not at vsock:3:PORT: "}, true},
+		{"", "--vvu 0000:00:05.0 --nic 0000:00:04.0 --capture 0000:00:05.0=virtio-serial:frames", []string{"no virtio-serial ports with names, such as virtio-serial:frames: give vsock:PORT"}, false},
+		{"", "--vvu 0000:00:05.0 --port igb:0000:00:04.0", []string{"no NIC of the kind igb"}, false},
+		{"e1000e", "--vvu 0000:00:05.0 --nic eth0", []string{"no NIC of the kind e1000e"}, false},
+	} {
+		_, cloud := printed(machine.None, tt.modules, tt.args+" --noiommu")
+		for _, want := range tt.want {
+			if !strings.Contains(cloud, want) {
+				t.Errorf("%s: no %q in\n%s", tt.args, want, cloud)
+			}
+		}
+		if got := strings.Contains(cloud, "cloud-hypervisor --kernel") || strings.Contains(cloud, "cloud-hypervisor \\\n"); got != tt.line {
+			t.Errorf("%s: a command line: %v, want %v:\n%s", tt.args, got, tt.line, cloud)
+		}
+		if strings.Contains(cloud, "--vsock") != strings.Contains(tt.args, "vsock:") {
+			t.Errorf("%s: vsock:\n%s", tt.args, cloud)
+		}
+	}
+	if _, cloud := printed(machine.None, "", "--vhost-user /a --vhost-user /b --noiommu"); strings.Contains(cloud, "--net") || strings.Contains(cloud, "--user-device") {
+		t.Errorf("devices without a port:\n%s", cloud)
+	}
+}
