@@ -81,7 +81,7 @@ in
     switch = flag "Join all ports in one switch that learns addresses.";
     isolate = flag "With switch: no way between app VMs, only to NICs and interfaces.";
     bind = flag "Bind the functions to vfio-pci, and back at the end.";
-    noIOMMU = flag "Use functions that no IOMMU confines.";
+    noIOMMU = flag "Use functions that no IOMMU confines. The kernel's mode for that has to be on: vfio.enable_unsafe_noiommu_mode=1 in boot.kernelParams.";
     followLink = flag "Take guests' links down with their NIC's.";
     queues = maybe (types.ints.between 1 8) "Queue pairs of each port.";
     queueSize = maybe types.ints.positive "Entries of a NIC's rings.";
@@ -105,7 +105,8 @@ in
     (mkIf cfg.enable {
       assertions = import ./assertions.nix { inherit lib cfg ports; };
       systemd.services.vvufwd = units.vvufwd;
-      boot.kernelModules = mkIf (lib.any ports.throughVFIO cfg.ports) [ "vfio-pci" ];
+      # Their devices' numbers have to be known when the unit starts, which names them by their kind.
+      boot.kernelModules = lib.optional (lib.any ports.throughVFIO cfg.ports) "vfio-pci" ++ lib.optional (lib.any (port: port.kind == "macvtap") cfg.ports) "macvtap";
     })
     (mkIf (cfg.devices != { }) {
       assertions = import ./device-assertions.nix { inherit lib; inherit (cfg) devices; };

@@ -1,7 +1,8 @@
 # What is known of ports by their kind. A test compares the kinds with vvufwd's own.
 { lib }:
 let
-  # Rights that a port of a kind takes when it is opened; vvufwd gives them up before it looks at what a peer says.
+  # Rights that a port of a kind takes when it is opened, besides those of drop-ins (./units.nix); vvufwd gives them up before it
+  # looks at what a peer says.
   functions = { vfio = true; capabilities = [ ]; families = [ ]; };
   interface = capabilities: families: { vfio = false; inherit capabilities families; };
   table = {
@@ -13,7 +14,7 @@ let
     igbvf = functions;
     vhost-user = interface [ ] [ ];
     tap = interface [ "CAP_NET_ADMIN" ] [ "AF_INET" "AF_NETLINK" ];
-    macvtap = interface [ "CAP_NET_ADMIN" "CAP_SYS_ADMIN" ] [ "AF_INET" "AF_NETLINK" ]; # which is made in a network namespace of its own
+    macvtap = interface [ "CAP_NET_ADMIN" ] [ "AF_INET" "AF_NETLINK" ];
     packet = interface [ "CAP_NET_RAW" ] [ "AF_INET" "AF_NETLINK" "AF_PACKET" ];
     xdp = interface [ "CAP_NET_ADMIN" "CAP_NET_RAW" "CAP_BPF" "CAP_IPC_LOCK" ] [ "AF_INET" "AF_NETLINK" "AF_PACKET" "AF_XDP" ];
   };

@@ -13,6 +13,16 @@ let
     RuntimeDirectory = "vvufwd";
     RuntimeDirectoryPreserve = true; # other units have sockets there
   };
+  # What few ports need and the unit does not have are the drop-ins that other distributions get.
+  dropIns = map (name: import ./unit.nix (../cmd/internal/dist/units + "/drop-in/${name}.conf")) (
+    lib.optional vfio "pci"
+    ++ lib.optional cfg.bind "bind"
+    ++ lib.optional cfg.noIOMMU "noiommu"
+    ++ lib.optional (of "macvtap") "macvtap"
+    ++ lib.optional (more ".*vsock:.*") "vsock" # --control and --capture
+  );
+  added = setting: lib.concatMap (dropIn: let v = dropIn.${setting} or [ ]; in if lib.isList v then v else [ v ]) dropIns;
+  wordsAdded = setting: lib.concatMap (lib.splitString " ") (added setting);
   directories = paths: map (path: "-${builtins.dirOf path}") paths;
 
   kinds = map ports.of cfg.ports;
@@ -44,21 +54,17 @@ in
         ++ [ "--log-level" cfg.logLevel ]
         ++ cfg.extraArgs
       );
-      # /dev/mem is how the memory of vvudev's devices is mapped with caching; functions without an IOMMU take the same right.
-      CapabilityBoundingSet = lib.concatStringsSep " " (lib.unique (lib.concatMap (kind: kind.capabilities) kinds ++ lib.optionals vfio [ "CAP_IPC_LOCK" "CAP_SYS_RAWIO" ]));
+      CapabilityBoundingSet = lib.concatStringsSep " " (lib.unique (lib.concatMap (kind: kind.capabilities) kinds ++ wordsAdded "CapabilityBoundingSet"));
       RestrictAddressFamilies = lib.unique (
         [ "AF_UNIX" "AF_NETLINK" ]
         ++ lib.concatMap (kind: kind.families) kinds
         ++ lib.optionals (more "--?metrics.*") [ "AF_INET" "AF_INET6" ]
-        ++ lib.optional (more ".*vsock:.*") "AF_VSOCK" # --control and --capture
+        ++ wordsAdded "RestrictAddressFamilies"
       );
-      RestrictNamespaces = if of "macvtap" then "net" else true;
-      DeviceAllow =
-        lib.optionals vfio [ "char-vfio rw" "/dev/vfio/vfio rw" "/dev/iommu rw" "/dev/mem rw" ]
-        ++ lib.optional tap "/dev/net/tun rw"
-        ++ lib.optional (of "macvtap") "char-macvtap rw";
+      RestrictNamespaces = if added "RestrictNamespaces" == [ ] then true else lib.concatStringsSep " " (added "RestrictNamespaces");
+      DeviceAllow = lib.optional tap "/dev/net/tun rw" ++ added "DeviceAllow";
       PrivateDevices = !vfio && !tap;
-      ProtectKernelTunables = !cfg.bind && !cfg.noIOMMU; # else it writes to /sys
+      ProtectKernelTunables = added "ProtectKernelTunables" == [ ]; # which drop-ins switch off
       ReadWritePaths = directories (map (port: port.address) (lib.filter ports.atSocket cfg.ports));
       LimitMEMLOCK = "infinity";
     };

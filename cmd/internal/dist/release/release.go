@@ -193,9 +193,12 @@ func (r Release) addDeb(ctx context.Context, s shared, arch string, programs map
 		}
 	}
 	for name, text := range units.Files() {
-		if filepath.Ext(name) == ".service" {
+		switch {
+		case filepath.Ext(name) == ".service":
 			files.Add("usr/lib/systemd/system/"+name, text)
-		} else {
+		case filepath.Dir(name) == units.DropIns: // which are not documents, that may be left out
+			files.Add("usr/share/vvufwd/"+name, text)
+		default:
 			files.Add("usr/share/doc/vvufwd/examples/"+name, text)
 		}
 	}

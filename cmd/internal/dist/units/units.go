@@ -1,4 +1,4 @@
-// Package units has the systemd units of a release, and examples of their settings.
+// Package units has the systemd units of a release, examples of their settings, and drop-ins with what few of them need.
 package units
 
 import (
@@ -6,15 +6,20 @@ import (
 	"io/fs"
 )
 
-//go:embed *.service *.conf
+//go:embed *.service *.conf drop-in
 var files embed.FS
 
-// Files are all of them by their names.
+// DropIns is the directory of the drop-ins.
+const DropIns = "drop-in"
+
+// Files are all of them by their names. Those of drop-ins begin with their directory.
 func Files() map[string][]byte {
 	all := make(map[string][]byte)
-	names, _ := fs.Glob(files, "*") // an embedded directory can be read
-	for _, name := range names {
-		all[name], _ = files.ReadFile(name)
+	for _, pattern := range []string{"*.*", DropIns + "/*"} {
+		names, _ := fs.Glob(files, pattern) // an embedded directory can be read
+		for _, name := range names {
+			all[name], _ = files.ReadFile(name)
+		}
 	}
 	return all
 }

@@ -157,6 +157,20 @@ func TestModule(t *testing.T) {
 		if got := fmt.Sprint(s.Services["vvufwd"].ServiceConfig["RestrictAddressFamilies"]); err != nil || got != "[AF_UNIX AF_NETLINK AF_INET AF_PACKET AF_INET6 AF_VSOCK]" {
 			t.Error(got, err)
 		}
+
+		// Where memory lies, for devices without an IOMMU, is what takes CAP_SYS_ADMIN, and nothing of it is in /sys.
+		s, err = n.configure(t, `{ enable = true; noIOMMU = true; ports = [ { kind = "vvu"; address = "0000:00:05.0"; } { kind = "nic"; address = "0000:00:04.0"; } ]; }`)
+		unit = s.Services["vvufwd"].ServiceConfig
+		got := fmt.Sprint(unit["CapabilityBoundingSet"], unit["ProtectKernelTunables"], unit["RestrictNamespaces"], unit["DeviceAllow"])
+		if err != nil || got != "CAP_IPC_LOCK CAP_SYS_RAWIO CAP_SYS_ADMIN true true [char-vfio* rw /dev/vfio/vfio rw /dev/iommu rw /dev/mem rw]" {
+			t.Error(got, err)
+		}
+		s, err = n.configure(t, `{ enable = true; `+strings.Replace(pair, `"packet"`, `"macvtap"`, 1)+` }`)
+		unit = s.Services["vvufwd"].ServiceConfig
+		got = fmt.Sprint(unit["CapabilityBoundingSet"], unit["ProtectKernelTunables"], unit["RestrictNamespaces"], unit["DeviceAllow"], s.KernelModules)
+		if err != nil || got != "CAP_NET_ADMIN CAP_SYS_ADMIN false net [/dev/net/tun rw char-macvtap rw] [macvtap]" {
+			t.Error(got, err)
+		}
 	})
 }
 
