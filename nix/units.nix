@@ -65,6 +65,7 @@ in
       DeviceAllow = lib.optional tap "/dev/net/tun rw" ++ added "DeviceAllow";
       PrivateDevices = !vfio && !tap;
       ProtectKernelTunables = added "ProtectKernelTunables" == [ ]; # which drop-ins switch off
+      StateDirectory = "vvufwd";
       ReadWritePaths = directories (map (port: port.address) (lib.filter ports.atSocket cfg.ports));
       LimitMEMLOCK = "infinity";
     };

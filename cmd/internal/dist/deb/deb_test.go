@@ -61,12 +61,16 @@ func TestPurge(t *testing.T) {
 	root := t.TempDir()
 	const system = "etc/systemd/system/"
 	own := []string{"etc/vvufwd/vvudev-app.conf", system + "multi-user.target.wants/vvudev@app.service", system + "multi-user.target.wants/vvufwd@app.service"}
-	others := []string{"etc/vvufwd.conf", system + "multi-user.target.wants/other@app.service", system + "vvudev@app.service.d/override.conf"}
+	others := []string{"etc/vvufwd.conf", system + "multi-user.target.wants/other@app.service", system + "vvudev@app.service.d/override.conf", "var/lib/vvufwd-app/app.pcapng"}
 	for _, name := range append(own, others...) {
 		file := filepath.Join(root, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, nil, 0o644)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	const empty = "var/lib/vvufwd-other"
+	if err := os.Mkdir(filepath.Join(root, empty), 0o700); err != nil {
+		t.Fatal(err)
 	}
 	run := func(script string, args ...string) {
 		t.Helper()
@@ -87,9 +91,9 @@ func TestPurge(t *testing.T) {
 	run("postinst", "configure", "0~devel")
 	run("prerm", "remove")
 	run("postrm", "remove")
-	are(true, append(own, others...)...)
+	are(true, append(append(own, empty), others...)...)
 	run("postrm", "purge")
-	are(false, append(own, "etc/vvufwd")...)
+	are(false, append(own, "etc/vvufwd", empty)...)
 	are(true, others...)
 	run("postrm", "purge") // nothing is left of it
 }

@@ -191,7 +191,7 @@ func TestSandbox(t *testing.T) {
 		own           []string
 		least         int // settings that are compared
 	}{
-		{"vvufwd", "vvufwd@.service", append(own, "CapabilityBoundingSet", "RestrictAddressFamilies", "RestrictNamespaces", "DeviceAllow", "PrivateDevices", "ProtectKernelTunables", "LimitMEMLOCK"), 20},
+		{"vvufwd", "vvufwd@.service", append(own, "StateDirectory", "CapabilityBoundingSet", "RestrictAddressFamilies", "RestrictNamespaces", "DeviceAllow", "PrivateDevices", "ProtectKernelTunables", "LimitMEMLOCK"), 20},
 		{"vvudev-app", "vvudev@.service", own, 25},
 	} {
 		want, compared := settings(t, string(units.Files()[tt.unit])), 0
