@@ -16,6 +16,9 @@ import (
 // defaultControl is where vvufwd is asked if nothing else is said.
 const defaultControl = "/run/vvufwd/control.sock"
 
+// instances are the sockets of services: vvufwd@NAME is started in /run/vvufwd-NAME.
+var instances = "/run/vvufwd-*/control.sock"
+
 // envControl says something else.
 const envControl = "VVUCTL_CONTROL"
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +56,7 @@ func connect(ctx context.Context, o options) (*control.Client, error) {
 	c, err := control.Dial(ctx, o.control)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("%w: start vvufwd with --control %v, or name the socket that it has with --control", err, o.control)
+		return nil, fmt.Errorf("%w: start vvufwd with --control %v, or name the socket that it has with --control%s", err, o.control, o.services())
 	case errors.Is(err, unix.ECONNREFUSED) && !isSocket(o.control):
 		return nil, fmt.Errorf("%w: that is no socket: name the one that vvufwd has with --control", err)
 	case errors.Is(err, unix.ECONNREFUSED):
@@ -69,6 +71,18 @@ func connect(ctx context.Context, o options) (*control.Client, error) {
 		return nil, fmt.Errorf("%w: this machine has no vsock: modprobe vhost_vsock", err)
 	}
 	return c, err
+}
+
+// services names the sockets of services, if none was asked for and there are some that we may see.
+func (o options) services() string {
+	if o.control.Path != defaultControl {
+		return ""
+	}
+	found, _ := filepath.Glob(instances) // a pattern that makes sense
+	if len(found) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(found, " or ")
 }
 
 // isSocket reports whether what is at an address may be a socket.

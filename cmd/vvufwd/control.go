@@ -92,6 +92,14 @@ func (o *options) checkAsked() error {
 	return nil
 }
 
+// makeDirectory makes the directory of the socket of --control if that alone is missing: no one else makes /run/vvufwd after a boot,
+// where vvuctl asks. It is for its owner alone, as the socket is. Whether it can be made shows when the socket is.
+func (a *asked) makeDirectory() {
+	if a.control.Kind == channel.UNIX {
+		_ = os.Mkdir(filepath.Dir(a.control.Path), 0o700)
+	}
+}
+
 // open opens the places, with all the privileges that vvufwd is started with.
 func (a *asked) open() (err error) {
 	if err = a.control.open(); err != nil {

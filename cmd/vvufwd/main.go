@@ -283,6 +283,7 @@ func prepare(o *options, log *zap.Logger, stopped func() bool) (err error) {
 	if o.opened, err = openInterfaces(o, log, stopped); err != nil {
 		return errors.Join(err, o.bare.GiveBack())
 	}
+	o.asked.makeDirectory() // in which other sockets may be, too
 	if o.listeners, err = listen(o); err != nil {
 		o.opened.close()
 		return errors.Join(err, o.bare.GiveBack())
