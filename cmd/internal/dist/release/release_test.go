@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -22,9 +21,9 @@ import (
 
 const source = "../../../.."
 
-// One release, of two programs for this machine, has all that it should.
+// One release, of three programs for this machine, has all that it should.
 func TestRelease(t *testing.T) {
-	r := Release{Source: source, Commands: []string{"vvufwd", "vvuimage"}, Archs: []string{here}}
+	r := Release{Source: source, Commands: []string{"vvufwd", "vvudev", "vvuimage"}, Archs: []string{here}}
 	out := filepath.Join(t.TempDir(), "out")
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	if err := r.Write(context.Background(), out); err != nil {
@@ -65,7 +64,7 @@ func TestRelease(t *testing.T) {
 		t.Error("a manual page has not the date of SOURCE_DATE_EPOCH")
 	}
 	lint(t, contents)
-	verifyUnits(t, contents)
+	verifyUnits(t, r, contents)
 }
 
 // lint has mandoc look at all manual pages.
@@ -97,18 +96,31 @@ func lint(t *testing.T, contents map[string][]byte) {
 	}
 }
 
-// verifyUnits checks that units start programs that are there, with flags that they have.
-func verifyUnits(t *testing.T, contents map[string][]byte) {
-	for _, program := range []string{"vvudev", "vvufwd"} {
-		unit := string(contents["systemd/"+program+"@.service"])
-		start := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/(\S+)(.*)$`).FindStringSubmatch(unit)
-		if start == nil || start[1] != program || !strings.Contains(start[2], "$"+strings.ToUpper(program)+"_ARGS") {
-			t.Errorf("the unit of %s starts %q", program, start)
+// verifyUnits checks that units start programs that are there, with flags that they have, as do the examples of their settings.
+func verifyUnits(t *testing.T, r Release, contents map[string][]byte) {
+	dir := t.TempDir()
+	for _, c := range r.Commands {
+		if err := os.WriteFile(filepath.Join(dir, c), contents["bin/"+c], 0o700); err != nil {
+			t.Fatal(err)
 		}
-		example := string(contents["systemd/"+program+"-example.conf"])
-		if !strings.Contains(example, "\n"+strings.ToUpper(program)+"_ARGS=--") || !strings.Contains(unit, "EnvironmentFile=/etc/vvufwd/"+program+"-%i.conf") {
-			t.Errorf("the unit of %s and its example do not fit", program)
+	}
+	programs, err := r.describe(context.Background(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verified := 0
+	for _, d := range programs {
+		unit, has := contents["systemd/"+d.Program+"@.service"]
+		if !has {
+			continue
 		}
+		verified++
+		for _, wrong := range wrongInUnit(d, string(unit), string(contents["systemd/"+d.Program+"-example.conf"])) {
+			t.Errorf("%s: %s", d.Program, wrong)
+		}
+	}
+	if verified != 2 {
+		t.Errorf("%d units were verified, want those of vvudev and vvufwd", verified)
 	}
 }
 
