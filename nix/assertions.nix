@@ -10,8 +10,8 @@ let
 in
 [
   {
-    assertion = cfg.switch || count > 0 && lib.elem count [ 2 4 6 8 10 12 14 16 18 20 22 24 26 28 30 32 ];
-    message = "services.vvufwd.ports: ${toString count} ports cannot be paired: give an even number, up to 32, or set switch";
+    assertion = cfg.switch || count > 0 && count / 2 * 2 == count;
+    message = "services.vvufwd.ports: ${toString count} ports cannot be paired: give an even number, or set switch";
   }
   {
     assertion = !cfg.switch || count >= 2 && count <= 64;

@@ -53,7 +53,7 @@ func TestModule(t *testing.T) {
 	n := open(t)
 	const pair = `ports = [ { kind = "vhost-user"; address = "/run/vvufwd/a.sock"; } { kind = "packet"; address = "eth1"; } ];`
 	for _, tt := range []struct{ name, configuration, want string }{
-		{"no ports", `{ enable = true; }`, "0 ports cannot be paired: give an even number, up to 32, or set switch"},
+		{"no ports", `{ enable = true; }`, "0 ports cannot be paired: give an even number, or set switch"},
 		{"three ports", `{ enable = true; ` + strings.Replace(pair, "];", `{ kind = "nic"; address = "eth2"; } ];`, 1) + ` }`, "3 ports cannot be paired"},
 		{"a switch of one", `{ enable = true; switch = true; ports = [ { kind = "nic"; address = "eth2"; } ]; }`, "a switch joins 2 to 64 ports, not 1"},
 		{"isolate without switch", `{ enable = true; isolate = true; ` + pair + ` }`, "services.vvufwd.isolate is for a switch"},
@@ -136,6 +136,13 @@ func TestModule(t *testing.T) {
 		}
 		if flags < 14 {
 			t.Errorf("the unit has %d flags, want all", flags)
+		}
+	})
+
+	t.Run("many pairs", func(t *testing.T) { // vvufwd has no limit
+		s, err := n.configure(t, `{ enable = true; ports = builtins.genList (i: { kind = "vhost-user"; address = "/run/${toString i}.sock"; }) 66; }`)
+		if err != nil || len(s.Refused) > 0 {
+			t.Error(err, s.Refused)
 		}
 	})
 
