@@ -56,6 +56,23 @@ func TestPackage(t *testing.T) {
 	}
 }
 
+// The description says what each program is for.
+func TestDescription(t *testing.T) {
+	programs, err := filepath.Glob("../../../vvu*")
+	if err != nil || len(programs) < 7 {
+		t.Fatalf("the programs are %q: %v", programs, err)
+	}
+	control, err := os.ReadFile("control")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range programs {
+		if name := filepath.Base(dir); !strings.Contains(string(control), " "+name+" ") {
+			t.Errorf("control does not say what %s is for", name)
+		}
+	}
+}
+
 // What services were told is kept when the package is removed, and is gone when it is purged. Nothing of others goes.
 func TestPurge(t *testing.T) {
 	root := t.TempDir()

@@ -72,6 +72,8 @@ type shared struct {
 	programs []cli.Description
 	pages    map[string][]byte
 	files    tree.Tree // of the archives
+
+	documents tree.Tree // of the archives and of packages
 }
 
 // documented is what the programs in the directory bin say of themselves, and their manual pages.
@@ -106,13 +108,15 @@ func (r Release) common(ctx context.Context, bin string) (s shared, err error) {
 			s.files.Add("completion/"+shell+"/"+place.file(d.Program), b.Bytes())
 		}
 	}
-	for _, name := range []string{"README.md", "LICENSE"} {
-		text, err := os.ReadFile(filepath.Join(r.Source, name))
-		if err != nil {
-			return s, err
-		}
-		s.files.Add(name, text)
+	license, err := os.ReadFile(filepath.Join(r.Source, "LICENSE"))
+	if err != nil {
+		return s, err
 	}
+	s.files.Add("LICENSE", license)
+	if s.documents, err = documents(r.Source); err != nil {
+		return s, err
+	}
+	maps.Copy(s.files, s.documents)
 	return s, nil
 }
 
@@ -202,9 +206,11 @@ func (r Release) addDeb(ctx context.Context, s shared, arch string, programs map
 			files.Add("usr/share/doc/vvufwd/examples/"+name, text)
 		}
 	}
+	for name, file := range s.documents {
+		files["usr/share/doc/vvufwd/"+name] = file
+	}
 	files.Add("usr/share/vvufwd/driver.cpio.gz", image)
 	files.Add("usr/share/doc/vvufwd/vvufwd.cdx.json", list)
-	files["usr/share/doc/vvufwd/README.md"] = s.files["README.md"]
 	p := deb.Package{Version: s.version, Arch: arch, When: s.when, Files: files}
 	dir, err := os.MkdirTemp("", "deb-")
 	if err != nil {

@@ -51,7 +51,7 @@ func TestRelease(t *testing.T) {
 	for _, name := range []string{
 		"bin/vvufwd", "bin/vvuimage", "man/man1/vvuimage.1", "man/man7/vvufwd-switch.7", "completion/bash/vvufwd", "completion/zsh/_vvufwd",
 		"completion/fish/vvufwd.fish", "systemd/vvudev@.service", "systemd/vvufwd@.service", "systemd/drop-in/pci.conf",
-		"README.md", "LICENSE", "driver.cpio.gz", "vvufwd.cdx.json",
+		"README.md", "cmd/vvufwd/help/install.md", "LICENSE", "driver.cpio.gz", "vvufwd.cdx.json",
 	} {
 		if len(contents[name]) == 0 {
 			t.Errorf("the archive has no %s", name)

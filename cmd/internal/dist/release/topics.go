@@ -14,9 +14,12 @@ type topics map[string]string
 
 func (t topics) names() []string { return slices.Sorted(maps.Keys(t)) }
 
+// helpDir is where they are in the source.
+const helpDir = "cmd/vvufwd/help"
+
 // topicTexts reads them from the source: shared code imports no program's package.
 func topicTexts(source string) (topics, error) {
-	files, err := filepath.Glob(filepath.Join(source, "cmd/vvufwd/help/*.md"))
+	files, err := filepath.Glob(filepath.Join(source, helpDir, "*.md"))
 	if err != nil {
 		return nil, err
 	}
