@@ -168,14 +168,14 @@ func TestModule(t *testing.T) {
 		// Where memory lies, for devices without an IOMMU, is what takes CAP_SYS_ADMIN, and nothing of it is in /sys.
 		s, err = n.configure(t, `{ enable = true; noIOMMU = true; ports = [ { kind = "vvu"; address = "0000:00:05.0"; } { kind = "nic"; address = "0000:00:04.0"; } ]; }`)
 		unit = s.Services["vvufwd"].ServiceConfig
-		got := fmt.Sprint(unit["CapabilityBoundingSet"], unit["ProtectKernelTunables"], unit["RestrictNamespaces"], unit["DeviceAllow"])
-		if err != nil || got != "CAP_IPC_LOCK CAP_SYS_RAWIO CAP_SYS_ADMIN true true [char-vfio* rw /dev/vfio/vfio rw /dev/iommu rw /dev/mem rw]" {
+		got := fmt.Sprintln(unit["CapabilityBoundingSet"], unit["ProtectKernelTunables"], unit["RestrictNamespaces"], unit["DeviceAllow"])
+		if err != nil || got != "CAP_IPC_LOCK CAP_SYS_RAWIO CAP_SYS_ADMIN true true [char-vfio* rw /dev/vfio/vfio rw /dev/iommu rw /dev/mem rw]\n" {
 			t.Error(got, err)
 		}
 		s, err = n.configure(t, `{ enable = true; `+strings.Replace(pair, `"packet"`, `"macvtap"`, 1)+` }`)
 		unit = s.Services["vvufwd"].ServiceConfig
-		got = fmt.Sprint(unit["CapabilityBoundingSet"], unit["ProtectKernelTunables"], unit["RestrictNamespaces"], unit["DeviceAllow"], s.KernelModules)
-		if err != nil || got != "CAP_NET_ADMIN CAP_SYS_ADMIN false net [/dev/net/tun rw char-macvtap rw] [macvtap]" {
+		got = fmt.Sprintln(unit["CapabilityBoundingSet"], unit["ProtectKernelTunables"], unit["RestrictNamespaces"], unit["DeviceAllow"], s.KernelModules)
+		if err != nil || got != "CAP_NET_ADMIN CAP_SYS_ADMIN false net [/dev/net/tun rw char-macvtap rw] [macvtap]\n" {
 			t.Error(got, err)
 		}
 	})
