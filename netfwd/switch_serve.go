@@ -82,26 +82,35 @@ func (s *Switch) scatter(union portSet) (copies int) {
 	return max(copies, s.burst.Len())
 }
 
-// send gives frames to a port, which drops those that it has no room for.
+// send gives frames to a port, which drops those that it has no room for. It may have some and
+// only bound its work, as it does when frames take many buffers each, or do what comes next in
+// another way: so it is asked again as long as it takes some. Each time that is one frame at least.
 func (s *Switch) send(port int, b *virtionet.Burst) {
 	active := s.ports[port].active
 	q := active[s.pair%len(active)]
 	s.target = q
-	done := 0
-	for range sendTries {
+	c := q.Counters()
+	before := handled(c)
+	for done := 0; ; {
 		k := q.Transmit(b, done, b.Len())
-		if done += k; k == 0 || done == b.Len() {
+		if done += k; done == b.Len() {
+			break
+		}
+		if k == 0 || handled(c)-before >= sendWork {
+			c.Drops[virtionet.DropNoRoom] += uint64(b.Len() - done)
 			break
 		}
 	}
-	q.Counters().Drops[virtionet.DropNoRoom] += uint64(b.Len() - done)
 	s.target = nil
 }
 
-// sendTries is how often a port is asked that takes some frames but not all. It may
-// have room and only bound its work, as it does when frames take many buffers each, or
-// do what comes next in another way; so does this.
-const sendTries = 4
+// sendWork is after how many frames, pieces of large ones counted each, a port is not asked again. It is
+// above what the usual segments of a burst make, 45 each; a guest may have one cut into thousands,
+// and that shall not hold the others up.
+const sendWork = 4096
+
+// handled is how many frames a port has sent or dropped.
+func handled(c *virtionet.Counters) uint64 { return c.TxPackets + c.Dropped() }
 
 // A frame to many ports costs many copies. So that a guest that floods costs others
 // no more than one that does not, a port pays for its copies: it gets no turn until

@@ -23,6 +23,8 @@ type fakePort struct {
 	room     int      // frames that are taken at most; negative: any number
 	atOnce   int      // frames that are taken in one call; 0: any number
 	pieces   int      // into which frames are cut that are received; 0: one
+	segments int      // into which frames are cut that are sent; 0: one
+	refuses  bool     // drops them
 	plain    bool     // frames are described as plain ones
 	handed   [][]byte // the last burst, which is kept from the garbage collector
 	held     int
@@ -110,7 +112,11 @@ func (p *fakePort) Transmit(b *virtionet.Burst, first, end int) (done int) {
 		f.Header.NumBuffers = 7
 		p.out = append(p.out, bytes.Join(f.Data, nil))
 	}
-	p.counters.TxPackets += uint64(n)
+	if segments := uint64(n * max(1, p.segments)); p.refuses {
+		p.counters.Drops[virtionet.DropTooLong] += segments
+	} else {
+		p.counters.TxPackets += segments
+	}
 	return n
 }
 
@@ -433,18 +439,28 @@ func TestSwitchDoesNotWaitForRoom(t *testing.T) {
 	}
 	s.clear()
 	s.ports[1].room = -1
-	// One that takes its time is asked again, but not for ever.
-	for _, c := range []struct{ atOnce, want int }{{20, 64}, {16, 64}, {10, 40}} {
-		s.ports[1].atOnce = c.atOnce
+	// One that does only some in one call is asked again, but does not cut for ever.
+	for _, c := range []struct {
+		atOnce, segments int
+		refuses          bool
+		want             int
+	}{
+		{20, 1, false, 64}, {10, 1, false, 64}, {1, 1, false, 64}, // as a NIC does where segments and others take turns
+		{1, 45, false, 64}, {1, 2048, false, sendWork / 2048}, {1, 2048, true, sendWork / 2048}, {7, sendWork, false, 7}, {0, 2048, false, 64},
+	} {
+		s.ports[1].atOnce, s.ports[1].segments, s.ports[1].refuses = c.atOnce, c.segments, c.refuses
+		before := s.ports[1].drops(virtionet.DropNoRoom)
 		for n := range 64 {
 			s.ports[0].in = append(s.ports[0].in, frame(station(1), station(0), n))
 		}
 		s.run()
-		if got := len(s.ports[1].out); got != c.want {
-			t.Errorf("%d of 64 frames at a port that takes %d at once, want %d", got, c.atOnce, c.want)
+		got, drops := len(s.ports[1].out), s.ports[1].drops(virtionet.DropNoRoom)-before
+		if got != c.want || drops != uint64(64-c.want) {
+			t.Errorf("%d of 64 frames and %d drops at a port that takes %d at once, in %d segments each; want %d", got, drops, c.atOnce, c.segments, c.want)
 		}
 		s.clear()
 	}
+	s.ports[1].segments, s.ports[1].refuses = 0, false
 	s.ports[1].atOnce = 0
 	s.expect(0, frame(station(1), station(0), 1000), 1)
 }

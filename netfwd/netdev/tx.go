@@ -37,7 +37,7 @@ func (p *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
 }
 
 // mostPieces is after how many pieces of frames Transmit begins with no other frame. Each is a call into the kernel, and
-// a guest may have a frame cut into thousands. More than a quarter of a burst's usual segments, see Switch.send.
+// a guest may have a frame cut into thousands. A switch asks again for the rest, within bounds of its own.
 const mostPieces = 1024
 
 // place gives plain frames places. Other says that the first one is to be dropped, or
