@@ -52,19 +52,18 @@ func (s *Switch) serve(source int) (worked bool) {
 	s.held = true
 	union, common := s.classify(source)
 	if union&(union-1) == 0 && union == common && union != 0 {
-		s.send(bits.TrailingZeros64(uint64(union)), &s.burst) // nearly always
-		p.charge(n)
+		p.charge(max(n, s.send(bits.TrailingZeros64(uint64(union)), &s.burst))) // nearly always
 	} else {
-		p.charge(s.scatter(union))
+		p.charge(max(n, s.scatter(union)))
 	}
 	s.source.Release(&s.burst, 0, n)
 	s.held = false
 	return true
 }
 
-// scatter sends the frames of the burst to where each goes, and returns how many copies
-// that took.
-func (s *Switch) scatter(union portSet) (copies int) {
+// scatter sends the frames of the burst to where each goes, and returns how many frames came
+// of them.
+func (s *Switch) scatter(union portSet) (work int) {
 	for ; union != 0; union &= union - 1 {
 		port := bits.TrailingZeros64(uint64(union))
 		var which order
@@ -76,16 +75,16 @@ func (s *Switch) scatter(union portSet) (copies int) {
 			}
 		}
 		s.picked.Pick(&s.burst, which[:k])
-		s.send(port, &s.picked)
-		copies += k
+		work += s.send(port, &s.picked)
 	}
-	return max(copies, s.burst.Len())
+	return work
 }
 
 // send gives frames to a port, which drops those that it has no room for. It may have some and
 // only bound its work, as it does when frames take many buffers each, or do what comes next in
 // another way: so it is asked again as long as it takes some. Each time that is one frame at least.
-func (s *Switch) send(port int, b *virtionet.Burst) {
+// It returns how many frames came of them, sent or dropped.
+func (s *Switch) send(port int, b *virtionet.Burst) (work int) {
 	active := s.ports[port].active
 	q := active[s.pair%len(active)]
 	s.target = q
@@ -102,6 +101,7 @@ func (s *Switch) send(port int, b *virtionet.Burst) {
 		}
 	}
 	s.target = nil
+	return int(handled(c) - before)
 }
 
 // sendWork is after how many frames, pieces of large ones counted each, a port is not asked again. It is
@@ -112,11 +112,12 @@ const sendWork = 4096
 // handled is how many frames a port has sent or dropped.
 func handled(c *virtionet.Counters) uint64 { return c.TxPackets + c.Dropped() }
 
-// A frame to many ports costs many copies. So that a guest that floods costs others
-// no more than one that does not, a port pays for its copies: it gets no turn until
-// it has had as many rounds as its copies would have filled bursts.
+// A frame to many ports costs many copies, and one that is cut for a port costs as much as its
+// pieces. So that a guest that floods, or has frames cut, costs others no more than one that does
+// not, a port pays for what came of its frames: it gets no turn until it has had as many rounds
+// as that would have filled bursts.
 
-func (p *switchPort) charge(copies int) { p.debt += copies }
+func (p *switchPort) charge(work int) { p.debt += work }
 
 // settle is a round's worth of paying, and reports whether the port has its turn.
 func (p *switchPort) settle() bool {

@@ -25,7 +25,7 @@ type switchPort struct {
 	last    mac
 	version uint32
 
-	// Copies made for the port that it has yet to wait for, see charge.
+	// Copies and pieces made of its frames that the port has yet to wait for, see charge.
 	debt int
 }
 

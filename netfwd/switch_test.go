@@ -488,6 +488,40 @@ func TestSwitchFloodsFairly(t *testing.T) {
 	}
 }
 
+// So are the pieces of large frames: a port that has such cut, for another one or for all, gets as many turns as if
+// it had sent the pieces, whatever becomes of them.
+func TestSwitchCutsFairly(t *testing.T) {
+	const n, segments = 10_000, 32
+	for name, c := range map[string]struct {
+		dst     mac
+		refuses bool // the ports to which they go
+		each    int  // frames that each costs
+	}{
+		"for one port":     {station(2), false, segments},
+		"for all":          {broadcast, false, 1 + 3*segments},
+		"which drops them": {station(2), true, segments},
+		"for none":         {station(0), false, 1},
+	} {
+		s := newFakeSwitch(t, 5, nil)
+		for i := range s.ports {
+			s.pass(i, frame(broadcast, station(i), 0))
+		}
+		for _, p := range s.ports[2:] {
+			p.segments, p.refuses = segments, c.refuses
+		}
+		for i := range n {
+			s.ports[0].in = append(s.ports[0].in, frame(c.dst, station(0), i))
+			s.ports[1].in = append(s.ports[1].in, frame(station(0), station(1), i))
+		}
+		for len(s.ports[1].in) > 0 {
+			s.step()
+		}
+		if sent := n - len(s.ports[0].in); sent < n/c.each/2 || sent > n/c.each+3*virtionet.MaxBurst {
+			t.Errorf("%s: %d frames had their turn while another port sent %d", name, sent, n)
+		}
+	}
+}
+
 // Memory that vanishes fails its owner, and no one else.
 func TestSwitchContainsFaults(t *testing.T) {
 	gone := mapped(t, 4096)
