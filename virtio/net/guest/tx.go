@@ -15,21 +15,22 @@ func (g *Port) txFrames(frames []virtionet.Frame) int {
 	if g.closed {
 		return g.holdOrDrop(frames)
 	}
+	enough := g.counters.Pieces + maxRoom // then no other frame is begun: pieces for which there is no buffer take none
 	if f := g.cur.Filter; f != nil {
-		return g.txFiltered(f, frames)
+		return g.txFiltered(f, frames, enough)
 	}
-	return g.txWanted(frames)
+	return g.txWanted(frames, enough)
 }
 
 // txFiltered is txFrames for a guest that does not want all frames.
-func (g *Port) txFiltered(f *Filter, frames []virtionet.Frame) int {
+func (g *Port) txFiltered(f *Filter, frames []virtionet.Frame, enough uint64) int {
 	for done := 0; ; {
 		run := done
 		for run < len(frames) && f.wants(&frames[run]) {
 			run++
 		}
 		if run > done {
-			if done += g.txWanted(frames[done:run]); done < run {
+			if done += g.txWanted(frames[done:run], enough); done < run {
 				return done
 			}
 		}
@@ -42,7 +43,7 @@ func (g *Port) txFiltered(f *Filter, frames []virtionet.Frame) int {
 }
 
 // txWanted is txFrames for frames that the guest wants.
-func (g *Port) txWanted(frames []virtionet.Frame) int {
+func (g *Port) txWanted(frames []virtionet.Frame, enough uint64) int {
 	q := g.cur.ToGuest
 	if q.Err() != nil {
 		g.checkFaults() // the look for plain buffers may have found it broken
@@ -56,7 +57,7 @@ func (g *Port) txWanted(frames []virtionet.Frame) int {
 	r := txBurst{q: q, popped: q.PopBurst(g.room[:min(len(frames), virtionet.MaxBurst)])}
 	q.PrefetchWrite()
 	done := 0
-	for done < len(frames) && g.put(&r, &frames[done]) {
+	for done < len(frames) && g.counters.Pieces < enough && g.put(&r, &frames[done]) {
 		done++
 	}
 	if left := r.popped - r.filled; left > 0 {

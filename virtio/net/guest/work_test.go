@@ -1,10 +1,13 @@
 package guest
 
 import (
+	"bytes"
+	"slices"
 	"testing"
 
 	virtionet "vvufwd/virtio/net"
 	"vvufwd/virtio/net/nettest"
+	"vvufwd/virtio/net/packet/packettest"
 	"vvufwd/virtio/vring"
 	"vvufwd/virtio/vring/vringtest"
 )
@@ -86,6 +89,40 @@ func TestNoFrameTakesEndlessWork(t *testing.T) {
 		n := r.txFrames([]virtionet.Frame{nettest.Frame(nettest.Payload(fits, 4)), nettest.Frame(nettest.Payload(test.most, 5)), nettest.Frame(nettest.Payload(fits, 6))})
 		if n != 1 || c.TxPackets != 3 || c.Drops[virtionet.DropNoBuffer] != 1 {
 			t.Errorf("chains of %d: %d frames of a burst done, counted %+v", test.chain, n, c)
+		}
+	}
+}
+
+// Nor do frames that are cut into thousands of pieces, for which the guest has no buffer: a burst of them ends,
+// and goes on when it is asked to.
+func TestCutFramesMakeShortBursts(t *testing.T) {
+	shapes := packettest.Shapes(t, 2000*8)
+	shape := shapes[slices.IndexFunc(shapes, func(s packettest.Shape) bool { return s.Name == "tcp4" })]
+	for _, filtered := range []bool{false, true} {
+		q := offloading(0, 0)
+		q.Mergeable = false
+		if filtered {
+			q.Filter = &Filter{NoBroadcast: true, AllUnicast: true, AllMulticast: true}
+		}
+		r := newGuestRig(t, vringtest.Config{Size: 4}, q)
+		r.offer(t, 50)
+		var frames []virtionet.Frame
+		for len(frames) < virtionet.MaxBurst {
+			frames = append(frames, nettest.Unfinished(t, shape, nettest.GSOHeader(shape, 8)))
+			if filtered { // each runs alone
+				frames = append(frames, nettest.Frame(bytes.Repeat([]byte{0xff}, 60)))
+			}
+		}
+		for calls := 0; len(frames) > 0; calls++ {
+			before := r.Counters().Pieces
+			n := r.txFrames(frames)
+			if pieces := r.Counters().Pieces - before; n == 0 || pieces > maxRoom+2000 {
+				t.Fatalf("filtered %v: call %d was done with %d frames of %d, in %d pieces", filtered, calls, n, len(frames), pieces)
+			}
+			frames = frames[n:]
+		}
+		if c := r.Counters(); c.Segmented+c.Drops[virtionet.DropFiltered] != virtionet.MaxBurst || c.Drops[virtionet.DropNoBuffer] != 2000*c.Segmented {
+			t.Errorf("filtered %v: counted %+v", filtered, c)
 		}
 	}
 }
