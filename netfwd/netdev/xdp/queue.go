@@ -216,6 +216,9 @@ func (q *Queue) EnableKicks(forRoom bool) (frames, room bool) {
 		room = q.rooms() > 0 || q.condition.Down() // what waits is dropped then
 	}
 	watched := q.wake.Watch(q.fd, -1, unix.EPOLLIN) // before the look, so that no frame comes between
+	if q.condition.Down() {
+		return false, room // whoever sets it up again wakes us
+	}
 	return q.rx.ready() > 0 || !watched, room
 }
 

@@ -267,3 +267,21 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Who is to sleep is not kept awake by frames that no one takes while the interface is down.
+func TestFramesWhileDown(t *testing.T) {
+	p := play(t, small)
+	p.arrive(t, nettest.Payload(100, 1), 2000)
+	var b virtionet.Burst
+	for _, up := range []bool{true, false, true} {
+		p.condition.Set(netdev.State{Up: up, Runs: up, MTU: 1500})
+		if frames, _ := p.EnableKicks(false); frames != up {
+			t.Errorf("up %v: frames %v", up, frames)
+		}
+		p.DisableKicks()
+		if worked := p.Receive(&b); worked != up || b.Len() > 0 != up {
+			t.Errorf("up %v: %d frames", up, b.Len())
+		}
+		p.Recover()
+	}
+}
