@@ -126,9 +126,9 @@ func (l *lane) sync(p *member) {
 func (l *lane) enableKicks() (work bool) {
 	for _, d := range l.dirs {
 		// A port is asked for room if frames of another one wait for it; its own
-		// frames are no work while earlier ones wait for room.
+		// frames are no work while earlier ones wait for room, or they for a guest.
 		frames, room := d.src.EnableKicks(l.awaited(d.src))
-		work = work || room || frames && !d.blocked() || d.src.Changed()
+		work = work || room || frames && !d.blocked() && !d.record.waits() || d.src.Changed()
 	}
 	for _, d := range l.idle {
 		work = work || d.src.Changed()
@@ -138,7 +138,7 @@ func (l *lane) enableKicks() (work bool) {
 
 // waits is about frames that await a guest's return, see direction.settled.
 func (l *lane) waits() bool {
-	return slices.ContainsFunc(l.dirs, func(d *direction) bool { return !d.record.deadline.IsZero() })
+	return slices.ContainsFunc(l.dirs, func(d *direction) bool { return d.record.waits() })
 }
 
 // awaited reports whether frames wait for room at a port.

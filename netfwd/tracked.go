@@ -28,6 +28,9 @@ func trackingOf(src *member) tracking {
 // unsettled reports whether it is not known yet what became of the frames that come next.
 func (t *tracking) unsettled() bool { return t.guest != nil && t.guest.Unsettled() }
 
+// waits reports whether frames wait until it is.
+func (t *tracking) waits() bool { return !t.deadline.IsZero() }
+
 // resume takes note that src has other rings perhaps: a wait for dst's guest goes on if
 // one is needed still, and is over for a guest that went away meanwhile.
 func (t *tracking) resume() {

@@ -266,6 +266,10 @@ func TestKilledAndOtherGuestsComeBack(t *testing.T) {
 	if d.record.deadline.IsZero() || r.from.Driver.Completed() != 0 {
 		t.Fatal("no one waits for the guest")
 	}
+	if r.lane.enableKicks() || !r.lane.waits() {
+		t.Error("a loop does not sleep while frames wait for a guest")
+	}
+	r.lane.disableKicks()
 	d.record.deadline = time.Now()
 	r.step()
 	if n := r.from.Driver.Completed(); n != 3 {
