@@ -173,7 +173,7 @@ func (l *lane) contain(err error) (failed []Port) {
 	}
 	failed = contain(l.ports, atWork, err)
 	for _, d := range l.all {
-		if !slices.Contains(failed, d.src.Port) {
+		if d.copied || !slices.Contains(failed, d.src.Port) {
 			if again := guarded(d.fault); again != nil { // its memory is gone as well
 				d.src.Fail(again)
 				failed = append(failed, d.src.Port)

@@ -1,6 +1,10 @@
 package netfwd
 
-import virtionet "vvufwd/virtio/net"
+import (
+	"math/bits"
+
+	virtionet "vvufwd/virtio/net"
+)
 
 // A ring that stops has one place where it goes on: what is before it was given back, and
 // what is after it will be taken again. Frames of a burst are not always sent in the
@@ -46,25 +50,33 @@ func (b *batch) begun() int {
 // abandon drops what is not sent.
 func (b *batch) abandon() {
 	if b.left() {
-		b.src.Counters().Drops[virtionet.DropStopped] += uint64(b.out.Len() - b.sent)
+		b.drop(b.out.Len() - b.sent)
 		b.release(b.in.Len())
 	}
 	b.forget()
 }
 
+// drop counts n frames.
+func (b *batch) drop(n int) { b.src.Counters().Drops[virtionet.DropStopped] += uint64(n) }
+
 // giveUp is settle for the end of everything: what could only be copied is dropped.
 func (b *batch) giveUp() {
-	if b.left() {
-		b.release(b.begun())
+	switch {
+	case b.copied:
+		b.abandon()
+	case b.left():
+		end := b.begun()
+		b.release(end)
+		b.drop(bits.OnesCount64(b.unsent() & (1<<end - 1)))
 	}
 	b.forget()
 }
 
 // fault is for a batch that a fault somewhere has broken off, after src has recovered: what
 // is held comes again, or was dropped. But plain frames come again also if they were sent, in
-// another order than they came in; then none of the burst does.
+// another order than they came in; then none of the burst does. Copies never come again.
 func (b *batch) fault() {
-	if b.left() && b.in.Plain() && b.begun() > b.released {
+	if b.left() && (b.copied || b.in.Plain() && b.begun() > b.released) {
 		b.abandon()
 	}
 }
