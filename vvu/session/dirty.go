@@ -43,38 +43,31 @@ var errUnlogged = errors.New("writes cannot be marked in the front-end's dirty l
 
 // relog makes rings mark their writes as the front-end wants it now: in its log, in none,
 // or while it has not sent one in memory of our own. They run on. When relog returns
-// nothing touches the log before any more.
-func (s *Session) relog() (err error) {
+// nothing touches the log before any more. Whether a log that came will do is found out at
+// once, though writes may not have to be marked yet.
+func (s *Session) relog(came bool) error {
 	if s.memory == nil {
 		return nil // see openLog
 	}
-	next, err := s.newLog()
-	if err != nil {
-		s.logRefused = true
-		if s.backend.Logging() {
-			return fmt.Errorf("%w: %w", errUnlogged, err)
-		}
-		return fmt.Errorf("dirty log: %w", err)
+	next, err := s.newLog(came)
+	if errors.Is(err, errUnlogged) {
+		return err
 	}
 	_, sent := s.backend.Log()
-	s.log.Info("dirty log", zap.Bool("marking", s.backend.Logging()), zap.Bool("of the front-end", sent))
-	s.logRefused = s.logRefused && !sent
+	s.log.Info("dirty log", zap.Bool("marking", s.backend.Logging()), zap.Bool("of the front-end", sent && err == nil))
 	old := s.dirty
 	s.dirty = next
 	for i := range s.pairs {
 		s.pairs[i].changed = true
 	}
 	s.installChanged()
-	return s.succeed(old)
+	return errors.Join(err, s.succeed(old))
 }
 
 // openLog makes the log for memory that was mapped again, before rings use it.
-func (s *Session) openLog() error {
+func (s *Session) openLog() (err error) {
 	old := s.dirty
-	var err error
-	if s.dirty, err = s.newLog(); err != nil {
-		err = fmt.Errorf("%w: %w", errUnlogged, err)
-	}
+	s.dirty, err = s.newLog(false)
 	return errors.Join(err, s.succeed(old))
 }
 
@@ -90,21 +83,27 @@ func (s *Session) succeed(old *dirtyLog) error {
 	return nil
 }
 
-// newLog makes a log for the memory that is mapped: the front-end's, or one of our own if
-// it has sent none and wants writes to be marked.
-func (s *Session) newLog() (*dirtyLog, error) {
-	l, sent := s.backend.Log()
-	if !sent && !s.backend.Logging() {
+// newLog makes a log for the memory that is mapped, if writes have to be marked or one came.
+func (s *Session) newLog(came bool) (*dirtyLog, error) {
+	if !came && !s.backend.Logging() {
 		return nil, nil
 	}
+	log, err := s.mapLog()
+	if err != nil && s.backend.Logging() {
+		err = fmt.Errorf("%w: %w", errUnlogged, err)
+	}
+	return log, err
+}
+
+// mapLog makes the front-end's log usable, or one of our own if it has none: what it may
+// have let go of need not do for memory that came later.
+func (s *Session) mapLog() (*dirtyLog, error) {
 	need := max(s.memory.Table.LogBytes(), 1) // all regions may have been removed
 	if need > maxLogBytes {
 		return nil, fmt.Errorf("guest-physical addresses that take a log of %d bytes; at most %d are supported", need, int64(maxLogBytes))
 	}
-	if !sent {
-		if s.logRefused {
-			return nil, errors.New("the one that it sent was refused")
-		}
+	l, sent := s.backend.Log()
+	if !sent || s.logLeft && l.Size < need {
 		return privateLog(s.memory.Table, need)
 	}
 	if l.Size < need {
@@ -112,13 +111,13 @@ func (s *Session) newLog() (*dirtyLog, error) {
 	}
 	m, err := s.carrier.MapLog(l, need)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("dirty log: %w", err)
 	}
 	log, err := mem.NewDirtyLog(s.memory.Table, m.Words, m.Skip, m.Size)
 	if err != nil {
 		return nil, errors.Join(err, m.Unmap())
 	}
-	return &dirtyLog{DirtyLog: log, unmap: m.Unmap}, nil
+	return &dirtyLog{DirtyLog: log, unmap: m.Unmap, uncollected: s.logLeft}, nil
 }
 
 // privateLog is a log in memory of our own, of which only pages with marks exist.
@@ -147,17 +146,17 @@ func (s *Session) closeLog() error {
 }
 
 // noteStop is called when a ring has stopped. With the last one a front-end may release
-// its log (see dirtyLog).
+// its log (see dirtyLog), until it sends another.
 func (s *Session) noteStop() {
-	if s.dirty == nil {
-		return
-	}
 	for _, q := range s.rings {
 		if q != nil {
 			return
 		}
 	}
-	s.dirty.uncollected = true
+	s.logLeft = true
+	if s.dirty != nil {
+		s.dirty.uncollected = true
+	}
 }
 
 // logging is how ring i, which runs, marks what it writes; nil if no one wants to know. A

@@ -56,9 +56,7 @@ func (s *Session) amend() error {
 	}
 	s.use(memory, regions)
 	log := s.dirty
-	if s.dirty, err = s.newLog(); err != nil {
-		err = fmt.Errorf("%w: %w", errUnlogged, err)
-	}
+	s.dirty, err = s.newLog(false)
 	errs := []error{err, s.moveRings()}
 	errs = append(errs, s.succeed(log), old.Unmap(), s.followAll())
 	return errors.Join(errs...)

@@ -94,7 +94,7 @@ type Session struct {
 
 	address     *guest.Announcement // nil: the guest's address is not known
 	saidSurplus bool                // of queue pairs that the front-end has and we do not
-	logRefused  bool                // the log that the front-end sent last cannot be used
+	logLeft     bool                // the front-end may have let go of the log that it sent last (see dirtyLog)
 }
 
 // pair is one queue pair.
@@ -186,7 +186,7 @@ func (s *Session) Handle(m vhostuser.Message) (*vhostuser.Message, error) {
 				none := vhostuser.NewReply(m.Request, vhostuser.Inflight{})
 				reply = &none
 			}
-			if reply != nil && e.Kind == vhostuser.EffectLog && m.Request == vhostuser.SetLogBase {
+			if reply != nil && e.Kind == vhostuser.EffectLog {
 				refusal := vhostuser.LogRefused(*reply)
 				reply = &refusal
 			}
@@ -230,10 +230,10 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 	case vhostuser.EffectFeatures:
 		features, _ := s.backend.Stray()
 		s.log.Info("features negotiated", zap.Stringer("features", s.backend.Features()), zap.Stringer("not offered", features))
-		if s.dirty == nil && s.memory != nil {
+		s.pauseAll() // before rings get other roles
+		if s.memory != nil && s.backend.Logging() != (s.dirty != nil) {
 			err = s.openLog()
 		}
-		s.pauseAll() // before rings get other roles
 		s.control.renegotiate(s)
 		return nil, errors.Join(err, s.followAll())
 	case vhostuser.EffectMemory:
@@ -260,7 +260,10 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 	case vhostuser.EffectInflight:
 		return nil, s.setInflight()
 	case vhostuser.EffectLog:
-		return nil, s.relog()
+		s.logLeft = false
+		return nil, s.relog(true)
+	case vhostuser.EffectLogging:
+		return nil, s.relog(false)
 	case vhostuser.EffectConfig:
 		s.control.filter(s)
 	case vhostuser.EffectMTU:
@@ -274,7 +277,7 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 
 // forget drops what is remembered of one front-end only.
 func (s *Session) forget() {
-	s.saidSurplus, s.logRefused, s.pairs[0].announce = false, false, nil
+	s.saidSurplus, s.logLeft, s.pairs[0].announce = false, false, nil
 	s.control.forget(s)
 }
 

@@ -79,6 +79,22 @@ func (a *app) mark(t *testing.T, on bool) {
 	}
 }
 
+// say sends a message that has no answer, and waits until it is carried out.
+func (a *app) say(t *testing.T, r vhostuser.Request, p vhostuser.Payload, fds ...int) {
+	t.Helper()
+	m := vhostuser.NewRequest(r, p, fds...)
+	m.Flags |= vhostuser.FlagNeedReply
+	if err := a.conn.WriteMessage(m); err != nil {
+		t.Fatal(err)
+	}
+	var code vhostuser.U64
+	if answer, err := a.conn.ReadMessage(); err != nil {
+		t.Fatalf("%v: %v", r, err)
+	} else if err := code.Decode(answer.Payload); err != nil || answer.Request != r || code != 0 {
+		t.Fatalf("%v is answered with %v (%v)", r, answer, err)
+	}
+}
+
 // written are the bytes of an app's memory that only the device writes: used rings and
 // receive buffers, which are at even places here.
 func (a *app) written() (parts [][2]int) {
@@ -170,42 +186,125 @@ func TestDirtyLogWhileFramesPass(t *testing.T) {
 // QEMU whose guest's device starts while it migrates: the rings are told to mark what they
 // write from the start, and the log comes after them. What was written in between is marked
 // in it; so it is if an earlier log was there, which QEMU has released when the rings
-// stopped.
+// stopped, whatever it changes before the next one comes.
 func TestDirtyLogComesAfterTheRings(t *testing.T) {
-	r := newRig(t)
-	a, b := newApp(t, r.paths[0]), startApp(t, r.paths[1])
-	defer a.exit()
-	defer b.exit()
-	if err := a.Connect(); err != nil {
-		t.Fatal(err)
+	const more = 1 << 30
+	region := func(gpa, uva uint64) vhostuser.SingleRegion {
+		return vhostuser.SingleRegion{GPA: gpa, Size: appMemory, UVA: uva}
 	}
-	if err := a.Mark(true); err != nil { // before there is memory
-		t.Fatal(err)
-	}
-	for round := range 3 {
-		before := bytes.Clone(a.memory)
-		for i := range a.rings {
-			a.rings[i] = a.ring(t, i)
-		}
-		if err := a.Start(); err != nil {
-			t.Fatal(err)
-		}
-		exchange(t, a, b, round)
-		log := newLog(t, 0, logBytes)
-		a.setLog(t, log)
-		marks := log.take()
-		if at, changed := a.unmarked(before, marks); at >= 0 || changed < 900 {
-			t.Fatalf("round %d: byte %#x of %d was written before the log came and is not marked in it", round, at, changed)
-		}
-		for at := range appMemory {
-			if at >= framesAt+2*frameRoom && marks(at) {
-				t.Fatalf("round %d: byte %#x is marked, which no one has written", round, at)
+	running, stopped := func(*testing.T, *app) {}, func(*testing.T, *app) {}
+	for name, tc := range map[string]struct {
+		running, stopped func(*testing.T, *app) // what happens before the rings stop, and after
+	}{
+		"nothing": {running, stopped},
+		"another table": {running, func(t *testing.T, a *app) {
+			a.say(t, vhostuser.SetMemTable, vhostuser.MemoryTable{vhostuser.MemoryRegion(region(appGPA, appUVA))}, int(a.file.Fd()))
+		}},
+		"a region comes back": {running, func(t *testing.T, a *app) {
+			a.say(t, vhostuser.RemMemReg, region(appGPA, appUVA))
+			a.say(t, vhostuser.AddMemReg, region(appGPA, appUVA), int(a.file.Fd()))
+		}},
+		"a region beyond the log": {running, func(t *testing.T, a *app) {
+			a.say(t, vhostuser.AddMemReg, region(appGPA+more, appUVA+more), int(a.file.Fd()))
+			a.say(t, vhostuser.RemMemReg, region(appGPA+more, appUVA+more))
+		}},
+		"a reset": {running, func(t *testing.T, a *app) { a.say(t, vhostuser.ResetDevice, nil) }},
+		"another migration": {
+			func(t *testing.T, a *app) { a.mark(t, false) },
+			func(t *testing.T, a *app) { a.mark(t, true) },
+		},
+		"another migration, and a reset": {
+			func(t *testing.T, a *app) { a.mark(t, false) },
+			func(t *testing.T, a *app) {
+				a.say(t, vhostuser.ResetDevice, nil)
+				a.mark(t, true)
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			a, b := newApp(t, r.paths[0]), startApp(t, r.paths[1])
+			defer a.exit()
+			defer b.exit()
+			if err := a.Connect(); err != nil {
+				t.Fatal(err)
 			}
+			if err := a.Mark(true); err != nil { // before there is memory
+				t.Fatal(err)
+			}
+			for round := range 3 {
+				before := bytes.Clone(a.memory)
+				for i := range a.rings {
+					a.rings[i] = a.ring(t, i)
+				}
+				if err := a.Start(); err != nil {
+					t.Fatal(err)
+				}
+				exchange(t, a, b, round)
+				log := newLog(t, 0, logBytes)
+				a.setLog(t, log)
+				marks := log.take()
+				if at, changed := a.unmarked(before, marks); at >= 0 || changed < 900 {
+					t.Fatalf("round %d: byte %#x of %d was written before the log came and is not marked in it", round, at, changed)
+				}
+				for at := range appMemory {
+					if at >= framesAt+2*frameRoom && marks(at) {
+						t.Fatalf("round %d: byte %#x is marked, which no one has written", round, at)
+					}
+				}
+				tc.running(t, a)
+				if _, err := a.Stop(); err != nil {
+					t.Fatal(err)
+				}
+				log.take() // QEMU looks once more, and releases the log
+				tc.stopped(t, a)
+			}
+		})
+	}
+}
+
+// A log that is not marked in, because a migration came to nothing or the log itself was no
+// good, does not stand in the way of memory that is plugged in.
+func TestMemoryBeyondAnIdleDirtyLog(t *testing.T) {
+	region := vhostuser.SingleRegion{GPA: appGPA + 1<<30, Size: appMemory, UVA: appUVA + 1<<30}
+	table := vhostuser.MemoryTable{{GPA: appGPA, Size: appMemory, UVA: appUVA}, vhostuser.MemoryRegion(region)}
+	for name, idle := range map[string]func(*testing.T, *app){
+		"cancelled": func(t *testing.T, a *app) {
+			a.setLog(t, newLog(t, 0, logBytes))
+			a.mark(t, true)
+			a.mark(t, false)
+		},
+		"not begun": func(t *testing.T, a *app) { a.setLog(t, newLog(t, 0, logBytes)) },
+		"refused": func(t *testing.T, a *app) {
+			small := newLog(t, 0, logBytes-1)
+			if err := a.SetLog(small.at, int(small.file.Fd())); err == nil {
+				t.Fatal("the log is taken")
+			}
+		},
+	} {
+		for how, plug := range map[string]func(*testing.T, *app){
+			"region": func(t *testing.T, a *app) { a.say(t, vhostuser.AddMemReg, region, int(a.file.Fd())) },
+			"table":  func(t *testing.T, a *app) { a.say(t, vhostuser.SetMemTable, table, int(a.file.Fd()), int(a.file.Fd())) },
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				r := newRig(t)
+				a, b := startApp(t, r.paths[0]), startApp(t, r.paths[1])
+				defer a.exit()
+				defer b.exit()
+				idle(t, a)
+				plug(t, a)
+				exchange(t, a, b, 1)
+				log := newLog(t, 0, logBytes+1<<30/mem.DirtyPage/8) // the next migration
+				a.setLog(t, log)
+				a.mark(t, true)
+				before := bytes.Clone(a.memory)
+				log.take()
+				exchange(t, a, b, 2)
+				if at, changed := a.unmarked(before, log.take()); at >= 0 || changed < 900 {
+					t.Errorf("byte %#x of %d has changed and its page is not marked", at, changed)
+				}
+			})
 		}
-		if _, err := a.Stop(); err != nil {
-			t.Fatal(err)
-		}
-		log.take() // QEMU looks once more, and releases the log
 	}
 }
 

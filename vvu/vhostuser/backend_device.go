@@ -88,7 +88,8 @@ func (b *Backend) setConfig(m Message, out *outcome) error {
 // begins. Owner, protocol features and memory stay.
 func (b *Backend) resetDevice(_ Message, out *outcome) error {
 	if b.features != 0 {
-		b.features, b.strayFeatures = 0, 0
+		b.accept(0)
+		b.strayFeatures = 0
 		out.add(EffectFeatures, 0)
 	}
 	for i := range b.rings {

@@ -71,13 +71,13 @@ func (b *Backend) setFeatures(m Message, out *outcome) error {
 		return violate(m, "%v", err)
 	}
 	before := b.features
-	b.features = virtio.Features(v) & b.cfg.Features
+	b.accept(virtio.Features(v) & b.cfg.Features)
 	b.strayFeatures = virtio.Features(v) &^ b.cfg.Features
 	if b.features == before {
 		return nil
 	}
 	if b.features^before == virtio.LogAll { // QEMU and others, while rings run
-		out.add(EffectLog, 0)
+		out.add(EffectLogging, 0)
 		return nil
 	}
 	out.add(EffectFeatures, 0)
@@ -88,6 +88,15 @@ func (b *Backend) setFeatures(m Message, out *outcome) error {
 		}
 	}
 	return nil
+}
+
+// accept puts features in force. A front-end that does not want writes marked any more lets
+// go of its log: it sends one when it wants them marked again.
+func (b *Backend) accept(f virtio.Features) {
+	if b.Logging() && !f.Has(virtio.LogAll) {
+		b.log, b.haveLog = Log{}, false
+	}
+	b.features = f
 }
 
 // setOwner starts a session if the last one may have ended; see Backend.

@@ -39,7 +39,8 @@ func (b *Backend) setLogFD(m Message, _ *outcome) error {
 	return nil
 }
 
-// Log returns where the front-end's dirty log is in its file, or false if it has sent none.
+// Log returns where the front-end's dirty log is in its file, or false if it has sent
+// none since it last had writes marked.
 func (b *Backend) Log() (Log, bool) { return b.log, b.haveLog }
 
 // Logging reports whether writes to the guest's memory have to be marked in the log.

@@ -18,8 +18,8 @@ func TestDirtyLogOrders(t *testing.T) {
 		begin, again, end  string
 		beginWant, endWant []string
 	}{
-		{QEMU, "6 2 9 9", "6", "2 9 9", []string{"log", "log", "ring 0", "ring 1"}, []string{"log", "ring 0", "ring 1"}},
-		{CloudHypervisor, "6 2 9 9", "6", "9 9 2", []string{"log", "log", "ring 0", "ring 1"}, []string{"ring 0", "ring 1", "log"}},
+		{QEMU, "6 2 9 9", "6", "2 9 9", []string{"log", "logging", "ring 0", "ring 1"}, []string{"logging", "ring 0", "ring 1"}},
+		{CloudHypervisor, "6 2 9 9", "6", "9 9 2", []string{"log", "logging", "ring 0", "ring 1"}, []string{"ring 0", "ring 1", "logging"}},
 	} {
 		t.Run(tc.style.Name, func(t *testing.T) {
 			d := newModel(t, BackendConfig{Features: testFeatures, Protocol: ProtoReplyAck | ProtoLogShmFD, PassesFDs: true})
@@ -70,6 +70,12 @@ func TestDirtyLogOrders(t *testing.T) {
 			}
 			if d.b.Logging() || !d.running[0] || !d.running[1] {
 				t.Errorf("logging %v, running %v", d.b.Logging(), d.running)
+			}
+			if _, ok := d.b.Log(); ok {
+				t.Error("the log outlives the migration")
+			}
+			if err := f.SetLog(log, 0); err != nil {
+				t.Error(err)
 			}
 			d.b.Bounce()
 			if _, ok := d.b.Log(); ok {

@@ -43,10 +43,12 @@ const (
 	// EffectAnnounce: broadcast a RARP packet for MAC() on behalf of the guest
 	// (SEND_RARP).
 	EffectAnnounce
-	// EffectLog: another log came, or writes have to be marked from now on, or not any more:
-	// see Log and Logging. Rings go on. Before the answer is sent nothing may be marked in
-	// the log before, and everything in this one.
+	// EffectLog: another log came, see Log. Rings go on. Before the answer is sent nothing may
+	// be marked in the log before, and everything in this one.
 	EffectLog
+	// EffectLogging: writes have to be marked from now on, or not any more: see Logging. Rings
+	// go on.
+	EffectLogging
 	// EffectInflightNew: the front-end asks for memory to track rings in, zeroed, in a file
 	// (see Inflight). Make it, and send InflightReply.
 	EffectInflightNew
@@ -59,7 +61,7 @@ const (
 
 var effectNames = [...]string{
 	EffectReset: "reset", EffectFeatures: "features", EffectMemory: "memory", EffectRegions: "regions", EffectRing: "ring", EffectStop: "stop",
-	EffectSignal: "signal", EffectMTU: "mtu", EffectAnnounce: "announce", EffectLog: "log",
+	EffectSignal: "signal", EffectMTU: "mtu", EffectAnnounce: "announce", EffectLog: "log", EffectLogging: "logging",
 	EffectInflightNew: "inflight memory", EffectInflight: "inflight", EffectConfig: "config",
 }
 
