@@ -84,12 +84,15 @@ func (s *Session) succeed(old *dirtyLog) error {
 }
 
 // newLog makes a log for the memory that is mapped, if writes have to be marked or one came.
+// If they have to and cannot be, no ring runs any more when it returns: the session ends soon,
+// and until then no one must write.
 func (s *Session) newLog(came bool) (*dirtyLog, error) {
 	if !came && !s.backend.Logging() {
 		return nil, nil
 	}
 	log, err := s.mapLog()
 	if err != nil && s.backend.Logging() {
+		s.pauseAll()
 		err = fmt.Errorf("%w: %w", errUnlogged, err)
 	}
 	return log, err

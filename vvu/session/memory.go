@@ -52,14 +52,14 @@ func (s *Session) amend() error {
 	case err != nil: // what was removed must not be touched any more
 		s.pauseAll()
 		s.backend.ForgetMemory()
-		return errors.Join(err, s.unmap())
+		return errors.Join(err, s.unmapMemory())
 	}
 	s.use(memory, regions)
 	log := s.dirty
-	s.dirty, err = s.newLog(false)
-	errs := []error{err, s.moveRings()}
-	errs = append(errs, s.succeed(log), old.Unmap(), s.followAll())
-	return errors.Join(errs...)
+	if s.dirty, err = s.newLog(false); err != nil {
+		return errors.Join(err, s.succeed(log), old.Unmap())
+	}
+	return errors.Join(s.moveRings(), s.succeed(log), old.Unmap(), s.followAll())
 }
 
 // moveRings lets every ring that runs go on in the memory that is mapped now. One that is

@@ -37,7 +37,7 @@ func newBenchWith(t *testing.T, pairs int, carrier *fakeCarrier) *bench {
 		serve(t, g)
 	}
 	t.Cleanup(func() { b.session.Reset() })
-	b.session = New(b.carrier, vhostuser.BackendConfig{Protocol: vhostuser.ProtoMTU | vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoReplyAck}, b.guests, zap.New(core))
+	b.session = New(b.carrier, vhostuser.BackendConfig{Protocol: vhostuser.ProtoMTU | vhostuser.ProtoConfigureMemSlots | vhostuser.ProtoReplyAck | vhostuser.ProtoLogShmFD}, b.guests, zap.New(core))
 	b.send(vhostuser.SetFeatures, vhostuser.U64(virtio.Version1|virtio.ProtocolFeatures|virtio.NetMQ))
 	b.send(vhostuser.SetMemTable, vhostuser.MemoryTable{{Size: 1 << 20, UVA: 1 << 30}})
 	return b

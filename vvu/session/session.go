@@ -232,10 +232,12 @@ func (s *Session) apply(e vhostuser.Effect) (reply *vhostuser.Message, err error
 		s.log.Info("features negotiated", zap.Stringer("features", s.backend.Features()), zap.Stringer("not offered", features))
 		s.pauseAll() // before rings get other roles
 		if s.memory != nil && s.backend.Logging() != (s.dirty != nil) {
-			err = s.openLog()
+			if err := s.openLog(); err != nil {
+				return nil, err
+			}
 		}
 		s.control.renegotiate(s)
-		return nil, errors.Join(err, s.followAll())
+		return nil, s.followAll()
 	case vhostuser.EffectMemory:
 		return nil, s.remap()
 	case vhostuser.EffectRegions:

@@ -19,6 +19,8 @@ type fakeCarrier struct {
 	kicks  [2*MaxPairs + 1]int
 	memory []byte
 	refuse bool         // to map anything
+	logs   bool         // those can be mapped
+	log    []byte       // that was mapped last
 	mapped atomic.Int32 // tables
 }
 
@@ -39,8 +41,12 @@ func (c *fakeCarrier) Map(regions []vhostuser.MemoryRegion) (*Memory, error) {
 	return &Memory{Table: table, Unmap: func() error { c.mapped.Add(-1); return nil }}, err
 }
 
-func (c *fakeCarrier) MapLog(vhostuser.Log, uint64) (*LogMemory, error) {
-	return nil, errors.New("no logs here")
+func (c *fakeCarrier) MapLog(_ vhostuser.Log, need uint64) (*LogMemory, error) {
+	if !c.logs {
+		return nil, errors.New("no logs here")
+	}
+	c.log = make([]byte, (need+mem.DirtyPage-1)/mem.DirtyPage*mem.DirtyPage)
+	return &LogMemory{Words: c.log, Size: need, Unmap: func() error { return nil }}, nil
 }
 
 func (c *fakeCarrier) NewInflight(uint64) (int, error) { return -1, errors.New("no files here") }
