@@ -23,9 +23,9 @@ type controlQueue struct {
 	wanted *guest.Filter // nil: all frames
 }
 
-// start takes the queue into service. A ring that begins again is that of a device that has
-// been reset; one that goes on belongs to a guest that knows what it has told us, or the
-// back-end before us.
+// start takes the queue into service. A ring that the front-end lets begin again is that of a
+// device that has been reset; one that goes on belongs to a guest that knows what it has told
+// us, or the back-end before us.
 func (c *controlQueue) start(s *Session, ring *vring.Device, fresh bool) {
 	cfg := control.Config{Features: s.backend.Features(), MaxPairs: len(s.pairs), SetMAC: s.backend.SetMAC}
 	switch {

@@ -322,6 +322,42 @@ func TestWhatStaysSet(t *testing.T) {
 	}
 }
 
+// A ring that is restarted where it happens to be at its beginning is no new one.
+func TestWhatStaysSetAtTheBeginning(t *testing.T) {
+	for name, restart := range map[string]func(*commander){
+		"another table": func(c *commander) {
+			c.send(vhostuser.SetMemTable, vhostuser.MemoryTable{{Size: memoryBytes, UVA: userBase}})
+		},
+		"a region that comes back": func(c *commander) {
+			region := vhostuser.SingleRegion{Size: memoryBytes, UVA: userBase}
+			c.send(vhostuser.RemMemReg, region)
+			c.send(vhostuser.AddMemReg, region)
+		},
+		"other features": func(c *commander) {
+			c.send(vhostuser.SetFeatures, vhostuser.U64(c.features|virtio.NetMrgRxbuf))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCommander(t, 4, withMQ|virtio.RingPacked)
+			c.begin(true)
+			at := func() uint16 {
+				c.session.mu.Lock()
+				defer c.session.mu.Unlock()
+				return c.session.rings[c.ring].NextAvail()
+			}
+			for n := 0; n == 0 || at() != vring.FirstSlot; n++ {
+				c.do(true, 4, 0, 2, 0)
+			}
+			restart(c)
+			c.wantTakers("restarted", 0, 1)
+			c.do(true, 4, 0, 3, 0)
+			c.end()
+			c.begin(true)
+			c.wantTakers("reset", 0)
+		})
+	}
+}
+
 // The address that a guest sets is in the configuration space, unless it has a fixed one.
 func TestGuestSetsItsAddress(t *testing.T) {
 	c := newCommander(t, 2, withMQ)

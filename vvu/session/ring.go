@@ -44,7 +44,7 @@ func (s *Session) start(i int) error {
 		zap.Uint16("next avail", cfg.NextAvail), zap.Bool("enabled", state.Enabled), zap.Bool("control", commands),
 		zap.Bool("tracked", cfg.Track != nil), zap.Bool("resumed", cfg.Resumed))
 	if commands {
-		s.control.start(s, q, cfg.NextAvail == map[bool]uint16{true: vring.FirstSlot}[cfg.Packed])
+		s.control.start(s, q, !state.Held && cfg.NextAvail == map[bool]uint16{true: vring.FirstSlot}[cfg.Packed])
 	}
 	return nil
 }

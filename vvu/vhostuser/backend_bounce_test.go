@@ -13,7 +13,7 @@ func TestBounce(t *testing.T) {
 	d.work(33)
 	d.bounce()
 	want := wantRing(0, 9+33)
-	want.HaveKick, want.Callable, want.Ready = false, false, false
+	want.Held, want.HaveKick, want.Callable, want.Ready = true, false, false, false
 	if diff := cmp.Diff(want, d.b.Ring(0)); diff != "" {
 		t.Errorf("ring 0 after a bounce (-want +got):\n%s", diff)
 	}

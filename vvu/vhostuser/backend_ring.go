@@ -56,7 +56,7 @@ func (b *Backend) setVringBase(m Message, _ *outcome) error {
 	if r.ready(b.features) {
 		return refuse(m, "ring %d is running; GET_VRING_BASE must stop it first", v.Index)
 	}
-	r.base = v.Num
+	r.base, r.held = v.Num, false
 	return nil
 }
 
@@ -109,7 +109,7 @@ func (b *Backend) getVringBase(m Message, out *outcome) error {
 // (see Bounce) the reply is not to be sent.
 func (b *Backend) Stopped(index int, base uint32) Message {
 	if uint(index) < MaxRings {
-		b.rings[index].base = base
+		b.rings[index].base, b.rings[index].held = base, true
 	}
 	return NewReply(GetVringBase, VringState{Index: uint32(index), Num: base})
 }

@@ -7,6 +7,7 @@ import "vvufwd/virtio"
 type RingState struct {
 	Num  uint32 // entries; 0 before SET_VRING_NUM, else within the configured limit and, for split rings, a power of two
 	Base uint32 // where to go on: next avail index (split), or both indexes with their wrap bits (packed)
+	Held bool   // Base is where the ring stopped, and the front-end has said nothing else since
 
 	Desc, Avail, Used uint64 // user addresses (IOVAs with ACCESS_PLATFORM)
 	Log               uint64 // guest-physical address for dirty logging, with VringAddrLog in Flags
@@ -36,6 +37,7 @@ type RingState struct {
 // ring is the machine's own record of a ring.
 type ring struct {
 	num, base uint32
+	held      bool // base is as Stopped said
 	addr      VringAddr
 	haveAddr  bool
 	enabled   bool // as SET_VRING_ENABLE said
@@ -61,7 +63,7 @@ func (r *ring) state(features virtio.Features) RingState {
 		base &= 0xffff
 	}
 	return RingState{
-		Num: r.num, Base: base,
+		Num: r.num, Base: base, Held: r.held,
 		Desc: r.addr.Desc, Avail: r.addr.Avail, Used: r.addr.Used, Log: r.addr.Log, Flags: r.addr.Flags,
 		Enabled:  r.enabled || !features.Has(virtio.ProtocolFeatures),
 		HaveKick: r.haveKick, KickNoFD: r.kickNoFD, Callable: r.callable,
