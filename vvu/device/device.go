@@ -61,6 +61,10 @@ type Device struct {
 	session      *session // the front-end on the socket, nil if there is none
 	rings        []peerRing
 	notifySelect uint16
+
+	// What a timer does soon: there is one for each, whatever the driver does.
+	dropping bool // dropReplies goes on
+	retrying bool // queues whose memory is not mapped are looked for again
 }
 
 // peerRing is one vring of the front-end's device. Its notifiers belong to the

@@ -103,16 +103,21 @@ func (d *Device) nextReply(s *session) (vhostuser.Message, bool) {
 // dropReplies consumes what the driver sends while no one is there to hear it;
 // mu is held. A driver that adds messages as fast as they are dropped, or whose
 // rings overlap so that it looks like that, gets no more than a queue full at a
-// time: others want mu too.
+// time, whatever it notifies: others want mu too.
 func (d *Device) dropReplies() {
+	if d.dropping {
+		return
+	}
 	for range queueSize {
 		if _, result := d.takeReply(); result != taken {
 			return
 		}
 	}
+	d.dropping = true
 	time.AfterFunc(dropPause, func() {
 		d.mu.Lock()
 		defer d.unlock()
+		d.dropping = false
 		if !d.connected() {
 			d.dropReplies()
 		}

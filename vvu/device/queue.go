@@ -116,7 +116,15 @@ func (d *Device) queueFault(index int, err error) outcome {
 		return empty
 	}
 	q.release()
-	time.AfterFunc(retryUnmapped, d.cond.Broadcast)
+	if !d.retrying { // one for all who wait: each of them comes here again
+		d.retrying = true
+		time.AfterFunc(retryUnmapped, func() {
+			d.mu.Lock()
+			defer d.unlock()
+			d.retrying = false
+			d.cond.Broadcast()
+		})
+	}
 	return later
 }
 
