@@ -276,6 +276,9 @@ func (e *Endpoint) serve(ctx context.Context, conn *vhostuser.Conn) (err error) 
 	conn.SetPatience(stalled)
 	c := newCarrier(e.events, &e.bin, session.Rings(len(e.guests)))
 	c.ownFlight = e.flight
+	if e.limits.Memory > 0 {
+		c.memory.most = e.limits.Memory + rounding
+	}
 	s := session.New(c, e.backendConfig(), e.guests, e.log)
 	if e.address != nil {
 		if err := s.SetAddress(*e.address); err != nil {

@@ -20,7 +20,13 @@ type memory struct {
 	mapped  map[vhostuser.MemoryRegion]*mapping
 	all     map[*mapping]bool // not unmapped yet
 	touched bool              // since the last sweep
+
+	bytes, most uint64 // that are mapped, and that may be; 0: no bound
 }
+
+// rounding is how much more may be mapped than a front-end may share. Files of huge pages are
+// mapped in whole pages, of up to 1 GiB, and a guest has a few regions that are smaller.
+const rounding = 64 << 30
 
 // mapping is one region. It is unmapped when no table has it and none will.
 type mapping struct {
@@ -115,7 +121,11 @@ func (m *memory) release(one *mapping) error {
 		return nil
 	}
 	delete(m.all, one)
-	return unix.Munmap(one.whole)
+	if err := unix.Munmap(one.whole); err != nil {
+		return err
+	}
+	m.bytes -= uint64(len(one.whole))
+	return nil
 }
 
 // table makes a table of regions. Those that came with a file are mapped, the others must
@@ -176,5 +186,10 @@ func (m *memory) region(r vhostuser.MemoryRegion) (*mapping, error) {
 	}
 	one := &mapping{view: view, whole: whole}
 	m.all[one] = true
+	m.bytes += uint64(len(whole))
+	if m.most > 0 && m.bytes > m.most {
+		err := fmt.Errorf("%d MiB are mapped with it, pages of its file being as large as they are, and %d MiB are allowed: raise --max-memory, or use smaller pages", m.bytes>>20, m.most>>20)
+		return nil, errors.Join(err, m.release(one))
+	}
 	return one, nil
 }

@@ -3,6 +3,7 @@ package socket
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -214,5 +215,48 @@ func TestTablesThatWereNotUnmapped(t *testing.T) {
 	}
 	if n := ownFiles(t); n != 0 {
 		t.Errorf("%d files are open", n)
+	}
+}
+
+// What regions take of the address space is bounded too: of a file with huge pages much more
+// than they have is mapped.
+func TestMappingsAreBounded(t *testing.T) {
+	c := newCarrier(nil, &peerfd.Bin{}, 0)
+	c.memory.most = 2 * 4096
+	var regions []vhostuser.MemoryRegion
+	add := func(i int) error {
+		r, fd := testRegion(t, i)
+		r.Size = 1 // a page is mapped
+		m := vhostuser.NewRequest(vhostuser.AddMemReg, vhostuser.SingleRegion(r), fd)
+		if err := c.take(&m); err != nil {
+			t.Fatal(err)
+		}
+		table, err := c.Map(append(slices.Clone(regions), r))
+		if err == nil {
+			regions = append(regions, r)
+			defer table.Unmap()
+		}
+		return errors.Join(err, c.sweep(func() []vhostuser.MemoryRegion { return regions }))
+	}
+	for round := range 3 {
+		for i := range 2 {
+			if err := add(i); err != nil {
+				t.Fatalf("round %d: region %d: %v", round, i, err)
+			}
+		}
+		if err := add(2); err == nil || !strings.Contains(err.Error(), "--max-memory") {
+			t.Errorf("round %d: one region too many: %v", round, err)
+		}
+		if n := mappings(t); n != 2 {
+			t.Errorf("round %d: %d regions are mapped", round, n)
+		}
+		regions = nil
+		table, err := c.Map(nil)
+		if err := errors.Join(err, table.Unmap(), c.sweep(func() []vhostuser.MemoryRegion { return nil })); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.close(); err != nil {
+		t.Fatal(err)
 	}
 }
