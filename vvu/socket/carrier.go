@@ -44,6 +44,7 @@ func (c *carrier) take(m *vhostuser.Message) error {
 			break // the session refuses it
 		}
 		if err := c.memory.replace(); err != nil {
+			c.retired = append(c.retired, m.FDs...)
 			return err
 		}
 		for i, r := range t {

@@ -260,3 +260,21 @@ func TestMappingsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The files of a table that cannot take the place of the one before are closed.
+func TestFilesOfATableThatFails(t *testing.T) {
+	c := newCarrier(nil, &peerfd.Bin{}, 0)
+	stuck := &mapping{whole: make([]byte, 1), kept: true} // cannot be unmapped
+	c.memory.mapped[vhostuser.MemoryRegion{}], c.memory.all[stuck] = stuck, true
+	r, fd := testRegion(t, 1)
+	m := vhostuser.NewRequest(vhostuser.SetMemTable, vhostuser.MemoryTable{r}, fd)
+	if err := c.take(&m); err == nil {
+		t.Fatal("it goes on")
+	}
+	if err := c.close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := ownFiles(t); n != 0 {
+		t.Errorf("%d files are open", n)
+	}
+}
