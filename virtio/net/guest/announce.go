@@ -65,12 +65,7 @@ func (g *Port) announce(a *Announcement) {
 func (g *Port) rxAnnouncement(f *virtionet.Frame) int {
 	g.due = false
 	*f = virtionet.Frame{Data: g.ours.views[:], Len: len(g.ours.frame)}
-	g.counters.RxPackets++
-	g.counters.RxBytes += uint64(f.Len)
-	if g.again > 0 {
-		g.countOnce([]virtionet.Frame{*f})
-	}
 	g.held, g.released = 1, 0
-	g.taken, g.given, g.frameEnd[0] = 0, 0, 0
+	g.taken, g.given, g.frameEnd[0], g.frameLen[0] = 0, 0, 0, f.Len
 	return 1
 }

@@ -111,15 +111,16 @@ type Port struct {
 	muted   bool    // cur's FromGuest runs and is disabled
 	patient [2]bool // cur's ToGuest, FromGuest are awaited still, as far as we looked
 
-	// What the last rxFrames popped, in ring order: frames and, between them, drops.
+	// What the last rxFrames popped, in ring order: frames and, between them, drops. Both are counted when
+	// they are given back, for until then they may go back to the ring and come again.
 	heads    [virtionet.MaxBurst]uint16
-	taken    int                     // of heads
-	given    int                     // of these, given back
-	frameEnd [virtionet.MaxBurst]int // of each frame, the number of heads up to it
-	held     int                     // frames handed out
-	released int                     // of these, released
-	again    int                     // frames that are counted, and were taken back: they come again
-	goesOnAt uint16                  // where in the ring
+	reason   [virtionet.MaxBurst]virtionet.Drop // of each; NumDrops: it is a frame
+	taken    int                                // of heads
+	given    int                                // of these, given back
+	frameEnd [virtionet.MaxBurst]int            // of each frame, the number of heads up to it
+	frameLen [virtionet.MaxBurst]int            // of each frame
+	held     int                                // frames handed out
+	released int                                // of these, released
 
 	// For frames with offloads. Apart, so that what other frames take lies together; in is
 	// large, and nil until the guest negotiates some.
@@ -221,9 +222,6 @@ func (g *Port) Sync() (gone bool) {
 	}
 	if q.FromGuest != g.cur.FromGuest {
 		g.reported[1] = false
-		if q == stopped || q.FromGuest != nil && q.FromGuest.NextAvail() != g.goesOnAt {
-			g.again = 0 // it begins anew
-		}
 	}
 	if q.ToGuestPlace != nil {
 		q.ToGuest.Move(q.ToGuestPlace)

@@ -3,6 +3,7 @@ package guest
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -479,41 +480,52 @@ func TestInstallWaitsForTheForwarder(t *testing.T) {
 	r.Install(nil) // no one forwards: must not wait
 }
 
-// Frames that go back to their ring are counted once, and no counter goes back; of a ring
-// that begins anew all are counted.
+// Frames that go back to their ring are counted once, and those of a ring that fails are not: they are counted
+// when their buffers go back to the guest, and so is what was no frame.
 func TestFramesAreCountedOnce(t *testing.T) {
 	r := newGuestRig(t, vringtest.Config{Size: 16}, running)
 	var frames [8]virtionet.Frame
 	for i := range 5 {
 		r.send(t, nettest.Payload(100+i, i))
+		r.send(t, nettest.Payload(13, i))
 	}
-	count := func(what string, packets, bytes uint64) {
+	count := func(what string, packets, bytes, runts uint64) {
 		t.Helper()
-		if c := r.Counters(); c.RxPackets != packets || c.RxBytes != bytes {
-			t.Errorf("%s: counted %d frames, %d bytes, want %d and %d", what, c.RxPackets, c.RxBytes, packets, bytes)
+		if c := r.Counters(); c.RxPackets != packets || c.RxBytes != bytes || c.Drops[virtionet.DropRunt] != runts || c.Dropped() != runts {
+			t.Errorf("%s: counted %d frames, %d bytes, drops %v, want %d, %d and %d runts", what, c.RxPackets, c.RxBytes, c.Drops, packets, bytes, runts)
 		}
 	}
-	r.rxFrames(frames[:3])
-	count("three of five", 3, 303)
+	take := func(most, want int) {
+		t.Helper()
+		if n := r.rxFrames(frames[:most]); n != want {
+			t.Fatalf("%d frames, want %d", n, want)
+		}
+	}
+	take(6, 3) // and as many runts
 	r.release(1)
+	count("one of three", 1, 100, 0)
 	again := *r.cur
 	r.install(&again) // two go back
-	count("taken back", 3, 303)
-	if n := r.rxFrames(frames[:]); n != 4 {
-		t.Fatalf("%d frames, want 4", n)
+	count("taken back", 1, 100, 1)
+	take(8, 4)
+	r.release(4)
+	count("all", 5, 510, 5)
+	if n := len(r.completed()); n != 10 {
+		t.Errorf("%d buffers came back", n)
 	}
-	count("all", 5, 510)
 	fresh := newGuestRig(t, vringtest.Config{Size: 16}, running)
 	r.install(&Queues{HeaderLen: virtionet.HeaderLen})
 	r.tx = fresh.tx
 	r.send(t, nettest.Payload(200, 1))
+	r.send(t, nettest.Payload(300, 1))
 	q := again
 	q.FromGuest = r.tx.Device
 	r.install(&q)
-	if n := r.rxFrames(frames[:]); n != 1 {
-		t.Fatalf("%d frames of a new ring, want 1", n)
-	}
-	count("with a new ring", 6, 710)
+	take(8, 2)
+	r.release(1)
+	count("with a new ring", 6, 710, 5)
+	r.Fail(errors.New("its memory vanished"))
+	count("failed", 6, 710, 5)
 }
 
 func TestGuestBurstsDoNotAllocate(t *testing.T) {

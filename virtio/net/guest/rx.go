@@ -34,8 +34,8 @@ func (g *Port) rxFrames(frames []virtionet.Frame) int {
 	n := 0
 	for i := range chains {
 		c := &chains[i]
-		g.heads[i] = c.Head
-		if !g.accept(c) {
+		g.heads[i], g.reason[i] = c.Head, g.accept(c)
+		if g.reason[i] != virtionet.NumDrops {
 			continue
 		}
 		f := &frames[n]
@@ -44,16 +44,11 @@ func (g *Port) rxFrames(frames []virtionet.Frame) int {
 		if plain {
 			f.Data = virtionet.AfterHeader(c.Read, g.cur.HeaderLen)
 		} else if !g.inspect(n, f, c) {
-			g.counters.Drops[virtionet.DropBadHeader]++
+			g.reason[i] = virtionet.DropBadHeader
 			continue
 		}
-		g.frameEnd[n] = i + 1
-		g.counters.RxBytes += uint64(f.Len)
+		g.frameEnd[n], g.frameLen[n] = i+1, f.Len
 		n++
-	}
-	g.counters.RxPackets += uint64(n)
-	if g.again > 0 {
-		g.countOnce(frames[:n])
 	}
 	g.held, g.released = n, 0
 	g.taken, g.given = len(chains), 0
@@ -75,8 +70,8 @@ func (g *Port) inspect(i int, f *virtionet.Frame, c *vring.Chain) bool {
 	return g.parser.Parse(i, f, &head, g.cur.Sends)
 }
 
-// accept checks a chain of the guest's transmit ring. What cannot be forwarded is
-// dropped, and given back when its turn comes.
+// accept checks a chain of the guest's transmit ring, and returns why it is dropped, or
+// NumDrops. What cannot be forwarded is given back when its turn comes.
 //
 // That goes also for chains that no driver may offer: with a part for the device to write
 // to, or shorter than the header (5.1.6.2). The specification leaves to the device what it
@@ -85,22 +80,20 @@ func (g *Port) inspect(i int, f *virtionet.Frame, c *vring.Chain) bool {
 // name by which it can be given back; a guest survives a buffer that comes back, whatever
 // was in it, but not a network card that stops for one. Only where the ring itself makes no
 // sense, so that no one can say what comes next or what a descriptor means, it stops.
-func (g *Port) accept(c *vring.Chain) bool {
+func (g *Port) accept(c *vring.Chain) virtionet.Drop {
 	length := int(c.ReadLen) - g.cur.HeaderLen
 	if c.WriteLen == 0 && length >= virtionet.MinFrame && length <= virtionet.MaxFrame && g.cur.FromGuestEnabled {
-		return true
+		return virtionet.NumDrops
 	}
 	switch {
 	case !g.cur.FromGuestEnabled:
-		g.counters.Drops[virtionet.DropNoPeer]++
+		return virtionet.DropNoPeer
 	case c.WriteLen != 0 || length < 0:
-		g.counters.Drops[virtionet.DropBadBuffer]++
+		return virtionet.DropBadBuffer
 	case length < virtionet.MinFrame:
-		g.counters.Drops[virtionet.DropRunt]++
-	default:
-		g.counters.Drops[virtionet.DropTooLong]++
+		return virtionet.DropRunt
 	}
-	return false
+	return virtionet.DropTooLong
 }
 
 // release gives the oldest n held frames back to the guest.
@@ -109,6 +102,10 @@ func (g *Port) release(n int) {
 		return
 	}
 	q := g.cur.FromGuest
+	for _, length := range g.frameLen[g.released : g.released+n] {
+		g.counters.RxBytes += uint64(length)
+	}
+	g.counters.RxPackets += uint64(n)
 	g.released += n
 	end := g.taken
 	if g.released < g.held {
@@ -118,12 +115,15 @@ func (g *Port) release(n int) {
 	g.complete(q)
 }
 
-// giveBack pushes the chains before the one with index end. They go back in the
+// giveBack pushes the chains before the one with index end, and counts those that were dropped. They go back in the
 // order in which the guest offered them, dropped ones included, which is what
 // VIRTIO_F_IN_ORDER promises (2.7.9).
 func (g *Port) giveBack(q *vring.Device, end int) {
-	for _, head := range g.heads[g.given:end] {
-		q.Push(head, 0)
+	for i := g.given; i < end; i++ {
+		if why := g.reason[i]; why != virtionet.NumDrops {
+			g.counters.Drops[why]++
+		}
+		q.Push(g.heads[i], 0)
 	}
 	g.given = end
 }

@@ -74,11 +74,9 @@ func (g *Port) holdOrDrop(frames []virtionet.Frame) int {
 // is to stop, or to move. Buffers of frames that were dropped go back completed as far as
 // the order of the ring allows.
 func (g *Port) takeBack() {
-	left := g.held - g.released
-	if left == 0 {
+	if g.held == g.released {
 		return
 	}
-	g.again += left
 	if g.taken == 0 { // an announcement, which is in no ring
 		g.held, g.released, g.due = 0, 0, true
 		return
@@ -87,18 +85,6 @@ func (g *Port) takeBack() {
 	end := g.frameEnd[g.released] - 1
 	q.Unpop(g.taken - end)
 	g.taken, g.held, g.released = end, 0, 0
-	g.goesOnAt = q.NextAvail()
 	g.giveBack(q, end)
 	g.complete(q)
-}
-
-// countOnce takes frames out of the counters that were counted before they were taken
-// back. Counters never go back: whoever reads them takes differences.
-func (g *Port) countOnce(frames []virtionet.Frame) {
-	again := frames[:min(g.again, len(frames))]
-	g.again -= len(again)
-	g.counters.RxPackets -= uint64(len(again))
-	for i := range again {
-		g.counters.RxBytes -= uint64(again[i].Len)
-	}
 }
