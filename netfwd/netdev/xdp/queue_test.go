@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"bytes"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -283,5 +284,35 @@ func TestFramesWhileDown(t *testing.T) {
 			t.Errorf("up %v: %d frames", up, b.Len())
 		}
 		p.Recover()
+	}
+}
+
+// TestVanishedPart: a frame in several chunks whose end vanishes while it is copied has not happened. What is sent next goes out
+// alone, and no chunk is the kernel's twice.
+func TestVanishedPart(t *testing.T) {
+	gone, err := unix.Mmap(-1, 0, 8192, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(gone)
+	p := play(t, whole)
+	func() {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer func() {
+			if recover() == nil {
+				t.Error("memory that is not there was read")
+			}
+		}()
+		p.Transmit(nettest.BurstOf(nettest.Frame(nettest.Payload(5000, 1), gone[:2000])), 0, 1)
+	}()
+	p.Recover()
+	if n := p.Transmit(nettest.BurstOf(nettest.Frame(nettest.Payload(60, 1))), 0, 1); n != 1 {
+		t.Fatalf("%d frames were sent after it", n)
+	}
+	if p.tx.next != 1 || p.count != txChunks-1 {
+		t.Errorf("%d descriptors are in the ring, and %d chunks of %d free", p.tx.next, p.count, txChunks)
+	}
+	if d := p.tx.at(0); d.n != 60 || d.options&optionContinued != 0 {
+		t.Errorf("%+v is sent", d)
 	}
 }

@@ -116,10 +116,12 @@ func (t *transmitter) putOne(f *virtionet.Frame, c *virtionet.Counters) bool {
 	case n > t.rooms():
 		return false
 	}
-	at, off := 0, 0
+	// All is copied before any of it is in the ring: a frame whose memory vanishes meanwhile has not happened.
+	for k, left, at, off := 0, f.Len, 0, 0; k < n; k, left = k+1, left-room {
+		_, at, off = virtionet.CopyViews(view(t.base+t.next(k), uint32(min(left, room))), f.Data, at, off)
+	}
 	for k, left := 0, f.Len; k < n; k++ {
 		d := desc{addr: t.next(k), n: uint32(min(left, room))}
-		_, at, off = virtionet.CopyViews(view(t.base+d.addr, d.n), f.Data, at, off)
 		if k == 0 && f.Own() {
 			putMetadata(t.base+d.addr, f.Header.CsumStart, f.Header.CsumOffset)
 			d.options = optionMetadata

@@ -2,11 +2,16 @@ package intel
 
 import (
 	"encoding/binary"
+	"runtime/debug"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"vvufwd/netfwd/nic/intel/inteltest"
 	"vvufwd/vfio/mmio"
 	virtionet "vvufwd/virtio/net"
+	"vvufwd/virtio/net/nettest"
+	"vvufwd/virtio/net/packet/packettest"
 )
 
 // bareQueue is a queue without a chip: the test writes the descriptors.
@@ -150,5 +155,45 @@ func TestVoicesAreBounded(t *testing.T) {
 	v.Age()
 	if n := len(v.All(nil)); n != 0 {
 		t.Errorf("%d are remembered for ever", n)
+	}
+}
+
+// TestVanishedPart: a frame whose end vanishes while it is copied has not happened, or of one that is cut here the pieces before. What
+// is sent next goes out alone, and not as the end of what there was of it.
+func TestVanishedPart(t *testing.T) {
+	gone, err := unix.Mmap(-1, 0, 64<<10, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(gone)
+	long := nettest.Payload(5000, 1)
+	frames := []virtionet.Frame{nettest.Frame(long[:3000], long[3000:])}
+	for _, s := range packettest.Shapes(t, 5000) {
+		frames = append(frames, nettest.Unfinished(t, s, nettest.CsumHeader(s)), nettest.Unfinished(t, s, nettest.GSOHeader(s, 1400)))
+	}
+	for i, f := range frames {
+		for _, format := range []Format{Extended, Advanced} {
+			q := bareQueue(t, format)
+			last := &f.Data[len(f.Data)-1]
+			*last = gone[:len(*last)]
+			func() {
+				defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+				defer func() {
+					if recover() == nil {
+						t.Errorf("frame %d: memory that is not there was read", i)
+					}
+				}()
+				q.Transmit(nettest.BurstOf(f), 0, 1)
+			}()
+			q.Recover()
+			at := q.tx.next
+			if at > 0 && (!f.Header.IsGSO() || q.tx.state(at-1)&txEnd == 0) {
+				t.Errorf("frame %d, %v: %d descriptors of it are in the ring, the last is %#x", i, format, at, q.tx.state(at-1))
+			}
+			q.Transmit(nettest.BurstOf(nettest.Frame(nettest.Payload(60, 1))), 0, 1)
+			if w := q.tx.state(at); q.tx.next != at+1 || w&txEnd == 0 || w&0xffff != 60 {
+				t.Errorf("frame %d, %v: after it come %d descriptors, the first is %#x", i, format, q.tx.next-at, w)
+			}
+		}
 	}
 }

@@ -201,10 +201,12 @@ func (q *Queue) putParts(f *virtionet.Frame, h headers) bool {
 	if need > t.free() {
 		return false
 	}
-	if need > parts {
-		t.putContext(c)
+	// All is copied before any of it is in the ring: a frame whose memory vanishes meanwhile has not happened.
+	first := t.next + uint32(need-parts)
+	for i, at, off := uint32(0), 0, 0; i < uint32(parts); i++ {
+		_, at, off = virtionet.CopyViews(t.buffers.bytes(first+i), f.Data, at, off)
 	}
-	first, more, payload := t.next, uint64(0), f.Len
+	more, payload, length := uint64(0), f.Len, f.Len
 	if h.sum != 0 {
 		more = txL4Sum
 	}
@@ -215,19 +217,18 @@ func (q *Queue) putParts(f *virtionet.Frame, h headers) bool {
 			more |= txIPSum
 		}
 	}
-	at, off := 0, 0
-	for left := f.Len; left > 0; left -= BufferSize {
-		var k int
-		buffer := t.buffers.bytes(t.next)
-		k, at, off = virtionet.CopyViews(buffer, f.Data, at, off)
-		if f.Len < leastSent {
-			k = pad(buffer, k)
-			payload = k
-		}
-		w := t.format.data(k, payload) | more
-		if t.next == first && h.size > 0 {
-			prepare(buffer, &h, f.Len)
-		}
+	switch start := t.buffers.bytes(first); {
+	case h.size > 0:
+		prepare(start, &h, f.Len)
+	case f.Len < leastSent:
+		length = pad(start, f.Len)
+		payload = length
+	}
+	if need > parts {
+		t.putContext(c)
+	}
+	for left := length; left > 0; left -= BufferSize {
+		w := t.format.data(min(left, BufferSize), payload) | more
 		if left <= BufferSize {
 			w |= txEnd
 		}
