@@ -444,3 +444,24 @@ func TestTagsOfOtherFunctions(t *testing.T) {
 		q.Release(&b, 0, 1)
 	}
 }
+
+// TestLongPlainFrames: what is longer than the host lets through is dropped and counted, also if it fits one buffer.
+func TestLongPlainFrames(t *testing.T) {
+	f := inteltest.NewFunction(t, inteltest.I82576VF)
+	f.PF.Refuse = []uint32{5}
+	q := fastest(t, f).Queues()[0]
+	long := nettest.Payload(1519, 1)
+	var b virtionet.Burst
+	b.Reset()
+	b.Add(virtionet.AddressOf(long), uint32(len(long)))
+	b.Add(virtionet.AddressOf(long), 1518)
+	for sent := 0; sent < 2; {
+		n := q.Transmit(&b, sent, 2)
+		if sent += n; n == 0 {
+			t.Fatal("frames wait")
+		}
+	}
+	if c := q.Counters(); c.TxPackets != 1 || c.Drops[virtionet.DropTooLong] != 1 {
+		t.Errorf("%d frames sent, %d too long, want 1 and 1", c.TxPackets, c.Drops[virtionet.DropTooLong])
+	}
+}

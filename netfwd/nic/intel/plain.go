@@ -76,12 +76,13 @@ func (q *Queue) writePlain(b *virtionet.Burst, first, end int) (n int, other boo
 		return 0, true
 	}
 	undone := b.Undone()
+	most := uint32(min(BufferSize, t.most))
 	at, room, last := t.next, t.free(), t.last
 	t.contexts = 0
 	m := first
 	for m < end {
 		op := &b.Ops[m]
-		if op.N > BufferSize || room == 0 {
+		if op.N > most || room == 0 {
 			break
 		}
 		if undone>>m&1 != 0 {
