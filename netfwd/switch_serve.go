@@ -61,9 +61,8 @@ func (s *Switch) serve(source int) (worked bool) {
 	return true
 }
 
-// scatter sends the frames of the burst to where each goes, and returns how many frames came
-// of them.
-func (s *Switch) scatter(union portSet) (work int) {
+// scatter sends the frames of the burst to where each goes, and returns what that cost.
+func (s *Switch) scatter(union portSet) (cost int) {
 	for ; union != 0; union &= union - 1 {
 		port := bits.TrailingZeros64(uint64(union))
 		var which order
@@ -75,21 +74,21 @@ func (s *Switch) scatter(union portSet) (work int) {
 			}
 		}
 		s.picked.Pick(&s.burst, which[:k])
-		work += s.send(port, &s.picked)
+		cost += s.send(port, &s.picked)
 	}
-	return work
+	return cost
 }
 
 // send gives frames to a port, which drops those that it has no room for. It may have some and
 // only bound its work, as it does when frames take many buffers each, or do what comes next in
 // another way: so it is asked again as long as it takes some. Each time that is one frame at least.
-// It returns how many frames came of them, sent or dropped.
-func (s *Switch) send(port int, b *virtionet.Burst) (work int) {
+// It returns what that cost, see charge.
+func (s *Switch) send(port int, b *virtionet.Burst) (cost int) {
 	active := s.ports[port].active
 	q := active[s.pair%len(active)]
 	s.target = q
 	c := q.Counters()
-	before := handled(c)
+	before, bad := handled(c), c.Drops[virtionet.DropBadBuffer]
 	for done := 0; ; {
 		k := q.Transmit(b, done, b.Len())
 		if done += k; done == b.Len() {
@@ -101,19 +100,24 @@ func (s *Switch) send(port int, b *virtionet.Burst) (work int) {
 		}
 	}
 	s.target = nil
-	return int(handled(c) - before)
+	bad = c.Drops[virtionet.DropBadBuffer] - bad // which the port's guest has to answer for, not who sends to it
+	return max(b.Len(), int(handled(c)-before-bad)-usualPieces*b.Len())
 }
 
 // sendWork is after how many frames, pieces of large ones counted each, a port is not asked again. It is
-// above what the usual segments of a burst make, 45 each; a guest may have one cut into thousands,
+// above what the usual segments of a burst make; a guest may have one cut into thousands,
 // and that shall not hold the others up.
 const sendWork = 4096
+
+// usualPieces are of a frame of 64 KiB for a guest that takes none of more than 1500 bytes. They cost about
+// what such a frame does that is not cut, and are not the sender's choice.
+const usualPieces = 45
 
 // handled is how many frames a port has sent or dropped.
 func handled(c *virtionet.Counters) uint64 { return c.TxPackets + c.Dropped() }
 
-// A frame to many ports costs many copies, and one that is cut for a port costs as much as its
-// pieces. So that a guest that floods, or has frames cut, costs others no more than one that does
+// A frame to many ports costs many copies, and one that is cut into more than the usual pieces costs as
+// much as those. So that a guest that floods, or has frames cut, costs others no more than one that does
 // not, a port pays for what came of its frames: it gets no turn until it has had as many rounds
 // as that would have filled bursts.
 

@@ -25,6 +25,7 @@ type fakePort struct {
 	pieces   int      // into which frames are cut that are received; 0: one
 	segments int      // into which frames are cut that are sent; 0: one
 	refuses  bool     // drops them
+	bad      uint64   // buffers of its guest's that it finds bad each time
 	plain    bool     // frames are described as plain ones
 	handed   [][]byte // the last burst, which is kept from the garbage collector
 	held     int
@@ -112,6 +113,7 @@ func (p *fakePort) Transmit(b *virtionet.Burst, first, end int) (done int) {
 		f.Header.NumBuffers = 7
 		p.out = append(p.out, bytes.Join(f.Data, nil))
 	}
+	p.counters.Drops[virtionet.DropBadBuffer] += p.bad
 	if segments := uint64(n * max(1, p.segments)); p.refuses {
 		p.counters.Drops[virtionet.DropTooLong] += segments
 	} else {
@@ -491,24 +493,28 @@ func TestSwitchFloodsFairly(t *testing.T) {
 // So are the pieces of large frames: a port that has such cut, for another one or for all, gets as many turns as if
 // it had sent the pieces, whatever becomes of them.
 func TestSwitchCutsFairly(t *testing.T) {
-	const n, segments = 10_000, 32
+	const n, many = 10_000, 145
 	for name, c := range map[string]struct {
 		dst     mac
+		pieces  int
 		refuses bool // the ports to which they go
 		each    int  // frames that each costs
 	}{
-		"for one port":     {station(2), false, segments},
-		"for all":          {broadcast, false, 1 + 3*segments},
-		"which drops them": {station(2), true, segments},
-		"for none":         {station(0), false, 1},
+		"for one port":        {station(2), many, false, many - usualPieces},
+		"for all":             {broadcast, many, false, 1 + 3*(many-usualPieces)},
+		"which drops them":    {station(2), many, true, many - usualPieces},
+		"for none":            {station(0), many, false, 1},
+		"as many as usual":    {station(2), usualPieces, false, 1},
+		"and buffers are bad": {station(3), 1, false, 1},
 	} {
 		s := newFakeSwitch(t, 5, nil)
 		for i := range s.ports {
 			s.pass(i, frame(broadcast, station(i), 0))
 		}
 		for _, p := range s.ports[2:] {
-			p.segments, p.refuses = segments, c.refuses
+			p.segments, p.refuses = c.pieces, c.refuses
 		}
+		s.ports[3].bad = 100
 		for i := range n {
 			s.ports[0].in = append(s.ports[0].in, frame(c.dst, station(0), i))
 			s.ports[1].in = append(s.ports[1].in, frame(station(0), station(1), i))

@@ -288,6 +288,7 @@ func (s *Session) forget() {
 func (s *Session) stop(i int) uint32 {
 	q := s.rings[i]
 	if q == nil { // it never came to run: its memory or addresses were no good
+		s.noteStop()
 		return s.backend.Ring(i).Base
 	}
 	s.rings[i] = nil
