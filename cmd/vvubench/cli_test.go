@@ -38,6 +38,9 @@ func TestTooFewCPUs(t *testing.T) {
 	if err := checkCPUs(&options{generatorCPU: 2}, two); err == nil || !strings.Contains(err.Error(), "--generator-cpu 2: this CPU cannot be used") {
 		t.Errorf("the third of two CPUs: %v", err)
 	}
+	if err := checkCPUs(&options{cpu: -64, generatorCPU: 1}, two); err == nil || !strings.Contains(err.Error(), "--cpu -64: this CPU cannot be used") {
+		t.Errorf("a CPU before the first: %v", err)
+	}
 }
 
 // TestTwoBuilds runs short cases of two vvufwd against each other: everything but

@@ -108,7 +108,7 @@ func checkCPUs(o *options, usable unix.CPUSet) error {
 		flag string
 		cpu  int
 	}{{"--cpu", o.cpu}, {"--generator-cpu", o.generatorCPU}} {
-		if !usable.IsSet(c.cpu) {
+		if c.cpu < 0 || !usable.IsSet(c.cpu) {
 			return cli.Usagef("%s %d: this CPU cannot be used, choose one that nproc and taskset allow", c.flag, c.cpu)
 		}
 	}
