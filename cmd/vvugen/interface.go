@@ -33,8 +33,8 @@ func (o *options) checkInterface(f *flag.FlagSet) error {
 		return cli.Usagef("--rx-only sends nothing: leave out --rate and --count")
 	case o.size < pktgen.MinFrame || o.size > pktgen.MaxFrame:
 		return cli.Usagef("--size %d: must be %d to %d at an interface", o.size, pktgen.MinFrame, pktgen.MaxFrame)
-	case !(o.rate >= 0):
-		return cli.Usagef("--rate %g: must not be negative", o.rate)
+	case !(o.rate >= 0 && o.rate <= 1e9):
+		return cli.Usagef("--rate %g: must be 0 (no limit) to 1e9", o.rate)
 	case o.duration < 0:
 		return cli.Usagef("--duration %v: must not be negative", o.duration)
 	case o.stream < 0 || o.stream > pktgen.MaxStream:

@@ -39,7 +39,7 @@ func (p *Plan) Check() error {
 		return fmt.Errorf("burst of %d frames: must be 1 to %d", p.Burst, MaxBurst)
 	case p.Duration < 0 || p.Duration == 0 && p.Count == 0:
 		return fmt.Errorf("duration %v: must be positive if no count of frames is given", p.Duration)
-	case p.Rate < 0 || p.Rate > 1e9:
+	case !(p.Rate >= 0 && p.Rate <= 1e9): // NaN is refused, too
 		return fmt.Errorf("rate of %g frames per second: must be 0 (no limit) to 1e9", p.Rate)
 	case p.Window < 0:
 		return fmt.Errorf("window of %d frames: must be 0 (no limit) or more", p.Window)
