@@ -14,7 +14,7 @@ import (
 
 // withoutInterface are flags that are about a back-end, or about both ends.
 var withoutInterface = []string{
-	"both", "burst", "checksum", "event-idx", "in-order", "indirect", "latency", "mergeable", "packed", "payload", "queue-size", "verify", "window",
+	"both", "burst", "checksum", "cpu", "event-idx", "in-order", "indirect", "latency", "mergeable", "packed", "payload", "queue-size", "timeout", "verify", "window",
 }
 
 // checkInterface finds what does not go with --interface.

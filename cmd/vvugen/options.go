@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -100,11 +101,19 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	if o.link != "" {
 		return o, o.checkInterface(f)
 	}
-	return o, o.check()
+	return o, o.check(f)
 }
 
+// forSending are flags that are about the frames that are sent.
+var forSending = []string{"burst", "payload", "window"}
+
 // check finds what does not go together.
-func (o *options) check() error {
+func (o *options) check(f *flag.FlagSet) error {
+	for _, name := range forSending {
+		if o.rxOnly && cli.Given(f, name) {
+			return cli.Usagef("--rx-only sends nothing: leave out --%s", name)
+		}
+	}
 	oneEnd, paths := o.txOnly || o.rxOnly, o.ports.checkPaths()
 	switch {
 	case o.stream != 0:
