@@ -67,6 +67,10 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	switch {
 	case err != nil || o.version:
 		return o, err
+	case o.queues < 1 || o.queues > device.MaxQueues:
+		return o, cli.Usagef("--queues %d: must be 1 to %d", o.queues, device.MaxQueues)
+	case !logging.Known(o.logFormat):
+		return o, cli.Usagef("--log-format %q: must be console or json", o.logFormat)
 	case o.named():
 	case o.vfioUser == "":
 		return o, cli.Usagef("--vfio-user PATH is missing: the socket for the driver VM's QEMU")
@@ -76,10 +80,6 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 		return o, cli.Usagef("--vfio-user and --vhost-user are both %s: give each a socket of its own", o.vfioUser)
 	case o.ram == "" && !o.on():
 		return o, cli.Usagef("--ram FILE is missing: the app VM's RAM file; or use --shadow SIZE, which needs none")
-	case o.queues < 1 || o.queues > device.MaxQueues:
-		return o, cli.Usagef("--queues %d: must be 1 to %d", o.queues, device.MaxQueues)
-	case !logging.Known(o.logFormat):
-		return o, cli.Usagef("--log-format %q: must be console or json", o.logFormat)
 	}
 	if !given {
 		o.uuid = randomUUID()
