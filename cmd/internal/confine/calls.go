@@ -89,6 +89,7 @@ const (
 	argProtection  = 2
 	argOpenFlags   = 2
 	argFcntl       = 1
+	argSockType    = 1
 	argSockLevel   = 1
 	argSockOption  = 2
 	argAddressLen  = 2
@@ -121,7 +122,7 @@ func (p Policy) calls() []call {
 		list = append(list, anytime(unix.SYS_IO_SUBMIT, unix.SYS_IO_DESTROY)...)
 	}
 	if p.SocketPairs {
-		list = append(list, call{unix.SYS_SOCKETPAIR, []condition{is(0, unix.AF_UNIX)}})
+		list = append(list, call{unix.SYS_SOCKETPAIR, []condition{is(0, unix.AF_UNIX), {argSockType, ^uint32(unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK), unix.SOCK_STREAM}}})
 	}
 	if p.VFIO {
 		list = append(list, requests(useVFIO)...)

@@ -125,3 +125,19 @@ func TestDangerousCallsAreNotListed(t *testing.T) {
 		}
 	}
 }
+
+// TestSocketPairs keeps them to streams: a datagram socket can send to any other that has a name.
+func TestSocketPairs(t *testing.T) {
+	program := assemble(Policy{SocketPairs: true}.calls())
+	for kind, want := range map[uint32]uint32{
+		unix.SOCK_STREAM: answerAllow,
+		unix.SOCK_STREAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK: answerAllow,
+		unix.SOCK_DGRAM:                     answerRefuse,
+		unix.SOCK_DGRAM | unix.SOCK_CLOEXEC: answerRefuse,
+		unix.SOCK_SEQPACKET:                 answerRefuse,
+	} {
+		if got := run(t, program, auditArch, unix.SYS_SOCKETPAIR, unix.AF_UNIX, kind); got != want {
+			t.Errorf("type %#x: %#x, want %#x", kind, got, want)
+		}
+	}
+}
