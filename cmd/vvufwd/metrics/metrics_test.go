@@ -46,7 +46,7 @@ func example() State {
 		},
 		Ports:    []control.Port{{Name: `vhost-user:/tmp/"odd\` + "\n/q1", Used: 2}, {Name: "nic:0000:00:04.0", Used: 1}, {Name: "packet:wlan0"}},
 		Links:    []control.Link{{Name: "nic:0000:00:04.0", Kind: "nic", Up: true}, {Name: "packet:wlan0", Kind: "interface"}},
-		Captures: []control.Capture{{Port: "packet:wlan0", On: true, Frames: 100, Missed: 1}},
+		Captures: []control.Capture{{Port: "packet:wlan0", On: true, Frames: 100, Missed: 1}, {Port: "alone", On: true, Reader: new(bool)}},
 	}
 }
 
@@ -64,7 +64,7 @@ func TestText(t *testing.T) {
 		`vvufwd_l2nat_stations{port="packet:wlan0"}`: 2, `vvufwd_l2nat_frames_total{port="packet:wlan0",what="echoes"}`: 8,
 		`vvufwd_port_up{port="nic:0000:00:04.0",kind="nic"}`: 1, `vvufwd_port_up{port="packet:wlan0",kind="interface"}`: 0, `vvufwd_port_queues{` + odd + `}`: 2,
 		`vvufwd_loop_cpu{loop="0"}`: -1, `vvufwd_loop_busy_seconds_total{loop="0"}`: 1.5, `vvufwd_switch_addresses{kind="learned"}`: 3, `vvufwd_switch_floods_total`: 7,
-		`vvufwd_capture_on{port="packet:wlan0"}`: 1, `vvufwd_capture_frames_total{port="packet:wlan0"}`: 100, `vvufwd_capture_missed_frames_total{port="packet:wlan0"}`: 1,
+		`vvufwd_capture_on{port="packet:wlan0"}`: 1, `vvufwd_capture_on{port="alone"}`: 0, `vvufwd_capture_frames_total{port="packet:wlan0"}`: 100, `vvufwd_capture_missed_frames_total{port="packet:wlan0"}`: 1,
 		"vvufwd_port_receive_frames_total{port=\"\uFFFD\",queue=\"0\"}": 0,
 	} {
 		if v, ok := got[series]; !ok || v != want {

@@ -233,7 +233,7 @@ func (t *text) captures(list []control.Capture) {
 	}
 	t.family("vvufwd_capture_on", gauge, "1 if a capture takes frames.")
 	for _, c := range list {
-		t.flag(c.On, "port", c.Port)
+		t.flag(c.On && (c.Reader == nil || *c.Reader), "port", c.Port) // without a reader nothing is copied
 	}
 	t.family("vvufwd_capture_frames_total", counter, "Frames that a capture has looked at.")
 	for _, c := range list {
