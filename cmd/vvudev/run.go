@@ -34,6 +34,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := logging.New(stderr, o.logFormat, o.logLevel)
+	if q, ok := stdout.(*logging.Queue); ok {
+		q.ReportIn(log, "statistics")
+	}
 	policy := o.policy()
 	execute := !o.noConfine && !confine.Started()
 	acquire, stopped := open, confine.Stop(nil)
