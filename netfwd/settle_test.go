@@ -362,7 +362,7 @@ func TestNothingComesFromTheDead(t *testing.T) {
 	}
 }
 
-// What is taken from a guest is sent or counted as dropped: copies, when a fault somewhere ends them or nobody
+// What is taken from a guest is sent or counted as dropped: copies, when a fault somewhere ends them or no one
 // forwards any more, and what could only be copied at the end of everything.
 func TestNothingIsLostUncounted(t *testing.T) {
 	gone := mapped(t, 4096)

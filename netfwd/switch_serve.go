@@ -52,7 +52,7 @@ func (s *Switch) serve(source int) (worked bool) {
 	s.held = true
 	union, common := s.classify(source)
 	if union&(union-1) == 0 && union == common && union != 0 {
-		p.charge(max(n, s.send(bits.TrailingZeros64(uint64(union)), &s.burst))) // nearly always
+		p.charge(s.send(bits.TrailingZeros64(uint64(union)), &s.burst)) // nearly always
 	} else {
 		p.charge(max(n, s.scatter(union)))
 	}
