@@ -22,6 +22,8 @@ type Config struct {
 	FrameSize int
 	// RatesEvery is how often rates are printed, in whole seconds; 0: never.
 	RatesEvery time.Duration
+	// Commands lets Pause and Resume be used. No rates are printed then.
+	Commands bool
 	// Args are further arguments of testpmd itself, not of DPDK's EAL.
 	Args []string
 	// LogPath is the file that receives all that it prints.
@@ -42,6 +44,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("testpmd on CPU %d with its control on %d: it needs two CPUs", c.CPU, c.ControlCPU)
 	case c.RatesEvery%time.Second != 0 || c.RatesEvery < 0:
 		return fmt.Errorf("testpmd prints rates every whole second, not every %v", c.RatesEvery)
+	case c.RatesEvery > 0 && c.Commands:
+		return errors.New("testpmd prints no rates while it takes commands")
 	}
 	for _, p := range c.Ports {
 		if device := p.device(0); strings.Count(device, "=") > strings.Count(device, ",") {
@@ -65,13 +69,17 @@ func (c *Config) arguments(m memory) []string {
 	for i, p := range c.Ports {
 		eal = append(eal, "--vdev", p.device(i))
 	}
-	rates := seldom
-	if c.RatesEvery > 0 {
-		rates = int(c.RatesEvery / time.Second)
-	}
 	own := []string{
 		"--forward-mode=" + c.Mode, "--auto-start", "--record-core-cycles", "--nb-cores=1",
-		"--total-num-mbufs=32768", "--stats-period", strconv.Itoa(rates),
+		"--total-num-mbufs=32768",
+	}
+	switch {
+	case c.Commands:
+		own = append(own, "--interactive")
+	case c.RatesEvery > 0:
+		own = append(own, "--stats-period", strconv.Itoa(int(c.RatesEvery/time.Second)))
+	default:
+		own = append(own, "--stats-period", strconv.Itoa(seldom))
 	}
 	if c.FrameSize > 0 {
 		size := c.FrameSize

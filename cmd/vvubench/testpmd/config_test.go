@@ -37,6 +37,12 @@ func TestArguments(t *testing.T) {
 				" --vdev net_virtio_user0,path=/a,queues=1,queue_size=256 --vdev net_virtio_user1,path=/b,queues=1,queue_size=1024,server=1,mrg_rxbuf=0" +
 				" -- --forward-mode=flowgen --auto-start --record-core-cycles --nb-cores=1 --total-num-mbufs=32768 --stats-period 2 --txpkts=1522 --burst=64",
 		},
+		"with commands": {
+			Config{Ports: []Port{VirtioUser{Socket: "/a", Server: true}}, Mode: "io", CPU: 0, ControlCPU: 1, Commands: true}, hugePages,
+			"-l 1,0 --main-lcore 1 --no-pci --no-telemetry -v --log-level lib.vhost.config:error --in-memory --single-file-segments" +
+				" --vdev net_virtio_user0,path=/a,queues=1,queue_size=256,server=1" +
+				" -- --forward-mode=io --auto-start --record-core-cycles --nb-cores=1 --total-num-mbufs=32768 --interactive",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := tc.cfg.check(); err != nil {
@@ -52,11 +58,12 @@ func TestArguments(t *testing.T) {
 func TestConfigRefused(t *testing.T) {
 	ports := []Port{Vhost{Socket: "/a"}}
 	for want, cfg := range map[string]Config{
-		"at least one port":              {ControlCPU: 1},
-		"needs two CPUs":                 {Ports: ports},
-		"on CPU -1":                      {Ports: ports, CPU: -1},
-		"every whole second":             {Ports: ports, ControlCPU: 1, RatesEvery: time.Millisecond},
-		"socket path without = or comma": {Ports: []Port{Vhost{Socket: "/a=b"}}, ControlCPU: 1},
+		"no rates while it takes commands": {Ports: ports, ControlCPU: 1, RatesEvery: time.Second, Commands: true},
+		"at least one port":                {ControlCPU: 1},
+		"needs two CPUs":                   {Ports: ports},
+		"on CPU -1":                        {Ports: ports, CPU: -1},
+		"every whole second":               {Ports: ports, ControlCPU: 1, RatesEvery: time.Millisecond},
+		"socket path without = or comma":   {Ports: []Port{Vhost{Socket: "/a=b"}}, ControlCPU: 1},
 	} {
 		if err := cfg.check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q in it", err, want)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vvufwd/cmd/internal/lab/vm"
@@ -21,6 +23,7 @@ const (
 type Process struct {
 	child     *vm.Process
 	hugePages bool
+	commands  atomic.Int64 // that were given
 
 	mu     sync.Mutex
 	output output
@@ -41,13 +44,40 @@ func Start(ctx context.Context, program *Program, cfg Config) (*Process, error) 
 		return nil, err
 	}
 	p.child = child
-	if _, _, err := child.Expect(ctx, 0, startLimit, "forwarding", begun); err != nil {
+	if cfg.Commands {
+		err = p.command(ctx, "")
+	} else {
+		_, _, err = child.Expect(ctx, 0, startLimit, "forwarding", begun)
+	}
+	if err != nil {
 		return nil, errors.Join(err, child.Close())
 	}
 	return p, nil
 }
 
 func begun(line string) bool { return strings.HasSuffix(line, "start packet forwarding") }
+
+// Pause returns when no core forwards any more, Resume when one does again. They need Config.Commands. The totals
+// are those since the last Resume.
+func (p *Process) Pause(ctx context.Context) error  { return p.command(ctx, "stop") }
+func (p *Process) Resume(ctx context.Context) error { return p.command(ctx, "start") }
+
+// command gives testpmd a command and returns when it has been carried out. What it prints of that does not tell:
+// that comes into our pipe when a buffer is full. But it echoes its commands at once, one after the other, so the
+// echo of a remark means that it is done with the command before.
+func (p *Process) command(ctx context.Context, line string) error {
+	mark := p.child.Mark()
+	remark := fmt.Sprintf("# done %d", p.commands.Add(1))
+	if err := p.child.Send(line + "\n" + remark); err != nil {
+		return err
+	}
+	what := "carrying out " + strconv.Quote(line)
+	if line == "" {
+		what = "forwarding"
+	}
+	_, _, err := p.child.Expect(ctx, mark, startLimit, what, func(text string) bool { return strings.HasSuffix(strings.TrimRight(text, "\r"), remark) })
+	return err
+}
 
 func (p *Process) read(line string) {
 	p.mu.Lock()

@@ -69,3 +69,43 @@ func TestProcessFails(t *testing.T) {
 		t.Errorf("a program without totals: %v", err)
 	}
 }
+
+// TestCommands plays a testpmd that echoes what it is told when it comes to it, and prints nothing else.
+func TestCommands(t *testing.T) {
+	ctx, cfg := t.Context(), testConfig(t)
+	cfg.Commands = true
+	dir := t.TempDir()
+	p, err := Start(ctx, script(t, `cd `+dir+`
+while read -r line; do
+	printf 'testpmd> %s\r\n' "$line"
+	case $line in
+	stop|start) sleep 0.2; echo "$line" >>carried-out ;;
+	esac
+done
+`), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	carriedOut := func(want string) {
+		t.Helper()
+		got, err := os.ReadFile(filepath.Join(dir, "carried-out"))
+		if err != nil || string(got) != want {
+			t.Errorf("carried out: %q, %v, want %q", got, err, want)
+		}
+	}
+	if err := p.Pause(ctx); err != nil {
+		t.Fatal(err)
+	}
+	carriedOut("stop\n")
+	if err := p.Resume(ctx); err != nil {
+		t.Fatal(err)
+	}
+	carriedOut("stop\nstart\n")
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := p.Pause(ctx); err == nil || !strings.Contains(err.Error(), "peer: ") {
+		t.Errorf("after its end: %v", err)
+	}
+}
