@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -198,8 +197,8 @@ func (o *options) check() error {
 	if err := o.checkPorts(); err != nil {
 		return err
 	}
-	if o.followLink && !slices.ContainsFunc(o.ports, portSpec.uplink) {
-		return cli.Usagef("--follow-link: no port has a link to follow: it needs a --nic, or a --port of the kernel's interfaces")
+	if err := o.checkFollowLink(); err != nil {
+		return err
 	}
 	if err := o.checkCaptures(); err != nil {
 		return err

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+
+	"vvufwd/cmd/internal/cli"
 )
 
 // firstLink is how long an interface that was just set up may take to get a link before ports
@@ -25,6 +28,35 @@ func (f *forwarder) awaitLinks(ctx context.Context) {
 			f.log.Warn("an interface has no link so far; going on without", zap.String("port", p.Name()))
 		}
 	}
+}
+
+// checkFollowLink returns a usage error if --follow-link was given and no guest would have a link to follow.
+func (o *options) checkFollowLink() error {
+	if !o.followLink {
+		return nil
+	}
+	if !slices.ContainsFunc(o.ports, portSpec.uplink) {
+		return cli.Usagef("--follow-link: no port has a link to follow: it needs a --nic, or a --port of the kernel's interfaces")
+	}
+	each := 2
+	if o.switched {
+		each = len(o.ports)
+	}
+	for joined := range slices.Chunk(o.ports, each) {
+		uplinks := 0
+		for _, p := range joined {
+			if p.uplink() {
+				uplinks++
+			}
+		}
+		if 0 < uplinks && uplinks < len(joined) {
+			return nil
+		}
+	}
+	if o.switched {
+		return cli.Usagef("--follow-link: no port is a guest's, whose link could follow: leave it out")
+	}
+	return cli.Usagef("--follow-link: no guest is paired with a port that has a link; ports are paired in the order given")
 }
 
 // links makes guests' links follow those of NICs: they are up as long as one of the NICs

@@ -39,7 +39,7 @@ const (
 	AcceptFailed                  // and is tried again
 )
 
-// acceptRetry is how long to wait when the process is short of descriptors.
+// acceptRetry is how long to wait when the process is short of descriptors or memory.
 const acceptRetry = 100 * time.Millisecond
 
 // Open begins to accept peers, until ctx ends, and closes the listener then.
@@ -96,7 +96,6 @@ func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
 func (d *Door) accept(ctx context.Context) {
 	for {
 		conn, err := d.Listener.AcceptUnix()
-		var passing interface{ Temporary() bool }
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
@@ -105,15 +104,12 @@ func (d *Door) accept(ctx context.Context) {
 			return
 		case err == nil:
 			d.admit(ctx, conn)
-		case errors.As(err, &passing) && passing.Temporary():
+		case errors.Is(err, net.ErrClosed):
+			d.failed <- net.ErrClosed // without the listener's address, which the caller knows
+			return
+		default: // a want of descriptors or of memory (EMFILE, ENOMEM, ENOBUFS), which passes
 			d.Said(AcceptFailed, err)
 			time.Sleep(acceptRetry)
-		default:
-			if of, ok := err.(*net.OpError); ok {
-				err = of.Err // without the listener's address, which the caller knows
-			}
-			d.failed <- err
-			return
 		}
 	}
 }

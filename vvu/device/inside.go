@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -29,8 +30,13 @@ func (i *Inside) Connect() (*net.UnixConn, error) {
 	}
 	ours, err := unixConn(fds[0])
 	theirs, e := unixConn(fds[1])
-	if err != nil || e != nil {
-		return nil, fmt.Errorf("connect to the device: %w, %w", err, e)
+	if err := errors.Join(err, e); err != nil {
+		for _, c := range []*net.UnixConn{ours, theirs} {
+			if c != nil {
+				c.Close()
+			}
+		}
+		return nil, fmt.Errorf("connect to the device: %w", err)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	done := make(chan struct{})
