@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vvufwd/cmd/internal/confine"
-	"vvufwd/vfio/pci"
 )
 
 // confinement gives privileges up, once, when all ports are open and before the first
@@ -56,10 +55,7 @@ func (o *options) policy() (p confine.Policy) {
 	for _, port := range o.ports {
 		switch {
 		case port.onPCI():
-			p.VFIO = true
-			if o.bind {
-				p.Write = append(p.Write, bindingFiles(port.addr)...)
-			}
+			p.VFIO = true // with --bind too: functions are bound before, and the keeper gives them back
 		case port.onInterface():
 			kind, _ := netdevs.named(port.kind)
 			kind.need(&p)
@@ -77,16 +73,6 @@ func (o *options) policy() (p confine.Policy) {
 	o.asked.control.need(&p)
 	o.asked.scraped.need(&p)
 	return p
-}
-
-// bindingFiles are what is written to when a function is taken from the driver it has
-// and given back to it, see pci.Sysfs.Bind.
-func bindingFiles(function pci.Address) []string {
-	device := "/sys/bus/pci/devices/" + function.String()
-	return []string{
-		device + "/driver_override", device + "/driver/unbind", // of the driver that it has now
-		"/sys/bus/pci/drivers/vfio-pci/unbind", "/sys/bus/pci/drivers_probe",
-	}
 }
 
 // lockMemory lets the process lock as much memory as it may, for DMA, while it has the

@@ -22,6 +22,7 @@ import (
 	"vvufwd/cmd/vvufwd/reopen"
 	"vvufwd/cmd/vvufwd/upkeep"
 	"vvufwd/vfio"
+	"vvufwd/vfio/pci"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/socket"
 )
@@ -34,6 +35,7 @@ type options struct {
 	nodes     vfio.Nodes       // for those on PCI, if they are open already
 	bare      *vfio.Bare       // those on PCI that no IOMMU confines
 	held      vfio.Held        // of these, what the keeper holds
+	bindings  []pci.Binding    // what was done to get the others, for the keeper to undo
 	devmem    *os.File         // /dev/mem, nil: there is none
 	keeper    *keeper.Keeper   // of those on PCI, nil: there is none, or not yet
 	reopener  *reopen.Reopener // of AF_XDP sockets, nil: there is none

@@ -29,7 +29,8 @@ type forwarder struct {
 	recorders  []*capture.Recorder
 	forwarding forwarding
 	keeper     *keeper.Keeper
-	bindings   []pci.Binding // to undo
+	bindings   []pci.Binding // to undo here
+	givesBack  bool          // the keeper undoes others
 }
 
 // forwarding is what moves frames among ports: a netfwd.Balancer or a netfwd.Switch.
@@ -45,13 +46,15 @@ type forwarding interface {
 // forward opens all ports, forwards among them until ctx is done, and
 // takes everything down. Totals, and rates on the way, go to out.
 func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (err error) {
-	f := &forwarder{log: log}
-	if f.bare = o.bare; f.bare != nil {
-		f.bindings = f.bare.Bindings
-	}
+	f := &forwarder{log: log, bare: o.bare, keeper: o.keeper, givesBack: o.bind}
 	defer func() { err = errors.Join(err, f.close()) }()
-	if o.bind {
-		if err := f.bind(o.ports); err != nil {
+	if o.privileged { // else that was done before
+		if f.bare != nil {
+			f.bindings = f.bare.Bindings
+		}
+		bindings, err := o.bindFunctions()
+		f.bindings = append(f.bindings, bindings...)
+		if err != nil {
 			return err
 		}
 	}
@@ -61,20 +64,20 @@ func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (e
 	return f.run(ctx, o, out)
 }
 
-// bind gives the functions to vfio-pci.
-func (f *forwarder) bind(ports []portSpec) error {
-	sysfs := pci.Sysfs{Root: "/sys"}
-	for _, p := range ports {
-		if !p.onPCI() {
-			continue
-		}
-		before, err := sysfs.Bind(p.addr, "vfio-pci")
-		if err != nil {
-			return err
-		}
-		f.bindings = append(f.bindings, before)
+// bindFunctions gives the functions to vfio-pci, if that is asked for. What it returns is to be undone, even after an
+// error.
+func (o *options) bindFunctions() (bindings []pci.Binding, err error) {
+	if !o.bind {
+		return nil, nil
 	}
-	return nil
+	for _, function := range o.functions() {
+		before, err := pci.Sysfs{}.Bind(function, "vfio-pci")
+		if err != nil {
+			return bindings, err
+		}
+		bindings = append(bindings, before)
+	}
+	return bindings, nil
 }
 
 // open opens the ports and joins them in pairs, or in a switch.
@@ -176,18 +179,22 @@ func (o *options) functions() (list []pci.Address) {
 }
 
 // startKeeper starts the process that gets devices back, while it can be started. It is nil
-// without devices, or if it does not start; then it is an error if it was to hold some.
+// without devices, or if it does not start; then it is an error if it was to hold some, or to give some back.
 func startKeeper(o *options, shared vfio.Shared, log *zap.Logger) (*keeper.Keeper, error) {
 	cfg := keeper.Config{Functions: o.functions(), Shared: shared, Held: o.held, Bind: o.bind, Confine: !o.privileged}
 	if len(cfg.Functions) == 0 {
 		return nil, nil
 	}
-	if o.bare != nil && !o.privileged {
-		cfg.Bindings = o.bare.Bindings
+	if !o.privileged {
+		cfg.Bindings = o.bindings
+		if o.bare != nil {
+			cfg.Bindings = append(cfg.Bindings, o.bare.Bindings...)
+		}
 	}
 	lockMemory()
 	k, err := keeper.Start(cfg)
-	if err != nil && len(o.held.Devices) == 0 {
+	needed := len(o.held.Devices) > 0 || slices.ContainsFunc(cfg.Bindings, func(b pci.Binding) bool { return b.Changed })
+	if err != nil && !needed {
 		log.Warn("a device that is removed will not be used again when it returns", zap.Error(err))
 		return nil, nil
 	}
@@ -197,7 +204,7 @@ func startKeeper(o *options, shared vfio.Shared, log *zap.Logger) (*keeper.Keepe
 // startKeeper starts the keeper, if it was not started before privileges were given up. No
 // device does DMA yet.
 func (f *forwarder) startKeeper(o *options) (err error) {
-	if f.keeper = o.keeper; f.keeper == nil && f.container != nil && o.privileged {
+	if f.keeper == nil && f.container != nil && o.privileged {
 		f.keeper, err = startKeeper(o, f.container.Shared(), f.log)
 	}
 	return err
@@ -300,7 +307,10 @@ func (f *forwarder) close() error {
 		errs = append(errs, f.container.Close())
 	}
 	errs = append(errs, f.bare.Close())
-	errs = append(errs, f.keeper.Close()) // which lets go of what it holds, and gives back what it has bound
+	if f.givesBack {
+		f.keeper.GiveBack()
+	}
+	errs = append(errs, f.keeper.Close()) // which lets go of what it holds
 	for i := len(f.bindings) - 1; i >= 0; i-- {
 		if b := f.bindings[i]; !f.wasAway(b.Function) {
 			errs = append(errs, pci.Sysfs{}.Undo(b))

@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -192,6 +193,9 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 	defer o.closeDevMem()
 	o.handDevMem(files)
 	if len(o.functions()) > 0 {
+		if o.bindings, err = o.bindFunctions(); err != nil {
+			return err
+		}
 		// What is missing is told of later, after what is wrong with the functions themselves.
 		nodes := vfio.OpenNodes()
 		defer nodes.Close()
@@ -222,11 +226,17 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 	return err
 }
 
-// giveBack undoes what prepare has done to functions. It has a thread of its own, as that of
+// giveBack undoes what startConfined has done to functions. It has a thread of its own, as that of
 // the caller may have lost the privileges that it takes.
 func giveBack(o *options) error {
 	done := make(chan error)
-	go func() { done <- o.bare.GiveBack() }()
+	go func() {
+		err := o.bare.GiveBack()
+		for _, b := range slices.Backward(o.bindings) {
+			err = errors.Join(err, pci.Sysfs{}.Undo(b))
+		}
+		done <- err
+	}()
 	return <-done
 }
 

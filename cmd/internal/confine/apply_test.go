@@ -250,14 +250,12 @@ func TestPolicy(t *testing.T) {
 		{Policy{Connect: []string{p.socket}}, "remove a file", p.file, refused},
 		{Policy{Connect: []string{p.socket}}, "open an IP socket", "", refused},
 		{Policy{Connect: []string{p.socket}}, "open a raw socket", "", refused},
-		{Policy{Write: []string{p.file}}, "write a file", p.file, done},
-		{Policy{Write: []string{p.file}}, "write a file", other.file, denied},
-		{Policy{Write: []string{p.file}}, "read a file", p.file, refused},
-		{Policy{Write: []string{p.file}}, "make a file", p.file, refused},
+		{Policy{Read: []string{p.file}}, "read a file", p.file, refused}, // before Finish only
 		{Policy{VFIO: true}, "reset a device", "", done},
 		{Policy{AsyncIO: true}, "submit a request", "", done},
 		{Policy{VFIO: true}, "map memory for a device", "", done},
 		{Policy{VFIO: true}, "read a file", p.file, refused},
+		{Policy{VFIO: true}, "write a file", p.file, refused},
 		{Policy{OpenVFIO: []string{p.dir}}, "make a request to a VFIO group", "", done},
 		{Policy{OpenVFIO: []string{p.dir}}, "reset a device", "", refused},
 		{Policy{OpenVFIO: []string{p.dir}}, "read a file", p.file, done},
@@ -274,10 +272,10 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%+v: %s: %s, want %q", test.policy, test.act, got, test.want)
 		}
 	}
-	// A file that is not there at the start is like any other later.
-	got := outcome(t, command(t, role{Steps: []string{"policy"}, Policy: Policy{Write: []string{p.dir + "/none"}}, Act: "write a file", Path: other.file}))
+	// A directory that is not there at the start opens no other.
+	got := outcome(t, command(t, role{Steps: []string{"policy"}, Policy: Policy{OpenVFIO: []string{p.dir + "/none"}}, Act: "write a file", Path: other.file}))
 	if got != denied {
-		t.Errorf("a file that is not there: %s", got)
+		t.Errorf("a directory that is not there: %s", got)
 	}
 }
 

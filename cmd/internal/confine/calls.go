@@ -114,10 +114,6 @@ func (p Policy) calls() []call {
 	if len(p.Connect) > 0 {
 		list = append(list, call{unix.SYS_SOCKET, []condition{is(0, unix.AF_UNIX)}}, call{unix.SYS_CONNECT, nil})
 	}
-	if len(p.Write) > 0 {
-		// Not for reading, and not to make files.
-		list = append(list, call{unix.SYS_OPENAT, []condition{{argOpenFlags, unix.O_ACCMODE | unix.O_CREAT | unix.O_TMPFILE&^unix.O_DIRECTORY, unix.O_WRONLY}}})
-	}
 	if p.AsyncIO {
 		list = append(list, anytime(unix.SYS_IO_SUBMIT, unix.SYS_IO_DESTROY)...)
 	}

@@ -13,7 +13,7 @@
 //	  capabilities   none left, in any set
 //	Finish     when all ports are open, before a peer is heard:
 //	  seccomp        only the system calls that the Go run-time and the data path make;
-//	                 above all, no file is opened any more, but those of Policy.Write
+//	                 above all, no file is opened any more, but for Policy.OpenVFIO
 //
 // All of Start's concerns a thread, and a Go program has several before it can do
 // anything. They could be made to do it all at once (syscall.AllThreadsSyscall), but not

@@ -58,8 +58,8 @@ const (
 )
 
 // exceptions are what the policy asks for. Files that are opened between Start and
-// Finish are among them; after that it is the filter that lets none be opened but
-// those of Write, and those only for writing.
+// Finish are among them; after that it is the filter that lets none be opened, but for who
+// opens devices through VFIO.
 func (p Policy) exceptions() (list []exception) {
 	if p.VFIO {
 		// The nodes of devices come when these are bound.
@@ -78,9 +78,6 @@ func (p Policy) exceptions() (list []exception) {
 	}
 	for _, file := range p.Read {
 		list = append(list, exception{file, readFile})
-	}
-	for _, file := range p.Write {
-		list = append(list, exception{file, unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE})
 	}
 	return list
 }

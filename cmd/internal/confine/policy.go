@@ -26,9 +26,6 @@ type Policy struct {
 	// Landlock is older than ABI 9 cannot keep it from other sockets in the file
 	// system.
 	Connect []string
-	// Write are files that it opens for writing, such as sysfs attributes that give a
-	// device back to its driver. What does not exist at the start cannot be opened later.
-	Write []string
 	// Read are files that it reads between Start and Finish.
 	Read []string
 	// VFIO is whether it opens devices through VFIO between Start and Finish, or is given
@@ -36,7 +33,8 @@ type Policy struct {
 	// for them and unmap it, but open none.
 	VFIO bool
 	// OpenVFIO are the directories within which it opens files, to read and to write, so
-	// as to open devices through VFIO: /dev/vfio and /sys. It makes no file.
+	// as to open devices through VFIO: /dev/vfio and /sys. It makes no file. No program without
+	// opens a file after Finish.
 	OpenVFIO []string
 	// AsyncIO is whether it sets up asynchronous I/O before Finish, and uses it from then on.
 	AsyncIO bool

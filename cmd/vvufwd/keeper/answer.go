@@ -12,14 +12,17 @@ import (
 
 // What passes on a line. A request is one byte; one that is none of these is passed over. requestAwait and
 // requestAgain have an answer, which is answerFiles with the mode, a byte, and the number of the group, four
-// bytes, and the descriptors of the device and, if it came with one, of its group; or answerError and a text.
+// bytes, and the descriptors of the device and, if it came with one, of its group; or answerError and a text. The
+// answer to requestGiveBack comes at the end of the line: answerEnd and a text, which is empty if nothing failed.
 const (
 	requestAwait    = 'a'
 	requestAgain    = 'r'
 	requestTakeOver = 't'
+	requestGiveBack = 'b'
 
 	answerFiles = 'f'
 	answerError = 'e'
+	answerEnd   = 'x'
 
 	maxAnswer = 1024 // bytes
 )
@@ -27,8 +30,7 @@ const (
 // answer makes an answer and the descriptors that go with it.
 func answer(files vfio.Files, err error) (text []byte, fds []int) {
 	if err != nil {
-		text = append([]byte{answerError}, err.Error()...)
-		return text[:min(len(text), maxAnswer)], nil
+		return failure(answerError, err), nil
 	}
 	text = binary.LittleEndian.AppendUint32([]byte{answerFiles, byte(files.Mode)}, uint32(files.Group))
 	fds = []int{files.DeviceFD}
@@ -36,6 +38,15 @@ func answer(files vfio.Files, err error) (text []byte, fds []int) {
 		fds = append(fds, files.GroupFD)
 	}
 	return text, fds
+}
+
+// failure makes an answer that is a text: that of an error, "" for none.
+func failure(kind byte, err error) []byte {
+	text := []byte{kind}
+	if err != nil {
+		text = append(text, err.Error()...)
+	}
+	return text[:min(len(text), maxAnswer)]
 }
 
 // parseAnswer is the other side of answer. The descriptors are the caller's.

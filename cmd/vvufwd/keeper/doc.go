@@ -18,12 +18,14 @@
 // be killed it stops them before the memory goes back to the kernel, see vfio.Held. While
 // vvufwd waits for such a device to return, it is closed here as well.
 //
-// Between the last look of a vvufwd that is about to execute itself and the moment in which its
-// next program catches signals one of these ends it. So the keeper gives functions that were bound by
-// then back to their drivers, unless vvufwd has said that it has taken over (TakeOver).
+// At the end the keeper gives functions that were bound to vfio-pci back to their drivers (GiveBack), as
+// vvufwd cannot write to sysfs by then; it says on the line how that went. Between the last look of a
+// vvufwd that is about to execute itself and the moment in which its next program catches signals
+// one of these ends it. So functions are given back too if vvufwd ends without having said that it has taken
+// over (TakeOver). Of one that is killed later they stay bound, for the next.
 //
 // Which functions these are is fixed when the keeper starts: whoever takes vvufwd over gets
 // no device by way of it that vvufwd did not have. The keeper is confined too: it reads and
-// writes files of sysfs and /dev/vfio, and looks at nothing of a request but which of the
-// three it is. It ends after vvufwd, which waits for that if it ends in an orderly way.
+// writes files of sysfs and /dev/vfio, and looks at nothing of a request but which of the four it is. It ends after vvufwd, which waits
+// for that if it ends in an orderly way.
 package keeper

@@ -25,7 +25,7 @@ type Config struct {
 	Functions []pci.Address
 	Shared    vfio.Shared   // address spaces that the functions join
 	Held      vfio.Held     // what is held in case vvufwd is killed
-	Bindings  []pci.Binding // what was done to functions to get them: the keeper undoes it if vvufwd ends before TakeOver
+	Bindings  []pci.Binding // what was done to functions to get them: the keeper undoes it, see TakeOver and GiveBack
 	Bind      bool          // functions that are new are bound to vfio-pci
 	Confine   bool          // the keeper gives up what it does not need
 
@@ -40,15 +40,16 @@ type Keeper struct {
 
 // line is the connection for one function.
 type line struct {
-	mu   sync.Mutex // held by the one who waits
-	conn *net.UnixConn
+	mu        sync.Mutex // held by the one who waits
+	conn      *net.UnixConn
+	givesBack bool // GiveBack was called
 }
 
 // role is the keeper's; what it is told is its Config.
 var role = beside.Role{Name: "keeper", Environment: "VVUFWD_KEEPER"}
 
-// endTime is how long a keeper may take to let go of everything.
-const endTime = 5 * time.Second
+// endTime is how long a keeper may take to let go of everything, and drivers to take functions back.
+const endTime = time.Minute
 
 // Start starts the keeper: this program, once more. Its Main must call Run if IsKeeper says
 // so.
@@ -138,13 +139,29 @@ func Inherit(functions []pci.Address) (*Keeper, error) {
 	return k, nil
 }
 
-// TakeOver says that from now on it is up to the caller to undo Config.Bindings, whatever happens.
+// TakeOver says that from now on functions are given back only if the caller says so: of a vvufwd
+// that is killed they stay bound to vfio-pci, for the next one.
 func (k *Keeper) TakeOver() {
 	if k == nil {
 		return
 	}
 	for _, l := range k.lines {
 		_, _ = l.conn.Write([]byte{requestTakeOver}) // one that has ended undoes nothing
+	}
+}
+
+// GiveBack has Close give functions back to the drivers that they had before they were bound to vfio-pci. The
+// caller has closed them.
+func (k *Keeper) GiveBack() {
+	if k == nil {
+		return
+	}
+	for _, l := range k.lines {
+		l.mu.Lock()
+		_ = l.conn.SetDeadline(time.Time{})          // that of a wait that was given up
+		_, _ = l.conn.Write([]byte{requestGiveBack}) // of a keeper that has ended Close will tell
+		l.givesBack = true
+		l.mu.Unlock()
 	}
 }
 
@@ -172,8 +189,16 @@ func (k *Keeper) ask(ctx context.Context, function pci.Address, request byte) (v
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_ = l.conn.SetDeadline(time.Time{})
-	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	late := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = l.conn.SetDeadline(time.Unix(1, 0))
+		close(late)
+	})
+	defer func() {
+		if !stop() {
+			<-late // no deadline but one that is set after this
+		}
+	}()
 	files, err := l.ask(request)
 	if ctx.Err() != nil {
 		if err == nil {
@@ -202,8 +227,7 @@ func (l *line) ask(request byte) (vfio.Files, error) {
 	return parseAnswer(text[:n], fds)
 }
 
-// Close ends the keeper, and waits until it has let go of what it held: a function cannot be
-// given back before.
+// Close ends the keeper, and waits until it has let go of what it held and has given back what it shall.
 func (k *Keeper) Close() error {
 	if k == nil {
 		return nil
@@ -214,8 +238,11 @@ func (k *Keeper) Close() error {
 		_ = l.conn.CloseWrite() // it sees that
 	}
 	for function, l := range k.lines {
-		if err := l.awaitEnd(); err != nil {
+		switch told, err := l.awaitEnd(function); {
+		case err != nil:
 			errs = append(errs, fmt.Errorf("the device keeper has not let go of %v: %w", function, err))
+		case told != "":
+			errs = append(errs, errors.New(told))
 		}
 		errs = append(errs, l.conn.Close())
 	}
@@ -225,11 +252,14 @@ func (k *Keeper) Close() error {
 	return errors.Join(errs...)
 }
 
-// awaitEnd waits until the keeper has closed its side. An answer that no one waits for any more
-// may be before that.
-func (l *line) awaitEnd() error {
+// awaitEnd waits until the keeper has closed its side, and returns what it says of a function that it was to
+// give back. An answer that no one waits for any more may be before that.
+func (l *line) awaitEnd(function pci.Address) (told string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.givesBack {
+		told = fmt.Sprintf("the device keeper has ended too early: %v, if it was taken from a driver, stays bound to vfio-pci", function)
+	}
 	receiver := peerfd.NewReceiver(l.conn, 2)
 	for {
 		var text [maxAnswer]byte
@@ -239,9 +269,11 @@ func (l *line) awaitEnd() error {
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return err
+			return "", err
 		case err != nil || n == 0:
-			return nil
+			return told, nil
+		case l.givesBack && text[0] == answerEnd:
+			told = string(text[1:n])
 		}
 	}
 }

@@ -300,11 +300,24 @@ func TestAgain(t *testing.T) {
 	}
 }
 
-// TestGivesBackUnlessTakenOver: of a vvufwd that ends before it has taken over the keeper gives
-// the function back to the driver that it had, once the device is closed; of another one it
-// does not.
-func TestGivesBackUnlessTakenOver(t *testing.T) {
-	for _, takenOver := range []bool{false, true} {
+// TestGivesBack: the keeper gives a function back to the driver that it had, once the device is closed, for
+// a vvufwd that says so, and for one that ends before it has taken over; not for one that is killed later. What fails
+// Close returns, or that the keeper has ended too early.
+func TestGivesBack(t *testing.T) {
+	for _, test := range []struct {
+		how              string
+		takeOver, asks   bool
+		change           func(m *machine)
+		written, failure string
+	}{
+		{how: "ends early", written: "what it was\n"},
+		{how: "is killed", takeOver: true},
+		{how: "ends", takeOver: true, asks: true, written: "what it was\n"},
+		{how: "ends without having taken over", asks: true, written: "what it was\n"},
+		{how: "cannot", takeOver: true, asks: true, change: func(m *machine) { os.Remove(filepath.Join(m.dir(), "driver_override")) },
+			failure: "return ffff:fe:1f.0 to its driver: "},
+		{how: "finds it unplugged", takeOver: true, asks: true, change: func(m *machine) { m.unplug() }},
+	} {
 		m := &machine{t: t, root: t.TempDir()}
 		m.plug("vfio-pci")
 		m.canBind()
@@ -322,32 +335,133 @@ func TestGivesBackUnlessTakenOver(t *testing.T) {
 			if m.written("driver_override") != "" {
 				t.Error("the function is given back before the device is closed")
 			}
+			if test.change != nil {
+				test.change(m)
+			}
 			return nil
 		}
 		w := newWatcher(function, pci.Sysfs{Root: m.root}, m, true)
 		w.before = pci.Binding{Function: function, Changed: true, Override: "what it was"}
-		ours, theirs, err := beside.NewLine()
-		if err != nil {
-			t.Fatal(err)
+		k, conn := keeperAt(t)
+		attended := make(chan error, 1)
+		go func() {
+			err := attend(conn, w, h)
+			conn.Close()
+			attended <- err
+		}()
+		if test.takeOver {
+			k.TakeOver()
 		}
-		conn, err := net.FileConn(theirs)
-		theirs.Close()
-		if err != nil {
-			t.Fatal(err)
+		if test.asks {
+			k.GiveBack()
 		}
-		if takenOver {
-			(&Keeper{lines: map[pci.Address]*line{function: {conn: ours}}}).TakeOver()
+		err = k.Close()
+		if test.failure == "" && err != nil || test.failure != "" && (err == nil || !strings.Contains(err.Error(), test.failure)) {
+			t.Errorf("vvufwd %s: %v, want %q", test.how, err, test.failure)
 		}
-		ours.Close()
-		if err := attend(conn.(*net.UnixConn), w, h); err != nil {
-			t.Error(err)
+		if err := <-attended; err != nil {
+			t.Errorf("vvufwd %s: the keeper says %v", test.how, err)
 		}
-		conn.Close()
-		want := map[bool]string{false: "what it was\n", true: ""}[takenOver]
-		if got := m.written("driver_override"); got != want || h.fd >= 0 {
-			t.Errorf("taken over %v: %q is written, want %q; holds %d", takenOver, got, want, h.fd)
+		if test.change == nil {
+			if got := m.written("driver_override"); got != test.written || h.fd >= 0 {
+				t.Errorf("vvufwd %s: %q is written, want %q; holds %d", test.how, got, test.written, h.fd)
+			}
 		}
 	}
+	k, conn := keeperAt(t)
+	conn.Close()
+	k.GiveBack()
+	if err := k.Close(); err == nil || !strings.Contains(err.Error(), "stays bound to vfio-pci") {
+		t.Errorf("the keeper has ended: %v", err)
+	}
+}
+
+// TestGivesBackWhileItWaits: who asks for a device that does not come back, and then that it be given back, is heard.
+func TestGivesBackWhileItWaits(t *testing.T) {
+	m := &machine{t: t, root: t.TempDir()}
+	m.plug("")
+	m.canBind()
+	drivers := filepath.Join(m.root, "bus/pci/drivers/vfio-pci")
+	if err := errors.Join(os.MkdirAll(drivers, 0o700), os.WriteFile(filepath.Join(drivers, "unbind"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	tried := make(chan struct{}, 1000)
+	w := newWatcher(function, pci.Sysfs{Root: m.root}, openFunc(func() (vfio.Files, error) {
+		tried <- struct{}{}
+		return vfio.Files{}, errors.New("on purpose")
+	}), true)
+	w.pause, w.known = 10*time.Millisecond, w.known+1 // it is a new one
+	go func() {                                       // the kernel binds it
+		for text := ""; text != "vfio-pci\n"; time.Sleep(time.Millisecond) {
+			b, _ := os.ReadFile(filepath.Join(m.dir(), "driver_override"))
+			text = string(b)
+		}
+		_ = os.Symlink(drivers, filepath.Join(m.dir(), "driver"))
+	}()
+	k, conn := keeperAt(t)
+	attended := make(chan error, 1)
+	go func() {
+		err := attend(conn, w, newHold(function, vfio.Held{}))
+		conn.Close()
+		attended <- err
+	}()
+	k.TakeOver()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	go func() {
+		<-tried
+		cancel()
+	}()
+	if _, err := k.Await(ctx, function); !errors.Is(err, context.Canceled) {
+		t.Errorf("waiting ended with %v", err)
+	}
+	k.GiveBack()
+	if err := k.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-attended; err != nil {
+		t.Error(err)
+	}
+	if got := m.written("driver_override"); got != "\n" {
+		t.Errorf("%q is written", got)
+	}
+}
+
+// TestForgetsTheFormerDriver: what has left vfio-pci is not given back to the driver that it had before that.
+func TestForgetsTheFormerDriver(t *testing.T) {
+	for what, leave := range map[string]func(m *machine){
+		"unbound":               func(m *machine) { m.driver("") },
+		"unbound and bound":     func(m *machine) { m.driver("vfio-pci") },
+		"unplugged":             func(m *machine) { m.unplug() },
+		"it is where it was":    nil,
+		"bound to another, e1k": func(m *machine) { m.driver("e1000e") },
+	} {
+		m := &machine{t: t, root: t.TempDir()}
+		m.plug("vfio-pci")
+		w := newWatcher(function, pci.Sysfs{Root: m.root}, m, true)
+		w.pause, w.before = 0, pci.Binding{Function: function, Changed: true}
+		if leave != nil {
+			leave(m)
+		}
+		n := 3
+		_, _ = w.await(func() bool { n--; return n < 0 }, false)
+		if w.before.Changed != (leave == nil) {
+			t.Errorf("%s: %+v is to be undone", what, w.before)
+		}
+	}
+}
+
+// keeperAt is vvufwd's side of a line, and the other one.
+func keeperAt(t *testing.T) (*Keeper, *net.UnixConn) {
+	t.Helper()
+	ours, theirs, err := beside.NewLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := beside.LineOf(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Keeper{lines: map[pci.Address]*line{function: {conn: ours}}}, conn
 }
 
 // canBind makes the files that binding writes to.

@@ -27,11 +27,11 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 	if err != nil {
 		return err
 	}
+	sysfs := pci.Sysfs{}
 	policy := confine.Policy{OpenVFIO: []string{"/sys", "/dev/vfio"}, RawIO: cfg.Shared.Bare >= 0}
 	if err := beside.Begin(policy, cfg.Confine); err != nil {
 		return err
 	}
-	sysfs := pci.Sysfs{}
 	container := vfio.ShareContainer(cfg.Shared, sysfs)
 	lines, err := beside.Lines(cfg.firstLine, len(cfg.Functions))
 	if err != nil {
@@ -69,38 +69,47 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 func attend(conn *net.UnixConn, w *watcher, h *hold) error {
 	err := errors.Join(serve(conn, w, h), h.letGo())
 	// vvufwd has closed the device before the line, or is dead: the kernel waits until it is closed.
-	return errors.Join(err, w.giveBack())
+	failed := w.giveBack()
+	if w.asked {
+		if e := peerfd.Send(conn, failure(answerEnd, failed)); e == nil {
+			return err // vvufwd tells the rest
+		}
+	}
+	return errors.Join(err, failed)
 }
 
 // serve answers the requests of one line until the other side closes it. What is held of the
 // device at the end is the caller's to let go.
-func serve(conn *net.UnixConn, w *watcher, h *hold) error {
+func serve(conn *net.UnixConn, w *watcher, h *hold) (failed error) {
 	var request [1]byte
 	for {
 		if n, err := conn.Read(request[:]); err != nil || n == 0 {
-			return nil
+			return failed
 		}
 		switch request[0] {
 		case requestAwait, requestAgain:
 		case requestTakeOver:
-			w.before = pci.Binding{}
+			w.kept = true
+			continue
+		case requestGiveBack:
+			w.kept, w.asked = false, true
 			continue
 		default:
 			continue
 		}
 		// Who waits for the device to return has closed it, and the kernel waits for us.
-		failed := h.letGo()
+		failed = errors.Join(failed, h.letGo())
 		files, err := w.await(closed(conn), request[0] == requestAgain)
 		if errors.Is(err, errEnded) {
-			return failed
+			continue // it may have said something before it closed the line
 		}
 		text, fds := answer(files, err)
-		failed = errors.Join(failed, peerfd.Send(conn, text, fds...))
+		sent := peerfd.Send(conn, text, fds...)
 		if err == nil {
 			h.take(files) // the other side has them too
 		}
-		if failed != nil {
-			return failed
+		if sent != nil {
+			return errors.Join(failed, sent)
 		}
 	}
 }

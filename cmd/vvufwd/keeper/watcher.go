@@ -28,6 +28,8 @@ type watcher struct {
 	left    bool   // it has left vfio-pci since
 
 	before pci.Binding // what was done to the function, by us when it came or before, see Config.Bindings
+	kept   bool        // vvufwd has taken over, and has not said that it is to be given back
+	asked  bool        // it has said so
 }
 
 const (
@@ -50,12 +52,23 @@ func newWatcher(function pci.Address, sysfs pci.Sysfs, opener opener, bind bool)
 
 // giveBack undoes what was done to the function, at the end.
 func (w *watcher) giveBack() error {
-	identity, err := w.sysfs.Identity(w.function)
-	if err != nil || identity != w.known {
+	if w.kept || !w.there() {
 		return nil
 	}
-	return w.sysfs.Undo(w.before)
+	if err := w.sysfs.Undo(w.before); err != nil && w.there() {
+		return err
+	}
+	return nil // or it was unplugged meanwhile
 }
+
+// there reports whether the function is there that vvufwd had last.
+func (w *watcher) there() bool {
+	identity, err := w.sysfs.Identity(w.function)
+	return err == nil && identity == w.known
+}
+
+// leaves notes that the function has left vfio-pci: what it was bound to before is of no interest any more.
+func (w *watcher) leaves() { w.left, w.before = true, pci.Binding{} }
 
 // errEnded says that no one waits any more.
 var errEnded = errors.New("vvufwd has ended")
@@ -73,12 +86,13 @@ func (w *watcher) await(ended func() bool, again bool) (vfio.Files, error) {
 		}
 		identity, err := w.sysfs.Identity(w.function)
 		if err != nil {
-			w.left, since = true, time.Time{}
+			w.leaves()
+			since = time.Time{}
 			continue
 		}
 		renewed := identity != w.known
 		if binding, err := w.sysfs.BindingIdentity(w.function); err == nil && binding != w.binding {
-			w.left = true
+			w.leaves()
 		}
 		info, err := w.sysfs.Device(w.function)
 		bound := err == nil && info.BoundToVFIO()
@@ -86,7 +100,8 @@ func (w *watcher) await(ended func() bool, again bool) (vfio.Files, error) {
 		case bound && !w.left && !renewed:
 			continue // the kernel has not taken it away yet
 		case !bound && !renewed:
-			w.left, since = true, time.Time{}
+			w.leaves()
+			since = time.Time{}
 			continue // someone may bind it again
 		case !bound && !w.bind:
 			continue
@@ -96,7 +111,10 @@ func (w *watcher) await(ended func() bool, again bool) (vfio.Files, error) {
 		}
 		var files vfio.Files
 		if !bound {
-			w.before, err = w.sysfs.Bind(w.function, "vfio-pci")
+			if w.before, err = w.sysfs.Bind(w.function, "vfio-pci"); err == nil {
+				w.known, w.left = identity, true // to be given back even if it cannot be opened
+				w.binding, _ = w.sysfs.BindingIdentity(w.function)
+			}
 		}
 		if err == nil {
 			files, err = w.opener.OpenFiles(w.function)
