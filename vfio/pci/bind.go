@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -80,6 +83,38 @@ func (s Sysfs) Bind(addr Address, driver string) (Binding, error) {
 		return Binding{}, failure
 	}
 	return before, nil
+}
+
+// BindingDirectories are those within which Bind and Undo write, for these functions and for those that
+// come in place of them: drivers, and as much of the devices as goes on being there when
+// functions come and go. That is the host bridge above them, unless it has a parent and may go with them.
+func (s Sysfs) BindingDirectories(functions []Address) []string {
+	dirs := []string{s.path("bus/pci")}
+	for _, f := range functions {
+		dirs = append(dirs, s.hostBridge(f))
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// hostBridge is the directory of the host bridge of a function, or that of all devices if it is in another one of
+// these, or the function is not there.
+func (s Sysfs) hostBridge(function Address) string {
+	all := s.path("devices")
+	root, err := filepath.EvalSymlinks(all)
+	if err != nil {
+		return all
+	}
+	dir, err := filepath.EvalSymlinks(s.devicePath(function))
+	if err != nil {
+		return all
+	}
+	inside, ok := strings.CutPrefix(dir, root+"/")
+	name, _, below := strings.Cut(inside, "/")
+	if !ok || !below || !strings.HasPrefix(name, "pci") {
+		return all
+	}
+	return filepath.Join(all, name)
 }
 
 // rebind sets the override, unbinds and probes, and waits until the function is

@@ -318,6 +318,45 @@ func TestBindUnboundDevice(t *testing.T) {
 	}
 }
 
+// TestBindingDirectories: what is written to is below a host bridge that stays, or, where that may go with the
+// function, below all devices.
+func TestBindingDirectories(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sysfs := Sysfs{Root: root}
+	bus := filepath.Join(root, "bus/pci/devices")
+	for link, dir := range map[string]string{
+		"0000:00:04.0": "devices/pci0000:00/0000:00:04.0", "0000:01:00.0": "devices/pci0000:00/0000:00:01.0/0000:01:00.0",
+		"0001:00:00.0": "devices/platform/40000000.pcie/pci0001:00/0001:00:00.0", "0002:00:00.0": "elsewhere/pci0002:00/0002:00:00.0",
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(root, dir), 0o700), os.MkdirAll(bus, 0o700), os.Symlink("../../../"+dir, filepath.Join(bus, link))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for functions, want := range map[string]string{
+		"":                          "bus/pci",
+		"0000:00:04.0 0000:01:00.0": "bus/pci devices/pci0000:00",
+		"0001:00:00.0":              "bus/pci devices",
+		"0002:00:00.0":              "bus/pci devices",
+		"0000:00:09.0 0000:00:04.0": "bus/pci devices devices/pci0000:00", // one that is not there
+	} {
+		var list []Address
+		for name := range strings.FieldsSeq(functions) {
+			addr, err := ParseAddress(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, addr)
+		}
+		got := strings.Join(sysfs.BindingDirectories(list), " ")
+		if got = strings.ReplaceAll(got, root+"/", ""); got != want {
+			t.Errorf("%s: %s, want %s", functions, got, want)
+		}
+	}
+}
+
 func TestBindRefused(t *testing.T) {
 	const name = "0000:00:06.0"
 	s, sysfs := populated(t)

@@ -76,6 +76,9 @@ func (p Policy) exceptions() (list []exception) {
 		list = append(list, exception{dir, unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE |
 			unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV})
 	}
+	for _, dir := range p.ReadVFIO {
+		list = append(list, exception{dir, readAll})
+	}
 	for _, file := range p.Read {
 		list = append(list, exception{file, readFile})
 	}

@@ -33,9 +33,11 @@ type Policy struct {
 	// for them and unmap it, but open none.
 	VFIO bool
 	// OpenVFIO are the directories within which it opens files, to read and to write, so
-	// as to open devices through VFIO: /dev/vfio and /sys. It makes no file. No program without
+	// as to open devices through VFIO: /dev/vfio, and parts of /sys. It makes no file. No program without
 	// opens a file after Finish.
 	OpenVFIO []string
+	// ReadVFIO are the directories within which it reads files so as to do that, beside OpenVFIO.
+	ReadVFIO []string
 	// AsyncIO is whether it sets up asynchronous I/O before Finish, and uses it from then on.
 	AsyncIO bool
 	// SocketPairs is whether it makes sockets that are connected to each other and to no one

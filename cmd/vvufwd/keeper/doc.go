@@ -25,7 +25,8 @@
 // over (TakeOver). Of one that is killed later they stay bound, for the next.
 //
 // Which functions these are is fixed when the keeper starts: whoever takes vvufwd over gets
-// no device by way of it that vvufwd did not have. The keeper is confined too: it reads and
-// writes files of sysfs and /dev/vfio, and looks at nothing of a request but which of the four it is. It ends after vvufwd, which waits
+// no device by way of it that vvufwd did not have. The keeper is confined too: it reads sysfs, opens
+// files of /dev/vfio, writes to those parts of sysfs in which its functions are bound if that is asked for,
+// and looks at nothing of a request but which of the four it is. It ends after vvufwd, which waits
 // for that if it ends in an orderly way.
 package keeper

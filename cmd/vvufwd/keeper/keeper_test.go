@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -446,6 +447,24 @@ func TestForgetsTheFormerDriver(t *testing.T) {
 		_, _ = w.await(func() bool { n--; return n < 0 }, false)
 		if w.before.Changed != (leave == nil) {
 			t.Errorf("%s: %+v is to be undone", what, w.before)
+		}
+	}
+}
+
+// TestPolicy: only a keeper that binds functions writes to sysfs.
+func TestPolicy(t *testing.T) {
+	sysfs := pci.Sysfs{Root: t.TempDir()}
+	bound := []pci.Binding{{Function: function, Changed: true}}
+	for _, test := range []struct {
+		cfg  Config
+		want int // directories
+	}{
+		{Config{Functions: []pci.Address{function}}, 1},
+		{Config{Functions: []pci.Address{function}, Bind: true}, 3},
+		{Config{Functions: []pci.Address{function}, Bindings: bound}, 3},
+	} {
+		if p := test.cfg.policy(sysfs); len(p.OpenVFIO) != test.want || p.OpenVFIO[0] != "/dev/vfio" || slices.Contains(p.OpenVFIO, sysfs.Root) {
+			t.Errorf("%+v: %v, want %d", test.cfg, p.OpenVFIO, test.want)
 		}
 	}
 }

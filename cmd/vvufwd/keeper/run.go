@@ -28,7 +28,7 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 		return err
 	}
 	sysfs := pci.Sysfs{}
-	policy := confine.Policy{OpenVFIO: []string{"/sys", "/dev/vfio"}, RawIO: cfg.Shared.Bare >= 0}
+	policy := cfg.policy(sysfs)
 	if err := beside.Begin(policy, cfg.Confine); err != nil {
 		return err
 	}
@@ -63,6 +63,17 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 		errs = append(errs, unix.Close(cfg.Held.Memory))
 	}
 	return errors.Join(errs...)
+}
+
+// policy is what the keeper needs. Which functions it opens is for the program to see to: their files are
+// new ones when they come back, and files that are not there yet Landlock cannot tell from others of
+// their directory. To write to sysfs is only for who binds functions.
+func (c Config) policy(sysfs pci.Sysfs) confine.Policy {
+	p := confine.Policy{OpenVFIO: []string{"/dev/vfio"}, ReadVFIO: []string{"/sys"}, RawIO: c.Shared.Bare >= 0}
+	if c.Bind || len(c.Bindings) > 0 {
+		p.OpenVFIO = append(p.OpenVFIO, sysfs.BindingDirectories(c.Functions)...)
+	}
+	return p
 }
 
 // attend is all that is done for one function.
