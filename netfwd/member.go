@@ -14,6 +14,7 @@ type member struct {
 	Peer
 	Sleeper
 	Restless
+	Laborious
 	capture *captureRing // nil: no one ever wants to see its frames
 }
 
@@ -35,7 +36,7 @@ func (m *member) Transmit(b *virtionet.Burst, first, end int) (done int) {
 }
 
 func newMember(p Port) *member {
-	m := &member{p, fixedRings{}, noPeer{p}, awake{}, certain{}, nil}
+	m := &member{p, fixedRings{}, noPeer{p}, awake{}, certain{}, easy{}, nil}
 	if r, ok := p.(Replaceable); ok {
 		m.Replaceable = r
 	}
@@ -49,6 +50,9 @@ func newMember(p Port) *member {
 	}
 	if r, ok := p.(Restless); ok {
 		m.Restless = r
+	}
+	if l, ok := p.(Laborious); ok {
+		m.Laborious = l
 	}
 	return m
 }
@@ -94,3 +98,8 @@ func (watched) Polled() bool { return true }
 type certain struct{}
 
 func (certain) LongestSleep() time.Duration { return forever }
+
+// easy is a port that finds room by itself.
+type easy struct{}
+
+func (easy) Work() uint64 { return 0 }

@@ -127,6 +127,13 @@ type Sleeper interface {
 	WakeFDs() []int
 }
 
+// Laborious is a port whose peer chooses how much work it takes to find room for a frame.
+type Laborious interface {
+	// Work is how much that has taken so far, in the steps of vring.Device.Work. It grows in
+	// Transmit.
+	Work() uint64
+}
+
 // Restless is a port that a sleeping loop may have to look at though no kick comes: it has
 // something to do after a time, or cannot promise that kicks do not get lost.
 type Restless interface {

@@ -88,13 +88,13 @@ func (s *Switch) send(port int, b *virtionet.Burst) (cost int) {
 	q := active[s.pair%len(active)]
 	s.target = q
 	c := q.Counters()
-	before, bad := handled(c), c.Drops[virtionet.DropBadBuffer]
+	before, bad, steps := handled(c), c.Drops[virtionet.DropBadBuffer], q.Work()
 	for done := 0; ; {
 		k := q.Transmit(b, done, b.Len())
 		if done += k; done == b.Len() {
 			break
 		}
-		if k == 0 || handled(c)-before >= sendWork {
+		if k == 0 || handled(c)-before >= sendWork || q.Work()-steps >= sendSteps {
 			c.Drops[virtionet.DropNoRoom] += uint64(b.Len() - done)
 			break
 		}
@@ -108,6 +108,12 @@ func (s *Switch) send(port int, b *virtionet.Burst) (cost int) {
 // above what the usual segments of a burst make; a guest may have one cut into thousands,
 // and that shall not hold the others up.
 const sendWork = 4096
+
+// sendSteps is after how many steps to find buffers a port is not asked again, see Laborious. The largest
+// frames of a burst take less than half of it, two for each of their usualPieces; and it is enough for 256 chains of 19
+// pages each, in tables. But a guest may offer buffers of which a frame takes a thousand, or chains as long. It gets
+// what can be done in the time that others have for their largest frames.
+const sendSteps = 3 * 4096
 
 // usualPieces are of a frame of 64 KiB for a guest that takes none of more than 1500 bytes. They cost about
 // what such a frame does that is not cut, and are not the sender's choice.

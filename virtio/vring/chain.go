@@ -29,6 +29,9 @@ const maxWork = 8 * MaxChain
 // because those popped already took so much work.
 func (q *Device) Exhausted() bool { return q.work >= maxWork }
 
+// Work is how much the chains popped since ResetViews took, in those steps.
+func (q *Device) Work() int { return q.work }
+
 // Pop takes the next of the Pending chains, or returns false if there is none, the
 // ring has a fault or is Exhausted. A chain that breaks a rule faults the ring.
 func (q *Device) Pop(c *Chain) bool {

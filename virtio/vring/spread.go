@@ -33,6 +33,9 @@ type Spread struct {
 // Reset forgets all pieces.
 func (s *Spread) Reset() { s.set, s.open, s.n = 0, 0, 0 }
 
+// Len is how many pieces there are.
+func (s *Spread) Len() int { return s.n }
+
 // Set is which ops have pieces, as bits by their index.
 func (s *Spread) Set() uint64 { return s.set }
 

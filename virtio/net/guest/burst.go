@@ -42,6 +42,7 @@ func (g *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
 			g.cur.ToGuest.CompleteWrites(b.Ops[first:first+n], &b.To)
 			g.unsignalled[0] = true
 			g.counters.CountSent(b, first, first+n)
+			g.work += 2 * uint64(b.To.Spread.Len())
 		}
 		if n > 0 || !other {
 			return n

@@ -105,6 +105,7 @@ type Port struct {
 	reported [2]bool // onFail was called for cur's ToGuest, FromGuest
 	due      bool    // ours is to be received next; cur's FromGuest runs then, or is to come back soon
 	counters virtionet.Counters
+	work     uint64 // see Work
 
 	closed  bool    // cur's ToGuest takes no frames: it is stopped, disabled, or bare
 	bare    bool    // it would if the guest had ever offered a buffer
@@ -320,6 +321,10 @@ func (g *Port) WakeFDs() []int { return g.cur.KickFDs }
 
 // Counters are the port's counters, owned by the forwarder.
 func (g *Port) Counters() *virtionet.Counters { return &g.counters }
+
+// Work is how much it took so far to find buffers for frames, see netfwd.Laborious: two steps for each, and what those
+// take that are not simple ones.
+func (g *Port) Work() uint64 { return g.work }
 
 // checkFaults reports each broken ring once.
 func (g *Port) checkFaults() {

@@ -15,15 +15,27 @@ func (g *Port) txFrames(frames []virtionet.Frame) int {
 	if g.closed {
 		return g.holdOrDrop(frames)
 	}
-	enough := g.counters.Pieces + maxRoom // then no other frame is begun: pieces for which there is no buffer take none
+	enough := bound{g.counters.Pieces + maxRoom, g.work + maxSteps}
 	if f := g.cur.Filter; f != nil {
 		return g.txFiltered(f, frames, enough)
 	}
 	return g.txWanted(frames, enough)
 }
 
+// bound is what Pieces and Work say when no other frame is begun in a call, however many of the burst are left:
+// pieces for which there is no buffer take none, and where some frames are filtered the buffers are popped anew
+// after each.
+type bound struct{ pieces, steps uint64 }
+
+// maxSteps is about what vring.Device.Work can be at most.
+const maxSteps = 8 * vring.MaxChain
+
+func (g *Port) hadEnough(b bound) bool {
+	return g.counters.Pieces >= b.pieces || g.work >= b.steps
+}
+
 // txFiltered is txFrames for a guest that does not want all frames.
-func (g *Port) txFiltered(f *Filter, frames []virtionet.Frame, enough uint64) int {
+func (g *Port) txFiltered(f *Filter, frames []virtionet.Frame, enough bound) int {
 	for done := 0; ; {
 		run := done
 		for run < len(frames) && f.wants(&frames[run]) {
@@ -43,7 +55,10 @@ func (g *Port) txFiltered(f *Filter, frames []virtionet.Frame, enough uint64) in
 }
 
 // txWanted is txFrames for frames that the guest wants.
-func (g *Port) txWanted(frames []virtionet.Frame, enough uint64) int {
+func (g *Port) txWanted(frames []virtionet.Frame, enough bound) int {
+	if g.hadEnough(enough) {
+		return 0
+	}
 	q := g.cur.ToGuest
 	if q.Err() != nil {
 		g.checkFaults() // the look for plain buffers may have found it broken
@@ -57,9 +72,10 @@ func (g *Port) txWanted(frames []virtionet.Frame, enough uint64) int {
 	r := txBurst{q: q, popped: q.PopBurst(g.room[:min(len(frames), virtionet.MaxBurst)])}
 	q.PrefetchWrite()
 	done := 0
-	for done < len(frames) && g.counters.Pieces < enough && g.put(&r, &frames[done]) {
+	for done < len(frames) && !g.hadEnough(enough) && g.put(&r, &frames[done]) {
 		done++
 	}
+	g.work += uint64(2*r.popped + q.Work())
 	if left := r.popped - r.filled; left > 0 {
 		q.Unpop(left)
 	}
@@ -83,6 +99,9 @@ type txBurst struct {
 	q      *vring.Device
 	popped int
 	filled int
+
+	// If not 0: those from filled on, which was this then, are all that can be had, and hold so many bytes.
+	all, first int
 }
 
 // maxRoom is the largest number of buffers popped for a burst. The largest frame takes
@@ -159,10 +178,15 @@ func (g *Port) gather(r *txBurst, f *virtionet.Frame) bool {
 		return true
 	}
 	need, have := g.cur.HeaderLen+f.Len, 0
+	if need > r.all && r.all > 0 && r.first == r.filled { // else a thousand tiny ones would be added up for each piece
+		g.counters.Drops[virtionet.DropNoBuffer]++
+		return true
+	}
 	end := r.filled
 	for have < need {
 		if end == r.popped && !g.more(r) {
 			if end-r.filled == r.q.Size() || r.filled == 0 && r.exhausted() {
+				r.all, r.first = have, r.filled
 				break // every buffer the ring can hold, or anybody can be asked to look at, is too little
 			}
 			return false

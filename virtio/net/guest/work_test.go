@@ -126,3 +126,47 @@ func TestCutFramesMakeShortBursts(t *testing.T) {
 		}
 	}
 }
+
+// Where some frames are filtered, those between them together take no more work than a burst.
+func TestFilteredFramesMakeShortBursts(t *testing.T) {
+	q := running
+	q.Filter = &Filter{NoBroadcast: true, AllUnicast: true, AllMulticast: true}
+	r := newGuestRig(t, vringtest.Config{Size: vring.MaxSize}, q)
+	addr, _ := r.rx.Alloc(1)
+	offerChain(r.rx, 1, vring.Desc{Addr: uint64(addr), Len: 1, Flags: vring.DescWrite})
+	var frames []virtionet.Frame
+	for len(frames) < virtionet.MaxBurst {
+		frames = append(frames, nettest.Frame(nettest.Payload(900, 2)), nettest.Frame(bytes.Repeat([]byte{0xff}, 60)))
+	}
+	for left := frames; len(left) > 0; {
+		before := r.rx.Raw.UsedIdx()
+		n := r.txFrames(left)
+		if used := r.rx.Raw.UsedIdx() - before; n == 0 || used > 5*maxRoom {
+			t.Fatalf("%d frames were done with, in %d buffers", n, used)
+		}
+		left = left[n:]
+	}
+	if c := r.Counters(); c.TxPackets != virtionet.MaxBurst/2 || c.Drops[virtionet.DropFiltered] != virtionet.MaxBurst/2 {
+		t.Errorf("counted %+v", c)
+	}
+}
+
+// A frame that is too much for all buffers that a burst may take is dropped, the next like it too, and those between
+// them that are not are sent.
+func TestFramesBetweenThoseThatAreTooMuch(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: 4}, running)
+	for range 4 {
+		r.offer(t, 100)
+	}
+	big, fits := nettest.Frame(nettest.Payload(400, 1)), nettest.Frame(nettest.Payload(80, 2))
+	if n := r.txFrames([]virtionet.Frame{big, big, fits, big, fits}); n != 3 {
+		t.Errorf("%d frames were done with", n)
+	}
+	if c := r.Counters(); c.TxPackets != 1 || c.Drops[virtionet.DropNoBuffer] != 2 {
+		t.Errorf("counted %+v", c)
+	}
+	full := nettest.Frame(nettest.Payload(288, 3)) // all that is left
+	if n := r.txFrames([]virtionet.Frame{full, fits}); n != 1 || r.Counters().TxPackets != 2 {
+		t.Errorf("%d frames were done with, counted %+v", n, r.Counters())
+	}
+}

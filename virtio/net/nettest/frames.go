@@ -73,7 +73,7 @@ func GSOHeader(s packettest.Shape, size int) virtionet.Header {
 
 // Unfinished is the shape's frame as it comes out of a HeaderParser, its data in views of
 // different lengths.
-func Unfinished(t *testing.T, s packettest.Shape, h virtionet.Header) virtionet.Frame {
+func Unfinished(t testing.TB, s packettest.Shape, h virtionet.Header) virtionet.Frame {
 	t.Helper()
 	b := s.Unfinished()
 	f := virtionet.Frame{Len: len(b)}
