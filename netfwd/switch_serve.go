@@ -81,20 +81,23 @@ func (s *Switch) scatter(union portSet) (cost int) {
 
 // send gives frames to a port, which drops those that it has no room for. It may have some and
 // only bound its work, as it does when frames take many buffers each, or do what comes next in
-// another way: so it is asked again as long as it takes some. Each time that is one frame at least.
-// It returns what that cost, see charge.
+// another way: so it is asked again as long as it takes some, a frame at least or, of one that is cut,
+// more than the usual pieces. If that one is not sent to its end, the rest of it counts as one drop.
+// send returns what that cost, see charge.
 func (s *Switch) send(port int, b *virtionet.Burst) (cost int) {
 	active := s.ports[port].active
 	q := active[s.pair%len(active)]
 	s.target = q
 	c := q.Counters()
 	before, bad, steps := handled(c), c.Drops[virtionet.DropBadBuffer], q.Work()
-	for done := 0; ; {
+	for done, was := 0, before-bad; ; {
 		k := q.Transmit(b, done, b.Len())
 		if done += k; done == b.Len() {
 			break
 		}
-		if k == 0 || handled(c)-before >= sendWork || q.Work()-steps >= sendSteps {
+		is := handled(c) - c.Drops[virtionet.DropBadBuffer]
+		full := k == 0 && is-was < usualPieces
+		if was = is; full || handled(c)-before >= sendWork || q.Work()-steps >= sendSteps {
 			c.Drops[virtionet.DropNoRoom] += uint64(b.Len() - done)
 			break
 		}

@@ -205,6 +205,7 @@ func TestSwitchHasTimeForUsualBuffers(t *testing.T) {
 		"segments":                         {usual, segments(t, burst, 64000, 1448), false, 45 * burst},
 		"segments and others":              {usual, with(segments(t, burst/2, 64000, 1448), plainFrames(burst/2, 60)), false, 46 * burst / 2},
 		"segments in pages":                {pages, segments(t, 4, 64000, 1448), false, 4 * 45},
+		"a segment with a tiny MSS":        {usual, slices.Concat(segments(t, 1, 64000, 48), plainFrames(burst-1, 1514)), false, 1334 + burst - 1},
 		"few buffers":                      {offering{size: 8, chain: 1, each: 1526, fixed: true}, plainFrames(8, 1514), true, 8},
 	} {
 		r := newReceiving(t, c.offering, c.frames, c.plain)
