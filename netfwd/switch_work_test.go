@@ -172,7 +172,7 @@ func TestSwitchBoundsTheWorkOfBuffers(t *testing.T) {
 			before, calls, used := *r.to.Counters(), r.to.calls, r.ring.Raw.UsedIdx()
 			r.turn()
 			after := r.to.Counters()
-			if n, calls := int(r.ring.Raw.UsedIdx()-used)*c.chain, r.to.calls-calls; n > 3*sendWork || calls > 16 {
+			if n, calls := int(r.ring.Raw.UsedIdx()-used)*c.chain, r.to.calls-calls; n > 6*sendWork || calls > 30 {
 				t.Errorf("%s: %d descriptors were used in a turn, in %d calls", name, n, calls)
 			}
 			sent, noRoom := after.TxPackets-before.TxPackets, after.Drops[virtionet.DropNoRoom]-before.Drops[virtionet.DropNoRoom]
