@@ -55,7 +55,7 @@ type Port interface {
 	// Transmit takes over frames first to end-1 of b, in their order, and returns with how
 	// many it is done, sent or dropped. Fewer mean that there is no room now, or no one
 	// for a moment, or, if it is some, perhaps only that the rest would be too much work
-	// for one call, or is of another kind. It waits for nothing.
+	// for one call, or is of another kind. Of a frame that is cut a part may have gone already. It waits for nothing.
 	//
 	// If b.Plain(): call Burst.SetDestination, give as many frames places as there is room
 	// for (Dst and DstID of Burst.Ops), copy them (Burst.Copy), and only then change

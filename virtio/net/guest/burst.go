@@ -35,6 +35,7 @@ func (g *Port) Release(b *virtionet.Burst, first, end int) {
 // many it is done, see netfwd.Port. Fewer mean that the guest offers no room for the next one
 // now, that its ring is away for a moment, or that the next buffer is no plain one.
 func (g *Port) Transmit(b *virtionet.Burst, first, end int) (done int) {
+	g.early = false
 	if b.Plain() {
 		n, other := g.writePlain(b, first, end)
 		if n > 0 {

@@ -106,6 +106,7 @@ type Port struct {
 	due      bool    // ours is to be received next; cur's FromGuest runs then, or is to come back soon
 	counters virtionet.Counters
 	work     uint64 // see Work
+	early    bool   // the last Transmit ended for the work that it made, not for want of room
 
 	closed  bool    // cur's ToGuest takes no frames: it is stopped, disabled, or bare
 	bare    bool    // it would if the guest had ever offered a buffer
@@ -356,7 +357,7 @@ func (g *Port) EnableKicks(forRoom bool) (frames, room bool) {
 	}
 	if q := g.cur.ToGuest; q != nil && (forRoom || g.bare) {
 		before := q.Pending() // buffers that were too little for the frame at hand
-		room = q.EnableKicks() && q.Pending() > before
+		room = q.EnableKicks() && q.Pending() > before || g.early
 	}
 	g.checkFaults() // a ring that was found broken by this look is not looked at again
 	return frames, room

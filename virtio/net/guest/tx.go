@@ -76,6 +76,7 @@ func (g *Port) txWanted(frames []virtionet.Frame, enough bound) int {
 		done++
 	}
 	g.work += uint64(2*r.popped + q.Work())
+	g.early = done < len(frames) && g.hadEnough(enough)
 	if left := r.popped - r.filled; left > 0 {
 		q.Unpop(left)
 	}

@@ -170,3 +170,37 @@ func TestFramesBetweenThoseThatAreTooMuch(t *testing.T) {
 		t.Errorf("%d frames were done with, counted %+v", n, r.Counters())
 	}
 }
+
+// A call that ends for the work that it makes, amid a frame, does not end for want of room: no one may sleep then until
+// the guest offers more.
+func TestNoSleepForOwnBounds(t *testing.T) {
+	r := newGuestRig(t, vringtest.Config{Size: 2048, HeapBytes: 1 << 20}, running)
+	for range 2048 {
+		r.offer(t, 128)
+	}
+	shape := packettest.Shapes(t, 64000)
+	tcp := shape[slices.IndexFunc(shape, func(s packettest.Shape) bool { return s.Name == "tcp4" })]
+	frame := nettest.Unfinished(t, tcp, nettest.GSOHeader(tcp, 48)) // 1334 pieces
+	var b virtionet.Burst
+	send := func(frames ...virtionet.Frame) int {
+		copy(b.General(), frames)
+		b.Truncate(len(frames))
+		return r.Transmit(&b, 0, b.Len())
+	}
+	if n := send(frame); n != 0 || r.Counters().Pieces < maxRoom {
+		t.Fatalf("%d frames were done with, in %d pieces", n, r.Counters().Pieces)
+	}
+	if _, room := r.EnableKicks(true); !room {
+		t.Error("a loop would sleep with room for the rest")
+	}
+	copy(b.General(), b.Frames(0, 1)) // what is left of it
+	if n := r.Transmit(&b, 0, 1); n != 1 {
+		t.Errorf("the rest: %d frames were done with, drops %v", n, r.Counters().Drops)
+	}
+	if n := send(frame); n != 0 {
+		t.Fatalf("one more: %d frames were done with", n)
+	}
+	if _, room := r.EnableKicks(true); room {
+		t.Error("a loop would never sleep, though the ring is used up")
+	}
+}
