@@ -44,11 +44,17 @@ func (o *options) needs() []need {
 		need{options: []string{"EPOLL"}, why: programsInGo},
 		need{options: []string{"EVENTFD"}, why: programsInGo},
 		need{options: []string{"PCI_MSI"}, why: "for interrupts of PCI functions"},
-		need{options: []string{"VFIO_PCI"}, why: "to use PCI functions"},
 	)
-	huge := o.iommu == machine.None || o.words.has("require-hugepages")
+	functions := o.words.onPCI()
+	if functions {
+		all = append(all, need{options: []string{"VFIO_PCI"}, why: "to use PCI functions"})
+	}
+	huge := functions && (o.iommu == machine.None || o.words.has("require-hugepages"))
 	switch o.iommu {
 	case machine.None:
+		if !functions {
+			break
+		}
 		all = append(all, need{options: []string{"VFIO_NOIOMMU"}, why: "for --noiommu"})
 	case machine.Virtio:
 		all = append(all, need{options: []string{"VIRTIO_IOMMU"}, why: "for --iommu virtio"})
@@ -58,7 +64,7 @@ func (o *options) needs() []need {
 			all = append(all, need{options: []string{"IRQ_REMAP"}, why: "for --iommu intel without --allow-unsafe-interrupts"})
 		}
 	}
-	if o.iommu != machine.None {
+	if functions && o.iommu != machine.None {
 		all = append(all, need{options: []string{"VFIO_IOMMU_TYPE1", "VFIO_DEVICE_CDEV"}, why: "to reach the IOMMU"})
 	}
 	all = append(all,

@@ -45,7 +45,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	f.StringVar(&o.firmware, "firmware", "", "`DIR` of firmware, such as /lib/firmware, of which the image gets all that the modules for NICs name")
 	f.Func("add", "one more `FILE[:PATH]` for the image, at the same path unless another is given; repeat for more", o.addFile)
 	f.Func("args", "`WORDS` for vvufwd, such as \"--vvu 0000:00:05.0 --nic eth0\", in the command lines that are printed, whose devices are those that they name (default: --vvu 0000:00:05.0 and a --nic)", o.setArgs)
-	f.StringVar(&iommu, "iommu", "intel", "`IOMMU` of the driver VM: intel, virtio or none; none is the default if --args has --noiommu")
+	f.StringVar(&iommu, "iommu", "intel", "`IOMMU` of the driver VM: intel, virtio or none; none is the default if --args has --noiommu or names no PCI function")
 	f.StringVar(&o.vvufwd, "vvufwd", "", "static vvufwd `PROGRAM` (default: the one beside vvuimage)")
 	f.StringVar(&o.init, "init", "", "static program or script `FILE` that is /init in place of vvufwd, for an app VM: the only modules are those of --nic-modules")
 	f.StringVar(&o.output, "o", "", "`FILE` to write, such as driver.cpio.gz; driver.efi (a unified kernel image) and driver.iso have the kernel and its command line in them")
@@ -77,11 +77,13 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 
 // complete makes IOMMU and arguments fit each other, and the arguments the modules.
 func (o *options) complete(iommuGiven bool) error {
+	functions := !o.argsGiven || o.words.onPCI()
 	switch bare := o.words.has("noiommu"); {
 	case bare && iommuGiven && o.iommu != machine.None:
 		return cli.Usagef("--iommu %v: --args has --noiommu, which is for --iommu none", o.iommu)
-	case bare:
+	case bare, !functions && !iommuGiven:
 		o.iommu = machine.None
+	case !functions:
 	case o.iommu == machine.None && o.argsGiven:
 		return cli.Usagef("--iommu none: --args must have --noiommu, without which vvufwd refuses functions that no IOMMU confines")
 	case o.iommu == machine.Virtio && o.argsGiven && !o.words.has("allow-unsafe-interrupts"):

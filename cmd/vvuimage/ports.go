@@ -17,6 +17,9 @@ type port struct {
 
 func (p port) onPCI() bool { return p.iface == "" }
 
+// onPCI reports whether any port is a PCI function: without one there is nothing for an IOMMU to confine.
+func (w words) onPCI() bool { return slices.ContainsFunc(w.ports(), port.onPCI) }
+
 // overInterfaces are the kinds of ports that are over the kernel's interfaces, besides "nic", which is for what may be either.
 var overInterfaces = []string{"packet", "xdp", "tap", "macvtap"}
 
