@@ -5,6 +5,9 @@ let
   isolated = port: port.isolate || cfg.isolate && !leadsOut port;
   count = lib.length cfg.ports;
   each = f: lib.concatMap f cfg.ports;
+  joined = if cfg.switch then [ cfg.ports ] else builtins.genList (i: [ (port (2 * i)) (port (2 * i + 1)) ]) (count / 2);
+  port = builtins.elemAt cfg.ports;
+  follows = these: lib.any leadsOut these && !lib.all leadsOut these;
   name = port: "${port.kind}:${port.address}";
   that = port: assertion: message: { inherit assertion; message = "services.vvufwd: port ${name port}: ${message}"; };
 in
@@ -28,6 +31,14 @@ in
   {
     assertion = !cfg.followLink || lib.any leadsOut cfg.ports;
     message = "services.vvufwd.followLink: no port has a link to follow: it needs a NIC or an interface";
+  }
+  {
+    assertion = !cfg.followLink || !lib.any leadsOut cfg.ports || lib.any follows joined;
+    message = "services.vvufwd.followLink: no guest is joined to a port that has a link: ports are paired in the order given";
+  }
+  {
+    assertion = !cfg.noIOMMU || lib.any ports.onPCI cfg.ports;
+    message = "services.vvufwd.noIOMMU: no port is a PCI function that an IOMMU could confine";
   }
   {
     # But for macvtap interfaces: each is a new one.

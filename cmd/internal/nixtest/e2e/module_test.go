@@ -59,6 +59,8 @@ func TestModule(t *testing.T) {
 		{"isolate without switch", `{ enable = true; isolate = true; ` + pair + ` }`, "services.vvufwd.isolate is for a switch"},
 		{"all isolated", `{ enable = true; switch = true; isolate = true; ports = [ { kind = "vhost-user"; address = "/a"; } { kind = "vhost-user"; address = "/b"; } ]; }`, "all are isolated: add a NIC"},
 		{"no link", `{ enable = true; followLink = true; ports = [ { kind = "vhost-user"; address = "/a"; } { kind = "vhost-user"; address = "/b"; } ]; }`, "no port has a link to follow"},
+		{"no guest to follow", `{ enable = true; followLink = true; ports = [ { kind = "nic"; address = "eth2"; } { kind = "nic"; address = "eth3"; } ]; }`, "no guest is joined to a port that has a link"},
+		{"nothing bare", `{ enable = true; noIOMMU = true; ports = [ { kind = "nic"; address = "eth2"; } { kind = "vhost-user"; address = "/b"; } ]; }`, "no port is a PCI function that an IOMMU could confine"},
 		{"no rings", `{ enable = true; queueSize = 512; ports = [ { kind = "nic"; address = "eth2"; } { kind = "vvu"; address = "0000:00:05.0"; } ]; }`, "no port is a NIC that vvufwd drives"},
 		{"twice the same", `{ enable = true; ports = [ { kind = "nic"; address = "eth2"; } { kind = "nic"; address = "eth2"; } ]; }`, "one port is named twice"},
 		{"twice a CPU", `{ enable = true; cpus = [ 1 1 ]; ` + pair + ` }`, "one CPU is named twice"},
