@@ -94,7 +94,7 @@ func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
 }
 
 func (d *Door) accept(ctx context.Context) {
-	for {
+	for said := false; ; {
 		conn, err := d.Listener.AcceptUnix()
 		switch {
 		case ctx.Err() != nil:
@@ -103,12 +103,16 @@ func (d *Door) accept(ctx context.Context) {
 			}
 			return
 		case err == nil:
+			said = false
 			d.admit(ctx, conn)
 		case errors.Is(err, net.ErrClosed):
 			d.failed <- net.ErrClosed // without the listener's address, which the caller knows
 			return
 		default: // a want of descriptors or of memory (EMFILE, ENOMEM, ENOBUFS), which passes
-			d.Said(AcceptFailed, err)
+			if !said { // else ten times a second, for as long as it takes
+				d.Said(AcceptFailed, err)
+			}
+			said = true
 			time.Sleep(acceptRetry)
 		}
 	}
