@@ -50,7 +50,7 @@ type output struct {
 	version string
 	rates   []Rates
 	totals  Totals
-	ended   bool // the totals of all ports have come
+	ended   int // how often the totals of all ports have come
 
 	port   int       // that the current block is about, -1: all of them
 	counts *Counters // that the current block is about, nil: none
@@ -74,7 +74,8 @@ func (o *output) add(line string) {
 	case strings.Contains(line, "- Forward statistics for port "):
 		o.beginPort(numberAfter(line, "for port "))
 	case strings.Contains(line, "Accumulated forward statistics for all ports"):
-		o.counts, o.ended = &o.totals.All, true
+		o.counts = &o.totals.All
+		o.ended++
 	case strings.Contains(line, "RX-total:"), strings.Contains(line, "TX-total:"):
 		o.count(line)
 	case strings.Contains(line, "CPU cycles/packet="):
@@ -135,14 +136,14 @@ func (o *output) count(line string) {
 // complete are the rates that no further line can change.
 func (o *output) complete() []Rates {
 	n := len(o.rates)
-	if n > 0 && !o.ended {
+	if n > 0 && o.ended == 0 {
 		n--
 	}
 	return o.rates[:n:n]
 }
 
-// final returns the totals, if they have come.
-func (o *output) final() (Totals, bool) { return o.totals, o.ended }
+// final returns the totals, if they have come after so many pauses, each of which has its own.
+func (o *output) final(pauses int) (Totals, bool) { return o.totals, o.ended > pauses }
 
 // numberAfter returns the number after a label, blanks between them left out, or
 // 0 if there is none.

@@ -31,7 +31,7 @@ func readRecorded(t *testing.T, name string) *output {
 
 func TestBackendOutput(t *testing.T) {
 	o := readRecorded(t, "backend.txt")
-	totals, ok := o.final()
+	totals, ok := o.final(0)
 	if !ok {
 		t.Fatal("no totals")
 	}
@@ -67,7 +67,10 @@ func TestFrontendOutput(t *testing.T) {
 	if diff := cmp.Diff(want, got[:len(want)]); diff != "" {
 		t.Errorf("rates (-want +got):\n%s", diff)
 	}
-	if totals, ok := o.final(); !ok || totals.Cycles.Packets != 47240416 || totals.All.TxDropped != 4559008 {
+	if _, ok := o.final(1); ok {
+		t.Error("the totals of a pause are the last ones")
+	}
+	if totals, ok := o.final(0); !ok || totals.Cycles.Packets != 47240416 || totals.All.TxDropped != 4559008 {
 		t.Errorf("totals %+v, %v", totals, ok)
 	}
 }
@@ -113,7 +116,7 @@ func TestStrangeOutput(t *testing.T) {
 	} {
 		o.add(line)
 	}
-	if totals, ok := o.final(); ok || totals.All != (Counters{}) || len(totals.Ports) > 1 || totals.Cycles.NanosecondsPerPacket() != 0 {
+	if totals, ok := o.final(0); ok || totals.All != (Counters{}) || len(totals.Ports) > 1 || totals.Cycles.NanosecondsPerPacket() != 0 {
 		t.Errorf("totals %+v, %v", totals, ok)
 	}
 }

@@ -27,6 +27,7 @@ type Process struct {
 
 	mu     sync.Mutex
 	output output
+	pauses int
 }
 
 // Start starts a testpmd and returns when it has begun to forward: a back-end then
@@ -57,9 +58,19 @@ func Start(ctx context.Context, program *Program, cfg Config) (*Process, error) 
 
 func begun(line string) bool { return strings.HasSuffix(line, "start packet forwarding") }
 
-// Pause returns when no core forwards any more, Resume when one does again. They need Config.Commands. The totals
-// are those since the last Resume.
-func (p *Process) Pause(ctx context.Context) error  { return p.command(ctx, "stop") }
+// Pause returns when no core forwards any more, until Resume. They need Config.Commands. The totals are those since the
+// last Resume.
+func (p *Process) Pause(ctx context.Context) error {
+	err := p.command(ctx, "stop")
+	if err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.pauses++
+	}
+	return err
+}
+
+// Resume ends a Pause.
 func (p *Process) Resume(ctx context.Context) error { return p.command(ctx, "start") }
 
 // command gives testpmd a command and returns when it has been carried out. What it prints of that does not tell:
@@ -119,7 +130,7 @@ func (p *Process) Stop(ctx context.Context) (Totals, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	totals, ok := p.output.final()
+	totals, ok := p.output.final(p.pauses)
 	if !ok {
 		return Totals{}, p.child.Explain(fmt.Errorf("it ended without totals"))
 	}
