@@ -22,7 +22,7 @@ func (o *options) misplaced(fs *flag.FlagSet, asInit bool) error {
 		{"mac-limit", o.switched, forSwitch("--mac-limit")},
 		{"queue-size", nics, cli.Usagef("--queue-size is for the rings of a NIC that vvufwd drives, and no port is one: leave it out")},
 		{"require-hugepages", functions, cli.Usagef("--require-hugepages is for the DMA memory of PCI functions, and no port is one: leave it out")},
-		{"noiommu", functions, cli.Usagef("--noiommu is for PCI functions, and no port is one: leave it out")},
+		{"noiommu", functions || !o.noIOMMU, cli.Usagef("--noiommu is for PCI functions, and no port is one: leave it out")},
 		{"hugepages", asInit || o.noIOMMU, cli.Usagef("--hugepages: vvufwd reserves them only as /init or with --noiommu: echo N > /proc/sys/vm/nr_hugepages")},
 		{"allow-unsafe-interrupts", asInit, cli.Usagef("--allow-unsafe-interrupts: vvufwd allows them only as /init: echo Y > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")},
 	} {
