@@ -201,6 +201,9 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 		defer nodes.Close()
 		nodes.Hand(files)
 		k, err := startKeeper(o, nodes.Shared(o.bare), log)
+		if err != nil && stop.Asked() {
+			return nil // what asked us asked the keeper too, before it ignored that
+		}
 		if err != nil {
 			return err
 		}

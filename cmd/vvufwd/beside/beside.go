@@ -40,12 +40,16 @@ func (r Role) Is() bool { return r.Told() != "" }
 // Told is what Start was told.
 func (r Role) Told() string { return os.Getenv(r.Environment) }
 
+// IgnoreSignals is what a process does first, if anything is before Begin. Signals to all of a service's processes are for
+// vvufwd, which the process ends with. Of a terminal it is in the background, and may have something to say all the same.
+func IgnoreSignals() {
+	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTTOU)
+}
+
 // Begin is what a process does first. If it shall be confined it executes itself for that, once, and Begin returns only if
 // that failed; what else takes its privileges follows, and then policy.Finish.
 func Begin(policy confine.Policy, confined bool) error {
-	// Signals to all of a service's processes are for vvufwd, which the process ends
-	// with. Of a terminal it is in the background, and may have something to say all the same.
-	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTTOU)
+	IgnoreSignals()
 	if confined && !confine.Started() {
 		return policy.Start(os.Args, nil, nil) // descriptors and signals stay as they are
 	}

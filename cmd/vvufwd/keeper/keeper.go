@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -22,14 +23,12 @@ import (
 
 // Config is what a keeper is for.
 type Config struct {
-	Functions []pci.Address
+	Functions []pci.Address // at least one
 	Shared    vfio.Shared   // address spaces that the functions join
 	Held      vfio.Held     // what is held in case vvufwd is killed
 	Bindings  []pci.Binding // what was done to functions to get them: the keeper undoes it, see TakeOver and GiveBack
 	Bind      bool          // functions that are new are bound to vfio-pci
 	Confine   bool          // the keeper gives up what it does not need
-
-	firstLine int // descriptor of the first line, in the keeper
 }
 
 // Keeper is the side of the process that is confined. Safe for concurrent use.
@@ -51,22 +50,35 @@ var role = beside.Role{Name: "keeper", Environment: "VVUFWD_KEEPER"}
 // endTime is how long a keeper may take to let go of everything, and drivers to take functions back.
 const endTime = time.Minute
 
+// readyTime is how long a keeper may take to start.
+const readyTime = 10 * time.Second
+
 // Start starts the keeper: this program, once more. Its Main must call Run if IsKeeper says
-// so.
+// so. The keeper is ready then: from here on it sees it if this process ends.
 func Start(cfg Config) (k *Keeper, err error) {
 	k = &Keeper{lines: map[pci.Address]*line{}}
 	defer func() {
 		if err != nil {
-			_ = k.Close()
+			k.abandon()
 			k, err = nil, fmt.Errorf("start the device keeper: %w", err)
 		}
 	}()
 	var files []*os.File
-	defer func() {
+	closeFiles := func() {
 		for _, f := range files {
 			f.Close()
 		}
-	}()
+		files = nil
+	}
+	defer func() { closeFiles() }()
+	for _, function := range cfg.Functions { // the first is beside.FirstFD, whatever becomes of the rest of what it is told
+		ours, theirs, err := beside.NewLine()
+		if err != nil {
+			return k, err
+		}
+		files = append(files, theirs)
+		k.lines[function] = &line{conn: ours}
+	}
 	// share gives the keeper a duplicate of a descriptor, which has another number there.
 	share := func(what string, fd int) (there int) {
 		if fd < 0 || err != nil {
@@ -91,17 +103,46 @@ func Start(cfg Config) (k *Keeper, err error) {
 	if cfg.Held = held; err != nil {
 		return k, err
 	}
-	cfg.firstLine = beside.FirstFD + len(files)
-	for _, function := range cfg.Functions {
-		ours, theirs, err := beside.NewLine()
-		if err != nil {
-			return k, err
-		}
-		files = append(files, theirs)
-		k.lines[function] = &line{conn: ours}
+	if k.process, err = role.Start(cfg.encode(), files); err != nil {
+		return k, err
 	}
-	k.process, err = role.Start(cfg.encode(), files)
-	return k, err
+	closeFiles() // or no line would end with the keeper
+	return k, k.lines[cfg.Functions[0]].awaitReady(time.Now().Add(readyTime))
+}
+
+// awaitReady waits until the keeper says that it can begin. An error says why it cannot.
+func (l *line) awaitReady(deadline time.Time) error {
+	if err := l.conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	var text [maxAnswer]byte
+	n, err := l.conn.Read(text[:])
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("it is not ready after %v", readyTime)
+	case err != nil || n == 0:
+		return errEndedEarly
+	case text[0] != answerReady:
+		return fmt.Errorf("it says %q", text[:n])
+	case n > 1:
+		return errors.New(string(text[1:n]))
+	}
+	return l.conn.SetDeadline(time.Time{})
+}
+
+// errEndedEarly is of a keeper that was killed, or has crashed.
+var errEndedEarly = errors.New("it has ended before it was ready")
+
+// abandon ends a keeper that is not ready.
+func (k *Keeper) abandon() {
+	for _, l := range k.lines {
+		l.conn.Close()
+	}
+	if k.process != nil {
+		late := time.AfterFunc(time.Second, func() { _ = k.process.Kill() }) // till then it may say what is wrong
+		defer late.Stop()
+		_, _ = k.process.Wait()
+	}
 }
 
 // lineName is what a line is called when a process hands it over to the one that it becomes.
@@ -278,19 +319,18 @@ func (l *line) awaitEnd(function pci.Address) (told string, err error) {
 	}
 }
 
-// encode writes what a keeper has to know into its environment.
+// encode writes what a keeper has to know into its environment. A driver's name and an override may have blanks.
 func (c Config) encode() string {
 	words := []string{
 		fmt.Sprintf("bind=%t", c.Bind), fmt.Sprintf("confine=%t", c.Confine), fmt.Sprintf("iommufd=%t", c.Shared.IOMMUFD),
-		fmt.Sprintf("container=%d", c.Shared.Container), fmt.Sprintf("bare=%d", c.Shared.Bare), fmt.Sprintf("lines=%d", c.firstLine),
-		fmt.Sprintf("memory=%d", c.Held.Memory),
+		fmt.Sprintf("container=%d", c.Shared.Container), fmt.Sprintf("bare=%d", c.Shared.Bare), fmt.Sprintf("memory=%d", c.Held.Memory),
 	}
 	for f, fd := range c.Held.Devices {
 		words = append(words, fmt.Sprintf("held=%d,%v", fd, f))
 	}
 	for _, b := range c.Bindings {
 		if b.Changed {
-			words = append(words, fmt.Sprintf("bound=%v,%s,%s", b.Function, b.Driver, b.Override))
+			words = append(words, fmt.Sprintf("bound=%v,%s,%s", b.Function, url.QueryEscape(b.Driver), url.QueryEscape(b.Override)))
 		}
 	}
 	for _, f := range c.Functions {
@@ -331,12 +371,14 @@ func decode(text string) (c Config, err error) {
 				c.Held.Devices[f], err = strconv.Atoi(number)
 			}
 		case "bound":
-			part := append(strings.SplitN(value, ",", 3), "", "") // names of drivers have no comma
-			b := pci.Binding{Changed: true, Driver: part[1], Override: part[2]}
-			b.Function, err = pci.ParseAddress(part[0])
+			part := append(strings.SplitN(value, ",", 3), "", "")
+			b := pci.Binding{Changed: true}
+			var bad [3]error
+			b.Function, bad[0] = pci.ParseAddress(part[0])
+			b.Driver, bad[1] = url.QueryUnescape(part[1])
+			b.Override, bad[2] = url.QueryUnescape(part[2])
+			err = errors.Join(bad[:]...)
 			c.Bindings = append(c.Bindings, b)
-		case "lines":
-			c.firstLine, err = strconv.Atoi(value)
 		default:
 			err = fmt.Errorf("keeper: unknown setting %q", word)
 		}

@@ -27,6 +27,13 @@ func TestMain(m *testing.M) {
 		own()
 	}
 	if IsKeeper() {
+		switch os.Getenv(startEnv) {
+		case "is killed":
+			unix.Kill(os.Getpid(), unix.SIGKILL)
+		case "fails":
+			unix.Write(beside.FirstFD, failure(answerReady, errors.New("on purpose")))
+			os.Exit(1)
+		}
 		if err := run(zap.NewNop(), stopSocket); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -35,6 +42,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+// startEnv says how a keeper fails to start.
+const startEnv = "KEEPER_TEST_START"
 
 var function = pci.Address{Domain: 0xffff, Bus: 0xfe, Device: 31} // not in this machine
 
@@ -104,10 +114,55 @@ func TestKeeperDies(t *testing.T) {
 	unix.Wait4(k.process.Pid, nil, 0, nil)
 }
 
+// TestStartFails: who starts a keeper that cannot begin, or does not live to, hears of that, and why.
+func TestStartFails(t *testing.T) {
+	container, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer container.Close()
+	for how, want := range map[string]string{"is killed": errEndedEarly.Error(), "fails": "on purpose"} {
+		t.Setenv(startEnv, how)
+		k, err := Start(Config{Functions: []pci.Address{function}, Shared: vfio.Shared{Container: int(container.Fd()), Bare: -1}})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a keeper that %s: %v", how, err)
+		}
+		if k != nil {
+			t.Errorf("a keeper that %s is there", how)
+			k.Close()
+		}
+	}
+	t.Setenv(startEnv, "")
+	cfg := Config{Functions: []pci.Address{{Device: 0xff}}, Shared: vfio.Shared{Container: -1, Bare: -1}} // there is no such device
+	if k, err := Start(cfg); err == nil || !strings.Contains(err.Error(), cfg.Functions[0].String()) {
+		t.Errorf("a keeper that is told nonsense: %v", err)
+		k.Close()
+	}
+}
+
+// TestNotReady: waiting for a keeper that hangs ends.
+func TestNotReady(t *testing.T) {
+	k, conn := keeperAt(t)
+	defer conn.Close()
+	l := k.lines[function]
+	if err := l.awaitReady(time.Now().Add(10 * time.Millisecond)); err == nil || !strings.Contains(err.Error(), "not ready") {
+		t.Errorf("one that says nothing: %v", err)
+	}
+	for text, want := range map[string]string{"k": "", "kwhat is wrong": "what is wrong", "f": `"f"`} {
+		if _, err := conn.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.awaitReady(time.Now().Add(time.Minute)); err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	k.abandon()
+}
+
 func TestConfig(t *testing.T) {
-	want := Config{Functions: []pci.Address{{Device: 5}, {Bus: 1, Device: 4, Function: 1}}, Bind: true, Shared: vfio.Shared{Container: -1, Bare: 3, IOMMUFD: true}, firstLine: 4,
+	want := Config{Functions: []pci.Address{{Device: 5}, {Bus: 1, Device: 4, Function: 1}}, Bind: true, Shared: vfio.Shared{Container: -1, Bare: 3, IOMMUFD: true},
 		Held:     vfio.Held{Memory: 5, Devices: map[pci.Address]int{{Device: 5}: 6, {Bus: 1, Device: 4, Function: 1}: 7}},
-		Bindings: []pci.Binding{{Function: pci.Address{Device: 5}, Changed: true, Driver: "e1000e"}, {Function: pci.Address{Device: 6}, Changed: true, Override: "x"}}}
+		Bindings: []pci.Binding{{Function: pci.Address{Device: 5}, Changed: true, Driver: "e1000e"}, {Function: pci.Address{Device: 6}, Changed: true, Driver: "a, b", Override: "two words"}}}
 	got, err := decode(want.encode())
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
@@ -120,6 +175,9 @@ func TestConfig(t *testing.T) {
 	}
 	if _, err := decode("bound=x,e1000e,"); err == nil {
 		t.Error("a bound function that is none was accepted")
+	}
+	if _, err := decode("bound=0000:00:05.0,%,"); err == nil {
+		t.Error("a driver that is none was accepted")
 	}
 	if _, err := decode("container=x"); err == nil {
 		t.Error("a descriptor that is none was accepted")

@@ -23,29 +23,58 @@ func IsKeeper() bool { return role.Is() }
 func Run(log *zap.Logger) error { return run(log, vfio.StopDMA) }
 
 func run(log *zap.Logger, stopDMA func(device int) error) error {
-	cfg, err := decode(role.Told())
+	beside.IgnoreSignals()
+	// One more of the first line, to tell there whether all is well: begin uses that up.
+	fd, err := unix.FcntlInt(beside.FirstFD, unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
+		return fmt.Errorf("keeper: its line: %w", err)
+	}
+	b, err := begin(log)
+	_, sent := unix.Write(fd, failure(answerReady, err)) // who has ended has functions to be given back all the same
+	_ = unix.Close(fd)
+	if err != nil {
+		if sent == nil {
+			return nil // vvufwd tells the rest
+		}
 		return err
+	}
+	return b.keep(stopDMA)
+}
+
+// beginning is a keeper that has begun.
+type beginning struct {
+	cfg       Config
+	container opener
+	lines     []*net.UnixConn // of cfg.Functions
+}
+
+// begin does all that takes privileges, and what can fail.
+func begin(log *zap.Logger) (b beginning, err error) {
+	if b.cfg, err = decode(role.Told()); err != nil {
+		return b, err
 	}
 	sysfs := pci.Sysfs{}
-	policy := cfg.policy(sysfs)
-	if err := beside.Begin(policy, cfg.Confine); err != nil {
-		return err
+	policy := b.cfg.policy(sysfs)
+	if err := beside.Begin(policy, b.cfg.Confine); err != nil {
+		return b, err
 	}
-	container := vfio.ShareContainer(cfg.Shared, sysfs)
-	lines, err := beside.Lines(cfg.firstLine, len(cfg.Functions))
-	if err != nil {
-		return fmt.Errorf("keeper: %w", err)
+	b.container = vfio.ShareContainer(b.cfg.Shared, sysfs)
+	if b.lines, err = beside.Lines(beside.FirstFD, len(b.cfg.Functions)); err != nil {
+		return b, err
 	}
-	if cfg.Confine {
-		if err := policy.Finish(log); err != nil {
-			return fmt.Errorf("keeper: %w", err)
-		}
+	if b.cfg.Confine {
+		err = policy.Finish(log)
 	}
+	return b, err
+}
+
+// keep does the rest.
+func (b beginning) keep(stopDMA func(device int) error) error {
+	cfg, lines := b.cfg, b.lines
 	var all sync.WaitGroup
 	errs := make([]error, len(cfg.Functions))
 	for i, function := range cfg.Functions {
-		w := newWatcher(function, sysfs, container, cfg.Bind)
+		w := newWatcher(function, pci.Sysfs{}, b.container, cfg.Bind)
 		for _, b := range cfg.Bindings {
 			if b.Function == function {
 				w.before = b
