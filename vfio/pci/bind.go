@@ -3,6 +3,7 @@ package pci
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,22 @@ func (s Sysfs) Undo(b Binding) error {
 	}
 	if err := s.rebind(b.Function, b.Override, b.Driver); err != nil {
 		return fmt.Errorf("return %v to its driver: %w", b.Function, err)
+	}
+	return nil
+}
+
+// CheckUndo finds out whether this process may write what Undo writes. It writes nothing.
+func (s Sysfs) CheckUndo(b Binding) error {
+	if !b.Changed {
+		return nil
+	}
+	for _, path := range []string{
+		s.devicePath(b.Function, "driver_override"), s.devicePath(b.Function, "driver/unbind"), s.path("bus/pci/drivers_probe"),
+	} {
+		// It is opened and closed. One that was unbound or unplugged meanwhile has none.
+		if err := s.write(path, ""); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("return %v to its driver: %w", b.Function, err)
+		}
 	}
 	return nil
 }
@@ -149,12 +166,14 @@ func (s Sysfs) rebind(addr Address, override, want string) error {
 	}
 }
 
-// write stores into an attribute in one write call and never creates a file.
+// write stores into an attribute in one write call, none if there is nothing to store, and never creates a file.
 func (s Sysfs) write(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
+	if text != "" {
+		_, err = f.WriteString(text)
+	}
 	return errors.Join(err, f.Close())
 }

@@ -299,6 +299,35 @@ func TestBindAndRestore(t *testing.T) {
 	}
 }
 
+// TestCheckUndo: whether Undo can be is known before, and to find that out changes nothing.
+func TestCheckUndo(t *testing.T) {
+	const name = "0000:00:04.0"
+	s, sysfs := populated(t)
+	s.kernelActs(name, "virtio-pci", "")
+	before, err := sysfs.Bind(Address{Device: 4}, "vfio-pci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []Binding{before, {Function: Address{Device: 9}, Changed: true}} { // the other one is not there any more
+		if err := sysfs.CheckUndo(b); err != nil {
+			t.Error(err)
+		}
+	}
+	if info, _ := sysfs.Device(before.Function); info.Driver != "vfio-pci" {
+		t.Errorf("checking has unbound it: %+v", info)
+	}
+	probe := sysfs.path("bus/pci/drivers_probe")
+	if err := errors.Join(os.Remove(probe), os.Mkdir(probe, 0o700)); err != nil { // which root cannot write to either
+		t.Fatal(err)
+	}
+	if err := sysfs.CheckUndo(before); err == nil || !strings.HasPrefix(err.Error(), "return 0000:00:04.0 to its driver: open ") {
+		t.Errorf("what cannot be written to: %v", err)
+	}
+	if err := sysfs.CheckUndo(Binding{Function: before.Function}); err != nil {
+		t.Errorf("there is nothing to undo: %v", err)
+	}
+}
+
 func TestBindUnboundDevice(t *testing.T) {
 	const name = "0000:00:06.0"
 	s, sysfs := populated(t)

@@ -62,10 +62,24 @@ func begin(log *zap.Logger) (b beginning, err error) {
 	if b.lines, err = beside.Lines(beside.FirstFD, len(b.cfg.Functions)); err != nil {
 		return b, err
 	}
-	if b.cfg.Confine {
-		err = policy.Finish(log)
+	if !b.cfg.Confine {
+		return b, nil
 	}
-	return b, err
+	if err := policy.Finish(log); err != nil {
+		return b, err
+	}
+	return b, b.cfg.checkUndo(sysfs)
+}
+
+// checkUndo finds out whether the keeper can give back what it shall: who has bound it may have done that with a capability
+// that the keeper has given up.
+func (c Config) checkUndo(sysfs pci.Sysfs) error {
+	for _, b := range c.Bindings {
+		if err := sysfs.CheckUndo(b); err != nil {
+			return fmt.Errorf("at the end it could not %w: it has no capabilities, so the user must be allowed to write there; or bind functions to vfio-pci beforehand, without --bind", err)
+		}
+	}
+	return nil
 }
 
 // keep does the rest.
