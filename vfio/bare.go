@@ -144,7 +144,7 @@ func (b *Bare) GiveBack() error {
 		return nil
 	}
 	errs := []error{b.Close()}
-	for _, binding := range b.Bindings {
+	for _, binding := range slices.Backward(b.Bindings) {
 		errs = append(errs, b.sysfs.Undo(binding))
 	}
 	b.Bindings = nil

@@ -186,10 +186,10 @@ func startKeeper(o *options, shared vfio.Shared, log *zap.Logger) (*keeper.Keepe
 		return nil, nil
 	}
 	if !o.privileged {
-		cfg.Bindings = o.bindings
-		if o.bare != nil {
-			cfg.Bindings = append(cfg.Bindings, o.bare.Bindings...)
+		if o.bare != nil { // these came first
+			cfg.Bindings = slices.Clone(o.bare.Bindings)
 		}
+		cfg.Bindings = append(cfg.Bindings, o.bindings...)
 	}
 	lockMemory()
 	k, err := keeper.Start(cfg)

@@ -234,11 +234,11 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 func giveBack(o *options) error {
 	done := make(chan error)
 	go func() {
-		err := o.bare.GiveBack()
+		var err error
 		for _, b := range slices.Backward(o.bindings) {
 			err = errors.Join(err, pci.Sysfs{}.Undo(b))
 		}
-		done <- err
+		done <- errors.Join(err, o.bare.GiveBack()) // which came first
 	}()
 	return <-done
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -216,9 +217,16 @@ type machine struct {
 	root   string
 	opened int
 	fail   error
+	of     pci.Address // the function, if it is not the one
 }
 
-func (m *machine) dir() string { return filepath.Join(m.root, "bus/pci/devices", function.String()) }
+func (m *machine) dir() string {
+	name := m.of
+	if name == (pci.Address{}) {
+		name = function
+	}
+	return filepath.Join(m.root, "bus/pci/devices", name.String())
+}
 
 func (m *machine) plug(driver string) {
 	m.t.Helper()
@@ -404,9 +412,7 @@ func TestGivesBack(t *testing.T) {
 		k, conn := keeperAt(t)
 		attended := make(chan error, 1)
 		go func() {
-			err := attend(conn, w, h)
-			conn.Close()
-			attended <- err
+			attended <- attend([]*ward{{conn, w, h}})
 		}()
 		if test.takeOver {
 			k.TakeOver()
@@ -435,6 +441,54 @@ func TestGivesBack(t *testing.T) {
 	}
 }
 
+// TestGivesBackTogether: nothing is given back while there is a line left, and then what was bound last comes first.
+func TestGivesBackTogether(t *testing.T) {
+	functions := []pci.Address{function, {Domain: 0xffff, Bus: 0xfe, Device: 30}, {Domain: 0xffff, Bus: 0xfe, Device: 29}}
+	m := &machine{t: t, root: t.TempDir()}
+	k, wards := &Keeper{lines: map[pci.Address]*line{}}, []*ward(nil)
+	probe := filepath.Join(m.root, "bus/pci/drivers_probe")
+	for i, f := range functions {
+		m.of = f
+		m.plug("vfio-pci")
+		m.canBind()
+		one, conn := keeperAt(t)
+		k.lines[f] = one.lines[function]
+		w := newWatcher(f, pci.Sysfs{Root: m.root}, m, true)
+		w.before, w.boundAt = pci.Binding{Function: f, Changed: true}, time.Time{}.Add(time.Duration((i+1)%3))
+		wards = append(wards, &ward{conn, w, newHold(f, vfio.Held{})})
+	}
+	if err := errors.Join(os.Remove(probe), unix.Mkfifo(probe, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(probe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	attended := make(chan error, 1)
+	go func() { attended <- attend(wards) }()
+	k.TakeOver()
+	k.GiveBack()
+	for _, f := range functions[1:] { // as one does that was taken over
+		if err := k.lines[f].conn.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = pipe.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	text := make([]byte, 3*len(function.String()))
+	if n, err := pipe.Read(text); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("%s is given back with a line left, %v", text[:n], err)
+	}
+	if err := errors.Join(k.Close(), <-attended); err != nil {
+		t.Error(err)
+	}
+	_ = pipe.SetReadDeadline(time.Now().Add(time.Minute))
+	want := functions[1].String() + functions[0].String() + functions[2].String()
+	if _, err := io.ReadFull(pipe, text); err != nil || string(text) != want {
+		t.Errorf("%s, %v, want %s", text, err, want)
+	}
+}
+
 // TestGivesBackWhileItWaits: who asks for a device that does not come back, and then that it be given back, is heard.
 func TestGivesBackWhileItWaits(t *testing.T) {
 	m := &machine{t: t, root: t.TempDir()}
@@ -460,9 +514,7 @@ func TestGivesBackWhileItWaits(t *testing.T) {
 	k, conn := keeperAt(t)
 	attended := make(chan error, 1)
 	go func() {
-		err := attend(conn, w, newHold(function, vfio.Held{}))
-		conn.Close()
-		attended <- err
+		attended <- attend([]*ward{{conn, w, newHold(function, vfio.Held{})}})
 	}()
 	k.TakeOver()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

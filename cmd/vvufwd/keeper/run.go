@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -84,28 +86,22 @@ func (c Config) checkUndo(sysfs pci.Sysfs) error {
 
 // keep does the rest.
 func (b beginning) keep(stopDMA func(device int) error) error {
-	cfg, lines := b.cfg, b.lines
-	var all sync.WaitGroup
-	errs := make([]error, len(cfg.Functions))
-	for i, function := range cfg.Functions {
-		w := newWatcher(function, pci.Sysfs{}, b.container, cfg.Bind)
-		for _, b := range cfg.Bindings {
-			if b.Function == function {
-				w.before = b
+	var wards []*ward
+	for i, function := range b.cfg.Functions {
+		one := &ward{b.lines[i], newWatcher(function, pci.Sysfs{}, b.container, b.cfg.Bind), newHold(function, b.cfg.Held)}
+		one.hold.stopDMA = stopDMA
+		for turn, binding := range b.cfg.Bindings {
+			if binding.Function == function {
+				one.before, one.boundAt = binding, time.Time{}.Add(time.Duration(turn))
 			}
 		}
-		all.Go(func() {
-			defer lines[i].Close() // tells vvufwd that this is done
-			h := newHold(function, cfg.Held)
-			h.stopDMA = stopDMA
-			errs[i] = attend(lines[i], w, h)
-		})
+		wards = append(wards, one)
 	}
-	all.Wait()
-	if len(cfg.Held.Devices) > 0 { // no device reaches it any more
-		errs = append(errs, unix.Close(cfg.Held.Memory))
+	err := attend(wards)
+	if len(b.cfg.Held.Devices) > 0 { // no device reaches it any more
+		err = errors.Join(err, unix.Close(b.cfg.Held.Memory))
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // policy is what the keeper needs. Which functions it opens is for the program to see to: their files are
@@ -119,17 +115,38 @@ func (c Config) policy(sysfs pci.Sysfs) confine.Policy {
 	return p
 }
 
-// attend is all that is done for one function.
-func attend(conn *net.UnixConn, w *watcher, h *hold) error {
-	err := errors.Join(serve(conn, w, h), h.letGo())
-	// vvufwd has closed the device before the line, or is dead: the kernel waits until it is closed.
-	failed := w.giveBack()
-	if w.asked {
-		if e := peerfd.Send(conn, failure(answerEnd, failed)); e == nil {
-			return err // vvufwd tells the rest
-		}
+// ward is one function that is looked after.
+type ward struct {
+	line *net.UnixConn
+	*watcher
+	hold *hold
+}
+
+// attend is all that is done for functions. None is given back while vvufwd has a line: it may use another one of
+// the same IOMMU group, and it closes devices before lines. Those that were bound last are given back first.
+func attend(wards []*ward) error {
+	errs := make([]error, len(wards))
+	var all sync.WaitGroup
+	for i, one := range wards {
+		all.Go(func() { errs[i] = errors.Join(serve(one.line, one.watcher, one.hold), one.hold.letGo()) })
 	}
-	return errors.Join(err, failed)
+	all.Wait()
+	byTurn := slices.Clone(wards)
+	slices.SortStableFunc(byTurn, func(a, b *ward) int { return b.boundAt.Compare(a.boundAt) })
+	for _, one := range byTurn {
+		errs = append(errs, one.end())
+	}
+	return errors.Join(errs...)
+}
+
+// end gives the function back if it shall be, and says how that went.
+func (o *ward) end() error {
+	defer o.line.Close()   // tells vvufwd that this is done
+	failed := o.giveBack() // the kernel waits until the device is closed
+	if o.asked && peerfd.Send(o.line, failure(answerEnd, failed)) == nil {
+		return nil // vvufwd tells the rest
+	}
+	return failed
 }
 
 // serve answers the requests of one line until the other side closes it. What is held of the
