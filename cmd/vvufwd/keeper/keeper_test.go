@@ -251,7 +251,7 @@ func (m *machine) driver(name string) {
 		return
 	}
 	// As in sysfs the next link has not the number of the one before it.
-	if err := errors.Join(os.Symlink("/sys/bus/pci/drivers/"+name, link+".new"), os.Rename(link+".new", link)); err != nil {
+	if err := errors.Join(os.Symlink(filepath.Join(m.root, "bus/pci/drivers", name), link+".new"), os.Rename(link+".new", link)); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -495,9 +495,6 @@ func TestGivesBackWhileItWaits(t *testing.T) {
 	m.plug("")
 	m.canBind()
 	drivers := filepath.Join(m.root, "bus/pci/drivers/vfio-pci")
-	if err := errors.Join(os.MkdirAll(drivers, 0o700), os.WriteFile(filepath.Join(drivers, "unbind"), nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
 	tried := make(chan struct{}, 1000)
 	w := newWatcher(function, pci.Sysfs{Root: m.root}, openFunc(func() (vfio.Files, error) {
 		tried <- struct{}{}
@@ -533,6 +530,41 @@ func TestGivesBackWhileItWaits(t *testing.T) {
 		t.Error(err)
 	}
 	if got := m.written("driver_override"); got != "\n" {
+		t.Errorf("%q is written", got)
+	}
+}
+
+// TestHearsWhoDoesNotListen: who asks that a function be given back is heard though an answer to what it asked
+// before does not reach it.
+func TestHearsWhoDoesNotListen(t *testing.T) {
+	m := &machine{t: t, root: t.TempDir()}
+	m.plug("vfio-pci")
+	m.canBind()
+	opened := make(chan struct{})
+	w := newWatcher(function, pci.Sysfs{Root: m.root}, openFunc(func() (vfio.Files, error) {
+		defer close(opened)
+		fd, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		return vfio.Files{Mode: vfio.IOMMUFD, GroupFD: -1, DeviceFD: fd}, err
+	}), true)
+	w.pause, w.retry, w.left, w.before = 0, 0, true, pci.Binding{Function: function, Changed: true, Override: "what it was"}
+	k, conn := keeperAt(t)
+	ours := k.lines[function].conn
+	if err := ours.CloseRead(); err != nil {
+		t.Fatal(err)
+	}
+	for _, request := range []byte{requestTakeOver, requestAgain, requestGiveBack} {
+		if _, err := ours.Write([]byte{request}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	attended := make(chan error, 1)
+	go func() { attended <- attend([]*ward{{conn, w, newHold(function, vfio.Held{})}}) }()
+	<-opened
+	ours.Close()
+	if err := <-attended; !errors.Is(err, unix.EPIPE) {
+		t.Errorf("the answer has gone: %v", err)
+	}
+	if got := m.written("driver_override"); got != "what it was\n" {
 		t.Errorf("%q is written", got)
 	}
 }
@@ -596,12 +628,12 @@ func keeperAt(t *testing.T) (*Keeper, *net.UnixConn) {
 // canBind makes the files that binding writes to.
 func (m *machine) canBind() {
 	m.t.Helper()
-	for _, path := range []string{filepath.Join(m.dir(), "driver_override"), filepath.Join(m.root, "bus/pci/drivers_probe")} {
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
+	drivers := filepath.Join(m.root, "bus/pci/drivers/vfio-pci")
+	for _, path := range []string{filepath.Join(m.dir(), "driver_override"), filepath.Join(m.root, "bus/pci/drivers_probe"), filepath.Join(drivers, "unbind")} {
+		if err := errors.Join(os.MkdirAll(drivers, 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
 			m.t.Fatal(err)
 		}
 	}
-	m.driver("") // whose unbind is a file of the real sysfs
 }
 
 // written is what was written to an attribute of the function.

@@ -179,8 +179,9 @@ func serve(conn *net.UnixConn, w *watcher, h *hold) (failed error) {
 		if err == nil {
 			h.take(files) // the other side has them too
 		}
-		if sent != nil {
-			return errors.Join(failed, sent)
+		if sent != nil { // there may be a request all the same, which is to be heard
+			failed = errors.Join(failed, sent)
+			_ = peerfd.Send(conn, failure(answerError, sent)) // for who is still there
 		}
 	}
 }
