@@ -376,6 +376,7 @@ func TestGivesBack(t *testing.T) {
 		takeOver, asks   bool
 		change           func(m *machine)
 		written, failure string
+		left             bool // it has left vfio-pci
 	}{
 		{how: "ends early", written: "what it was\n"},
 		{how: "is killed", takeOver: true},
@@ -383,6 +384,9 @@ func TestGivesBack(t *testing.T) {
 		{how: "ends without having taken over", asks: true, written: "what it was\n"},
 		{how: "cannot", takeOver: true, asks: true, change: func(m *machine) { os.Remove(filepath.Join(m.dir(), "driver_override")) },
 			failure: "return ffff:fe:1f.0 to its driver: "},
+		{how: "finds it unbound", takeOver: true, asks: true, change: func(m *machine) { m.driver("") }, left: true},
+		{how: "finds it bound again", takeOver: true, asks: true, change: func(m *machine) { m.driver("vfio-pci") }, left: true},
+		{how: "finds it with another driver", takeOver: true, asks: true, change: func(m *machine) { m.driver("e1000e") }, left: true},
 		{how: "finds it unplugged", takeOver: true, asks: true, change: func(m *machine) { m.unplug() }},
 	} {
 		m := &machine{t: t, root: t.TempDir()}
@@ -427,7 +431,7 @@ func TestGivesBack(t *testing.T) {
 		if err := <-attended; err != nil {
 			t.Errorf("vvufwd %s: the keeper says %v", test.how, err)
 		}
-		if test.change == nil {
+		if test.change == nil || test.left {
 			if got := m.written("driver_override"); got != test.written || h.fd >= 0 {
 				t.Errorf("vvufwd %s: %q is written, want %q; holds %d", test.how, got, test.written, h.fd)
 			}

@@ -51,9 +51,9 @@ func newWatcher(function pci.Address, sysfs pci.Sysfs, opener opener, bind bool)
 	return w
 }
 
-// giveBack undoes what was done to the function, at the end.
+// giveBack undoes what was done to the function, at the end, unless someone else has done something to it since.
 func (w *watcher) giveBack() error {
-	if w.kept || !w.there() {
+	if w.kept || !w.there() || !w.stillBound() {
 		return nil
 	}
 	if err := w.sysfs.Undo(w.before); err != nil && w.there() {
@@ -66,6 +66,16 @@ func (w *watcher) giveBack() error {
 func (w *watcher) there() bool {
 	identity, err := w.sysfs.Identity(w.function)
 	return err == nil && identity == w.known
+}
+
+// stillBound reports whether the function has been bound to vfio-pci ever since vvufwd had it last.
+func (w *watcher) stillBound() bool {
+	binding, err := w.sysfs.BindingIdentity(w.function)
+	if err != nil || binding != w.binding {
+		return false
+	}
+	info, err := w.sysfs.Device(w.function)
+	return err == nil && info.BoundToVFIO()
 }
 
 // leaves notes that the function has left vfio-pci: what it was bound to before is of no interest any more.
