@@ -12,7 +12,7 @@ import (
 
 // stopGrace is how long the child may take to stop before it is killed, and how long
 // it may take to die before the machine is powered off regardless. Giving devices
-// back takes the child well below a second.
+// back takes the child well below a second; for the keeper, which does that in part, it waits somewhat less than this.
 const stopGrace = 10 * time.Second
 
 // supervisor watches over one child as PID 1 must: it reaps every other process that

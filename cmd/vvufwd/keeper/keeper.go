@@ -47,8 +47,13 @@ type line struct {
 // role is the keeper's; what it is told is its Config.
 var role = beside.Role{Name: "keeper", Environment: "VVUFWD_KEEPER"}
 
-// endTime is how long a keeper may take to let go of everything, and drivers to take functions back.
-const endTime = time.Minute
+// endTime is how long a keeper may take to let go of everything, and drivers to take functions back. That is less than
+// who stops vvufwd waits until it is killed: ten seconds, in a service and as /init. A keeper that is late goes on;
+// what it would say no one hears.
+const endTime = 8 * time.Second
+
+// readTime is how long it may take to read what the keeper has said of one more function.
+const readTime = 100 * time.Millisecond
 
 // readyTime is how long a keeper may take to start.
 const readyTime = 10 * time.Second
@@ -269,16 +274,22 @@ func (l *line) ask(request byte) (vfio.Files, error) {
 }
 
 // Close ends the keeper, and waits until it has let go of what it held and has given back what it shall.
-func (k *Keeper) Close() error {
+func (k *Keeper) Close() error { return k.closeWithin(endTime) }
+
+func (k *Keeper) closeWithin(limit time.Duration) error {
 	if k == nil {
 		return nil
 	}
 	var errs []error
+	end := time.Now().Add(limit)
 	for _, l := range k.lines {
-		_ = l.conn.SetDeadline(time.Now().Add(endTime))
+		_ = l.conn.SetDeadline(end)
 		_ = l.conn.CloseWrite() // it sees that
 	}
 	for function, l := range k.lines {
+		if least := time.Now().Add(readTime); least.After(end) { // the one before has taken all the time, and this one may be done
+			_ = l.conn.SetDeadline(least)
+		}
 		switch told, err := l.awaitEnd(function); {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("the device keeper has not let go of %v: %w", function, err))

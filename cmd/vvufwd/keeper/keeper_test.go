@@ -538,6 +538,27 @@ func TestGivesBackWhileItWaits(t *testing.T) {
 	}
 }
 
+// TestCloseReadsAll: what was said of one function is read though another one has used up the time.
+func TestCloseReadsAll(t *testing.T) {
+	k, conn := keeperAt(t)
+	stuck, other := keeperAt(t)
+	defer other.Close()
+	name := pci.Address{Domain: 0xffff, Bus: 0xfe, Device: 30}
+	k.lines[name] = stuck.lines[function]
+	k.GiveBack()
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(failure(answerEnd, errors.New("on purpose"))); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	err := k.closeWithin(0)
+	if err == nil || !strings.Contains(err.Error(), "on purpose") || strings.Count(err.Error(), "has not let go") != 1 {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestHearsWhoDoesNotListen: who asks that a function be given back is heard though an answer to what it asked
 // before does not reach it.
 func TestHearsWhoDoesNotListen(t *testing.T) {
