@@ -14,6 +14,7 @@ import (
 // requestAgain have an answer, which is answerFiles with the mode, a byte, and the number of the group, four
 // bytes, and the descriptors of the device and, if it came with one, of its group; or answerError and a text. The
 // answer to requestGiveBack comes at the end of the line: answerEnd and a text, which is empty if nothing failed.
+// answerBound may come before an answer to one of the former: the keeper has a function to give back.
 // Before all requests answerReady comes on the first line, with a text, which is empty if the keeper can begin.
 const (
 	requestAwait    = 'a'
@@ -25,6 +26,7 @@ const (
 	answerError = 'e'
 	answerEnd   = 'x'
 	answerReady = 'k'
+	answerBound = 'v'
 
 	maxAnswer = 1024 // bytes
 )

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,6 +42,7 @@ type Keeper struct {
 type line struct {
 	mu        sync.Mutex // held by the one who waits
 	conn      *net.UnixConn
+	bound     bool // the function was taken from a driver, or from none: there is something to give back
 	givesBack bool // GiveBack was called
 }
 
@@ -82,7 +84,8 @@ func Start(cfg Config) (k *Keeper, err error) {
 			return k, err
 		}
 		files = append(files, theirs)
-		k.lines[function] = &line{conn: ours}
+		changed := func(b pci.Binding) bool { return b.Changed && b.Function == function }
+		k.lines[function] = &line{conn: ours, bound: slices.ContainsFunc(cfg.Bindings, changed)}
 	}
 	// share gives the keeper a duplicate of a descriptor, which has another number there.
 	share := func(what string, fd int) (there int) {
@@ -150,8 +153,14 @@ func (k *Keeper) abandon() {
 	}
 }
 
-// lineName is what a line is called when a process hands it over to the one that it becomes.
-func lineName(function pci.Address) string { return "keeper of " + function.String() }
+// lineName is what a line is called when a process hands it over to the one that it becomes, which so learns whether the
+// function was bound.
+func lineName(function pci.Address, bound bool) string {
+	if bound {
+		return "keeper of " + function.String() + ", to be given back"
+	}
+	return "keeper of " + function.String()
+}
 
 // Hand adds the keeper's lines to the files that this process hands over to the one that it
 // becomes, see confine.Policy.Start.
@@ -160,7 +169,7 @@ func (k *Keeper) Hand(files map[string]*os.File) error {
 		return nil
 	}
 	for function, l := range k.lines {
-		if err := beside.Hand(l.conn, lineName(function), files); err != nil {
+		if err := beside.Hand(l.conn, lineName(function, l.bound), files); err != nil {
 			return fmt.Errorf("hand over the device keeper: %w", err)
 		}
 	}
@@ -168,15 +177,19 @@ func (k *Keeper) Hand(files map[string]*os.File) error {
 }
 
 // Inherit is the keeper of the process that this one was. It is nil if that had none.
-func Inherit(functions []pci.Address) (*Keeper, error) {
+func Inherit(functions []pci.Address) (*Keeper, error) { return inherit(functions, beside.Inherit) }
+
+func inherit(functions []pci.Address, take func(name string) (*net.UnixConn, error)) (*Keeper, error) {
 	k := &Keeper{lines: map[pci.Address]*line{}}
 	for _, function := range functions {
-		conn, err := beside.Inherit(lineName(function))
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("take over the device keeper: %w", err), k.Close())
-		}
-		if conn != nil {
-			k.lines[function] = &line{conn: conn}
+		for _, bound := range []bool{false, true} {
+			conn, err := take(lineName(function, bound))
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("take over the device keeper: %w", err), k.Close())
+			}
+			if conn != nil {
+				k.lines[function] = &line{conn: conn, bound: bound}
+			}
 		}
 	}
 	if len(k.lines) == 0 {
@@ -260,7 +273,12 @@ func (l *line) ask(request byte) (vfio.Files, error) {
 		return vfio.Files{}, fmt.Errorf("%w (%w)", ErrNoKeeper, err)
 	}
 	var text [maxAnswer]byte
-	n, fds, err := peerfd.NewReceiver(l.conn, 2).Receive(text[:])
+	receiver, bound := peerfd.NewReceiver(l.conn, 2), false
+	n, fds, err := receiver.Receive(text[:])
+	if err == nil && text[0] == answerBound {
+		bound = true
+		n, fds, err = receiver.Receive(text[:])
+	}
 	if err != nil {
 		for _, fd := range fds {
 			_ = unix.Close(fd)
@@ -270,6 +288,7 @@ func (l *line) ask(request byte) (vfio.Files, error) {
 		}
 		return vfio.Files{}, fmt.Errorf("%w (%w)", ErrNoKeeper, err)
 	}
+	l.bound = bound // of a function that has come back the former driver is forgotten
 	return parseAnswer(text[:n], fds)
 }
 
@@ -309,9 +328,7 @@ func (k *Keeper) closeWithin(limit time.Duration) error {
 func (l *line) awaitEnd(function pci.Address) (told string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.givesBack {
-		told = fmt.Sprintf("the device keeper has ended too early: %v, if it was taken from a driver, stays bound to vfio-pci", function)
-	}
+	answered := false
 	receiver := peerfd.NewReceiver(l.conn, 2)
 	for {
 		var text [maxAnswer]byte
@@ -323,9 +340,14 @@ func (l *line) awaitEnd(function pci.Address) (told string, err error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return "", err
 		case err != nil || n == 0:
+			if l.givesBack && l.bound && !answered {
+				told = fmt.Sprintf("the device keeper has ended too early: %v stays bound to vfio-pci", function)
+			}
 			return told, nil
+		case text[0] == answerBound:
+			l.bound = true
 		case l.givesBack && text[0] == answerEnd:
-			told = string(text[1:n])
+			told, answered = string(text[1:n]), true
 		}
 	}
 }

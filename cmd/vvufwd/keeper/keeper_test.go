@@ -437,11 +437,62 @@ func TestGivesBack(t *testing.T) {
 			}
 		}
 	}
-	k, conn := keeperAt(t)
-	conn.Close()
-	k.GiveBack()
-	if err := k.Close(); err == nil || !strings.Contains(err.Error(), "stays bound to vfio-pci") {
-		t.Errorf("the keeper has ended: %v", err)
+}
+
+// TestSaysWhatStaysBound: of a keeper that was killed vvufwd, executed again, knows what it would have given back.
+func TestSaysWhatStaysBound(t *testing.T) {
+	for _, bound := range []bool{false, true} {
+		k, conn := keeperAt(t)
+		k.lines[function].bound = bound
+		files := map[string]*os.File{}
+		if err := k.Hand(files); err != nil {
+			t.Fatal(err)
+		}
+		next, err := inherit([]pci.Address{function}, func(name string) (*net.UnixConn, error) {
+			f := files[name]
+			if delete(files, name); f == nil {
+				return nil, nil
+			}
+			return beside.LineOf(f)
+		})
+		if err != nil || next == nil || len(files) > 0 {
+			t.Fatalf("%v, %v, %v is left", next, err, files)
+		}
+		conn.Close()
+		next.GiveBack()
+		if err := next.Close(); bound && (err == nil || !strings.Contains(err.Error(), "ffff:fe:1f.0 stays bound to vfio-pci")) || !bound && err != nil {
+			t.Errorf("bound %t: %v", bound, err)
+		}
+		k.lines[function].conn.Close()
+	}
+}
+
+// TestTellsWhatItBinds: what the keeper has bound itself vvufwd learns, and that it need not be given back when it has
+// left vfio-pci since.
+func TestTellsWhatItBinds(t *testing.T) {
+	for _, changed := range []bool{true, false} {
+		m := &machine{t: t, root: t.TempDir()}
+		m.plug("vfio-pci")
+		w := newWatcher(function, pci.Sysfs{Root: m.root}, openFunc(func() (vfio.Files, error) {
+			fd, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+			return vfio.Files{Mode: vfio.IOMMUFD, GroupFD: -1, DeviceFD: fd}, err
+		}), true)
+		w.pause, w.retry, w.before = 0, 0, pci.Binding{Function: function, Changed: changed}
+		k, conn := keeperAt(t)
+		k.lines[function].bound = !changed
+		attended := make(chan error, 1)
+		go func() { attended <- attend([]*ward{{conn, w, newHold(function, vfio.Held{})}}) }()
+		files, err := k.Again(t.Context(), function)
+		if err = errors.Join(err, files.Close()); err != nil {
+			t.Error(err)
+		}
+		if got := k.lines[function].bound; got != changed {
+			t.Errorf("vvufwd knows %t, want %t", got, changed)
+		}
+		k.TakeOver() // and so leaves it bound
+		if err := errors.Join(k.Close(), <-attended); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -171,6 +171,9 @@ func serve(conn *net.UnixConn, w *watcher, h *hold) (failed error) {
 		// Who waits for the device to return has closed it, and the kernel waits for us.
 		failed = errors.Join(failed, h.letGo())
 		files, err := w.await(closed(conn), request[0] == requestAgain)
+		if w.before.Changed {
+			_ = peerfd.Send(conn, []byte{answerBound})
+		}
 		if errors.Is(err, errEnded) {
 			continue // it may have said something before it closed the line
 		}
