@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -104,7 +105,8 @@ func (s Sysfs) Bind(addr Address, driver string) (Binding, error) {
 
 // BindingDirectories are those within which Bind and Undo write, for these functions and for those that
 // come in place of them: drivers, and as much of the devices as goes on being there when
-// functions come and go. That is the host bridge above them, unless it has a parent and may go with them.
+// functions come and go. That is the host bridge above them, or, where it is below a device of the platform, that
+// one; unless it has another parent and may go with them.
 func (s Sysfs) BindingDirectories(functions []Address) []string {
 	dirs := []string{s.path("bus/pci")}
 	for _, f := range functions {
@@ -114,8 +116,14 @@ func (s Sysfs) BindingDirectories(functions []Address) []string {
 	return slices.Compact(dirs)
 }
 
-// hostBridge is the directory of the host bridge of a function, or that of all devices if it is in another one of
-// these, or the function is not there.
+// bridgeName is that of a host bridge's directory: its domain and bus. Xen's functions without one are in pci-0.
+var bridgeName = regexp.MustCompile("^pci[0-9a-f]{4,}:[0-9a-f]{2}$")
+
+// virtualBus are devices of the platform below which host bridges come and go with their functions: those of Hyper-V.
+var virtualBus = regexp.MustCompile("(?i)vmbus|^ACPI0004|^MSFT1000")
+
+// hostBridge is the directory of the host bridge of a function, or of the device of the platform that has that, or that
+// of all devices if it is elsewhere, or the function is not there.
 func (s Sysfs) hostBridge(function Address) string {
 	all := s.path("devices")
 	root, err := filepath.EvalSymlinks(all)
@@ -127,11 +135,17 @@ func (s Sysfs) hostBridge(function Address) string {
 		return all
 	}
 	inside, ok := strings.CutPrefix(dir, root+"/")
-	name, _, below := strings.Cut(inside, "/")
-	if !ok || !below || !strings.HasPrefix(name, "pci") {
+	path := strings.Split(inside, "/")
+	bridge := slices.IndexFunc(path[:len(path)-1], bridgeName.MatchString)
+	switch {
+	case !ok || bridge < 0:
 		return all
+	case bridge == 0:
+		return filepath.Join(all, path[0])
+	case path[0] == "platform" && bridge > 1 && !slices.ContainsFunc(path[:bridge], virtualBus.MatchString):
+		return filepath.Join(append([]string{all}, path[:bridge]...)...)
 	}
-	return filepath.Join(all, name)
+	return all
 }
 
 // rebind sets the override, unbinds and probes, and waits until the function is

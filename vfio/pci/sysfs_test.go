@@ -358,7 +358,10 @@ func TestBindingDirectories(t *testing.T) {
 	bus := filepath.Join(root, "bus/pci/devices")
 	for link, dir := range map[string]string{
 		"0000:00:04.0": "devices/pci0000:00/0000:00:04.0", "0000:01:00.0": "devices/pci0000:00/0000:00:01.0/0000:01:00.0",
-		"0001:00:00.0": "devices/platform/40000000.pcie/pci0001:00/0001:00:00.0", "0002:00:00.0": "elsewhere/pci0002:00/0002:00:00.0",
+		"0001:00:00.0": "devices/platform/40000000.pcie/pci0001:00/0001:00:00.0", "0003:00:00.0": "devices/pci-0/0003:00:00.0",
+		"0004:00:00.0": "devices/platform/soc@0/40000000.pcie/pci0004:00/0004:00:00.0", "0005:00:00.0": "devices/platform/VMBUS:00/47505500-0001/pci0005:00/0005:00:00.0",
+		"0006:00:00.0": "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0004:00/VMBUS:00/47505500-0001/pci0006:00/0006:00:00.0", "10000:01:00.0": "devices/pci0000:00/0000:00:0e.0/pci10000:00/10000:01:00.0",
+		"0007:00:00.0": "devices/platform/pci0007:00/0007:00:00.0", "10001:00:00.0": "devices/pci10001:00/10001:00:00.0", "0002:00:00.0": "elsewhere/pci0002:00/0002:00:00.0",
 	} {
 		if err := errors.Join(os.MkdirAll(filepath.Join(root, dir), 0o700), os.MkdirAll(bus, 0o700), os.Symlink("../../../"+dir, filepath.Join(bus, link))); err != nil {
 			t.Fatal(err)
@@ -367,7 +370,14 @@ func TestBindingDirectories(t *testing.T) {
 	for functions, want := range map[string]string{
 		"":                          "bus/pci",
 		"0000:00:04.0 0000:01:00.0": "bus/pci devices/pci0000:00",
-		"0001:00:00.0":              "bus/pci devices",
+		"0001:00:00.0":              "bus/pci devices/platform/40000000.pcie",
+		"0003:00:00.0":              "bus/pci devices", // of Xen
+		"0004:00:00.0":              "bus/pci devices/platform/soc@0/40000000.pcie",
+		"0005:00:00.0":              "bus/pci devices", // of Hyper-V
+		"0006:00:00.0":              "bus/pci devices",
+		"0007:00:00.0":              "bus/pci devices",            // all of the platform is no host bridge's
+		"10000:01:00.0":             "bus/pci devices/pci0000:00", // behind a VMD controller
+		"10001:00:00.0":             "bus/pci devices/pci10001:00",
 		"0002:00:00.0":              "bus/pci devices",
 		"0000:00:09.0 0000:00:04.0": "bus/pci devices devices/pci0000:00", // one that is not there
 	} {
