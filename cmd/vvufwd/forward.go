@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"vvufwd/cmd/internal/confine"
 	"vvufwd/cmd/vvufwd/capture"
 	"vvufwd/cmd/vvufwd/keeper"
 	"vvufwd/netfwd"
@@ -52,8 +53,11 @@ func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (e
 		if f.bare != nil {
 			f.bindings = f.bare.Bindings
 		}
-		bindings, err := o.bindFunctions()
+		bindings, err := o.bindFunctions(func() bool { return ctx.Err() != nil })
 		f.bindings = append(f.bindings, bindings...)
+		if errors.Is(err, confine.ErrStopped) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -65,12 +69,15 @@ func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (e
 }
 
 // bindFunctions gives the functions to vfio-pci, if that is asked for. What it returns is to be undone, even after an
-// error.
-func (o *options) bindFunctions() (bindings []pci.Binding, err error) {
+// error, which is confine.ErrStopped once stopped says so: a driver can take long to let go of one.
+func (o *options) bindFunctions(stopped func() bool) (bindings []pci.Binding, err error) {
 	if !o.bind {
 		return nil, nil
 	}
 	for _, function := range o.functions() {
+		if stopped() {
+			return bindings, confine.ErrStopped
+		}
 		before, err := pci.Sysfs{}.Bind(function, "vfio-pci")
 		if err != nil {
 			return bindings, err

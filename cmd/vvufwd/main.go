@@ -193,7 +193,9 @@ func startConfined(o *options, args []string, log *zap.Logger, flush func()) (er
 	defer o.closeDevMem()
 	o.handDevMem(files)
 	if len(o.functions()) > 0 {
-		if o.bindings, err = o.bindFunctions(); err != nil {
+		if o.bindings, err = o.bindFunctions(stop.Asked); errors.Is(err, confine.ErrStopped) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		// What is missing is told of later, after what is wrong with the functions themselves.

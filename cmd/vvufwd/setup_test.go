@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+
+	"vvufwd/cmd/internal/confine"
 	"vvufwd/netfwd/nic"
 	"vvufwd/vfio/pci"
 )
@@ -35,6 +40,23 @@ func TestNICsWithoutDriver(t *testing.T) {
 	}
 	if err := (&options{ports: []portSpec{{kind: "vvu", addr: all[i].Address}, {kind: "e1000e", addr: all[i].Address}}}).checkNICs(); err != nil {
 		t.Errorf("a function that is named as something else: %v", err)
+	}
+}
+
+// TestStopsBinding: a signal that comes while functions are bound is heeded before the next one, and is no failure.
+func TestStopsBinding(t *testing.T) {
+	missing := pci.Address{Domain: 0xffff, Device: 4}
+	o := &options{bind: true, privileged: true, ports: []portSpec{{kind: "nic", addr: missing}, {kind: "nic", addr: missing}}}
+	if b, err := o.bindFunctions(func() bool { return true }); len(b) > 0 || !errors.Is(err, confine.ErrStopped) {
+		t.Errorf("%v, %v", b, err)
+	}
+	if _, err := o.bindFunctions(func() bool { return false }); !errors.Is(err, pci.ErrNoDevice) {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := forward(ctx, o, zap.NewNop(), io.Discard); err != nil {
+		t.Error(err)
 	}
 }
 
