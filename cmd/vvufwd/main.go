@@ -152,7 +152,7 @@ func withAllPrivileges(o *options, log *zap.Logger, out io.Writer) (err error) {
 	defer o.upkeep.Close()
 	o.openDevMem(log)
 	if err := service.Ready(); err != nil {
-		return err
+		return errors.Join(err, o.bare.GiveBack())
 	}
 	return forward(ctx, o, log, out)
 }

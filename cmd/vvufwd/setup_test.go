@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"vvufwd/cmd/internal/confine"
 	"vvufwd/netfwd/nic"
+	"vvufwd/vfio"
 	"vvufwd/vfio/pci"
 )
 
@@ -57,6 +59,17 @@ func TestStopsBinding(t *testing.T) {
 	cancel()
 	if err := forward(ctx, o, zap.NewNop(), io.Discard); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestGivesBareBack: functions are given back also if it ends before it forwards.
+func TestGivesBareBack(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nothing"))
+	missing := pci.Binding{Function: pci.Address{Domain: 0xffff, Device: 4}, Changed: true}
+	o := &options{privileged: true, bare: &vfio.Bare{Bindings: []pci.Binding{missing}}}
+	err := withAllPrivileges(o, zap.NewNop(), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "return ffff:00:04.0 to its driver") {
+		t.Errorf("it ends with %v", err)
 	}
 }
 
