@@ -24,7 +24,7 @@ import (
 // such a function, CAP_SYS_ADMIN to find out where memory lies. So it is done first, and
 // handed to the process that goes on without them. See also Container.
 type Bare struct {
-	// Bindings are what has been done to functions to get them, for who undoes it.
+	// Bindings are what has been done to functions to get them, for who undoes it. They are not handed over.
 	Bindings []pci.Binding
 
 	sysfs pci.Sysfs
@@ -228,9 +228,8 @@ const (
 
 // bareState is what is not in files.
 type bareState struct {
-	Bindings []pci.Binding
-	Groups   map[string]int // of functions, by address
-	Places   []dma.IOVA
+	Groups map[string]int // of functions, by address
+	Places []dma.IOVA
 }
 
 // Hand adds files to those that are handed to another process: all that InheritBare needs.
@@ -239,7 +238,7 @@ func (b *Bare) Hand(files map[string]*os.File) (err error) {
 	if b == nil {
 		return nil
 	}
-	state := bareState{Bindings: b.Bindings, Groups: map[string]int{}, Places: b.pages.Places()}
+	state := bareState{Groups: map[string]int{}, Places: b.pages.Places()}
 	hand := func(name string, fd int) {
 		if files[name] != nil { // a group that functions share
 			return
@@ -291,7 +290,7 @@ func InheritBare(take func(name string) *os.File) (b *Bare, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("take devices over: %w", err)
 	}
-	b = &Bare{Bindings: state.Bindings, node: take(handedNode), files: map[pci.Address]Files{}}
+	b = &Bare{node: take(handedNode), files: map[pci.Address]Files{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("take devices over: %w", err), b.Close())

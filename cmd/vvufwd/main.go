@@ -19,7 +19,7 @@
 // For the former it executes itself again, in the same process, which takes /proc.
 // --no-confine switches all that off. A system call that is refused shows in the kernel's log.
 // Devices that a machine takes away and gives back
-// are opened by another process (package keeper); as /init one more sets interfaces up that
+// are opened by another process (package keeper), which also gives back what --bind has bound; as /init one more sets interfaces up that
 // come back (packages upkeep and reopen).
 //
 // Logs go to standard error, statistics to standard output. Nothing waits for whoever

@@ -1,9 +1,10 @@
-// Package keeper gets devices back that a machine took away from a running vvufwd.
+// Package keeper gets devices back that a machine took away from a running vvufwd, gives functions back that were
+// bound to vfio-pci for it, and stops devices that no IOMMU confines should it be killed.
 //
 // A device is taken away when it is unplugged, or when someone unbinds or removes it in
 // sysfs. It may come back. By then vvufwd has given up its privileges (package confine) and
 // cannot open it any more. So it starts itself a second time before that, as its keeper,
-// which can do just this one thing:
+// which can do just these things, and says when it is ready:
 //
 //	vvufwd                            keeper, another process
 //	  Await(function)  ── a byte ──>    waits until the function has left vfio-pci, and is back
@@ -19,10 +20,13 @@
 // vvufwd waits for such a device to return, it is closed here as well.
 //
 // At the end the keeper gives functions that were bound to vfio-pci back to their drivers (GiveBack), as
-// vvufwd cannot write to sysfs by then; it says on the line how that went. Between the last look of a
+// vvufwd cannot write to sysfs by then; it says on the line how that went. It does so when all lines have ended, as
+// functions may be of one IOMMU group, and leaves those alone that someone else has unbound or bound since. With
+// --no-confine vvufwd gives back what it has bound, and the keeper what it has bound itself. Between the last look of a
 // vvufwd that is about to execute itself and the moment in which its next program catches signals
 // one of these ends it. So functions are given back too if vvufwd ends without having said that it has taken
-// over (TakeOver). Of one that is killed later they stay bound, for the next.
+// over (TakeOver). Of one that is killed later they stay bound, for the next; and so they do if the keeper is
+// killed, which vvufwd tells at its end.
 //
 // Which functions these are is fixed when the keeper starts: whoever takes vvufwd over gets
 // no device by way of it that vvufwd did not have. The keeper is confined too: it reads sysfs, opens
