@@ -31,7 +31,7 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 	if err != nil {
 		return fmt.Errorf("keeper: its line: %w", err)
 	}
-	b, err := begin(log)
+	cfg, wards, err := begin(log, stopDMA)
 	_, sent := unix.Write(fd, failure(answerReady, err)) // who has ended has functions to be given back all the same
 	_ = unix.Close(fd)
 	if err != nil {
@@ -40,37 +40,47 @@ func run(log *zap.Logger, stopDMA func(device int) error) error {
 		}
 		return err
 	}
-	return b.keep(stopDMA)
+	err = attend(wards)
+	if len(cfg.Held.Devices) > 0 { // no device reaches it any more
+		err = errors.Join(err, unix.Close(cfg.Held.Memory))
+	}
+	return err
 }
 
-// beginning is a keeper that has begun.
-type beginning struct {
-	cfg       Config
-	container opener
-	lines     []*net.UnixConn // of cfg.Functions
-}
-
-// begin does all that takes privileges, and what can fail.
-func begin(log *zap.Logger) (b beginning, err error) {
-	if b.cfg, err = decode(role.Told()); err != nil {
-		return b, err
+// begin does all that takes privileges, and what can fail, and looks at the functions as they are now.
+func begin(log *zap.Logger, stopDMA func(device int) error) (cfg Config, wards []*ward, err error) {
+	if cfg, err = decode(role.Told()); err != nil {
+		return cfg, nil, err
 	}
 	sysfs := pci.Sysfs{}
-	policy := b.cfg.policy(sysfs)
-	if err := beside.Begin(policy, b.cfg.Confine); err != nil {
-		return b, err
+	policy := cfg.policy(sysfs)
+	if err := beside.Begin(policy, cfg.Confine); err != nil {
+		return cfg, nil, err
 	}
-	b.container = vfio.ShareContainer(b.cfg.Shared, sysfs)
-	if b.lines, err = beside.Lines(beside.FirstFD, len(b.cfg.Functions)); err != nil {
-		return b, err
+	container := vfio.ShareContainer(cfg.Shared, sysfs)
+	lines, err := beside.Lines(beside.FirstFD, len(cfg.Functions))
+	if err != nil {
+		return cfg, nil, err
 	}
-	if !b.cfg.Confine {
-		return b, nil
+	if cfg.Confine {
+		if err := policy.Finish(log); err != nil {
+			return cfg, nil, err
+		}
+		if err := cfg.checkUndo(sysfs); err != nil {
+			return cfg, nil, err
+		}
 	}
-	if err := policy.Finish(log); err != nil {
-		return b, err
+	for i, function := range cfg.Functions {
+		one := &ward{lines[i], newWatcher(function, sysfs, container, cfg.Bind), newHold(function, cfg.Held)}
+		one.hold.stopDMA = stopDMA
+		for turn, binding := range cfg.Bindings {
+			if binding.Function == function {
+				one.before, one.boundAt = binding, time.Time{}.Add(time.Duration(turn))
+			}
+		}
+		wards = append(wards, one)
 	}
-	return b, b.cfg.checkUndo(sysfs)
+	return cfg, wards, nil
 }
 
 // checkUndo finds out whether the keeper can give back what it shall: who has bound it may have done that with a capability
@@ -82,26 +92,6 @@ func (c Config) checkUndo(sysfs pci.Sysfs) error {
 		}
 	}
 	return nil
-}
-
-// keep does the rest.
-func (b beginning) keep(stopDMA func(device int) error) error {
-	var wards []*ward
-	for i, function := range b.cfg.Functions {
-		one := &ward{b.lines[i], newWatcher(function, pci.Sysfs{}, b.container, b.cfg.Bind), newHold(function, b.cfg.Held)}
-		one.hold.stopDMA = stopDMA
-		for turn, binding := range b.cfg.Bindings {
-			if binding.Function == function {
-				one.before, one.boundAt = binding, time.Time{}.Add(time.Duration(turn))
-			}
-		}
-		wards = append(wards, one)
-	}
-	err := attend(wards)
-	if len(b.cfg.Held.Devices) > 0 { // no device reaches it any more
-		err = errors.Join(err, unix.Close(b.cfg.Held.Memory))
-	}
-	return err
 }
 
 // policy is what the keeper needs. Which functions it opens is for the program to see to: their files are
