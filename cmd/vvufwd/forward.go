@@ -96,7 +96,7 @@ func (f *forwarder) open(ctx context.Context, o *options) error {
 			return err
 		}
 	}
-	if err := f.startKeeper(o); err != nil {
+	if err := f.startKeeper(ctx, o); err != nil {
 		return err
 	}
 	for _, spec := range o.ports {
@@ -210,9 +210,12 @@ func startKeeper(o *options, shared vfio.Shared, log *zap.Logger) (*keeper.Keepe
 
 // startKeeper starts the keeper, if it was not started before privileges were given up. No
 // device does DMA yet.
-func (f *forwarder) startKeeper(o *options) (err error) {
+func (f *forwarder) startKeeper(ctx context.Context, o *options) (err error) {
 	if f.keeper == nil && f.container != nil && o.privileged {
 		f.keeper, err = startKeeper(o, f.container.Shared(), f.log)
+	}
+	if ctx.Err() != nil {
+		return nil // what asked us to stop asked the keeper too, before it ignored that
 	}
 	return err
 }

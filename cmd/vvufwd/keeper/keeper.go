@@ -41,9 +41,6 @@ var role = beside.Role{Name: "keeper", Environment: "VVUFWD_KEEPER"}
 // what it would say no one hears.
 const endTime = 8 * time.Second
 
-// readTime is how long it may take to read what the keeper has said of one more function.
-const readTime = 100 * time.Millisecond
-
 // readyTime is how long a keeper may take to start.
 const readyTime = 10 * time.Second
 
@@ -128,8 +125,9 @@ func (l *line) awaitReady(deadline time.Time) error {
 // errEndedEarly is of a keeper that was killed, or has crashed.
 var errEndedEarly = errors.New("it has ended before it was ready")
 
-// abandon ends a keeper that is not ready.
+// abandon ends a keeper that is not ready. Functions are the caller's to give back.
 func (k *Keeper) abandon() {
+	k.TakeOver() // should it be ready just now: it would wait for devices that the caller holds
 	for _, l := range k.lines {
 		l.conn.Close()
 	}
@@ -292,18 +290,22 @@ func (k *Keeper) closeWithin(limit time.Duration) error {
 		_ = l.conn.SetDeadline(end)
 		_ = l.conn.CloseWrite() // it sees that
 	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
 	for function, l := range k.lines {
-		if least := time.Now().Add(readTime); least.After(end) { // the one before has taken all the time, and this one may be done
-			_ = l.conn.SetDeadline(least)
-		}
-		switch told, err := l.awaitEnd(function); {
-		case err != nil:
-			errs = append(errs, fmt.Errorf("the device keeper has not let go of %v: %w", function, err))
-		case told != "":
-			errs = append(errs, errors.New(told))
-		}
-		errs = append(errs, l.conn.Close())
+		all.Go(func() { // together: as long as one line has a device in it that no one has read, the keeper cannot give it back
+			told, err := l.awaitEnd(function)
+			if err != nil {
+				err = fmt.Errorf("the device keeper has not let go of %v: %w", function, err)
+			} else if told != "" {
+				err = errors.New(told)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err, l.conn.Close())
+		})
 	}
+	all.Wait()
 	if k.process != nil {
 		errs = append(errs, k.process.Release())
 	}

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -73,9 +71,9 @@ func begin(log *zap.Logger, stopDMA func(device int) error) (cfg Config, wards [
 	for i, function := range cfg.Functions {
 		one := &ward{lines[i], newWatcher(function, sysfs, container, cfg.Bind), newHold(function, cfg.Held)}
 		one.hold.stopDMA = stopDMA
-		for turn, binding := range cfg.Bindings {
+		for _, binding := range cfg.Bindings {
 			if binding.Function == function {
-				one.before, one.boundAt = binding, time.Time{}.Add(time.Duration(turn))
+				one.before = binding
 			}
 		}
 		wards = append(wards, one)
@@ -113,7 +111,7 @@ type ward struct {
 }
 
 // attend is all that is done for functions. None is given back while vvufwd has a line: it may use another one of
-// the same IOMMU group, and it closes devices before lines. Those that were bound last are given back first.
+// the same IOMMU group, and it closes devices before lines.
 func attend(wards []*ward) error {
 	errs := make([]error, len(wards))
 	var all sync.WaitGroup
@@ -121,11 +119,10 @@ func attend(wards []*ward) error {
 		all.Go(func() { errs[i] = errors.Join(serve(one.line, one.watcher, one.hold), one.hold.letGo()) })
 	}
 	all.Wait()
-	byTurn := slices.Clone(wards)
-	slices.SortStableFunc(byTurn, func(a, b *ward) int { return b.boundAt.Compare(a.boundAt) })
-	for _, one := range byTurn {
-		errs = append(errs, one.end())
+	for i, one := range wards { // together, as drivers take seconds to take some
+		all.Go(func() { errs[i] = errors.Join(errs[i], one.end()) })
 	}
+	all.Wait()
 	return errors.Join(errs...)
 }
 

@@ -27,10 +27,9 @@ type watcher struct {
 	binding uint64 // and as bound when: see pci.Sysfs.BindingIdentity
 	left    bool   // it has left vfio-pci since
 
-	before  pci.Binding // what was done to the function, by us when it came or before, see Config.Bindings
-	boundAt time.Time   // when that was; of what was done before only the order is known
-	kept    bool        // vvufwd has taken over, and has not said that it is to be given back
-	asked   bool        // it has said so
+	before pci.Binding // what was done to the function, by us when it came or before, see Config.Bindings
+	kept   bool        // vvufwd has taken over, and has not said that it is to be given back
+	asked  bool        // it has said so
 }
 
 const (
@@ -123,7 +122,6 @@ func (w *watcher) await(ended func() bool, again bool) (vfio.Files, error) {
 		var files vfio.Files
 		if !bound {
 			if w.before, err = w.sysfs.Bind(w.function, "vfio-pci"); err == nil {
-				w.boundAt = time.Now()
 				w.known, w.left = identity, true // to be given back even if it cannot be opened
 				w.binding, _ = w.sysfs.BindingIdentity(w.function)
 			}
