@@ -52,10 +52,9 @@ func (o *options) needs() []need {
 	huge := functions && (o.iommu == machine.None || o.words.has("require-hugepages"))
 	switch o.iommu {
 	case machine.None:
-		if !functions {
-			break
+		if functions {
+			all = append(all, need{options: []string{"VFIO_NOIOMMU"}, why: "for --noiommu"})
 		}
-		all = append(all, need{options: []string{"VFIO_NOIOMMU"}, why: "for --noiommu"})
 	case machine.Virtio:
 		all = append(all, need{options: []string{"VIRTIO_IOMMU"}, why: "for --iommu virtio"})
 	default:

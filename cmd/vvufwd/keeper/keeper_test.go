@@ -336,18 +336,11 @@ func TestAgain(t *testing.T) {
 		return vfio.Files{Mode: vfio.IOMMUFD, Group: opened, GroupFD: -1, DeviceFD: fd}, err
 	}), false)
 	w.pause, w.retry, w.left = 0, 0, true
-	ours, theirs, err := beside.NewLine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := beside.LineOf(theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
+	k, conn := keeperAt(t)
+	ours := k.lines[function].conn
 	defer conn.Close()
 	served := make(chan error, 1)
 	go func() { served <- serve(conn, w, newHold(function, vfio.Held{})) }()
-	k := &Keeper{lines: map[pci.Address]*line{function: {conn: ours}}}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for i, get := range []func(context.Context, pci.Address) (vfio.Files, error){k.Await, k.Again, k.Again} {
