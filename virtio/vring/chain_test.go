@@ -246,6 +246,36 @@ func TestPopIndirectTableAcrossRegions(t *testing.T) {
 	}
 }
 
+// A table may be longer than its ring, up to the longest chain: a short ring's driver makes such.
+func TestPopTableLongerThanTheRing(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		const n = vring.MaxChain
+		p := vringtest.NewPair(t, vringtest.Config{Size: 4, Packed: packed, Indirect: true})
+		addr, buf := p.Alloc(n)
+		copy(buf, pattern(n, 3))
+		at, table := p.Alloc(vring.TableBytes(n))
+		for i := range n {
+			part := uint64(addr) + uint64(i)
+			if packed {
+				vringtest.PutPacked(table, i, vringtest.Packed{Addr: part, Len: 1})
+				continue
+			}
+			d := vring.Desc{Addr: part, Len: 1, Flags: next, Next: uint16(i + 1)}
+			if i == n-1 {
+				d.Flags, d.Next = 0, 0
+			}
+			vringtest.PutDesc(table, i, d)
+		}
+		if packed {
+			vringtest.SlotAt(0, 4).Offer(p.Raw, vringtest.Packed{Addr: uint64(at), Len: uint32(len(table)), Flags: indirect})
+		} else {
+			p.Raw.SetChain(vring.Desc{Addr: uint64(at), Len: uint32(len(table)), Flags: indirect})
+			p.Raw.Offer(0)
+		}
+		checkChain(t, popOne(t, p.Device), buf, 0, n, 0)
+	}
+}
+
 // Ring, table and buffers may overlap; the device trusts none of it twice.
 func TestPopRingMemoryAsBuffer(t *testing.T) {
 	p := vringtest.NewPair(t, vringtest.Config{Size: 4})

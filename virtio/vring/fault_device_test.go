@@ -148,9 +148,9 @@ var attacks = []attack{
 		play: func(p *vringtest.Pair, at mem.GPA) {
 			offerChain(p, vring.Desc{Addr: uint64(at), Len: 24, Flags: indirect})
 		}},
-	{name: "table longer than the ring", want: vring.FaultIndirectSize,
+	{name: "table too long", want: vring.FaultIndirectSize,
 		play: func(p *vringtest.Pair, at mem.GPA) {
-			offerChain(p, vring.Desc{Addr: uint64(at), Len: 9 * 16, Flags: indirect})
+			offerChain(p, vring.Desc{Addr: uint64(at), Len: (vring.MaxChain + 1) * vring.DescSize, Flags: indirect})
 		}},
 	{name: "table of 4 GiB", want: vring.FaultIndirectSize,
 		play: func(p *vringtest.Pair, at mem.GPA) {

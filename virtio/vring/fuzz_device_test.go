@@ -228,7 +228,7 @@ func (d *drainer) chain(c *vring.Chain) {
 		d.t.Fatalf("head %d in a ring of %d", c.Head, d.p.Device.Size())
 	}
 	regions := len(d.p.Mem.Regions())
-	most := 2 * min(d.p.Device.Size(), vring.MaxChain) * regions // direct ones, then a table
+	most := (min(d.p.Device.Size(), vring.MaxChain) + vring.MaxChain) * regions // direct ones, then a table
 	if n := len(c.Read) + len(c.Write); n > most {
 		d.t.Fatalf("chain of %d views, at most %d are possible", n, most)
 	}

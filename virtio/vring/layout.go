@@ -53,8 +53,9 @@ const (
 	MaxSize = 32768
 
 	// MaxChain is the largest number of descriptors followed for one buffer.
-	// The specification allows as many as the ring has entries; no driver needs
-	// more than an iovec can hold, and a bound keeps hostile chains cheap.
+	// The specification allows as many as the ring has entries, and drivers put more
+	// in a table; none needs more than an iovec can hold, and a bound keeps hostile
+	// chains cheap.
 	MaxChain = 1024
 )
 

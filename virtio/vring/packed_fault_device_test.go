@@ -93,9 +93,9 @@ var packedAttacks = []packedAttack{
 		play: func(r vringtest.Raw, _ *vringtest.Pair, s vringtest.Slot, at uint64) {
 			s.Offer(r, vringtest.Packed{Addr: at, Len: 24, Flags: indirect})
 		}},
-	{name: "table longer than the ring", want: vring.FaultIndirectSize,
+	{name: "table too long", want: vring.FaultIndirectSize,
 		play: func(r vringtest.Raw, _ *vringtest.Pair, s vringtest.Slot, at uint64) {
-			s.Offer(r, vringtest.Packed{Addr: at, Len: 9 * 16, Flags: indirect})
+			s.Offer(r, vringtest.Packed{Addr: at, Len: (vring.MaxChain + 1) * vring.DescSize, Flags: indirect})
 		}},
 	{name: "table of 4 GiB", want: vring.FaultIndirectSize,
 		play: func(r vringtest.Raw, _ *vringtest.Pair, s vringtest.Slot, at uint64) {

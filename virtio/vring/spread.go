@@ -78,7 +78,7 @@ func (q *Device) gatherAt(s *Spread, id uint16, addr uint64, n uint32) bool {
 // buffer's can have, and returns how many descriptors it has; 0 if not.
 func (q *Device) opTable(addr uint64, n uint32) (at uint64, count uint32) {
 	count = n / DescSize
-	if !q.indirect || n%DescSize != 0 || count > min(maxGathered, uint32(q.size)) {
+	if !q.indirect || n%DescSize != 0 || count > maxGathered {
 		return 0, 0
 	}
 	where, ok := q.find(addr, n)

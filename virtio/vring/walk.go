@@ -34,17 +34,18 @@ func (w *walk) end(c *Chain, head uint16, fault Fault) bool {
 }
 
 // copyTable copies the indirect table that d refers to into private memory, piecewise
-// where it crosses regions.
+// where it crosses regions. A table may be longer than its ring: 2.7.5.3.1 forbids that, and yet
+// drivers with short rings may do it (Linux's rings let them), and QEMU and vhost serve those.
 func (q *Device) copyTable(d Desc) ([]byte, Fault) {
 	n := int(d.Len / DescSize)
 	switch {
 	case !q.indirect:
 		return nil, FaultIndirect
-	case d.Len%DescSize != 0 || n == 0 || n > min(int(q.size), MaxChain):
+	case d.Len%DescSize != 0 || n == 0 || n > MaxChain:
 		return nil, FaultIndirectSize
 	}
 	if cap(q.table) < int(d.Len) {
-		q.table = make([]byte, 0, TableBytes(min(int(q.size), MaxChain))) // once in a ring's life
+		q.table = make([]byte, 0, TableBytes(MaxChain)) // once in a ring's life
 	}
 	q.work += n
 	private := q.table[:d.Len]

@@ -76,7 +76,7 @@ var ringAttacks = []ringAttack{
 	{name: "table of nothing", fault: vring.FaultIndirectSize, play: indirect(0, 0, good)},
 	{name: "table of half a descriptor", fault: vring.FaultIndirectSize, play: indirect(8, 0, good)},
 	{name: "table of odd size", fault: vring.FaultIndirectSize, play: indirect(16+1, 0, good)},
-	{name: "table longer than the ring", fault: vring.FaultIndirectSize, play: indirect((ringEntries+1)*vring.DescSize, 0, good)},
+	{name: "table too long", fault: vring.FaultIndirectSize, play: indirect((vring.MaxChain+1)*vring.DescSize, 0, good)},
 	{name: "table of four gigabytes", fault: vring.FaultIndirectSize, play: indirect(1<<32-vring.DescSize, 0, good)},
 	{name: "table's next outside", fault: vring.FaultNext, play: indirect(32, 0, link(good, 2, 0), good)},
 	{name: "table's loop", fault: vring.FaultLoop, play: indirect(32, 0, link(good, 1, 0), link(good, 0, 0))},

@@ -8,7 +8,7 @@ import (
 	"vvufwd/virtio/vring"
 )
 
-// oddity is a way to lay out a buffer that is strange and legal.
+// oddity is a way to lay out a buffer that is strange and legal, or that other back-ends serve as well.
 type oddity struct {
 	name  string
 	parts []desc
@@ -38,6 +38,7 @@ var oddities = []oddity{
 	{name: "table at an odd address", parts: []desc{part(scratchGPA, 12), part(scratchGPA+12, 2000)}, table: true, at: scratchGPA + 0x3001},
 	{name: "table behind buffers", parts: []desc{part(scratchGPA, 12), part(scratchGPA+12, 50), part(scratchGPA+62, 2000)}, table: true, lead: 2},
 	{name: "as many parts as the ring", parts: append(bytewise(scratchGPA, ringEntries-1), part(scratchGPA+ringEntries-1, 2000))},
+	{name: "table longer than the ring", parts: append(bytewise(scratchGPA, 2*ringEntries), part(scratchGPA+2*ringEntries, 2000)), table: true},
 	{name: "the last bytes of memory", parts: []desc{part(nextGPA+nextBytes-600, 600)}},
 }
 
