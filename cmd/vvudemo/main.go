@@ -58,7 +58,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if err = text.Or(err); err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintf(stderr, "vvudemo: %v\n", err)
+			cli.PrintError(stderr, "vvudemo", err)
 		}
 		return cli.ExitCode(err)
 	}
@@ -74,11 +74,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	case err == nil:
 		return cli.Done
 	case errors.Is(err, show.ErrFailed): // its timed line has said why
-		fmt.Fprintf(stderr, "vvudemo: %v\n", show.ErrFailed)
+		cli.PrintError(stderr, "vvudemo", show.ErrFailed)
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil: // which does not say whose
-		fmt.Fprintf(stderr, "vvudemo: %v: %v\n", context.Cause(ctx), err)
+		cli.PrintError(stderr, "vvudemo", fmt.Errorf("%w: %w", context.Cause(ctx), err))
 	default:
-		fmt.Fprintf(stderr, "vvudemo: %v\n", err)
+		cli.PrintError(stderr, "vvudemo", err)
 		return cli.ExitCode(err)
 	}
 	return cli.Failed
@@ -114,7 +114,7 @@ func demonstrate(ctx context.Context, o *options, args []string, stdin io.Reader
 	}
 	switch err := show.CheckArguments(ctx, cfg); {
 	case errors.Is(err, tools.ErrNotChecked):
-		fmt.Fprintf(stderr, "vvudemo: %v\n", err)
+		cli.PrintError(stderr, "vvudemo", err)
 	case err != nil:
 		return nil, err
 	}

@@ -79,7 +79,6 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 
 	"vvufwd/cmd/internal/cli"
@@ -94,7 +93,7 @@ func main() {
 	}
 	code := cli.ExitCode(err)
 	if code != cli.Done {
-		fmt.Fprintln(stderr, "vvudev:", err)
+		cli.PrintError(stderr, "vvudev", err)
 	}
 	logging.Flush(logging.LastWords, stdout, stderr)
 	os.Exit(code)

@@ -39,7 +39,7 @@ func TestHelpHasEveryFlag(t *testing.T) {
 	}
 }
 
-// The command prints topics, and names them if there is no such topic.
+// The command prints topics, and names them if there is no such topic. Errors command no terminal.
 func TestHelpCommand(t *testing.T) {
 	for _, tt := range []struct {
 		args        []string
@@ -49,6 +49,7 @@ func TestHelpCommand(t *testing.T) {
 		{[]string{"help"}, cli.Done, "statistics", ""},
 		{[]string{"help", "flags"}, cli.Done, "--follow-link", ""},
 		{[]string{"help", "nosuch"}, cli.Misused, "", "vvufwd: help: there is no topic \"nosuch\", want one of captures, code, "},
+		{[]string{"--\x1b[2J"}, cli.Misused, "", "vvufwd: there is no flag --\uFFFD[2J; "}, // what commands a terminal is not passed on
 	} {
 		var out, errs bytes.Buffer
 		code := run(append([]string{"vvufwd"}, tt.args...), &out, &errs)

@@ -337,9 +337,9 @@ func told(stdout, stderr io.Writer) int {
 	return cli.Done
 }
 
-// fail prints an error on one line and returns the exit code for its kind.
+// fail prints an error and returns the exit code for its kind.
 func fail(stderr io.Writer, err error) int {
-	fmt.Fprintf(stderr, "vvufwd: %v\n", err)
+	cli.PrintError(stderr, "vvufwd", err)
 	var device *pci.DeviceError
 	var gone *goneError
 	switch {

@@ -126,7 +126,7 @@ func (o *options) checkWords(ctx context.Context, program string, progress io.Wr
 	}
 	err := tools.CheckArguments(ctx, program, "--args", o.words)
 	if errors.Is(err, tools.ErrNotChecked) {
-		fmt.Fprintf(progress, "vvuimage: %v\n", err)
+		cli.PrintError(progress, "vvuimage", err)
 		return nil
 	}
 	return err

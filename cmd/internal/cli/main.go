@@ -21,13 +21,13 @@ func Main(program string, run func(ctx context.Context, args []string, out, prog
 	err := out.Or(run(ctx, os.Args[1:], out, os.Stderr))
 	code := ExitCode(err)
 	if code != Done {
-		printError(os.Stderr, program, err)
+		PrintError(os.Stderr, program, err)
 	}
 	return code
 }
 
-// printError prints each line of an error with the program's name.
-func printError(w io.Writer, program string, err error) {
+// PrintError prints each line of an error with the program's name, made Printable.
+func PrintError(w io.Writer, program string, err error) {
 	for line := range strings.Lines(Printable(err.Error())) {
 		fmt.Fprintf(w, "%s: %s\n", program, strings.TrimSuffix(line, "\n"))
 	}

@@ -15,7 +15,7 @@ func TestPrintError(t *testing.T) {
 		"\u009b31m\u202e\x7f\xff\n": "prog: \uFFFD31m\uFFFD\uFFFD\uFFFD\n",
 	} {
 		var out bytes.Buffer
-		if printError(&out, "prog", errors.New(text)); out.String() != want {
+		if PrintError(&out, "prog", errors.New(text)); out.String() != want {
 			t.Errorf("%q is printed as %q, want %q", text, &out, want)
 		}
 	}
