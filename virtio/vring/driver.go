@@ -16,6 +16,10 @@ type DriverConfig struct {
 	EventIdx bool   // VIRTIO_F_EVENT_IDX was negotiated
 	InOrder  bool   // VIRTIO_F_IN_ORDER was negotiated: one completion may stand for several
 
+	// AnyUsedLen makes a used length that exceeds its buffer no fault: Used.Len is at most what the
+	// device may write. For buffers that say themselves what was written.
+	AnyUsedLen bool
+
 	// IndirectMemory, if not nil, makes Add use indirect tables for buffers of
 	// several parts: IndirectParts descriptors for each entry of the ring, at
 	// IndirectBase. Only with VIRTIO_F_INDIRECT_DESC.
@@ -51,9 +55,10 @@ var ErrFull = errors.New("ring is full")
 type Driver struct {
 	format driverFormat
 
-	eventIdx bool
-	size     uint16
-	base     uint64
+	eventIdx   bool
+	anyUsedLen bool
+	size       uint16
+	base       uint64
 
 	indirect      []byte
 	indirectBase  uint64
@@ -138,7 +143,7 @@ func NewDriver(cfg DriverConfig) (*Driver, error) {
 		return nil, fmt.Errorf("indirect tables of %d parts do not fit %d entries", cfg.IndirectParts, n)
 	}
 	common := Driver{
-		size: uint16(n), base: cfg.Base, eventIdx: cfg.EventIdx,
+		size: uint16(n), base: cfg.Base, eventIdx: cfg.EventIdx, anyUsedLen: cfg.AnyUsedLen,
 		indirect: cfg.IndirectMemory, indirectBase: cfg.IndirectBase, indirectParts: cfg.IndirectParts,
 		next: make([]uint16, n), parts: make([]uint16, n), writable: make([]uint32, n), free: uint16(n),
 		done: make([]Used, 0, n),

@@ -108,6 +108,8 @@ func (q *Driver) check(id uint32, n *uint32) Fault {
 	switch w := q.writable[id]; {
 	case w == 0:
 		*n = 0 // some devices report what they read, against 2.7.8.2
+	case *n > w && q.anyUsedLen:
+		*n = w
 	case *n > w:
 		return FaultUsedLen
 	}

@@ -101,6 +101,24 @@ func TestHostileDevice(t *testing.T) {
 	}
 }
 
+// Where a buffer says itself what was written, a length that is too large is no fault.
+func TestAnyUsedLen(t *testing.T) {
+	bothFormats(t, func(t *testing.T, packed bool) {
+		p := vringtest.NewPair(t, vringtest.Config{Size: 4, Packed: packed, AnyUsedLen: true})
+		for n, want := range map[uint32]uint32{0: 0, 1: 1, 21: 21, 22: 21, 0xffff_ffff: 21} {
+			addOne(t, p.Driver, parts(1), parts(2))
+			p.Driver.Publish()
+			c := popOne(t, p.Device)
+			p.Device.Push(c.Head, n)
+			p.Device.Publish()
+			var u vring.Used
+			if p.Driver.Completed() != 1 || !p.Driver.Take(&u) || u.Len != want {
+				t.Errorf("%d bytes used became %d, want %d: fault %v", n, u.Len, want, p.Driver.Err())
+			}
+		}
+	})
+}
+
 // checkDriverStopped checks that the driver side of a ring with a fault does
 // nothing that the device could see, whatever is called.
 func checkDriverStopped(t *testing.T, p *vringtest.Pair) {

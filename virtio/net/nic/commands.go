@@ -22,11 +22,15 @@ type commands struct {
 }
 
 // A command is a class and a command, one byte each, and what belongs to it; the
-// answer is one byte.
+// answer is one byte. Each of the three is a buffer of its own, as Linux and DPDK send them: the
+// specification lets a driver lay them out as it likes, and cloud-hypervisor finds them in no other way.
 const (
 	classMQ     = 4
 	mqPairsSet  = 0 // u16
-	commandSize = 4 // with that
+	headSize    = 2
+	argSize     = 2
+	commandSize = headSize + argSize
+	commandLen  = 3 // buffers
 
 	answerOK = 0
 	noAnswer = 0xee // as we leave it there; neither OK nor ERR
@@ -41,7 +45,7 @@ const commandEntries = 4
 // setUpCommands makes the control queue, which is queue q.
 func (p *Device) setUpCommands(q uint16, alloc Allocator) error {
 	size := min(commandEntries, int(p.transport.QueueMaxSize(q)))
-	if size < 2 {
+	if size < commandLen {
 		return fmt.Errorf("%s: control queue of %d entries", p.name, size)
 	}
 	ring, memory, err := newCommandRing(alloc, p.Features, size)
@@ -70,6 +74,7 @@ func newCommandRing(alloc Allocator, features virtio.Features, size int) (*vring
 	ring, err := vring.NewDriver(vring.DriverConfig{
 		Size: size, Memory: at.Bytes, Base: uint64(at.IOVA),
 		Packed: features.Has(virtio.RingPacked), EventIdx: features.Has(virtio.EventIdx),
+		AnyUsedLen: true, // the answer says enough, and cloud-hypervisor (before 2026) counts what it has read as well
 	})
 	return ring, memory, err
 }
@@ -99,7 +104,8 @@ func (c *commands) do(class, command byte, arg uint16) error {
 	b := c.memory.Bytes[:commandSize+1]
 	b[0], b[1], b[2], b[3], b[4] = class, command, byte(arg), byte(arg>>8), noAnswer
 	at := uint64(c.memory.IOVA)
-	if _, err := c.ring.Add([]vring.Part{{Addr: at, Len: commandSize}}, []vring.Part{{Addr: at + commandSize, Len: 1}}); err != nil {
+	parts := []vring.Part{{Addr: at, Len: headSize}, {Addr: at + headSize, Len: argSize}}
+	if _, err := c.ring.Add(parts, []vring.Part{{Addr: at + commandSize, Len: 1}}); err != nil {
 		return err
 	}
 	c.ring.Publish()

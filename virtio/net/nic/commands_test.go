@@ -3,6 +3,7 @@ package virtionic
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -27,21 +28,26 @@ func (h *heapMemory) Alloc(size, align int) (dma.Memory, error) {
 	return dma.Memory{Bytes: b, IOVA: iova}, nil
 }
 
-// commandDevice is the device's side of a control queue.
+// commandDevice is the device's side of a control queue. Like cloud-hypervisor's it wants the command, what belongs to it, and
+// room for the answer in a buffer each, and counts all of them as used.
 type commandDevice struct {
 	ring   *vring.Device
 	answer []byte // to the commands, one byte each; none is given after the last
 	got    [][]byte
+	shape  []int // of the last command: the lengths of its buffers
 }
 
 // Notify carries out what the driver offers.
 func (d *commandDevice) Notify() {
 	var c vring.Chain
 	for d.ring.ResetViews(); d.ring.Available() > 0 && len(d.answer) > 0 && d.ring.Pop(&c); d.ring.ResetViews() {
-		d.got = append(d.got, bytes.Join(c.Read, nil))
+		d.got, d.shape = append(d.got, bytes.Join(c.Read, nil)), nil
+		for _, b := range slices.Concat(c.Read, c.Write) {
+			d.shape = append(d.shape, len(b))
+		}
 		c.Write[0][0] = d.answer[0]
 		d.answer = d.answer[1:]
-		d.ring.Push(c.Head, 1)
+		d.ring.Push(c.Head, c.ReadLen+c.WriteLen)
 		d.ring.Publish()
 	}
 }
@@ -74,6 +80,9 @@ func TestSpread(t *testing.T) {
 		}
 		if want := []byte{4, 0, byte(i + 1), 0}; !bytes.Equal(device.got[i], want) {
 			t.Errorf("the device was told % x, want % x", device.got[i], want)
+		}
+		if want := []int{2, 2, 1}; !slices.Equal(device.shape, want) {
+			t.Errorf("in buffers of %d bytes, want %d", device.shape, want)
 		}
 	}
 	if err := nic.Spread(300); !errors.Is(err, errRefused) {

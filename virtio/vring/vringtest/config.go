@@ -20,6 +20,8 @@ type Config struct {
 	InOrder  bool // both sides use VIRTIO_F_IN_ORDER
 	ReadOnly bool // the device only reads
 
+	AnyUsedLen bool // the driver side allows used lengths that exceed their buffers
+
 	// IndirectParts is the length of the driver's indirect tables in descriptors;
 	// if 0, 8 or what the ring's size allows. A ring of one entry has no tables:
 	// there is no table shorter than a chain of two.

@@ -78,7 +78,7 @@ func (p *Pair) layOut(cfg Config, ring []byte, tablesAt int) {
 	} else {
 		dc := vring.DriverConfig{
 			Size: n, Memory: ring[:vring.DriverBytes(n)], Base: uint64(cfg.RingBase),
-			Packed: cfg.Packed, EventIdx: cfg.EventIdx, InOrder: cfg.InOrder,
+			Packed: cfg.Packed, EventIdx: cfg.EventIdx, InOrder: cfg.InOrder, AnyUsedLen: cfg.AnyUsedLen,
 		}
 		if cfg.Indirect && n > 1 {
 			dc.IndirectMemory = ring[tablesAt:]
