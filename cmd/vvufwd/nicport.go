@@ -49,6 +49,7 @@ func openNIC(driver nic.Driver, pp *pciPort, o *options) (*port, error) {
 	if err != nil {
 		return nil, err
 	}
+	slot.OnWarning(func(err error) { n.Log.Warn("the NIC does not do all that it should", zap.Error(err)) })
 	n.Slot, pp.occupant = slot, n
 	p := &port{End: netfwd.End{Queues: slot.Ports(), Spread: slot.Spread}, nic: slot, link: link, onLink: func(bool) {}}
 	n.OnLink = func(up bool) { p.onLink(up) }

@@ -72,6 +72,7 @@ type fakeCard struct {
 	up      bool
 	linkErr error
 	spread  []int
+	refuses error // what Spread returns
 	closed  int
 	open    bool // not stopped
 	fail    func(error)
@@ -94,7 +95,7 @@ func (c *fakeCard) Close() error            { c.closed++; return nil }
 
 func (c *fakeCard) Spread(pairs int) error {
 	c.spread = append(c.spread, pairs)
-	return nil
+	return c.refuses
 }
 
 func (c *fakeCard) Watch(ctx context.Context, changed func(bool)) error {

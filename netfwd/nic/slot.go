@@ -14,8 +14,8 @@ import (
 //
 // Safe for concurrent use, its ports aside, which belong to forwarders.
 type Slot struct {
-	ports []*port
-
+	ports  []*port
+	warn   func(error)
 	opener Opener
 
 	mu       sync.Mutex // held while the card is commanded, or replaced
@@ -29,7 +29,7 @@ type Slot struct {
 // NewSlot opens a card with at most so many queue pairs, and returns the slot that it is in and
 // whether it has a link. No one forwards for it yet.
 func NewSlot(o Opener, pairs int) (s *Slot, up bool, err error) {
-	s = &Slot{opener: o}
+	s = &Slot{opener: o, warn: func(error) {}}
 	card, failed, err := s.openCard(pairs)
 	if err != nil {
 		return nil, false, err
@@ -71,6 +71,10 @@ func (s *Slot) OnChange(wake func()) {
 		p.wake = wake
 	}
 }
+
+// OnWarning sets the function that is told what is wrong with a card that is used in spite of it;
+// call it before the slot is emptied.
+func (s *Slot) OnWarning(warn func(error)) { s.warn = warn }
 
 // Info is of the card, or of the last one.
 func (s *Slot) Info() Info {
@@ -152,7 +156,7 @@ func (s *Slot) ready(card Card) (up bool, err error) {
 	}
 	if s.spread > 0 {
 		if err := card.Spread(s.spread); err != nil {
-			return false, err
+			s.warn(err) // as at the start: crosvm's takes no number but its own, and works
 		}
 	}
 	return card.Link()

@@ -132,7 +132,7 @@ func newSlot(t *testing.T, o *fakeOpener) *Slot {
 	return s
 }
 
-// A card that does not fit, or does not answer, is closed, and the slot stays empty.
+// A card that does not fit, or does not answer, is closed, and the slot stays empty. One that does not spread is used.
 func TestOpenRefuses(t *testing.T) {
 	o := &fakeOpener{pairs: 2}
 	s := newSlot(t, o)
@@ -157,6 +157,15 @@ func TestOpenRefuses(t *testing.T) {
 	o.prepare = func(c *fakeCard) error { c.up = false; return nil }
 	if up, err := s.Open(); up || err != nil || !s.ports[0].linkDown.Load() {
 		t.Errorf("a card without a link: up %v, %v", up, err)
+	}
+	if err := s.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	refusal, warned := errors.New("not so many"), error(nil)
+	s.OnWarning(func(err error) { warned = err })
+	o.prepare = func(c *fakeCard) error { c.refuses = refusal; return nil }
+	if up, err := s.Open(); !up || err != nil || warned != refusal {
+		t.Errorf("a card that does not spread: up %v, %v; warned of %v", up, err, warned)
 	}
 	if st := s.State(); !st.Working || st.Counters["missed"] != 7 {
 		t.Errorf("its state is %+v", st)
