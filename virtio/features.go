@@ -43,6 +43,7 @@ const (
 
 // Feature bits of rings and transports (6), and the two that only vhost knows.
 const (
+	NotifyOnEmpty    Features = 1 << 24 // legacy
 	LogAll           Features = 1 << 26 // vhost: dirty logging
 	AnyLayout        Features = 1 << 27 // legacy
 	IndirectDesc     Features = 1 << 28
@@ -64,7 +65,7 @@ var featureNames = map[Features]string{
 	NetCtrlVLAN: "CTRL_VLAN", NetCtrlRXExtra: "CTRL_RX_EXTRA",
 	NetGuestAnnounce: "GUEST_ANNOUNCE", NetMQ: "MQ", NetCtrlMACAddr: "CTRL_MAC_ADDR",
 	NetGuestUSO4: "GUEST_USO4", NetGuestUSO6: "GUEST_USO6", NetHostUSO: "HOST_USO",
-	LogAll: "LOG_ALL", AnyLayout: "ANY_LAYOUT", IndirectDesc: "INDIRECT_DESC", EventIdx: "EVENT_IDX",
+	NotifyOnEmpty: "NOTIFY_ON_EMPTY", LogAll: "LOG_ALL", AnyLayout: "ANY_LAYOUT", IndirectDesc: "INDIRECT_DESC", EventIdx: "EVENT_IDX",
 	ProtocolFeatures: "PROTOCOL_FEATURES", Version1: "VERSION_1", AccessPlatform: "ACCESS_PLATFORM",
 	RingPacked: "RING_PACKED", InOrder: "IN_ORDER", OrderPlatform: "ORDER_PLATFORM", RingReset: "RING_RESET",
 }

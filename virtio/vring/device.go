@@ -23,6 +23,11 @@ type DeviceConfig struct {
 	Indirect bool // VIRTIO_F_INDIRECT_DESC was negotiated
 	InOrder  bool // VIRTIO_F_IN_ORDER was negotiated: chains are pushed as they were popped
 
+	// NotifyOnEmpty is VIRTIO_F_NOTIFY_ON_EMPTY, which only drivers of before the specification
+	// have (6.3): whatever else they want, they want an interrupt when nothing is left of what they
+	// offered. Some ask for no other. Not with Packed.
+	NotifyOnEmpty bool
+
 	// ReadOnly is for a ring with whose buffers the device does nothing but read them.
 	// Write flags in indirect tables of a packed ring are ignored then: DPDK's driver
 	// leaves them as its tables were made, set for a frame's header and now and then for
@@ -54,6 +59,7 @@ type Device struct {
 
 	eventIdx bool
 	indirect bool
+	onEmpty  bool // see NotifyOnEmpty
 	readOnly bool
 	skips    bool // one used element, of the last, completes all that are published together
 	size     uint16
@@ -118,7 +124,7 @@ func NewDevice(cfg DeviceConfig) (*Device, error) {
 		return nil, err
 	}
 	common := Device{
-		size: uint16(cfg.Size), eventIdx: cfg.EventIdx, indirect: cfg.Indirect, readOnly: cfg.ReadOnly,
+		size: uint16(cfg.Size), eventIdx: cfg.EventIdx, indirect: cfg.Indirect, onEmpty: cfg.NotifyOnEmpty, readOnly: cfg.ReadOnly,
 		// What was written into buffers without an element of their own cannot be said: they
 		// count as filled (2.7.9).
 		skips: cfg.InOrder && cfg.ReadOnly,

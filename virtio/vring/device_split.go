@@ -108,12 +108,13 @@ func (q *splitDevice) logUsed(at uint16, n int) {
 }
 
 func (q *splitDevice) needSignal() bool {
+	empty := q.onEmpty && q.nextAvail-q.nextUsed == q.lead && load16(q.avail.idx()) == q.nextAvail
 	if !q.eventIdx {
-		return load16(q.avail.flags())&availNoInterrupt == 0
+		return empty || load16(q.avail.flags())&availNoInterrupt == 0
 	}
 	old, valid := q.signalledUsed, q.signalledValid
 	q.signalledUsed, q.signalledValid = q.published, true
-	return !valid || crosses(load16(q.avail.usedEvent()), q.published, old)
+	return empty || !valid || crosses(load16(q.avail.usedEvent()), q.published, old)
 }
 
 func (q *splitDevice) setKicks(wanted bool) {

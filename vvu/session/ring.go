@@ -17,7 +17,8 @@ func (s *Session) start(i int) error {
 	cfg := vring.DeviceConfig{
 		Size: int(state.Num), Mem: s.memory.Table, Packed: features.Has(virtio.RingPacked),
 		EventIdx: features.Has(virtio.EventIdx), Indirect: features.Has(virtio.IndirectDesc), InOrder: features.Has(virtio.InOrder),
-		ReadOnly: i%2 == 1 && !commands, // a transmit ring
+		NotifyOnEmpty: features.Has(virtio.NotifyOnEmpty),
+		ReadOnly:      i%2 == 1 && !commands, // a transmit ring
 	}
 	at, err := s.areas(i)
 	if err != nil {

@@ -20,7 +20,8 @@ type Config struct {
 	InOrder  bool // both sides use VIRTIO_F_IN_ORDER
 	ReadOnly bool // the device only reads
 
-	AnyUsedLen bool // the driver side allows used lengths that exceed their buffers
+	NotifyOnEmpty bool // the device side is to interrupt when nothing is left, see vring.DeviceConfig
+	AnyUsedLen    bool // the driver side allows used lengths that exceed their buffers
 
 	// IndirectParts is the length of the driver's indirect tables in descriptors;
 	// if 0, 8 or what the ring's size allows. A ring of one entry has no tables:

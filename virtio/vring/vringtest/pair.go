@@ -103,7 +103,7 @@ func (p *Pair) layOut(cfg Config, ring []byte, tablesAt int) {
 	}
 	p.DeviceConfig = vring.DeviceConfig{
 		Size: n, Mem: p.Mem, Packed: cfg.Packed, EventIdx: cfg.EventIdx, Indirect: cfg.Indirect,
-		InOrder: cfg.InOrder, ReadOnly: cfg.ReadOnly,
+		InOrder: cfg.InOrder, ReadOnly: cfg.ReadOnly, NotifyOnEmpty: cfg.NotifyOnEmpty,
 		Desc:  cfg.RingBase + mem.GPA(desc),
 		Avail: cfg.RingBase + mem.GPA(avail),
 		Used:  cfg.RingBase + mem.GPA(used),
