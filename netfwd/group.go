@@ -29,6 +29,8 @@ type group interface {
 	disableKicks()
 	// waits reports whether something is to be done after a time, though no one kicks.
 	waits() bool
+	// blocked reports whether frames wait for room.
+	blocked() bool
 
 	// contain deals with a panic, most likely an access to memory that vanished, that
 	// struck while the group was served. It returns the ports that have failed.

@@ -141,6 +141,8 @@ func (l *lane) waits() bool {
 	return slices.ContainsFunc(l.dirs, func(d *direction) bool { return d.record.waits() })
 }
 
+func (l *lane) blocked() bool { return slices.ContainsFunc(l.dirs, (*direction).blocked) }
+
 // awaited reports whether frames wait for room at a port.
 func (l *lane) awaited(p *member) bool {
 	for _, d := range l.dirs {

@@ -25,6 +25,8 @@ type Config struct {
 	// fault or a panic in its own goroutine. The loop goes on when it returns: it must
 	// not block, nor log.
 	OnFault func(failed []Port, err error)
+
+	onKicksOnly bool // for tests: frames that wait for room wait for a kick, however long
 }
 
 // Loop forwards among the ports of one or more groups, lanes or a switch, on one

@@ -339,6 +339,38 @@ func wakesAtOnce(t *testing.T, l *Loop, a, b *vm) {
 	}
 }
 
+// A frame that waits for room arrives although its guest offers a buffer and does not tell: U-Boot's driver is like
+// that. It sends nothing either, so that nothing else wakes the loop.
+func TestRoomThatNoOneTellsOf(t *testing.T) {
+	a, b := newVM(t, "a"), newVM(t, "b")
+	l := startLoop(t, a, b, Config{CPU: -1}, func(err error) { t.Error(err) })
+	for _, v := range []*vm{a, b} {
+		v.OnChange(l.Wake)
+		v.Install(v.queues())
+	}
+	addr, mem := a.tx.Alloc(virtionet.HeaderLen + frameLen)
+	copy(mem[virtionet.HeaderLen:], frame(station(1), station(0), 0))
+	rxAddr, _ := b.rx.Alloc(512)
+	b.rx.Driver.Add(nil, []vring.Part{vringtest.Part(rxAddr, 512)})
+	b.kickIf(b.rx.Driver)
+	for range 2 { // of which the second finds no room
+		a.tx.Driver.Add([]vring.Part{vringtest.Part(addr, virtionet.HeaderLen+frameLen)}, nil)
+	}
+	a.kickIf(a.tx.Driver)
+	var u vring.Used
+	for i := range 2 {
+		for deadline := time.Now().Add(10 * time.Second); b.rx.Driver.Completed() == 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("frame %d does not arrive", i)
+			}
+		}
+		b.rx.Driver.Take(&u)
+		time.Sleep(50 * time.Millisecond) // the loop sleeps by now
+		b.rx.Driver.Add(nil, []vring.Part{vringtest.Part(rxAddr, 512)})
+		b.rx.Driver.Publish()
+	}
+}
+
 // faulty is a port that hands out whatever memory it is sent, once.
 type faulty struct {
 	*vm

@@ -11,7 +11,7 @@ import (
 )
 
 // A sleeping loop is woken by a kick, by control or statistics through its own eventfd, and
-// by nothing else: there is no look now and then. So no kick may get lost. What keeps it:
+// by nothing else: unless frames wait (longestWait) there is no look now and then. So no kick may get lost. What keeps it:
 //
 //   - The wish for kicks is written before the last look at a ring, with a fence between, by
 //     enableKicks. A frame that came before is found by that look, one that comes later is
@@ -34,7 +34,8 @@ import (
 // 200 ns meanwhile, and the processor is free for most of the time.
 const longestNap = 50 * time.Microsecond
 
-// longestWait bounds it while frames wait for a time that comes, see group.waits.
+// longestWait bounds it while frames wait: for a time that comes, see group.waits, or for room, of which
+// not every guest tells. U-Boot offers buffers without a kick, and looks for frames.
 const longestWait = 100 * time.Millisecond
 
 // longestBrief is how long a sleep may last in which the loop keeps its place in Go's
@@ -62,7 +63,7 @@ func (l *Loop) sleep(limit time.Duration) {
 		ports := g.members()
 		l.poll = appendWakeFDs(l.poll, ports)
 		limit = shorter(limit, longestOf(ports))
-		if g.waits() {
+		if g.waits() || g.blocked() && !l.cfg.onKicksOnly {
 			limit = shorter(limit, longestWait)
 		}
 	}

@@ -125,6 +125,9 @@ func (s *Switch) enableKicks() (work bool) {
 // used, but for a burst.
 func (s *Switch) waits() bool { return false }
 
+// blocked is false: what finds no room is dropped.
+func (s *Switch) blocked() bool { return false }
+
 func (s *Switch) disableKicks() {
 	for _, q := range s.all {
 		s.source = q

@@ -48,7 +48,7 @@ type storm struct {
 
 func newStorm(t *testing.T, cfg vringtest.Config) *storm {
 	s := &storm{t: t, from: newVMWith(t, "from", cfg), to: newVMWith(t, "to", cfg), rng: rand.New(rand.NewSource(1))}
-	s.loop = startLoop(t, s.from, s.to, Config{CPU: -1}, func(err error) { t.Error(err) })
+	s.loop = startLoop(t, s.from, s.to, Config{CPU: -1, onKicksOnly: true}, func(err error) { t.Error(err) })
 	for _, v := range []*vm{s.from, s.to} {
 		v.OnChange(s.loop.Wake)
 		v.Install(s.queues(v))
