@@ -100,7 +100,7 @@ func (f *forwarder) open(ctx context.Context, o *options) error {
 		return err
 	}
 	for _, spec := range o.ports {
-		p, err := openPort(spec, f.container, o, f.log)
+		p, err := openPort(ctx, spec, f.container, o, f.log)
 		if err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ type nicOccupant struct {
 	dev       *vfio.Device
 	pool      *dma.Pool
 	queueSize int
+	stopped   func() bool // no one waits for a card that is being opened any more
 }
 
 // driverFor is the driver of the NIC that spec names: the one of that name, or for what is
@@ -42,8 +43,8 @@ func driverFor(spec portSpec) (nic.Driver, error) {
 	return nics.Choose(info)
 }
 
-func openNIC(driver nic.Driver, pp *pciPort, o *options) (*port, error) {
-	n := &nicOccupant{driver: driver, dev: pp.dev, pool: pp.pool, queueSize: o.queueSize}
+func openNIC(ctx context.Context, driver nic.Driver, pp *pciPort, o *options) (*port, error) {
+	n := &nicOccupant{driver: driver, dev: pp.dev, pool: pp.pool, queueSize: o.queueSize, stopped: func() bool { return ctx.Err() != nil }}
 	n.Watcher = &nic.Watcher{Log: pp.log}
 	slot, link, err := nic.NewSlot(n, o.queues)
 	if err != nil {
@@ -59,7 +60,14 @@ func openNIC(driver nic.Driver, pp *pciPort, o *options) (*port, error) {
 // Open is nic.Opener's.
 func (n *nicOccupant) Open(pairs int, failed func(why error)) (nic.Card, error) {
 	n.pool.Rewind()
-	card, err := n.driver.Open(n.dev, nic.Config{Memory: n.pool, QueueSize: n.queueSize, MaxPairs: pairs, Failed: failed})
+	slow := false
+	card, err := n.driver.Open(n.dev, nic.Config{Memory: n.pool, QueueSize: n.queueSize, MaxPairs: pairs, Failed: failed, Slow: func() bool {
+		if !slow {
+			slow = true
+			n.Log.Info("the NIC takes its time to reset; waiting for it")
+		}
+		return !n.stopped()
+	}})
 	if err == nil {
 		i := card.Info()
 		n.Log.Info("NIC is running", zap.Stringer("mac", i.MAC), zap.Int("mtu", i.MTU), zap.Int("pairs", len(card.Queues())), zap.String("features", i.Details))
@@ -79,6 +87,9 @@ func (n *nicOccupant) Stop(hard bool) error {
 }
 
 func (n *nicOccupant) run(ctx context.Context) error {
+	before := n.stopped
+	defer func() { n.stopped = before }()
+	n.stopped = func() bool { return ctx.Err() != nil }
 	n.Watcher.Run(ctx)
 	return nil
 }

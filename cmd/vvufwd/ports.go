@@ -83,7 +83,7 @@ func (p *port) close() error {
 
 // openPort opens the port that spec names with the driver for its kind. Without
 // ports on PCI there is no container.
-func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
+func openPort(ctx context.Context, spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*port, error) {
 	if spec.onInterface() {
 		return openInterface(spec, o, log.With(zap.Stringer("port", spec)))
 	}
@@ -108,7 +108,7 @@ func openPort(spec portSpec, c *vfio.Container, o *options, log *zap.Logger) (*p
 	if spec.kind == "vvu" {
 		p, err = openVVU(spec, pp, o)
 	} else {
-		p, err = openNIC(driver, pp, o)
+		p, err = openNIC(ctx, driver, pp, o)
 	}
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())

@@ -60,6 +60,8 @@ type Config struct {
 	// right: a ring that makes no sense, receiving that does not recover. Called
 	// from any goroutine, the forwarder's too: it does not block.
 	Failed func(why error)
+	// Slow, if not nil, is asked once a second whether to wait for a card that takes seconds to reset.
+	Slow func() (goOn bool)
 }
 
 // Card is an open NIC. Its methods belong to control: Watch has a goroutine of its own, and

@@ -147,6 +147,33 @@ func TestResetThatNeverEnds(t *testing.T) {
 	}
 }
 
+// A device that takes its time is waited for as long as the caller likes.
+func TestSlowReset(t *testing.T) {
+	for _, patient := range []bool{true, false} {
+		d := newFakeDevice()
+		asked, ready := 0, false
+		d.bar.OnLoad = func(_ *mmiotest.Fake, a mmiotest.Access) uint64 {
+			if a.Offset == commonStatus && !ready {
+				return 0x0f
+			}
+			return a.Value
+		}
+		tr := mustOpen(t, d, 0)
+		tr.patience = 20 * time.Millisecond
+		begin := time.Now()
+		err := tr.ResetWhile(func() bool { asked++; ready = patient && asked == 2; return patient })
+		if patient && (err != nil || asked != 2) {
+			t.Errorf("a device that is ready after a second: %v, asked %d times", err, asked)
+		}
+		if !patient && (asked != 1 || time.Since(begin) > time.Second) {
+			t.Errorf("asked %d times within %v after being told not to wait", asked, time.Since(begin))
+		}
+		if !patient {
+			checkDeviceError(t, err, "0000:00:05.0", "does not finish its reset")
+		}
+	}
+}
+
 // TestNegotiateOrder is the order of virtio 3.1.1, register by register.
 func TestNegotiateOrder(t *testing.T) {
 	d := newFakeDevice()

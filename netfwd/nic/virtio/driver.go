@@ -24,8 +24,10 @@ var Driver = nic.Driver{
 type card struct{ nic *virtionic.Device }
 
 func open(f nic.Function, cfg nic.Config) (nic.Card, error) {
-	n, err := virtionic.Open(f, cfg.Memory, cfg.QueueSize, cfg.MaxPairs, func(ring string, err error) {
-		cfg.Failed(&ringError{ring, err})
+	n, err := virtionic.Open(f, virtionic.Config{
+		Memory: cfg.Memory, QueueSize: cfg.QueueSize, MaxPairs: cfg.MaxPairs,
+		OnFail: func(ring string, err error) { cfg.Failed(&ringError{ring, err}) },
+		Slow:   func() bool { return cfg.Slow != nil && cfg.Slow() },
 	})
 	if err != nil {
 		return nil, err

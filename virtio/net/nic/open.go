@@ -71,11 +71,18 @@ type Device struct {
 	MTU      int              // 0 if the device does not say
 }
 
-// Open takes a virtio-net device from any state to running: reset, features, up to
-// maxPairs queue pairs with rings of at most queueSize entries and all receive buffers
-// posted. Frames arrive at the first queue pair until Spread says otherwise. onFail is
-// told once for each ring that breaks; it must not block.
-func Open(dev PCIDevice, alloc Allocator, queueSize, maxPairs int, onFail func(ring string, err error)) (*Device, error) {
+// Config is what a device is opened with.
+type Config struct {
+	Memory    Allocator
+	QueueSize int                          // most entries of a ring
+	MaxPairs  int                          // most queue pairs
+	OnFail    func(ring string, err error) // told once for each ring that breaks; it must not block
+	Slow      func() (goOn bool)           // asked once a second while the device takes seconds to reset
+}
+
+// Open takes a virtio-net device from any state to running: reset, features, queue pairs, and all receive buffers
+// posted. Frames arrive at the first queue pair until Spread says otherwise.
+func Open(dev PCIDevice, cfg Config) (*Device, error) {
 	transport, err := virtiopci.Open(dev, virtio.DeviceNet)
 	if err != nil {
 		return nil, err
@@ -85,32 +92,32 @@ func Open(dev PCIDevice, alloc Allocator, queueSize, maxPairs int, onFail func(r
 			Problem: fmt.Sprintf("has %d MSI-X vectors, %d are needed", dev.MSIXCount(), need), Remedy: fmt.Sprintf("start it with vectors=%d or more", need)}
 	}
 	// Reset first: rings of someone who was killed are not written to any more when DMA is allowed.
-	if err = transport.Reset(); err != nil {
+	if err = transport.ResetWhile(cfg.Slow); err != nil {
 		return nil, err
 	}
 	if err = dev.EnableBusMaster(); err != nil {
 		return nil, err
 	}
 	p := &Device{name: "virtio-net:" + dev.Address().String(), pci: dev, transport: transport}
-	if err = p.open(alloc, queueSize, maxPairs, onFail); err != nil {
+	if err = p.open(cfg); err != nil {
 		transport.Fail()
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *Device) open(alloc Allocator, queueSize, maxPairs int, onFail func(ring string, err error)) error {
+func (p *Device) open(cfg Config) error {
 	t := p.transport
 	offered := t.Offered()
 	most, err := p.mostPairs(offered)
 	if err != nil {
 		return err
 	}
-	pairs := min(most, maxPairs, (p.pci.MSIXCount()-vectorFirstPair)/2)
+	pairs := min(most, cfg.MaxPairs, (p.pci.MSIXCount()-vectorFirstPair)/2)
 	if err := p.pci.EnableMSIX(vectorFirstPair + 2*pairs); err != nil {
 		return err
 	}
-	want := wanted | driver.WantedOffloads(offered, min(queueSize, int(t.QueueMaxSize(0))))
+	want := wanted | driver.WantedOffloads(offered, min(cfg.QueueSize, int(t.QueueMaxSize(0))))
 	if pairs > 1 {
 		want |= virtio.NetMQ | virtio.NetCtrlVQ
 	}
@@ -122,14 +129,14 @@ func (p *Device) open(alloc Allocator, queueSize, maxPairs int, onFail func(ring
 	}
 	var starts []func()
 	for i := range pairs {
-		start, err := p.setUpPair(i, alloc, queueSize, onFail)
+		start, err := p.setUpPair(i, cfg)
 		if err != nil {
 			return err
 		}
 		starts = append(starts, start)
 	}
 	if pairs > 1 {
-		if err := p.setUpCommands(uint16(2*most), alloc); err != nil {
+		if err := p.setUpCommands(uint16(2*most), cfg.Memory); err != nil {
 			return err
 		}
 	}
@@ -181,20 +188,20 @@ func (p *Device) readConfig() error {
 }
 
 // setUpPair sets queue pair i up. What it returns starts it, once the device runs.
-func (p *Device) setUpPair(i int, alloc Allocator, queueSize int, onFail func(ring string, err error)) (start func(), err error) {
+func (p *Device) setUpPair(i int, cfg Config) (start func(), err error) {
 	t := p.transport
 	rx, tx := uint16(2*i), uint16(2*i+1)
-	cfg := driver.Config{
-		Name: p.name, Features: p.Features, MTU: p.MTU, OnFail: onFail,
-		RxSize: min(queueSize, int(t.QueueMaxSize(rx))), TxSize: min(queueSize, int(t.QueueMaxSize(tx))),
+	pair := driver.Config{
+		Name: p.name, Features: p.Features, MTU: p.MTU, OnFail: cfg.OnFail,
+		RxSize: min(cfg.QueueSize, int(t.QueueMaxSize(rx))), TxSize: min(cfg.QueueSize, int(t.QueueMaxSize(tx))),
 		WakeFDs: []int{p.pci.Vector(vectorFirstPair + int(rx)), p.pci.Vector(vectorFirstPair + int(tx))},
 	}
 	if i > 0 {
-		cfg.Name = fmt.Sprintf("%s/q%d", p.name, i)
+		pair.Name = fmt.Sprintf("%s/q%d", p.name, i)
 	}
-	nic, err := driver.New(cfg, queueMemory{alloc})
+	nic, err := driver.New(pair, queueMemory{cfg.Memory})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cfg.Name, err)
+		return nil, fmt.Errorf("%s: %w", pair.Name, err)
 	}
 	rxRing, txRing := nic.Rings()
 	rxNotify, err := p.setUpQueue(rx, rxRing, vectorFirstPair+rx)
