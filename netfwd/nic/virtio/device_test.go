@@ -41,21 +41,22 @@ type device struct {
 
 	mu      sync.Mutex
 	resets  int
-	dmaAt   int     // how many these were when it was last allowed DMA
-	enabled [2]bool // queues
-	gone    bool    // all its registers read as ones
+	dmaAt   int             // how many these were when it was last allowed DMA
+	enabled [3]bool         // queues
+	more    virtio.Features // offered besides
+	gone    bool            // all its registers read as ones
 }
 
 func newDevice(t *testing.T) *device {
 	d := &device{nic: mmiotest.NewFake(0x4000)}
-	d.nic.Poke(commonAt+numQueues, 2, 2)
+	d.nic.Poke(commonAt+numQueues, 2, 3)
 	d.nic.Poke(configAt+6, 2, 1) // link up
 	d.nic.OnLoad = func(f *mmiotest.Fake, a mmiotest.Access) uint64 {
 		switch {
 		case d.isGone():
 			return ^uint64(0) >> (64 - 8*a.Width)
 		case a.Offset == commonAt+feature:
-			offered := virtio.Version1 | virtio.AccessPlatform | virtio.NetStatus
+			offered := virtio.Version1 | virtio.AccessPlatform | virtio.NetStatus | d.more
 			if sel := f.Peek(commonAt+featureSelect, 4); sel < 2 {
 				return uint64(offered) >> (32 * sel) & 0xffffffff
 			}
@@ -65,7 +66,7 @@ func newDevice(t *testing.T) *device {
 		case a.Offset == commonAt+queueEnable:
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			if d.enabled[f.Peek(commonAt+queueSelect, 2)&1] {
+			if d.enabled[f.Peek(commonAt+queueSelect, 2)%3] {
 				return 1
 			}
 			return 0
@@ -78,9 +79,9 @@ func newDevice(t *testing.T) *device {
 		switch {
 		case a.Offset == commonAt+status && a.Value == 0:
 			d.resets++
-			d.enabled = [2]bool{}
+			d.enabled = [3]bool{}
 		case a.Offset == commonAt+queueEnable:
-			d.enabled[f.Peek(commonAt+queueSelect, 2)&1] = a.Value == 1
+			d.enabled[f.Peek(commonAt+queueSelect, 2)%3] = a.Value == 1
 		}
 	}
 	t.Cleanup(func() { d.DisableMSIX() })

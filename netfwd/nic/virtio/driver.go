@@ -3,6 +3,7 @@ package virtio
 
 import (
 	"context"
+	"fmt"
 
 	"vvufwd/netfwd/nic"
 	"vvufwd/virtio"
@@ -45,10 +46,14 @@ func (e *ringError) Error() string { return e.ring + " ring: " + e.err.Error() }
 func (e *ringError) Unwrap() error { return e.err }
 
 func (c card) Info() nic.Info {
+	details := c.nic.Features.String()
+	if err := c.nic.Filters; err != nil {
+		details += fmt.Sprintf("; it may drop frames for addresses other than its own: PROMISC: %v", err)
+	}
 	return nic.Info{
 		Name: c.nic.Name(), MAC: c.nic.MAC, MTU: c.nic.MTU,
 		Sends: virtionet.OffloadsToDriver(c.nic.Features), Takes: virtionet.OffloadsToDevice(c.nic.Features),
-		Details: c.nic.Features.String(),
+		Details: details,
 	}
 }
 

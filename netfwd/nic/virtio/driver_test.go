@@ -172,6 +172,24 @@ func TestWatchSaysWhy(t *testing.T) {
 	}
 }
 
+// A device that may filter is told not to, through its third queue. One that does not answer is used, and the log says so.
+func TestFilters(t *testing.T) {
+	for more, filters := range map[virtio.Features]bool{0: false, virtio.NetCtrlVQ: false, virtio.NetCtrlVQ | virtio.NetCtrlRX: true} {
+		o := newOpener(t)
+		o.more = more
+		card, err := o.Open(1, func(err error) { t.Error(err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if details := card.Info().Details; o.enabled[2] != filters || strings.Contains(details, "PROMISC: the device does not answer") != filters {
+			t.Errorf("%v: control queue %v, details %q", more, o.enabled[2], details)
+		}
+		if err := card.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A thousand restarts take no more memory than the first start, and leave no descriptor open.
 func TestThousandRestarts(t *testing.T) {
 	o := newOpener(t)

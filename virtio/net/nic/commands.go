@@ -25,11 +25,13 @@ type commands struct {
 // answer is one byte. Each of the three is a buffer of its own, as Linux and DPDK send them: the
 // specification lets a driver lay them out as it likes, and cloud-hypervisor finds them in no other way.
 const (
+	classRX     = 0
+	rxPromisc   = 0 // u8
 	classMQ     = 4
 	mqPairsSet  = 0 // u16
 	headSize    = 2
-	argSize     = 2
-	commandSize = headSize + argSize
+	mostArg     = 2
+	commandSize = headSize + mostArg
 	commandLen  = 3 // buffers
 
 	answerOK = 0
@@ -82,10 +84,10 @@ func newCommandRing(alloc Allocator, features virtio.Features, size int) (*vring
 // Spread makes frames arrive at the first pairs queue pairs (5.1.6.5.5); where each
 // does the device chooses by its flow. It waits until the device has done so.
 func (p *Device) Spread(pairs int) error {
-	if p.commands == nil {
+	if !p.Features.Has(virtio.NetMQ) {
 		return nil
 	}
-	if err := p.commands.do(classMQ, mqPairsSet, uint16(pairs)); err != nil {
+	if err := p.commands.do(classMQ, mqPairsSet, byte(pairs), byte(pairs>>8)); err != nil {
 		return fmt.Errorf("%s: use %d queue pairs: %w", p.name, pairs, err)
 	}
 	return nil
@@ -96,15 +98,16 @@ var (
 	errUnanswered = errors.New("the device does not answer")
 )
 
-// do carries a command out.
-func (c *commands) do(class, command byte, arg uint16) error {
+// do carries a command out, with an argument of mostArg bytes or less.
+func (c *commands) do(class, command byte, arg ...byte) error {
 	if c.ring.Outstanding() > 0 {
 		return errUnanswered // the last one; its memory is the device's still
 	}
 	b := c.memory.Bytes[:commandSize+1]
-	b[0], b[1], b[2], b[3], b[4] = class, command, byte(arg), byte(arg>>8), noAnswer
+	b[0], b[1], b[commandSize] = class, command, noAnswer
+	copy(b[headSize:commandSize], arg)
 	at := uint64(c.memory.IOVA)
-	parts := []vring.Part{{Addr: at, Len: headSize}, {Addr: at + headSize, Len: argSize}}
+	parts := []vring.Part{{Addr: at, Len: headSize}, {Addr: at + headSize, Len: uint32(len(arg))}}
 	if _, err := c.ring.Add(parts, []vring.Part{{Addr: at + commandSize, Len: 1}}); err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func newCommandRig(t *testing.T, answers ...byte) (*Device, *commandDevice) {
 		t.Fatal(err)
 	}
 	d := &commandDevice{ring: device, answer: answers}
-	return &Device{name: "nic", commands: &commands{ring: ring, memory: buffer, notify: d, patience: 20 * time.Millisecond}}, d
+	return &Device{name: "nic", Features: virtio.NetMQ, commands: &commands{ring: ring, memory: buffer, notify: d, patience: 20 * time.Millisecond}}, d
 }
 
 func TestSpread(t *testing.T) {
@@ -96,6 +96,17 @@ func TestSpread(t *testing.T) {
 	}
 	if err := (&Device{}).Spread(1); err != nil {
 		t.Errorf("without a control queue: %v", err)
+	}
+}
+
+// A command of one byte is as long as it is.
+func TestShortCommand(t *testing.T) {
+	nic, device := newCommandRig(t, 0, 0)
+	if err := errors.Join(nic.Spread(0x102), nic.commands.do(classRX, rxPromisc, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if want := []byte{0, 0, 1}; !bytes.Equal(device.got[1], want) || !slices.Equal(device.shape, []int{2, 1, 1}) {
+		t.Errorf("the device was told % x in buffers of %d bytes, want % x", device.got[1], device.shape, want)
 	}
 }
 

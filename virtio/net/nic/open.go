@@ -26,12 +26,11 @@ const (
 	vectorFirstPair = 1 // of its receive ring, the next is of its transmit ring, and so on
 )
 
-// wanted are the features that the NIC driver can use, offloads aside. There is no CTRL_RX among
-// them, and there must not be without control of it: a device that did not negotiate
-// it filters nothing (5.1.6.5.1) and delivers frames for all the addresses behind our
-// other ports, be it one app VM or a switch of many.
+// wanted are the features that the NIC driver can use, offloads and several queue pairs aside. With CTRL_RX the device is
+// told to filter nothing: frames are for all the addresses behind our other ports, be it
+// one app VM or a switch of many. Without it monitors filter nothing; of hardware no one says.
 const wanted = virtio.Version1 | virtio.NetMAC | virtio.NetStatus | virtio.NetMTU | virtio.NetMrgRxbuf | virtio.EventIdx |
-	virtio.RingPacked
+	virtio.RingPacked | virtio.NetCtrlVQ | virtio.NetCtrlRX
 
 // PCIDevice is what the NIC driver needs of VFIO; *vfio.Device is one.
 type PCIDevice interface {
@@ -62,13 +61,14 @@ type Device struct {
 	pci       PCIDevice
 	transport *virtiopci.Transport
 	queues    []*driver.Port
-	commands  *commands // nil with one queue pair
+	commands  *commands // nil if there is nothing to say
 
 	linkAtStart bool
 
 	Features virtio.Features  // negotiated
 	MAC      net.HardwareAddr // nil if the device does not say
 	MTU      int              // 0 if the device does not say
+	Filters  error            // why the device may keep frames for other addresses from us; nil: it was told not to, or cannot be
 }
 
 // Config is what a device is opened with.
@@ -119,7 +119,10 @@ func (p *Device) open(cfg Config) error {
 	}
 	want := wanted | driver.WantedOffloads(offered, min(cfg.QueueSize, int(t.QueueMaxSize(0))))
 	if pairs > 1 {
-		want |= virtio.NetMQ | virtio.NetCtrlVQ
+		want |= virtio.NetMQ
+	}
+	if !offered.Has(virtio.NetCtrlRX) && pairs == 1 {
+		want &^= virtio.NetCtrlVQ // no one would say anything
 	}
 	if p.Features, err = t.Negotiate(want); err != nil {
 		return err
@@ -135,8 +138,12 @@ func (p *Device) open(cfg Config) error {
 		}
 		starts = append(starts, start)
 	}
-	if pairs > 1 {
-		if err := p.setUpCommands(uint16(2*most), cfg.Memory); err != nil {
+	if p.Features.Has(virtio.NetCtrlVQ) {
+		q := 2 // 5.1.2
+		if p.Features.Has(virtio.NetMQ) {
+			q = 2 * most
+		}
+		if err := p.setUpCommands(uint16(q), cfg.Memory); err != nil {
 			return err
 		}
 	}
@@ -146,6 +153,9 @@ func (p *Device) open(cfg Config) error {
 	t.DriverOK()
 	if p.linkAtStart, err = p.Link(); err != nil {
 		return err
+	}
+	if p.Features.Has(virtio.NetCtrlRX) {
+		p.Filters = p.commands.do(classRX, rxPromisc, 1)
 	}
 	for _, start := range starts {
 		start()
