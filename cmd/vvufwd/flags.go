@@ -77,7 +77,7 @@ type options struct {
 }
 
 // Huge pages that are reserved when none are asked for: enough for the rings and
-// buffers of several queue pairs of each NIC, also with jumbo frames.
+// buffers of several queue pairs of each NIC, also with jumbo frames if the NIC merges buffers.
 const (
 	hugePagesAnyway  = 4
 	hugePagesEachNIC = 12

@@ -17,8 +17,9 @@ func (t *Transport) Offered() virtio.Features {
 
 // Negotiate takes a freshly reset device through feature negotiation (3.1.1, steps
 // 2 to 6). It accepts those of want that the device offers, VERSION_1, which must be
-// offered, and ACCESS_PLATFORM, which must be offered too where addresses are
-// translated: without it a device would bypass the IOMMU. It returns what was accepted. On an error the device is FAILED.
+// offered, ACCESS_PLATFORM, which must be offered too where addresses are
+// translated: without it a device would bypass the IOMMU, and ORDER_PLATFORM, without which hardware
+// may refuse to work (6.1): package order knows no weaker barriers. It returns what was accepted. On an error the device is FAILED.
 func (t *Transport) Negotiate(want virtio.Features) (virtio.Features, error) {
 	if t.status != 0 {
 		return 0, fmt.Errorf("%v: %w", t.addr, errNotReset)
@@ -35,7 +36,7 @@ func (t *Transport) Negotiate(want virtio.Features) (virtio.Features, error) {
 		return 0, t.failWith(t.unusable("start it with disable-legacy=on,iommu_platform=on",
 			"does not offer ACCESS_PLATFORM, so it would bypass the IOMMU and use guest-physical addresses"))
 	}
-	accepted := offered & (want | virtio.Version1 | virtio.AccessPlatform)
+	accepted := offered & (want | virtio.Version1 | virtio.AccessPlatform | virtio.OrderPlatform)
 	t.common.Store32(commonDriverFeatureSelect, 0)
 	t.common.Store32(commonDriverFeature, uint32(accepted))
 	t.common.Store32(commonDriverFeatureSelect, 1)

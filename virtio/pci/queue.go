@@ -59,7 +59,7 @@ func (t *Transport) setupQueue(q uint16, cfg QueueConfig) (*Notifier, error) {
 	case cfg.Desc%16 != 0 || cfg.Avail%availAlign != 0 || cfg.Used%4 != 0:
 		return nil, fmt.Errorf("rings at %v, %v, %v: want alignments of 16, %d, 4", cfg.Desc, cfg.Avail, cfg.Used, availAlign)
 	case t.common.Load16(commonQueueEnable) != 0:
-		return nil, fmt.Errorf("it is enabled already; only a reset disables it")
+		return nil, fmt.Errorf("it is enabled still, although the device says that it was reset: start the program or the machine that provides it anew")
 	}
 	notifier, err := t.notifier(q)
 	if err != nil {

@@ -87,7 +87,7 @@ func TestSetupQueueRefuses(t *testing.T) {
 		"avail misaligned":    {0, func(c *QueueConfig) { c.Avail++ }, nil, "alignments"},
 		"used misaligned":     {0, func(c *QueueConfig) { c.Used += 2 }, nil, "alignments"},
 		"vector not taken":    {0, func(c *QueueConfig) { c.Vector = 4 }, nil, "vectors=N"},
-		"enabled already":     {0, nil, func(d *fakeDevice) { d.queues[0].enabled = 1 }, "enabled already"},
+		"not really reset":    {0, nil, func(d *fakeDevice) { d.queues[0].enabled = 1 }, "enabled still"},
 		"notify out of range": {0, nil, func(d *fakeDevice) { d.queues[0].notifyOff = 0x400 }, "notification register"},
 		"notify far away":     {0, nil, func(d *fakeDevice) { d.queues[0].notifyOff = 0xffff }, "notification register"},
 	} {

@@ -235,6 +235,19 @@ func TestNegotiateRefuses(t *testing.T) {
 	}
 }
 
+// Hardware that wants its platform's ordering may refuse to work without (6.1).
+func TestNegotiateOrderPlatform(t *testing.T) {
+	d := newFakeDevice()
+	d.features |= virtio.OrderPlatform
+	tr := mustOpen(t, d, 0)
+	if err := tr.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := tr.Negotiate(0); err != nil || !got.Has(virtio.OrderPlatform) {
+		t.Errorf("accepted %v, %v", got, err)
+	}
+}
+
 func TestNegotiateNeedsReset(t *testing.T) {
 	d := newFakeDevice()
 	tr := mustNegotiate(t, d)
