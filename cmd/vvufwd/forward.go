@@ -62,7 +62,10 @@ func forward(ctx context.Context, o *options, log *zap.Logger, out io.Writer) (e
 			return err
 		}
 	}
-	if err := f.open(ctx, o); err != nil {
+	if err := f.open(ctx, o); err != nil && ctx.Err() != nil {
+		log.Info("told to stop while ports were opened", zap.Error(err))
+		return nil
+	} else if err != nil {
 		return err
 	}
 	return f.run(ctx, o, out)

@@ -27,7 +27,8 @@ type nicOccupant struct {
 	dev       *vfio.Device
 	pool      *dma.Pool
 	queueSize int
-	stopped   func() bool // no one waits for a card that is being opened any more
+	hard      bool        // all of the function was reset: it can only be waited for
+	waits     func() bool // whether for a card that takes long to reset
 }
 
 // driverFor is the driver of the NIC that spec names: the one of that name, or for what is
@@ -44,7 +45,7 @@ func driverFor(spec portSpec) (nic.Driver, error) {
 }
 
 func openNIC(ctx context.Context, driver nic.Driver, pp *pciPort, o *options) (*port, error) {
-	n := &nicOccupant{driver: driver, dev: pp.dev, pool: pp.pool, queueSize: o.queueSize, stopped: func() bool { return ctx.Err() != nil }}
+	n := &nicOccupant{driver: driver, dev: pp.dev, pool: pp.pool, queueSize: o.queueSize, waits: func() bool { return ctx.Err() == nil }}
 	n.Watcher = &nic.Watcher{Log: pp.log}
 	slot, link, err := nic.NewSlot(n, o.queues)
 	if err != nil {
@@ -52,6 +53,7 @@ func openNIC(ctx context.Context, driver nic.Driver, pp *pciPort, o *options) (*
 	}
 	slot.OnWarning(func(err error) { n.Log.Warn("the NIC does not do all that it should", zap.Error(err)) })
 	n.Slot, pp.occupant = slot, n
+	n.waits = func() bool { return false }
 	p := &port{End: netfwd.End{Queues: slot.Ports(), Spread: slot.Spread}, nic: slot, link: link, onLink: func(bool) {}}
 	n.OnLink = func(up bool) { p.onLink(up) }
 	return p, nil
@@ -62,11 +64,11 @@ func (n *nicOccupant) Open(pairs int, failed func(why error)) (nic.Card, error) 
 	n.pool.Rewind()
 	slow := false
 	card, err := n.driver.Open(n.dev, nic.Config{Memory: n.pool, QueueSize: n.queueSize, MaxPairs: pairs, Failed: failed, Slow: func() bool {
-		if !slow {
+		if !slow && n.waits() {
 			slow = true
 			n.Log.Info("the NIC takes its time to reset; waiting for it")
 		}
-		return !n.stopped()
+		return n.waits()
 	}})
 	if err == nil {
 		i := card.Info()
@@ -77,6 +79,7 @@ func (n *nicOccupant) Open(pairs int, failed func(why error)) (nic.Card, error) 
 
 // Stop is nic.Opener's.
 func (n *nicOccupant) Stop(hard bool) error {
+	n.hard = hard
 	var errs []error
 	if hard {
 		if err := n.dev.Reset(); !errors.Is(err, errors.ErrUnsupported) { // then the driver's own reset has to do
@@ -87,9 +90,8 @@ func (n *nicOccupant) Stop(hard bool) error {
 }
 
 func (n *nicOccupant) run(ctx context.Context) error {
-	before := n.stopped
-	defer func() { n.stopped = before }()
-	n.stopped = func() bool { return ctx.Err() != nil }
+	n.waits = func() bool { return n.hard && ctx.Err() == nil }
+	defer func() { n.waits = func() bool { return false } }()
 	n.Watcher.Run(ctx)
 	return nil
 }
@@ -109,4 +111,12 @@ func (n *nicOccupant) attach(dev *vfio.Device) error {
 	return err
 }
 
-func (n *nicOccupant) close() error { return n.Slot.Close() }
+// close also ends a card that does not stop in time: it reaches no memory then.
+func (n *nicOccupant) close() error {
+	err := n.Slot.Close()
+	if err == nil || n.dev.DisableBusMaster() != nil {
+		return err
+	}
+	n.Log.Warn("the NIC has not stopped; it was cut off from memory", zap.Error(err))
+	return nil
+}

@@ -2,6 +2,7 @@ package nic
 
 import (
 	"context"
+	"errors"
 	"net"
 
 	"vvufwd/netfwd"
@@ -77,7 +78,7 @@ type Card interface {
 	// wraps virtiopci.ErrAbsent when all its registers read as ones.
 	Watch(ctx context.Context, changed func(up bool)) error
 	// Spread tells the card at how many of its queue pairs, the first ones, frames shall
-	// arrive.
+	// arrive. The error is ErrRefused, wrapped, of a card that works otherwise.
 	Spread(pairs int) error
 	// Statistics are the card's own counters, since it was opened; it may have none.
 	Statistics() []Statistic
@@ -86,6 +87,9 @@ type Card interface {
 	// answer any more are no error.
 	Close() error
 }
+
+// ErrRefused says that a card keeps to the queue pairs that it chooses itself.
+var ErrRefused = errors.New("the NIC spreads frames as it likes")
 
 // Info is what there is to say of a card.
 type Info struct {

@@ -155,8 +155,10 @@ func (s *Slot) ready(card Card) (up bool, err error) {
 			card.Info().Name, n, len(s.ports))
 	}
 	if s.spread > 0 {
-		if err := card.Spread(s.spread); err != nil {
+		if err := card.Spread(s.spread); errors.Is(err, ErrRefused) {
 			s.warn(err) // as at the start: crosvm's takes no number but its own, and works
+		} else if err != nil {
+			return false, err
 		}
 	}
 	return card.Link()

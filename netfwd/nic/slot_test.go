@@ -2,6 +2,7 @@ package nic
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -147,6 +148,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	for want, prepare := range map[string]func(*fakeCard) error{
 		"has 1 queue pairs and had 2": func(c *fakeCard) error { c.queues = c.queues[:1]; return nil },
+		"not obeyed":                  func(c *fakeCard) error { c.refuses = errors.New("not obeyed"); return nil },
 		"no answer":                   func(c *fakeCard) error { c.linkErr = errors.New("no answer"); return nil },
 	} {
 		o.prepare = prepare
@@ -161,7 +163,7 @@ func TestOpenRefuses(t *testing.T) {
 	if err := s.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	refusal, warned := errors.New("not so many"), error(nil)
+	refusal, warned := fmt.Errorf("not so many: %w", ErrRefused), error(nil)
 	s.OnWarning(func(err error) { warned = err })
 	o.prepare = func(c *fakeCard) error { c.refuses = refusal; return nil }
 	if up, err := s.Open(); !up || err != nil || warned != refusal {

@@ -2,8 +2,8 @@
 
 #include "textflag.h"
 
-// Devices that are not the hypervisor's, hardware, are observers of the outer shareable domain; a
-// store-release knows the inner one only. So the domain of barriers is the outer one, as in Linux' dma_wmb.
+// Who looks may be hardware, outside of the inner shareable domain that processors are in. So barriers are
+// for the outer one, as Linux' dma_wmb is, and stores have one more before them.
 
 // func StoreRelease16(p *uint16, v uint16)
 TEXT ·StoreRelease16(SB), NOSPLIT, $0-10

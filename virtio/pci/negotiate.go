@@ -18,8 +18,8 @@ func (t *Transport) Offered() virtio.Features {
 // Negotiate takes a freshly reset device through feature negotiation (3.1.1, steps
 // 2 to 6). It accepts those of want that the device offers, VERSION_1, which must be
 // offered, ACCESS_PLATFORM, which must be offered too where addresses are
-// translated: without it a device would bypass the IOMMU, and ORDER_PLATFORM, without which hardware
-// may refuse to work (6.1): package order knows no weaker barriers. It returns what was accepted. On an error the device is FAILED.
+// translated: without it a device would bypass the IOMMU, and ORDER_PLATFORM, which a driver should
+// accept (6.1): hardware may refuse to work without, and package order knows no weaker barriers. It returns what was accepted. On an error the device is FAILED.
 func (t *Transport) Negotiate(want virtio.Features) (virtio.Features, error) {
 	if t.status != 0 {
 		return 0, fmt.Errorf("%v: %w", t.addr, errNotReset)

@@ -235,7 +235,7 @@ func TestNegotiateRefuses(t *testing.T) {
 	}
 }
 
-// Hardware that wants its platform's ordering may refuse to work without (6.1).
+// A driver should accept ORDER_PLATFORM (6.1): hardware may refuse to work without.
 func TestNegotiateOrderPlatform(t *testing.T) {
 	d := newFakeDevice()
 	d.features |= virtio.OrderPlatform

@@ -141,6 +141,24 @@ func TestMQIsOffered(t *testing.T) {
 	}
 }
 
+// NOTIFY_ON_EMPTY is offered, and rings know whether it was accepted.
+func TestNotifyOnEmptyIsOffered(t *testing.T) {
+	for _, accepted := range []virtio.Features{0, virtio.NotifyOnEmpty} {
+		memory := make([]byte, 1<<20)
+		b := newBenchWith(t, 1, &fakeCarrier{memory: memory})
+		var offered vhostuser.U64
+		if err := offered.Decode(b.send(vhostuser.GetFeatures, nil).Payload); err != nil || !virtio.Features(offered).Has(virtio.NotifyOnEmpty) {
+			t.Errorf("offered: %v, %v", virtio.Features(offered), err)
+		}
+		b.send(vhostuser.SetFeatures, vhostuser.U64(virtio.ProtocolFeatures|accepted))
+		b.start(1)
+		memory[1<<12+vring.TableBytes(16)] = 1 // NO_INTERRUPT
+		if got := b.session.rings[1].NeedSignal(); got != (accepted != 0) {
+			t.Errorf("accepted %v: an interrupt for an empty ring: %v", accepted, got)
+		}
+	}
+}
+
 // A ring that is not in memory stops alone.
 func TestOtherPairsStartWithoutABadOne(t *testing.T) {
 	b := newBench(t, 2)

@@ -3,6 +3,7 @@ package virtio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"vvufwd/netfwd/nic"
@@ -66,9 +67,18 @@ func (c card) Queues() []nic.Queue {
 }
 
 func (c card) Link() (up bool, err error)  { return c.nic.Link() }
-func (c card) Spread(pairs int) error      { return c.nic.Spread(pairs) }
 func (c card) Statistics() []nic.Statistic { return nil } // virtio has none
 func (c card) Close() error                { return c.nic.Close() }
+
+// Spread is nic.Card's.
+func (c card) Spread(pairs int) error {
+	err := c.nic.Spread(pairs)
+	if errors.Is(err, virtionic.ErrRefused) {
+		err = fmt.Errorf("%w: %w", nic.ErrRefused, err)
+	}
+	return err
+}
+
 func (c card) Watch(ctx context.Context, changed func(up bool)) error {
 	return c.nic.Watch(ctx, changed)
 }

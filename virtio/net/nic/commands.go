@@ -84,7 +84,7 @@ func newCommandRing(alloc Allocator, features virtio.Features, size int) (*vring
 // Spread makes frames arrive at the first pairs queue pairs (5.1.6.5.5); where each
 // does the device chooses by its flow. It waits until the device has done so.
 func (p *Device) Spread(pairs int) error {
-	if !p.Features.Has(virtio.NetMQ) {
+	if p.commands == nil || !p.Features.Has(virtio.NetMQ) {
 		return nil
 	}
 	if err := p.commands.do(classMQ, mqPairsSet, byte(pairs), byte(pairs>>8)); err != nil {
@@ -93,13 +93,18 @@ func (p *Device) Spread(pairs int) error {
 	return nil
 }
 
+// What becomes of a command. A device that refuses one works otherwise.
 var (
-	errRefused    = errors.New("the device refuses")
+	ErrRefused    = errors.New("the device refuses")
 	errUnanswered = errors.New("the device does not answer")
 )
 
 // do carries a command out, with an argument of mostArg bytes or less.
 func (c *commands) do(class, command byte, arg ...byte) error {
+	var u vring.Used
+	if c.ring.Completed() > 0 {
+		c.ring.Take(&u) // of a command that no one waits for any more
+	}
 	if c.ring.Outstanding() > 0 {
 		return errUnanswered // the last one; its memory is the device's still
 	}
@@ -124,12 +129,11 @@ func (c *commands) do(class, command byte, arg ...byte) error {
 		time.Sleep(pause)
 		pause = min(2*pause, 5*time.Millisecond)
 	}
-	var u vring.Used
 	if !c.ring.Take(&u) {
 		return c.ring.Err()
 	}
 	if b[commandSize] != answerOK {
-		return errRefused
+		return ErrRefused
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ func TestSpread(t *testing.T) {
 			t.Errorf("in buffers of %d bytes, want %d", device.shape, want)
 		}
 	}
-	if err := nic.Spread(300); !errors.Is(err, errRefused) {
+	if err := nic.Spread(300); !errors.Is(err, ErrRefused) {
 		t.Errorf("a refusal is %v", err)
 	}
 	if want := []byte{4, 0, 300 & 0xff, 300 >> 8}; !bytes.Equal(device.got[5], want) {
@@ -121,8 +121,17 @@ func TestSpreadWithoutAnswer(t *testing.T) {
 	if nic.commands.ring.Outstanding() != 1 {
 		t.Errorf("%d commands are on their way, want 1", nic.commands.ring.Outstanding())
 	}
+	late, device := newCommandRig(t)
+	if err := late.Spread(2); !errors.Is(err, errUnanswered) {
+		t.Fatal(err)
+	}
+	device.answer = []byte{0, 0}
+	device.Notify() // the answer to that
+	if err := late.Spread(3); err != nil {
+		t.Errorf("after a late answer: %v", err)
+	}
 	silent, _ := newCommandRig(t, noAnswer) // it says that it is done, and has written nothing
-	if err := silent.Spread(2); !errors.Is(err, errRefused) {
+	if err := silent.Spread(2); !errors.Is(err, ErrRefused) {
 		t.Errorf("an empty answer is %v", err)
 	}
 }

@@ -30,7 +30,7 @@ const (
 // told to filter nothing: frames are for all the addresses behind our other ports, be it
 // one app VM or a switch of many. Without it monitors filter nothing; of hardware no one says.
 const wanted = virtio.Version1 | virtio.NetMAC | virtio.NetStatus | virtio.NetMTU | virtio.NetMrgRxbuf | virtio.EventIdx |
-	virtio.RingPacked | virtio.NetCtrlVQ | virtio.NetCtrlRX
+	virtio.RingPacked
 
 // PCIDevice is what the NIC driver needs of VFIO; *vfio.Device is one.
 type PCIDevice interface {
@@ -119,10 +119,10 @@ func (p *Device) open(cfg Config) error {
 	}
 	want := wanted | driver.WantedOffloads(offered, min(cfg.QueueSize, int(t.QueueMaxSize(0))))
 	if pairs > 1 {
-		want |= virtio.NetMQ
+		want |= virtio.NetMQ | virtio.NetCtrlVQ
 	}
-	if !offered.Has(virtio.NetCtrlRX) && pairs == 1 {
-		want &^= virtio.NetCtrlVQ // no one would say anything
+	if filter := virtio.NetCtrlVQ | virtio.NetCtrlRX; offered.Has(filter) { // the one is void without the other (5.1.3.1)
+		want |= filter
 	}
 	if p.Features, err = t.Negotiate(want); err != nil {
 		return err
@@ -143,8 +143,10 @@ func (p *Device) open(cfg Config) error {
 		if p.Features.Has(virtio.NetMQ) {
 			q = 2 * most
 		}
-		if err := p.setUpCommands(uint16(q), cfg.Memory); err != nil {
+		if err := p.setUpCommands(uint16(q), cfg.Memory); err != nil && pairs > 1 {
 			return err
+		} else if err != nil {
+			p.Filters = err // one queue pair works without
 		}
 	}
 	if err := t.SetConfigVector(vectorConfig); err != nil {
@@ -154,7 +156,7 @@ func (p *Device) open(cfg Config) error {
 	if p.linkAtStart, err = p.Link(); err != nil {
 		return err
 	}
-	if p.Features.Has(virtio.NetCtrlRX) {
+	if p.Features.Has(virtio.NetCtrlRX) && p.commands != nil {
 		p.Filters = p.commands.do(classRX, rxPromisc, 1)
 	}
 	for _, start := range starts {
@@ -170,7 +172,7 @@ func (p *Device) mostPairs(offered virtio.Features) (int, error) {
 		return 1, nil
 	}
 	most, err := p.transport.ReadConfig16(cfgMaxPairs)
-	if err == nil && (most < 1 || most > 0x8000) { // 5.1.4.1
+	if err == nil && (most < 1 || most >= 0x8000) { // 5.1.4.1, and there is a control queue after them
 		err = &pci.DeviceError{Device: p.pci.Address().String(), Problem: fmt.Sprintf("announces %d queue pairs", most), Remedy: "start it with mq=off"}
 	}
 	return int(most), err
