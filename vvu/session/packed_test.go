@@ -17,7 +17,8 @@ func TestPackedRingPositions(t *testing.T) {
 		{0x8000, 0x8000_8000},      // DPDK's virtio-user starts so
 		{0x8000_8000, 0x8000_8000}, // QEMU does
 		{0x8003, 0x8003_8003},
-		{0, 0}, // a lap further
+		{0, 0x8000_8000}, // some front-ends say of any new ring that it is at 0
+		{1, 0x0001_0001}, // a lap further
 		{0x0009_0009, 0x0009_0009},
 		{0x8002_8005, 0x8002_8002}, // buffers in flight are taken again
 		{0x8009_0001, 0x8009_8009}, // and over the end

@@ -122,7 +122,7 @@ func TestOnlyChangedPairsAreInstalled(t *testing.T) {
 }
 
 // MQ is offered by a session of several pairs, and by no other, and never without what it
-// depends on (5.1.3.1).
+// depends on (5.1.3.1). The protocol's is in any case: some front-ends serve no back-end without it.
 func TestMQIsOffered(t *testing.T) {
 	for pairs, want := range map[int]bool{1: false, 2: true, MaxPairs: true} {
 		b := newBench(t, pairs)
@@ -135,7 +135,7 @@ func TestMQIsOffered(t *testing.T) {
 			}
 		}
 		mq, proto := virtio.Features(features).Has(virtio.NetMQ), vhostuser.ProtocolFeatures(protocol).Has(vhostuser.ProtoMQ)
-		if mq != want || proto != want || int(rings) != 2*pairs+1 || !virtio.Features(features).Has(virtio.NetCtrlVQ) {
+		if mq != want || !proto || int(rings) != 2*pairs+1 || !virtio.Features(features).Has(virtio.NetCtrlVQ) {
 			t.Errorf("%d pairs: %v, protocol MQ %v, %d rings", pairs, virtio.Features(features), proto, rings)
 		}
 	}

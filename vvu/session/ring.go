@@ -109,7 +109,7 @@ func (s *Session) packedPosition(i int, base uint32, cfg vring.DeviceConfig) (ui
 	if err != nil {
 		return 0, fmt.Errorf("ring %d: %w", i, err)
 	}
-	if at != uint16(base) {
+	if at != uint16(base) && !(base == 0 && at == vring.FirstSlot) {
 		s.log.Warn("a ring is not at the index that the front-end says; going on after the last used buffer",
 			zap.Int("ring", i), zap.Uint32("base", base), zap.Uint16("used", at))
 	}

@@ -131,10 +131,9 @@ func New(carrier Carrier, cfg vhostuser.BackendConfig, guests []*guest.Port, log
 	}
 	cfg.Rings = min(cfg.Rings, Rings(len(guests)))
 	cfg.Features = Offered
-	cfg.Protocol |= vhostuser.ProtoConfig
+	cfg.Protocol |= vhostuser.ProtoConfig | vhostuser.ProtoMQ // Dragonball and alioth want the latter in any case
 	if len(guests) > 1 {
 		cfg.Features |= virtio.NetMQ | virtio.NetCtrlVQ
-		cfg.Protocol |= vhostuser.ProtoMQ
 	}
 	if cfg.Rings > 2*len(guests) {
 		cfg.Features |= control.Features

@@ -105,8 +105,9 @@ func (b *Backend) resetDevice(_ Message, out *outcome) error {
 }
 
 // setStatus stores the device status for getStatus; only its low byte exists.
-// Rings follow from their own messages.
-func (b *Backend) setStatus(m Message, _ *outcome) error {
+// Rings follow from their own messages, but for 0: the guest has reset its device, and whatever their memory is
+// now, it is no rings. QEMU has stopped them before it says so; alioth stops none.
+func (b *Backend) setStatus(m Message, out *outcome) error {
 	var v U64
 	if err := v.Decode(m.Payload); err != nil {
 		return violate(m, "%v", err)
@@ -115,6 +116,17 @@ func (b *Backend) setStatus(m Message, _ *outcome) error {
 		return refuse(m, "device status %#x has more than 8 bits", uint64(v))
 	}
 	b.status = uint8(v)
+	if v != 0 {
+		return nil
+	}
+	for i := range b.rings {
+		r := &b.rings[i]
+		if r.haveKick || r.callable {
+			b.touch(out, uint32(i))
+		}
+		r.halt()
+		r.haveAddr = false
+	}
 	return nil
 }
 

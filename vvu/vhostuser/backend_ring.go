@@ -28,13 +28,16 @@ func (b *Backend) touch(out *outcome, index uint32) {
 	}
 }
 
+// setVringNum stores the size of a ring that does not run. One that is disabled begins anew: alioth and
+// libkrun disable the rings of a guest that has reset its device, and never ask where they stand.
 func (b *Backend) setVringNum(m Message, out *outcome) error {
 	v, r, err := b.vringState(m)
 	if err != nil {
 		return err
 	}
+	ready := r.ready(b.features)
 	switch {
-	case r.ready(b.features):
+	case ready && r.state(b.features).Enabled:
 		return refuse(m, "ring %d is running; GET_VRING_BASE must stop it first", v.Index)
 	case v.Num == 0 || v.Num > uint32(b.cfg.MaxQueueSize):
 		return refuse(m, "ring %d: size %d, want 1 to %d", v.Index, v.Num, b.cfg.MaxQueueSize)
@@ -42,7 +45,10 @@ func (b *Backend) setVringNum(m Message, out *outcome) error {
 		return refuse(m, "ring %d: size %d of a split ring is not a power of two", v.Index, v.Num)
 	}
 	r.num = v.Num
-	if r.ready(b.features) {
+	if ready { // its kick and its call may be new ones already
+		r.haveAddr = false
+	}
+	if ready || r.ready(b.features) {
 		b.touch(out, v.Index)
 	}
 	return nil

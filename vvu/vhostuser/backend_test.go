@@ -265,6 +265,40 @@ func TestResetDevice(t *testing.T) {
 	}
 }
 
+// TestBegunAnew: some front-ends stop no ring when their guest resets its device. They disable
+// it, some with a word about the status, and begin it anew when the guest does, at the same place or another.
+func TestBegunAnew(t *testing.T) {
+	off := []Message{state(SetVringEnable, 0, 0), state(SetVringEnable, 1, 0)}
+	for name, tc := range map[string]struct {
+		reset []Message
+		stops bool // at the reset
+		again []Message
+	}{
+		"alioth": {append(off, NewRequest(SetStatus, U64(0))), true,
+			[]Message{vringFD(SetVringKick, 1), vringFD(SetVringCall, 1), state(SetVringNum, 1, 64), state(SetVringBase, 1, 0), addrOf(1)}},
+		"libkrun": {off, false,
+			[]Message{state(SetVringNum, 1, 64), state(SetVringBase, 1, 0), addrOf(1), vringFD(SetVringCall, 1), vringFD(SetVringKick, 1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := running(t, allConfig)
+			d.work(7)
+			d.must(tc.reset...)
+			if got := len(d.runningRings()) == 0; got != tc.stops {
+				t.Errorf("after the reset rings %v run", d.runningRings())
+			}
+			d.must(tc.again...)
+			d.must(state(SetVringEnable, 1, 1))
+			if s := d.b.Ring(1); len(d.refused) > 0 || !s.Ready || !s.Enabled || s.Num != 64 || d.at[1] != 0 {
+				t.Errorf("refused %v, ring %+v at %d, want 0", d.refused, s, d.at[1])
+			}
+			d.must(state(SetVringNum, 1, 128))
+			if len(d.refused) != 1 || d.b.Ring(1).Num != 64 {
+				t.Errorf("a ring that is enabled has got another size: refused %v", d.refused)
+			}
+		})
+	}
+}
+
 // TestSnapshotsAreCopies: what is handed out cannot change the machine.
 func TestSnapshotsAreCopies(t *testing.T) {
 	d := running(t, allConfig)
