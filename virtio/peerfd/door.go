@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,14 +21,21 @@ type Door struct {
 	Patience time.Duration
 	Room     int
 	// Said is told what happens to peers that come while another is served, and of errors that
-	// pass, on the door's goroutine. It must not wait.
+	// pass, on the door's goroutines. It must not wait.
 	Said func(event DoorEvent, err error)
 
-	came   chan *net.UnixConn
+	news   chan struct{} // there is one in the queue
 	failed chan error
 	mu     sync.Mutex
-	busy   bool // a peer is served
-	queued int  // others wait
+	busy   bool      // a peer is served
+	queue  []*waiter // others, in the order in which they came
+	closed bool
+}
+
+// waiter is a peer that waits for its turn.
+type waiter struct {
+	conn     *net.UnixConn
+	patience *time.Timer
 }
 
 // DoorEvent is what a Door tells of.
@@ -44,8 +52,8 @@ const acceptRetry = 100 * time.Millisecond
 
 // Open begins to accept peers, until ctx ends, and closes the listener then.
 func (d *Door) Open(ctx context.Context) {
-	d.came, d.failed = make(chan *net.UnixConn), make(chan error, 1)
-	context.AfterFunc(ctx, func() { d.Bin.Close(d.Listener) })
+	d.news, d.failed = make(chan struct{}, 1), make(chan error, 1)
+	context.AfterFunc(ctx, d.close)
 	go d.accept(ctx)
 }
 
@@ -70,7 +78,7 @@ func (d *Door) Serve(ctx context.Context, serve func(*net.UnixConn)) error {
 	}
 }
 
-// Next waits for the next peer; the one before is no longer served. The error is that of
+// Next waits for the next peer, in the order in which they came; the one before is no longer served. The error is that of
 // the listener, or ctx's.
 func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
 	d.mu.Lock()
@@ -79,17 +87,43 @@ func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
 	for d.Bin.Full() && ctx.Err() == nil { // of what the one before has sent
 		time.Sleep(acceptRetry)
 	}
-	select {
-	case conn := <-d.came:
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.busy = true
-		d.queued--
-		return conn, nil
-	case err := <-d.failed:
-		return nil, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	for {
+		if conn := d.first(); conn != nil {
+			return conn, nil
+		}
+		select {
+		case <-d.news:
+		case err := <-d.failed:
+			return nil, err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// first takes the one who has waited longest, or returns nil.
+func (d *Door) first() *net.UnixConn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.queue) == 0 {
+		return nil
+	}
+	next := d.queue[0]
+	d.queue, d.busy = d.queue[1:], true
+	next.patience.Stop()
+	return next.conn
+}
+
+// close sends all away who wait, and lets no one in any more.
+func (d *Door) close() {
+	d.Bin.Close(d.Listener)
+	d.mu.Lock()
+	queue := d.queue
+	d.queue, d.closed = nil, true
+	d.mu.Unlock()
+	for _, w := range queue {
+		w.patience.Stop()
+		d.Bin.Close(w.conn)
 	}
 }
 
@@ -104,7 +138,7 @@ func (d *Door) accept(ctx context.Context) {
 			return
 		case err == nil:
 			said = false
-			d.admit(ctx, conn)
+			d.admit(conn)
 		case errors.Is(err, net.ErrClosed):
 			d.failed <- net.ErrClosed // without the listener's address, which the caller knows
 			return
@@ -119,49 +153,47 @@ func (d *Door) accept(ctx context.Context) {
 }
 
 // admit has a peer wait for its turn, or refuses it.
-func (d *Door) admit(ctx context.Context, conn *net.UnixConn) {
+func (d *Door) admit(conn *net.UnixConn) {
 	d.mu.Lock()
-	busy, full := d.busy, d.queued >= d.Room
-	if !full {
-		d.queued++
+	busy, full, closed := d.busy, len(d.queue) >= d.Room, d.closed
+	if !full && !closed {
+		w := &waiter{conn: conn}
+		w.patience = time.AfterFunc(d.Patience, func() { d.lose(w) })
+		d.queue = append(d.queue, w)
 	}
 	d.mu.Unlock()
-	if full {
+	switch {
+	case closed:
+		d.Bin.Close(conn)
+	case full:
 		d.refuse(conn)
-		return
-	}
-	if busy {
-		d.Said(PeerWaits, nil)
-	}
-	go func() {
-		patience := time.NewTimer(d.Patience)
-		defer patience.Stop()
-		for {
-			select {
-			case d.came <- conn: // Next notes it
-				return
-			case <-ctx.Done():
-				d.Bin.Close(conn)
-				return
-			case <-patience.C:
-				if d.leaveQueue() {
-					d.refuse(conn)
-					return
-				}
-				patience.Reset(d.Patience) // its turn comes as soon as someone asks
-			}
+	default:
+		select {
+		case d.news <- struct{}{}:
+		default: // there is word already
 		}
-	}()
+		if busy {
+			d.Said(PeerWaits, nil)
+		}
+	}
 }
 
-// leaveQueue makes room for the next to wait, if a peer is served, and reports whether.
-func (d *Door) leaveQueue() bool {
+// lose refuses one that has waited for long, if another is served. Otherwise its turn comes as soon as
+// someone asks.
+func (d *Door) lose(w *waiter) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.busy {
-		d.queued--
+	i := slices.Index(d.queue, w)
+	if i >= 0 && !d.busy {
+		w.patience.Reset(d.Patience)
+		i = -1
 	}
-	return d.busy
+	if i >= 0 {
+		d.queue = slices.Delete(d.queue, i, i+1)
+	}
+	d.mu.Unlock()
+	if i >= 0 {
+		d.refuse(w.conn)
+	}
 }
 
 func (d *Door) refuse(conn *net.UnixConn) {

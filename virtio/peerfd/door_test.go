@@ -86,3 +86,42 @@ func TestDoor(t *testing.T) {
 		})
 	}
 }
+
+// TestDoorInOrder: who came first is served first.
+func TestDoorInOrder(t *testing.T) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const peers = 8
+	door := &Door{Listener: l, Bin: new(Bin), Patience: time.Minute, Room: peers, Said: func(e DoorEvent, err error) { t.Errorf("event %d, %v", e, err) }}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for i := range peers { // all before anyone asks
+		c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	door.Open(ctx)
+	eventually(t, "all have come", func() bool {
+		door.mu.Lock()
+		defer door.mu.Unlock()
+		return len(door.queue) == peers
+	})
+	for i := range peers {
+		served, err := door.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b [1]byte
+		if _, err := served.Read(b[:]); err != nil || int(b[0]) != i {
+			t.Fatalf("peer %d comes as number %d, %v", b[0], i, err)
+		}
+		served.Close()
+	}
+}
