@@ -106,7 +106,8 @@ func (b *Backend) resetDevice(_ Message, out *outcome) error {
 
 // setStatus stores the device status for getStatus; only its low byte exists.
 // Rings follow from their own messages, but for 0: the guest has reset its device, and whatever their memory is
-// now, it is no rings. QEMU has stopped them before it says so; alioth stops none.
+// now, it is no rings. QEMU has stopped them before it says so (and does so after, before 8.1: the answer is where they stood);
+// alioth stops none.
 func (b *Backend) setStatus(m Message, out *outcome) error {
 	var v U64
 	if err := v.Decode(m.Payload); err != nil {

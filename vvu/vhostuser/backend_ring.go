@@ -114,7 +114,7 @@ func (b *Backend) getVringBase(m Message, out *outcome) error {
 // came to run in the data path stands at Ring(index).Base. Outside EffectStop
 // (see Bounce) the reply is not to be sent.
 func (b *Backend) Stopped(index int, base uint32) Message {
-	if uint(index) < MaxRings {
+	if uint(index) < MaxRings && b.rings[index].num != 0 { // else RESET_DEVICE has stopped it: it begins anew
 		b.rings[index].base, b.rings[index].held = base, true
 	}
 	return NewReply(GetVringBase, VringState{Index: uint32(index), Num: base})

@@ -299,6 +299,23 @@ func TestBegunAnew(t *testing.T) {
 	}
 }
 
+// TestStatusBeforeStop: QEMU before 8.1 says 0 first, and then asks where rings stand.
+func TestStatusBeforeStop(t *testing.T) {
+	d := running(t, allConfig)
+	d.work(7)
+	d.must(NewRequest(SetStatus, U64(0)))
+	if got := d.runningRings(); len(got) != 0 {
+		t.Errorf("rings %v run", got)
+	}
+	for i := range uint32(2) {
+		d.must(state(GetVringBase, i, 0))
+		var v VringState
+		if err := v.Decode(d.replies[i].Payload); err != nil || v.Num != 9+7 {
+			t.Errorf("ring %d stands at %d, %v, want 16", i, v.Num, err)
+		}
+	}
+}
+
 // TestSnapshotsAreCopies: what is handed out cannot change the machine.
 func TestSnapshotsAreCopies(t *testing.T) {
 	d := running(t, allConfig)

@@ -113,6 +113,9 @@ func (d *model) start(i int) {
 	if s.Ready && !d.running[i] {
 		d.at[i] = s.Base
 	}
+	if d.running[i] && !s.Ready {
+		d.b.Stopped(i, d.at[i])
+	}
 	if d.running[i] = s.Ready; !s.Ready {
 		delete(d.running, i)
 	}
