@@ -181,7 +181,8 @@ func TestFilters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if details := card.Info().Details; o.enabled[2] != filters || strings.Contains(details, "PROMISC: the device does not answer") != filters {
+		if details := card.Info().Details; o.enabled[2] != filters || strings.Contains(details, "CTRL_RX") != filters ||
+			strings.Contains(details, "PROMISC: the device does not answer") != filters {
 			t.Errorf("%v: control queue %v, details %q", more, o.enabled[2], details)
 		}
 		if err := card.Close(); err != nil {
