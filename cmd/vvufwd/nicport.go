@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -53,7 +54,7 @@ func openNIC(ctx context.Context, driver nic.Driver, pp *pciPort, o *options) (*
 	}
 	slot.OnWarning(func(err error) { n.Log.Warn("the NIC does not do all that it should", zap.Error(err)) })
 	n.Slot, pp.occupant = slot, n
-	n.waits = func() bool { return false }
+	n.waits = atOnce
 	p := &port{End: netfwd.End{Queues: slot.Ports(), Spread: slot.Spread}, nic: slot, link: link, onLink: func(bool) {}}
 	n.OnLink = func(up bool) { p.onLink(up) }
 	return p, nil
@@ -62,14 +63,15 @@ func openNIC(ctx context.Context, driver nic.Driver, pp *pciPort, o *options) (*
 // Open is nic.Opener's.
 func (n *nicOccupant) Open(pairs int, failed func(why error)) (nic.Card, error) {
 	n.pool.Rewind()
-	slow := false
-	card, err := n.driver.Open(n.dev, nic.Config{Memory: n.pool, QueueSize: n.queueSize, MaxPairs: pairs, Failed: failed, Slow: func() bool {
-		if !slow && n.waits() {
-			slow = true
-			n.Log.Info("the NIC takes its time to reset; waiting for it")
+	var say sync.Once
+	slow := func() bool {
+		goOn := n.waits()
+		if goOn {
+			say.Do(func() { n.Log.Info("the NIC takes its time to reset; waiting for it") })
 		}
-		return n.waits()
-	}})
+		return goOn
+	}
+	card, err := n.driver.Open(n.dev, nic.Config{Memory: n.pool, QueueSize: n.queueSize, MaxPairs: pairs, Failed: failed, Slow: slow})
 	if err == nil {
 		i := card.Info()
 		n.Log.Info("NIC is running", zap.Stringer("mac", i.MAC), zap.Int("mtu", i.MTU), zap.Int("pairs", len(card.Queues())), zap.String("features", i.Details))
@@ -89,9 +91,12 @@ func (n *nicOccupant) Stop(hard bool) error {
 	return errors.Join(append(errs, n.dev.DisableBusMaster(), n.dev.DisableMSIX())...)
 }
 
+// atOnce is for a device that is back: the next try comes soon, and it may be taken away meanwhile.
+func atOnce() bool { return false }
+
 func (n *nicOccupant) run(ctx context.Context) error {
 	n.waits = func() bool { return n.hard && ctx.Err() == nil }
-	defer func() { n.waits = func() bool { return false } }()
+	defer func() { n.waits = atOnce }()
 	n.Watcher.Run(ctx)
 	return nil
 }

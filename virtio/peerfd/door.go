@@ -182,16 +182,15 @@ func (d *Door) admit(conn *net.UnixConn) {
 // someone asks.
 func (d *Door) lose(w *waiter) {
 	d.mu.Lock()
-	i := slices.Index(d.queue, w)
-	if i >= 0 && !d.busy {
-		w.patience.Reset(d.Patience)
-		i = -1
-	}
-	if i >= 0 {
+	i := slices.Index(d.queue, w) // -1: its turn has come just now
+	lost := i >= 0 && d.busy
+	if lost {
 		d.queue = slices.Delete(d.queue, i, i+1)
+	} else if i >= 0 {
+		w.patience.Reset(d.Patience)
 	}
 	d.mu.Unlock()
-	if i >= 0 {
+	if lost {
 		d.refuse(w.conn)
 	}
 }

@@ -22,10 +22,10 @@ func PackedPosition(desc []byte, size int, base uint16, indirect bool) (uint16, 
 		return 0, err
 	}
 	s := packedState{ring: ring, size: uint16(size)}
-	if s.blank() && base == 0 {
-		return FirstSlot, nil // what front-ends say of any ring that begins (alioth, libkrun); none stands there that is blank
-	}
 	if s.blank() {
+		if base == 0 {
+			base = FirstSlot // what front-ends say of any ring that begins (alioth, libkrun); none stands there that is blank
+		}
 		return base, nil
 	}
 	s.find()

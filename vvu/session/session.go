@@ -40,11 +40,11 @@ const MaxPairs = 8
 // guest whose control queue is ours could not be asked: that takes a change of the
 // configuration space, of which vhost-user has no word without a channel of its own.
 //
-// NOTIFY_ON_EMPTY is for guests of before the specification (illumos until 2019, say), some of which
-// send nothing any more without it. QEMU shows it to no other guest.
-//
 // STATUS is not offered either, for the same reason: a link that goes down ends the
 // session. Front-ends that offer it to their guests by themselves read that it is up.
+//
+// NOTIFY_ON_EMPTY is for guests of before the specification (illumos until 2019, say), some of which
+// send nothing any more without it. QEMU shows it to no other guest.
 const Offered = virtio.Version1 | virtio.NetMrgRxbuf | virtio.IndirectDesc | virtio.EventIdx | virtio.InOrder |
 	virtio.RingPacked | virtio.NotifyOnEmpty | virtio.NetOffloads
 

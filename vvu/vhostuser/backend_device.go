@@ -93,11 +93,8 @@ func (b *Backend) resetDevice(_ Message, out *outcome) error {
 		out.add(EffectFeatures, 0)
 	}
 	for i := range b.rings {
-		r := &b.rings[i]
-		if r.haveKick || r.callable {
-			b.touch(out, uint32(i))
-		}
-		*r = ring{}
+		b.halt(out, uint32(i))
+		b.rings[i] = ring{}
 	}
 	b.status = 0
 	b.mtu, b.config = b.cfg.MTU, newNetConfig(b.cfg)
@@ -106,7 +103,7 @@ func (b *Backend) resetDevice(_ Message, out *outcome) error {
 
 // setStatus stores the device status for getStatus; only its low byte exists.
 // Rings follow from their own messages, but for 0: the guest has reset its device, and whatever their memory is
-// now, it is no rings. QEMU has stopped them before it says so (and does so after, before 8.1: the answer is where they stood);
+// now, it is no rings. QEMU stops them before it says so, up to 8.0 right after, and is told where they stood;
 // alioth stops none.
 func (b *Backend) setStatus(m Message, out *outcome) error {
 	var v U64
@@ -121,12 +118,8 @@ func (b *Backend) setStatus(m Message, out *outcome) error {
 		return nil
 	}
 	for i := range b.rings {
-		r := &b.rings[i]
-		if r.haveKick || r.callable {
-			b.touch(out, uint32(i))
-		}
-		r.halt()
-		r.haveAddr = false
+		b.halt(out, uint32(i))
+		b.rings[i].haveAddr = false
 	}
 	return nil
 }

@@ -28,6 +28,15 @@ func (b *Backend) touch(out *outcome, index uint32) {
 	}
 }
 
+// halt halts a ring, and adds an EffectRing if it had a kick or a call.
+func (b *Backend) halt(out *outcome, index uint32) {
+	r := &b.rings[index]
+	if r.haveKick || r.callable {
+		b.touch(out, index)
+	}
+	r.halt()
+}
+
 // setVringNum stores the size of a ring that does not run. One that is disabled begins anew: alioth and
 // libkrun disable the rings of a guest that has reset its device, and never ask where they stand.
 func (b *Backend) setVringNum(m Message, out *outcome) error {
@@ -95,15 +104,12 @@ func (b *Backend) getVringBase(m Message, out *outcome) error {
 		return err
 	}
 	running := r.ready(b.features) && int(v.Index) < b.cfg.Rings
-	hadFDs := r.haveKick || r.callable
-	r.halt()
 	if running {
+		r.halt()
 		out.add(EffectStop, int(v.Index))
 		return nil
 	}
-	if hadFDs {
-		b.touch(out, v.Index)
-	}
+	b.halt(out, v.Index)
 	out.answer(m.Request, VringState{Index: v.Index, Num: r.base})
 	return nil
 }
