@@ -7,17 +7,20 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Door lets the peers at a listener in, one at a time. One that comes while another is
 // served waits at the door for a while, for the other may be about to leave: a monitor
 // that was killed and starts again is sometimes faster than word of its end. Then it is
-// refused, and at once if too many wait already. A peer whose connection no one
-// accepts would hang, and no one could say why.
+// refused, and at once if too many wait already that are still there. A peer whose
+// connection no one accepts would hang, and no one could say why.
 type Door struct {
 	Listener *net.UnixListener // the door's from Open on
 	Bin      *Bin
-	// Patience is how long a peer waits, and Room how many do.
+	// Patience is how long a peer waits, and Room how many do. Those that have hung up make room when it is
+	// needed; else they keep their turn, for what they said before.
 	Patience time.Duration
 	Room     int
 	// Said is told what happens to peers that come while another is served, and of errors that
@@ -49,6 +52,9 @@ const (
 
 // acceptRetry is how long to wait when the process is short of descriptors or memory.
 const acceptRetry = 100 * time.Millisecond
+
+// binRetry is how long to wait when the Bin is full, of files that take no time to close for the most part.
+const binRetry = 10 * time.Millisecond
 
 // Open begins to accept peers, until ctx ends, and closes the listener then.
 func (d *Door) Open(ctx context.Context) {
@@ -84,9 +90,7 @@ func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
 	d.mu.Lock()
 	d.busy = false
 	d.mu.Unlock()
-	for d.Bin.Full() && ctx.Err() == nil { // of what the one before has sent
-		time.Sleep(acceptRetry)
-	}
+	d.awaitBin(ctx)
 	for {
 		if conn := d.first(); conn != nil {
 			return conn, nil
@@ -98,6 +102,14 @@ func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// awaitBin waits until what peers have sent is closed, but for a little: else it would be peers who say how
+// many descriptors the process has open.
+func (d *Door) awaitBin(ctx context.Context) {
+	for d.Bin.Full() && ctx.Err() == nil {
+		time.Sleep(binRetry)
 	}
 }
 
@@ -129,6 +141,7 @@ func (d *Door) close() {
 
 func (d *Door) accept(ctx context.Context) {
 	for said := false; ; {
+		d.awaitBin(ctx)
 		conn, err := d.Listener.AcceptUnix()
 		switch {
 		case ctx.Err() != nil:
@@ -155,6 +168,9 @@ func (d *Door) accept(ctx context.Context) {
 // admit has a peer wait for its turn, or refuses it.
 func (d *Door) admit(conn *net.UnixConn) {
 	d.mu.Lock()
+	if len(d.queue) >= d.Room {
+		d.queue = slices.DeleteFunc(d.queue, d.hasLeft)
+	}
 	busy, full, closed := d.busy, len(d.queue) >= d.Room, d.closed
 	if !full && !closed {
 		w := &waiter{conn: conn}
@@ -182,7 +198,7 @@ func (d *Door) admit(conn *net.UnixConn) {
 // someone asks.
 func (d *Door) lose(w *waiter) {
 	d.mu.Lock()
-	i := slices.Index(d.queue, w) // -1: its turn has come just now
+	i := slices.Index(d.queue, w) // -1: its turn has come just now, or it has left
 	lost := i >= 0 && d.busy
 	if lost {
 		d.queue = slices.Delete(d.queue, i, i+1)
@@ -190,9 +206,25 @@ func (d *Door) lose(w *waiter) {
 		w.patience.Reset(d.Patience)
 	}
 	d.mu.Unlock()
-	if lost {
+	if lost && !d.hasLeft(w) {
 		d.refuse(w.conn)
 	}
+}
+
+// hasLeft reports whether a peer has hung up while it waited, and sees it off then.
+func (d *Door) hasLeft(w *waiter) bool {
+	gone := false
+	raw, err := w.conn.SyscallConn()
+	if err != nil || raw.Control(func(fd uintptr) {
+		poll := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP is told unasked
+		n, err := unix.Ppoll(poll, new(unix.Timespec), nil)
+		gone = err == nil && n > 0
+	}) != nil || !gone {
+		return false
+	}
+	w.patience.Stop()
+	d.Bin.Close(w.conn)
+	return true
 }
 
 func (d *Door) refuse(conn *net.UnixConn) {

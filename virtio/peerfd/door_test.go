@@ -125,3 +125,80 @@ func TestDoorInOrder(t *testing.T) {
 		served.Close()
 	}
 }
+
+// TestDoorForgetsThoseWhoLeft: peers that have hung up while they waited keep no room from others, and are not
+// said to be refused, neither then nor when their patience would have ended.
+func TestDoorForgetsThoseWhoLeft(t *testing.T) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const room, left = 3, 50
+	said := make(chan DoorEvent, 2*left)
+	door := &Door{Listener: l, Bin: new(Bin), Patience: time.Second, Room: room, Said: func(e DoorEvent, _ error) { said <- e }}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	door.Open(ctx)
+	dial := func(word string) *net.UnixConn {
+		t.Helper()
+		c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := c.Write([]byte(word)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	next := func() (word string) {
+		t.Helper()
+		served, err := door.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer served.Close()
+		b := make([]byte, 20)
+		n, err := served.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	expect := func(want DoorEvent) {
+		t.Helper()
+		select {
+		case got := <-said:
+			if got != want {
+				t.Fatalf("event %d, want %d", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("no event, want %d", want)
+		}
+	}
+	dial("first")
+	next()
+	for range left {
+		dial("gone").Close()
+		expect(PeerWaits)
+	}
+	stays := dial("stays")
+	expect(PeerWaits)
+	for i := 0; next() != "stays"; i++ {
+		if i == room {
+			t.Fatal("a peer that stays did not get its turn")
+		}
+	}
+	stays.Close()
+
+	dial("gone").Close()
+	expect(PeerWaits)
+	eventually(t, "no one waits", func() bool {
+		door.mu.Lock()
+		defer door.mu.Unlock()
+		return len(door.queue) == 0
+	})
+	dial("stays, too long")
+	expect(PeerWaits)
+	expect(PeerRefused)
+}

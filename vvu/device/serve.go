@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long a front-end waits for another to leave, before it is refused.
-// So many wait at a time: some may be gone already, which shows when it is their turn.
+// So many wait at a time.
 const (
 	patience = 5 * time.Second
 	waiting  = 8

@@ -33,6 +33,13 @@ type Limits struct {
 // take a reply.
 const stalled = 10 * time.Second
 
+// patience is how long a front-end waits for another to leave, before it is refused: longer than
+// a stalled one is borne. So many wait at a time.
+const (
+	patience = stalled + 5*time.Second
+	waiting  = 8
+)
+
 // redial is the pause between attempts to connect, as a client.
 const redial = 500 * time.Millisecond
 
@@ -170,63 +177,86 @@ func (e *Endpoint) end() (cut bool) {
 }
 
 // Run serves front-ends until ctx is done. A forwarder must serve all
-// Ports.
+// Ports. As a server it has one that comes while another is connected wait for a while, and
+// refuses it then; the log says so. Without a word its monitor would hang, and no one could say why.
 func (e *Endpoint) Run(ctx context.Context) error {
 	debug.SetPanicOnFault(true) // ring memory can vanish under our hands
-	if e.listener != nil {
-		stop := context.AfterFunc(ctx, func() { e.bin.Close(e.listener) })
-		defer stop()
-		e.log.Info("waiting for a front-end")
+	if e.listener == nil {
+		return e.visit(ctx)
 	}
-	for ctx.Err() == nil {
-		if e.bin.Full() { // of what the one before has sent
-			e.pause(ctx)
-			continue
+	e.log.Info("waiting for a front-end")
+	door := peerfd.Door{Listener: e.listener, Bin: &e.bin, Patience: patience, Room: waiting, Said: e.logDoorEvent}
+	var quiet time.Time // none is served before; whoever comes meanwhile is not behind another
+	err := door.Serve(ctx, func(sock *net.UnixConn) {
+		e.pause(ctx, time.Until(quiet))
+		if !e.attend(ctx, sock) {
+			quiet = time.Now().Add(redial)
 		}
-		sock, err := e.next(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				break
-			}
-			return err
-		}
-		conn := vhostuser.NewConn(sock)
-		conn.SetBin(&e.bin)
-		if !e.begin(conn) {
-			conn.Close()
-			continue
-		}
-		e.log.Info("front-end connected")
-		e.watch(Frontend{Session: e.sessions})
-		err = e.serve(ctx, conn)
-		e.watch(Frontend{})
-		if e.end() {
-			e.log.Info("disconnected the front-end, because the link went down")
-			continue
-		}
-		gone := ctx.Err() != nil || vhostuser.PeerClosed(err)
-		switch {
-		case errors.Is(err, io.EOF), ctx.Err() != nil:
-			e.log.Info("front-end disconnected")
-		default:
-			e.log.Error("ended the session", zap.Error(err))
-		}
-		if !gone || e.listener == nil {
-			// A front-end that fails at once comes back at once. One that is gone is no
-			// reason to let the next wait, unless it is we who would come back to it.
-			e.pause(ctx)
-		}
+	})
+	if err != nil {
+		return fmt.Errorf("accept at %s: %w", e.path, err)
 	}
 	return nil
 }
 
-// next waits for the next front-end.
-func (e *Endpoint) next(ctx context.Context) (*net.UnixConn, error) {
-	if e.listener != nil {
-		return e.accept(ctx)
+func (e *Endpoint) logDoorEvent(event peerfd.DoorEvent, err error) {
+	switch event {
+	case peerfd.PeerWaits:
+		e.log.Warn("another front-end is waiting for the connected one to disconnect", zap.Duration("patience", patience))
+	case peerfd.PeerRefused:
+		e.log.Warn("refused a front-end, because another one is connected: a socket serves one app VM, give each one of its own")
+	case peerfd.AcceptFailed:
+		e.log.Error("cannot accept a front-end; trying again", zap.Error(err))
 	}
+}
+
+// visit serves the front-end that listens, again and again. A front-end that has gone is
+// looked for again after a pause: it would be we who come back at once.
+func (e *Endpoint) visit(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if e.bin.Full() { // of what the one before has sent
+			e.pause(ctx, redial)
+			continue
+		}
+		sock, err := e.dial(ctx)
+		if err != nil {
+			return nil // told to end
+		}
+		e.attend(ctx, sock)
+		e.pause(ctx, redial)
+	}
+	return nil
+}
+
+// attend serves a front-end until it disconnects, and reports whether the next may come at once:
+// one that fails at once comes back at once.
+func (e *Endpoint) attend(ctx context.Context, sock *net.UnixConn) (welcome bool) {
+	conn := vhostuser.NewConn(sock)
+	conn.SetBin(&e.bin)
+	if ctx.Err() != nil || !e.begin(conn) {
+		conn.Close()
+		return true
+	}
+	e.log.Info("front-end connected")
+	e.watch(Frontend{Session: e.sessions})
+	err := e.serve(ctx, conn)
+	e.watch(Frontend{})
+	switch {
+	case e.end():
+		e.log.Info("disconnected the front-end, because the link went down")
+		return true
+	case errors.Is(err, io.EOF), ctx.Err() != nil:
+		e.log.Info("front-end disconnected")
+	default:
+		e.log.Error("ended the session", zap.Error(err))
+	}
+	return vhostuser.PeerClosed(err)
+}
+
+// dial waits for a front-end that listens.
+func (e *Endpoint) dial(ctx context.Context) (*net.UnixConn, error) {
 	for e.isDown() {
-		if e.pause(ctx); ctx.Err() != nil {
+		if e.pause(ctx, redial); ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 	}
@@ -238,33 +268,15 @@ func (e *Endpoint) next(ctx context.Context) (*net.UnixConn, error) {
 		if !said {
 			e.log.Info("waiting for the front-end to listen", zap.Error(err))
 		}
-		if e.pause(ctx); ctx.Err() != nil {
+		if e.pause(ctx, redial); ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// accept waits for the next front-end as a server. A want of file descriptors or of
-// memory, perhaps of someone else's making, passes: it must not end all ports.
-func (e *Endpoint) accept(ctx context.Context) (*net.UnixConn, error) {
-	for said := false; ; said = true {
-		sock, err := e.listener.AcceptUnix()
-		if err == nil || ctx.Err() != nil {
-			return sock, err
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return nil, fmt.Errorf("accept at %s: %w", e.path, net.ErrClosed)
-		}
-		if !said {
-			e.log.Error("cannot accept a front-end; trying again", zap.Error(err))
-		}
-		e.pause(ctx)
-	}
-}
-
-func (e *Endpoint) pause(ctx context.Context) {
+func (e *Endpoint) pause(ctx context.Context, d time.Duration) {
 	select {
-	case <-time.After(redial):
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }

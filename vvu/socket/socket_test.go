@@ -504,6 +504,41 @@ func TestClientReconnects(t *testing.T) {
 	}
 }
 
+// A front-end that comes while another is connected is told so before long, or served when that leaves in time.
+func TestAnotherFrontend(t *testing.T) {
+	r := newRig(t)
+	a, b := startApp(t, r.paths[0]), startApp(t, r.paths[1])
+	defer b.exit()
+	refused, err := vhostuser.Dial(r.paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer refused.Close()
+	r.logged(t, "another front-end is waiting")
+	if m, err := refused.ReadMessage(); err == nil {
+		t.Fatal("one that was not asked got", m)
+	}
+	r.logged(t, "refused a front-end, because another one is connected")
+	exchange(t, a, b, 1)
+	waits, err := vhostuser.Dial(r.paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waits.Close()
+	for deadline := time.Now().Add(5 * time.Second); r.logs.FilterMessageSnippet("another front-end is waiting").Len() < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no one is said to wait again")
+		}
+	}
+	a.exit()
+	if err := waits.WriteMessage(vhostuser.NewRequest(vhostuser.GetFeatures, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := waits.ReadMessage(); err != nil || reply.Request != vhostuser.GetFeatures {
+		t.Errorf("one that waited in time got %v, %v", reply, err)
+	}
+}
+
 // Without a free file descriptor no front-end can be accepted. That passes, and ends
 // nothing.
 func TestAcceptSurvivesWantOfDescriptors(t *testing.T) {

@@ -37,7 +37,7 @@ func NewServer(dev Device, log *zap.Logger) *Server {
 func (s *Server) LimitMemory(n uint64) { s.memory = n }
 
 // patience is how long a client waits for another to leave, before it is refused.
-// So many wait at a time: some may be gone already, which shows when it is their turn.
+// So many wait at a time.
 const (
 	patience = 5 * time.Second
 	waiting  = 8
