@@ -18,7 +18,7 @@ const generosity = 4
 const (
 	filesEachMessage = 2 * vhostuser.MaxFDs // the one at hand, and one being closed
 	filesEachRing    = 2                    // kick, call
-	filesEachPort    = 4                    // listener, connection, asynchronous I/O, the next connection
+	filesEachPort    = 3 + socket.DoorFiles // listener, connection, asynchronous I/O, others that connect
 	filesBesides     = 96                   // clients that ask and scrape among them
 	mappingsBesides  = 4096                 // the Go run-time's
 )

@@ -19,10 +19,10 @@ type Bin struct {
 	closing atomic.Int32
 }
 
-// binSize is how many goroutines close descriptors before a Bin is full. One that has many to close counts as
+// BinSize is how many goroutines close descriptors before a Bin is full. One that has many to close counts as
 // several, one for each goroutineShare: the process may not have more than so many open.
 const (
-	binSize        = 16
+	BinSize        = 16
 	goroutineShare = 32
 )
 
@@ -60,7 +60,7 @@ func (b *Bin) later(descriptors int, do func()) {
 
 // Full reports whether so many descriptors are being closed that the peer should
 // not be heard until some are.
-func (b *Bin) Full() bool { return b.closing.Load() >= binSize }
+func (b *Bin) Full() bool { return b.closing.Load() >= BinSize }
 
 // patience is how long Stuck waits.
 const patience = 500 * time.Millisecond

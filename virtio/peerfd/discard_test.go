@@ -10,7 +10,7 @@ func TestFull(t *testing.T) {
 	var b Bin
 	release := make(chan struct{})
 	defer close(release)
-	b.later((binSize-1)*goroutineShare, func() { <-release })
+	b.later((BinSize-1)*goroutineShare, func() { <-release })
 	if b.Full() {
 		t.Error("it is full too soon")
 	}
@@ -24,7 +24,7 @@ func TestFull(t *testing.T) {
 func TestStuck(t *testing.T) {
 	var b Bin
 	release := make(chan struct{})
-	for range binSize {
+	for range BinSize {
 		b.later(1, func() { <-release })
 	}
 	if !b.Full() {

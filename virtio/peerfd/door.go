@@ -18,7 +18,7 @@ import (
 // connection no one accepts would hang, and no one could say why.
 type Door struct {
 	Listener *net.UnixListener // the door's from Open on
-	Bin      *Bin
+	Bin      *Bin              // of who serves peers, for what they send
 	// Patience is how long a peer waits, and Room how many do. Those that have hung up make room when it is
 	// needed; else they keep their turn, for what they said before.
 	Patience time.Duration
@@ -33,6 +33,8 @@ type Door struct {
 	busy   bool      // a peer is served
 	queue  []*waiter // others, in the order in which they came
 	closed bool
+
+	away Bin // for those who are not served: what they have sent is not the served one's doing
 }
 
 // waiter is a peer that waits for its turn.
@@ -48,12 +50,13 @@ const (
 	PeerWaits    DoorEvent = iota // for another to leave
 	PeerRefused                   // because another has not left
 	AcceptFailed                  // and is tried again
+	DoorStuck                     // what refused peers have sent takes long to close, and no one is let in until it is
 )
 
 // acceptRetry is how long to wait when the process is short of descriptors or memory.
 const acceptRetry = 100 * time.Millisecond
 
-// binRetry is how long to wait when the Bin is full, of files that take no time to close for the most part.
+// binRetry is how long to wait when a Bin is full, of files that take no time to close for the most part.
 const binRetry = 10 * time.Millisecond
 
 // Open begins to accept peers, until ctx ends, and closes the listener then.
@@ -74,7 +77,7 @@ func (d *Door) Serve(ctx context.Context, serve func(*net.UnixConn)) error {
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
-				d.Bin.Close(conn)
+				d.away.Close(conn)
 			}
 			return nil
 		case err != nil:
@@ -87,10 +90,12 @@ func (d *Door) Serve(ctx context.Context, serve func(*net.UnixConn)) error {
 // Next waits for the next peer, in the order in which they came; the one before is no longer served. The error is that of
 // the listener, or ctx's.
 func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
+	for d.Bin.Full() && ctx.Err() == nil { // the one before is not gone for as long as there is so much of it
+		time.Sleep(binRetry)
+	}
 	d.mu.Lock()
 	d.busy = false
 	d.mu.Unlock()
-	d.awaitBin(ctx)
 	for {
 		if conn := d.first(); conn != nil {
 			return conn, nil
@@ -102,14 +107,6 @@ func (d *Door) Next(ctx context.Context) (*net.UnixConn, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-	}
-}
-
-// awaitBin waits until what peers have sent is closed, but for a little: else it would be peers who say how
-// many descriptors the process has open.
-func (d *Door) awaitBin(ctx context.Context) {
-	for d.Bin.Full() && ctx.Err() == nil {
-		time.Sleep(binRetry)
 	}
 }
 
@@ -128,25 +125,25 @@ func (d *Door) first() *net.UnixConn {
 
 // close sends all away who wait, and lets no one in any more.
 func (d *Door) close() {
-	d.Bin.Close(d.Listener)
+	d.away.Close(d.Listener)
 	d.mu.Lock()
 	queue := d.queue
 	d.queue, d.closed = nil, true
 	d.mu.Unlock()
 	for _, w := range queue {
 		w.patience.Stop()
-		d.Bin.Close(w.conn)
+		d.away.Close(w.conn)
 	}
 }
 
 func (d *Door) accept(ctx context.Context) {
 	for said := false; ; {
-		d.awaitBin(ctx)
+		d.awaitAway(ctx)
 		conn, err := d.Listener.AcceptUnix()
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
-				d.Bin.Close(conn)
+				d.away.Close(conn)
 			}
 			return
 		case err == nil:
@@ -161,6 +158,17 @@ func (d *Door) accept(ctx context.Context) {
 			}
 			said = true
 			time.Sleep(acceptRetry)
+		}
+	}
+}
+
+// awaitAway waits while too much is being closed: else it would be peers who say how many descriptors the process
+// has open.
+func (d *Door) awaitAway(ctx context.Context) {
+	for since, said := time.Now(), false; d.away.Full() && ctx.Err() == nil; time.Sleep(binRetry) {
+		if !said && time.Since(since) > patience {
+			said = true
+			d.Said(DoorStuck, nil)
 		}
 	}
 }
@@ -180,7 +188,7 @@ func (d *Door) admit(conn *net.UnixConn) {
 	d.mu.Unlock()
 	switch {
 	case closed:
-		d.Bin.Close(conn)
+		d.away.Close(conn)
 	case full:
 		d.refuse(conn)
 	default:
@@ -223,11 +231,11 @@ func (d *Door) hasLeft(w *waiter) bool {
 		return false
 	}
 	w.patience.Stop()
-	d.Bin.Close(w.conn)
+	d.away.Close(w.conn)
 	return true
 }
 
 func (d *Door) refuse(conn *net.UnixConn) {
-	d.Bin.Close(conn)
+	d.away.Close(conn)
 	d.Said(PeerRefused, nil)
 }

@@ -135,7 +135,7 @@ func TestDoorForgetsThoseWhoLeft(t *testing.T) {
 	}
 	const room, left = 3, 50
 	said := make(chan DoorEvent, 2*left)
-	door := &Door{Listener: l, Bin: new(Bin), Patience: time.Second, Room: room, Said: func(e DoorEvent, _ error) { said <- e }}
+	door := &Door{Listener: l, Bin: new(Bin), Patience: time.Minute, Room: room, Said: func(e DoorEvent, _ error) { said <- e }}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	door.Open(ctx)
@@ -191,6 +191,9 @@ func TestDoorForgetsThoseWhoLeft(t *testing.T) {
 	}
 	stays.Close()
 
+	door.mu.Lock()
+	door.Patience = 100 * time.Millisecond
+	door.mu.Unlock()
 	dial("gone").Close()
 	expect(PeerWaits)
 	eventually(t, "no one waits", func() bool {
@@ -201,4 +204,33 @@ func TestDoorForgetsThoseWhoLeft(t *testing.T) {
 	dial("stays, too long")
 	expect(PeerWaits)
 	expect(PeerRefused)
+}
+
+// TestDoorHearsBehindAFullBin: a peer that comes while what the one before has sent is still being closed is refused
+// after its patience, as it would be if that one were there.
+func TestDoorHearsBehindAFullBin(t *testing.T) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	door := &Door{Listener: l, Bin: new(Bin), Patience: 100 * time.Millisecond, Room: 1, Said: func(DoorEvent, error) {}}
+	release := make(chan struct{})
+	defer close(release)
+	door.Bin.later(BinSize*goroutineShare, func() { <-release })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	door.Open(ctx)
+	door.mu.Lock()
+	door.busy = true // with the one before
+	door.mu.Unlock()
+	go door.Next(ctx)
+	c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("%v, want to be refused", err)
+	}
 }

@@ -47,5 +47,7 @@ func (d *Device) logDoorEvent(event peerfd.DoorEvent, err error) {
 		d.log.Warn("refused a front-end, because another one is connected: a device serves one app VM, give each a vvudev of its own")
 	case peerfd.AcceptFailed:
 		d.log.Warn("cannot accept a front-end now, trying again", zap.Error(err))
+	case peerfd.DoorStuck:
+		d.log.Warn("front-ends that were refused have sent file descriptors that take too long to close: no other is let in until they are")
 	}
 }

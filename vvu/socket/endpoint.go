@@ -40,6 +40,10 @@ const (
 	waiting  = 8
 )
 
+// DoorFiles is how many descriptors an endpoint has at most for front-ends that are not served: those who wait, one that
+// comes, and those who are being refused.
+const DoorFiles = waiting + 1 + peerfd.BinSize
+
 // redial is the pause between attempts to connect, as a client.
 const redial = 500 * time.Millisecond
 
@@ -207,6 +211,8 @@ func (e *Endpoint) logDoorEvent(event peerfd.DoorEvent, err error) {
 		e.log.Warn("refused a front-end, because another one is connected: a socket serves one app VM, give each one of its own")
 	case peerfd.AcceptFailed:
 		e.log.Error("cannot accept a front-end; trying again", zap.Error(err))
+	case peerfd.DoorStuck:
+		e.log.Warn("front-ends that were refused have sent file descriptors that take too long to close: no other is let in until they are")
 	}
 }
 

@@ -74,6 +74,8 @@ func (s *Server) logDoorEvent(event peerfd.DoorEvent, err error) {
 		s.log.Warn("refused a driver VM's monitor, because another one is connected: a device serves one driver VM, give each a vvudev of its own")
 	case peerfd.AcceptFailed:
 		s.log.Warn("cannot accept a client now, trying again", zap.Error(err))
+	case peerfd.DoorStuck:
+		s.log.Warn("clients that were refused have sent file descriptors that take too long to close: no other is let in until they are")
 	}
 }
 
