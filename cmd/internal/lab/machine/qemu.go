@@ -22,6 +22,9 @@ type Version struct{ Major, Minor int }
 // VfioUser is the first version that has the vfio-user-pci device.
 var VfioUser = Version{10, 1}
 
+// SharedMemory is the first version whose machine can be given memory that an App shares.
+var SharedMemory = Version{5, 0}
+
 // AtLeast reports whether v is not older than w.
 func (v Version) AtLeast(w Version) bool {
 	return v.Major > w.Major || v.Major == w.Major && v.Minor >= w.Minor

@@ -8,6 +8,7 @@ import (
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/lab/kernel"
 	"vvufwd/cmd/internal/lab/kmod"
+	"vvufwd/cmd/internal/lab/machine"
 )
 
 // check returns what flags name, and refuses what cannot be used, before anything takes its time: a cli.UsageError for flags that do
@@ -46,10 +47,23 @@ func (o Options) checkQEMU(ctx context.Context, t *Tools) (err error) {
 			return err
 		}
 	}
-	if o.AppQEMU != "" {
-		t.AppQEMU, err = given(ctx, "--app-qemu", o.AppQEMU)
+	switch {
+	case o.AppQEMU != "":
+		if t.AppQEMU, err = given(ctx, "--app-qemu", o.AppQEMU); err == nil {
+			err = o.checkAppQEMU("--app-qemu", t.AppQEMU)
+		}
+	case o.QEMU != "":
+		err = o.checkAppQEMU("--qemu", t.QEMU)
 	}
 	return err
+}
+
+// checkAppQEMU refuses a QEMU that is too old for an app VM. which says where it comes from.
+func (o Options) checkAppQEMU(which string, q machine.QEMU) error {
+	if o.NeedPrograms && !q.Version.AtLeast(machine.SharedMemory) {
+		return fmt.Errorf("%s %s is version %v, but the app VM's QEMU must be %v or later, to share memory: give one with --app-qemu", which, q.Origin, q.Version, machine.SharedMemory)
+	}
+	return nil
 }
 
 // checkKernel makes sure that a kernel is one, and that the modules are its.

@@ -25,6 +25,9 @@ func (f *finder) qemu(ctx context.Context, t *Tools) (err error) {
 	if f.AppQEMU == "" {
 		t.AppQEMU = t.QEMU
 	}
+	if f.QEMU == "" && f.AppQEMU == "" {
+		return f.checkAppQEMU("the QEMU in PATH,", t.QEMU)
+	}
 	return nil
 }
 

@@ -22,7 +22,7 @@ type Options struct {
 	SourceDir string
 	// NeedVfioUser asks for a driver VM's QEMU that has the vfio-user-pci device.
 	NeedVfioUser bool
-	// NeedPrograms asks for the project's own programs too.
+	// NeedPrograms asks for the project's own programs too, and a QEMU that can share an app VM's memory with them.
 	NeedPrograms bool
 	// NeedMatrix asks for what the matrix needs on top: a second kernel, unless Kernel is given, and ethtool.
 	NeedMatrix bool

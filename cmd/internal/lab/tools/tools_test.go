@@ -31,6 +31,7 @@ func script(t *testing.T, name, text string) string {
 
 // TestFlagErrors gives each flag something unfit and wants an error that names the flag and the cause.
 func TestFlagErrors(t *testing.T) {
+	qemu3 := script(t, "qemu", `echo "QEMU emulator version 3.1.50"`)
 	qemu10 := script(t, "qemu", `echo "QEMU emulator version 10.0.2 (Debian)"`)
 	qemu11 := script(t, "qemu", `echo "QEMU emulator version 11.1.3"`)
 	kernelFile := filepath.Join(t.TempDir(), "vmlinuz")
@@ -52,6 +53,8 @@ func TestFlagErrors(t *testing.T) {
 		{"another program", Options{QEMU: script(t, "x", "echo hello")}, []string{"--qemu", "hello"}},
 		{"a QEMU that does not start", Options{QEMU: script(t, "x", "echo 'libfoo.so is missing' >&2; exit 127")}, []string{"--qemu", "libfoo.so is missing"}},
 		{"an old QEMU", Options{QEMU: qemu10, NeedVfioUser: true}, []string{"--qemu", "10.0", "10.1", "--device qemu"}},
+		{"a QEMU too old for the app VM", Options{QEMU: qemu3, NeedPrograms: true}, []string{"--qemu " + qemu3, "3.1", "5.0", "--app-qemu"}},
+		{"an app QEMU that is too old", Options{QEMU: qemu11, AppQEMU: qemu3, NeedPrograms: true}, []string{"--app-qemu " + qemu3, "3.1", "5.0"}},
 		{"no such app QEMU", Options{QEMU: qemu11, AppQEMU: "/nonexistent/q"}, []string{"--app-qemu", "/nonexistent/q"}},
 		{"no such busybox", Options{QEMU: qemu11, Busybox: "/nonexistent/b"}, []string{"--busybox", "/nonexistent/b"}},
 		{"no such programs", Options{QEMU: qemu11, Bin: "/nonexistent/b"}, []string{"--bin", "/nonexistent/b"}},
