@@ -25,9 +25,9 @@ import (
 func TestCapturesAreRead(t *testing.T) {
 	l := newLab(t)
 	o := tools.Options{BuildDir: l.build, Progress: func(text string) { l.Log(text) }}
-	tshark, err := tools.DebianReader(l.ctx, o, "tshark")
+	tshark, err := tools.DebianProgram(l.ctx, o, "tshark")
 	l.must(err)
-	tcpdump, err := tools.DebianReader(l.ctx, o, "tcpdump")
+	tcpdump, err := tools.DebianProgram(l.ctx, o, "tcpdump")
 	l.must(err)
 	file := filepath.Join(l.out, "a.pcapng")
 

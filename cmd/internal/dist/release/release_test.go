@@ -69,7 +69,7 @@ func TestRelease(t *testing.T) {
 
 // lint has mandoc look at all manual pages.
 func lint(t *testing.T, contents map[string][]byte) {
-	mandoc, err := tools.DebianMandoc(context.Background(), tools.Options{BuildDir: filepath.Join(source, "build"), Progress: func(text string) { t.Log(text) }})
+	mandoc, err := tools.DebianProgram(context.Background(), tools.Options{BuildDir: filepath.Join(source, "build"), Progress: func(text string) { t.Log(text) }}, "mandoc")
 	if err != nil {
 		t.Fatal(err)
 	}
