@@ -9,44 +9,93 @@ import (
 	"time"
 )
 
-// TestDoor: a peer that comes while another is served hears something, whether that one
-// leaves in time or not, and so do those behind it; it is said what happened.
-func TestDoor(t *testing.T) {
+// doorway is a door at a listener of its own, and what it says.
+type doorway struct {
+	*Door
+	t    *testing.T
+	said chan DoorEvent
+}
+
+func newDoorway(t *testing.T, room int, patience time.Duration) *doorway {
+	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := make(chan DoorEvent, 100)
-	expect := func(want DoorEvent) {
-		t.Helper()
-		select {
-		case got := <-said:
-			if got != want {
-				t.Fatalf("event %d, want %d", got, want)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatalf("no event, want %d", want)
+	w := &doorway{t: t, said: make(chan DoorEvent, 100)}
+	w.Door = &Door{Listener: l, Bin: new(Bin), Patience: patience, Room: room, Said: func(e DoorEvent, _ error) { w.said <- e }}
+	return w
+}
+
+// expect wants the next event to be this one.
+func (w *doorway) expect(want DoorEvent) {
+	w.t.Helper()
+	select {
+	case got := <-w.said:
+		if got != want {
+			w.t.Fatalf("event %d, want %d", got, want)
+		}
+	case <-time.After(doorPatience):
+		w.t.Fatalf("no event, want %d", want)
+	}
+}
+
+// doorPatience is how long it waits for what is to happen.
+const doorPatience = 20 * time.Second
+
+// dial connects a peer, which says that, or nothing.
+func (w *doorway) dial(words string) *net.UnixConn {
+	w.t.Helper()
+	c, err := net.DialUnix("unix", nil, w.Listener.Addr().(*net.UnixAddr))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(doorPatience))
+	if words != "" {
+		if _, err := c.Write([]byte(words)); err != nil {
+			w.t.Fatal(err)
 		}
 	}
-	dial := func() *net.UnixConn {
-		t.Helper()
-		c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		c.SetDeadline(time.Now().Add(20 * time.Second))
-		return c
+	return c
+}
+
+// next serves the next peer, and returns what that has said.
+func (w *doorway) next() (served *net.UnixConn, words string) {
+	w.t.Helper()
+	served, err := w.Next(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	refused := func(c *net.UnixConn) {
-		t.Helper()
-		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-			t.Fatalf("%v, want to be refused", err)
-		}
-		expect(PeerRefused)
+	served.SetDeadline(time.Now().Add(doorPatience))
+	b := make([]byte, 20)
+	n, err := served.Read(b)
+	if err != nil {
+		w.t.Fatal(err)
 	}
+	return served, string(b[:n])
+}
+
+// waiting is how many peers wait.
+func (w *doorway) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue)
+}
+
+// refused wants a peer to be refused.
+func (w *doorway) refused(c *net.UnixConn) {
+	w.t.Helper()
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		w.t.Fatalf("%v, want to be refused", err)
+	}
+}
+
+// TestDoor: a peer that comes while another is served hears something, whether that one
+// leaves in time or not, and so do those behind it; it is said what happened.
+func TestDoor(t *testing.T) {
+	door := newDoorway(t, 1, 300*time.Millisecond)
 	ctx, cancel := context.WithCancel(t.Context())
-	door := &Door{Listener: l, Bin: new(Bin), Patience: 300 * time.Millisecond, Room: 1, Said: func(e DoorEvent, _ error) { said <- e }}
 	door.Open(ctx)
 	next := func(c *net.UnixConn) *net.UnixConn {
 		t.Helper()
@@ -62,16 +111,18 @@ func TestDoor(t *testing.T) {
 		}
 		return served
 	}
-	first := next(dial())
+	first := next(door.dial(""))
 
-	second := dial()
-	expect(PeerWaits)
-	third := dial()
-	refused(third)
-	refused(second) // after its patience
+	second := door.dial("")
+	door.expect(PeerWaits)
+	third := door.dial("")
+	door.refused(third)
+	door.expect(PeerRefused)
+	door.refused(second) // after its patience
+	door.expect(PeerRefused)
 
-	fourth := dial()
-	expect(PeerWaits)
+	fourth := door.dial("")
+	door.expect(PeerWaits)
 	first.Close()
 	next(fourth).Close()
 
@@ -79,9 +130,9 @@ func TestDoor(t *testing.T) {
 	if _, err := door.Next(ctx); err == nil {
 		t.Error("a peer comes after the end")
 	}
-	if _, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr)); err == nil {
+	if _, err := net.DialUnix("unix", nil, door.Listener.Addr().(*net.UnixAddr)); err == nil {
 		eventually(t, "no one listens", func() bool {
-			_, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+			_, err := net.DialUnix("unix", nil, door.Listener.Addr().(*net.UnixAddr))
 			return err != nil
 		})
 	}
@@ -89,38 +140,18 @@ func TestDoor(t *testing.T) {
 
 // TestDoorInOrder: who came first is served first.
 func TestDoorInOrder(t *testing.T) {
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	const peers = 8
-	door := &Door{Listener: l, Bin: new(Bin), Patience: time.Minute, Room: peers, Said: func(e DoorEvent, err error) { t.Errorf("event %d, %v", e, err) }}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	door := newDoorway(t, peers, time.Minute)
+	door.Said = func(e DoorEvent, err error) { t.Errorf("event %d, %v", e, err) }
 	for i := range peers { // all before anyone asks
-		c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if _, err := c.Write([]byte{byte(i)}); err != nil {
-			t.Fatal(err)
-		}
+		door.dial(string(rune('a' + i)))
 	}
-	door.Open(ctx)
-	eventually(t, "all have come", func() bool {
-		door.mu.Lock()
-		defer door.mu.Unlock()
-		return len(door.queue) == peers
-	})
+	door.Open(t.Context())
+	eventually(t, "all have come", func() bool { return door.waiting() == peers })
 	for i := range peers {
-		served, err := door.Next(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var b [1]byte
-		if _, err := served.Read(b[:]); err != nil || int(b[0]) != i {
-			t.Fatalf("peer %d comes as number %d, %v", b[0], i, err)
+		served, words := door.next()
+		if words != string(rune('a'+i)) {
+			t.Fatalf("peer %q comes as number %d", words, i)
 		}
 		served.Close()
 	}
@@ -129,61 +160,22 @@ func TestDoorInOrder(t *testing.T) {
 // TestDoorForgetsThoseWhoLeft: peers that have hung up while they waited keep no room from others, and are not
 // said to be refused, neither then nor when their patience would have ended.
 func TestDoorForgetsThoseWhoLeft(t *testing.T) {
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	const room, left = 3, 50
-	said := make(chan DoorEvent, 2*left)
-	door := &Door{Listener: l, Bin: new(Bin), Patience: time.Minute, Room: room, Said: func(e DoorEvent, _ error) { said <- e }}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	door.Open(ctx)
-	dial := func(word string) *net.UnixConn {
-		t.Helper()
-		c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		if _, err := c.Write([]byte(word)); err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	next := func() (word string) {
-		t.Helper()
-		served, err := door.Next(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
+	door := newDoorway(t, room, time.Minute)
+	door.Open(t.Context())
+	next := func() string {
+		served, words := door.next()
 		defer served.Close()
-		b := make([]byte, 20)
-		n, err := served.Read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b[:n])
+		return words
 	}
-	expect := func(want DoorEvent) {
-		t.Helper()
-		select {
-		case got := <-said:
-			if got != want {
-				t.Fatalf("event %d, want %d", got, want)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatalf("no event, want %d", want)
-		}
-	}
-	dial("first")
+	door.dial("first")
 	next()
 	for range left {
-		dial("gone").Close()
-		expect(PeerWaits)
+		door.dial("gone").Close()
+		door.expect(PeerWaits)
 	}
-	stays := dial("stays")
-	expect(PeerWaits)
+	stays := door.dial("stays")
+	door.expect(PeerWaits)
 	for i := 0; next() != "stays"; i++ {
 		if i == room {
 			t.Fatal("a peer that stays did not get its turn")
@@ -194,43 +186,25 @@ func TestDoorForgetsThoseWhoLeft(t *testing.T) {
 	door.mu.Lock()
 	door.Patience = 100 * time.Millisecond
 	door.mu.Unlock()
-	dial("gone").Close()
-	expect(PeerWaits)
-	eventually(t, "no one waits", func() bool {
-		door.mu.Lock()
-		defer door.mu.Unlock()
-		return len(door.queue) == 0
-	})
-	dial("stays, too long")
-	expect(PeerWaits)
-	expect(PeerRefused)
+	door.dial("gone").Close()
+	door.expect(PeerWaits)
+	eventually(t, "no one waits", func() bool { return door.waiting() == 0 })
+	door.dial("stays, too long")
+	door.expect(PeerWaits)
+	door.expect(PeerRefused)
 }
 
-// TestDoorHearsBehindAFullBin: a peer that comes while what the one before has sent is still being closed is refused
+// TestDoorRefusesWhileTheBinIsFull: a peer that comes while what the one before has sent is still being closed is refused
 // after its patience, as it would be if that one were there.
-func TestDoorHearsBehindAFullBin(t *testing.T) {
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	door := &Door{Listener: l, Bin: new(Bin), Patience: 100 * time.Millisecond, Room: 1, Said: func(DoorEvent, error) {}}
+func TestDoorRefusesWhileTheBinIsFull(t *testing.T) {
+	door := newDoorway(t, 1, 100*time.Millisecond)
 	release := make(chan struct{})
 	defer close(release)
 	door.Bin.later(BinSize*goroutineShare, func() { <-release })
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	door.Open(ctx)
+	door.Open(t.Context())
 	door.mu.Lock()
 	door.busy = true // with the one before
 	door.mu.Unlock()
-	go door.Next(ctx)
-	c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-		t.Fatalf("%v, want to be refused", err)
-	}
+	go door.Next(t.Context())
+	door.refused(door.dial(""))
 }
