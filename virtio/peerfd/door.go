@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Door lets the peers at a listener in, one at a time. One that comes while another is
@@ -223,11 +221,7 @@ func (d *Door) lose(w *waiter) {
 func (d *Door) hasLeft(w *waiter) bool {
 	gone := false
 	raw, err := w.conn.SyscallConn()
-	if err != nil || raw.Control(func(fd uintptr) {
-		poll := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP is told unasked
-		n, err := unix.Ppoll(poll, new(unix.Timespec), nil)
-		gone = err == nil && n > 0
-	}) != nil || !gone {
+	if err != nil || raw.Control(func(fd uintptr) { gone = HungUp(int(fd)) }) != nil || !gone {
 		return false
 	}
 	w.patience.Stop()

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"vvufwd/virtio/peerfd"
 	"vvufwd/vvu/vhostuser"
 )
@@ -62,11 +60,7 @@ func (s *session) await() error {
 	if err != nil {
 		return err
 	}
-	err = raw.Read(func(fd uintptr) bool {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-		n, err := unix.Poll(p, 0)
-		return n == 1 && err == nil
-	})
+	err = raw.Read(func(fd uintptr) bool { return peerfd.HungUp(int(fd)) })
 	switch {
 	case err == nil:
 		return fmt.Errorf("front-end disconnected before the driver was ready: %w", net.ErrClosed)

@@ -184,11 +184,7 @@ func closed(conn *net.UnixConn) func() bool {
 		if err != nil {
 			return true
 		}
-		_ = raw.Control(func(fd uintptr) {
-			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
-			n, _ := unix.Poll(fds, 0)
-			gone = n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLRDHUP) != 0
-		})
+		_ = raw.Control(func(fd uintptr) { gone = peerfd.HungUp(int(fd)) })
 		return gone
 	}
 }
