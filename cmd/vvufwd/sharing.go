@@ -5,6 +5,7 @@ import (
 
 	"vvufwd/cmd/internal/cli"
 	"vvufwd/cmd/internal/resources"
+	"vvufwd/vvu/door"
 	"vvufwd/vvu/socket"
 	"vvufwd/vvu/vhostuser"
 )
@@ -18,7 +19,7 @@ const generosity = 4
 const (
 	filesEachMessage = 2 * vhostuser.MaxFDs // the one at hand, and one being closed
 	filesEachRing    = 2                    // kick, call
-	filesEachPort    = 3 + socket.DoorFiles // listener, connection, asynchronous I/O, others that connect
+	filesEachPort    = 3 + door.Files       // listener, connection, asynchronous I/O, others that connect
 	filesBesides     = 96                   // clients that ask and scrape among them
 	mappingsBesides  = 4096                 // the Go run-time's
 )

@@ -15,6 +15,7 @@ import (
 
 	"vvufwd/virtio/net/guest"
 	"vvufwd/virtio/peerfd"
+	"vvufwd/vvu/door"
 	"vvufwd/vvu/session"
 	"vvufwd/vvu/vhostuser"
 )
@@ -33,16 +34,8 @@ type Limits struct {
 // take a reply.
 const stalled = 10 * time.Second
 
-// patience is how long a front-end waits for another to leave, before it is refused: longer than
-// a stalled one is borne. So many wait at a time.
-const (
-	patience = stalled + 5*time.Second
-	waiting  = 8
-)
-
-// DoorFiles is how many descriptors an endpoint has at most for front-ends that are not served: those who wait, one that
-// comes, and those who are being refused.
-const DoorFiles = waiting + 1 + peerfd.BinSize
+// peers are those who come to a server's socket. They wait longer than a stalled one is borne.
+var peers = door.Peers{Name: "front-end", Advice: "a socket serves one app VM, give each one of its own", Patience: stalled + 5*time.Second}
 
 // redial is the pause between attempts to connect, as a client.
 const redial = 500 * time.Millisecond
@@ -189,9 +182,8 @@ func (e *Endpoint) Run(ctx context.Context) error {
 		return e.visit(ctx)
 	}
 	e.log.Info("waiting for a front-end")
-	door := peerfd.Door{Listener: e.listener, Bin: &e.bin, Patience: patience, Room: waiting, Said: e.logDoorEvent}
-	var quiet time.Time // none is served before; whoever comes meanwhile is not behind another
-	err := door.Serve(ctx, func(sock *net.UnixConn) {
+	var quiet time.Time // no front-end is served before this time
+	err := door.At(e.listener, &e.bin, peers, e.log).Serve(ctx, func(sock *net.UnixConn) {
 		e.pause(ctx, time.Until(quiet))
 		if !e.attend(ctx, sock) {
 			quiet = time.Now().Add(redial)
@@ -201,19 +193,6 @@ func (e *Endpoint) Run(ctx context.Context) error {
 		return fmt.Errorf("accept at %s: %w", e.path, err)
 	}
 	return nil
-}
-
-func (e *Endpoint) logDoorEvent(event peerfd.DoorEvent, err error) {
-	switch event {
-	case peerfd.PeerWaits:
-		e.log.Warn("another front-end is waiting for the connected one to disconnect", zap.Duration("patience", patience))
-	case peerfd.PeerRefused:
-		e.log.Warn("refused a front-end, because another one is connected: a socket serves one app VM, give each one of its own")
-	case peerfd.AcceptFailed:
-		e.log.Error("cannot accept a front-end; trying again", zap.Error(err))
-	case peerfd.DoorStuck:
-		e.log.Warn("front-ends that were refused have sent file descriptors that take too long to close: no other is let in until they are")
-	}
 }
 
 // visit serves the front-end that listens, again and again. A front-end that has gone is

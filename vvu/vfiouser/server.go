@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"vvufwd/virtio/peerfd"
+	"vvufwd/vvu/door"
 )
 
 // Server serves one Device to one client after the other.
@@ -36,12 +37,8 @@ func NewServer(dev Device, log *zap.Logger) *Server {
 // files count, and those too that a client has taken back but that may still be mapped.
 func (s *Server) LimitMemory(n uint64) { s.memory = n }
 
-// patience is how long a client waits for another to leave, before it is refused.
-// So many wait at a time.
-const (
-	patience = 5 * time.Second
-	waiting  = 8
-)
+// peers are the clients.
+var peers = door.Peers{Name: "driver VM's monitor", Advice: "a device serves one driver VM, give each a vvudev of its own", Patience: 5 * time.Second}
 
 // Serve accepts clients from l until ctx ends (nil) or l fails. A client that
 // breaks the protocol is dropped with a log line. One that connects while another
@@ -49,8 +46,7 @@ const (
 // l, and is called once.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	defer s.events.Close()
-	door := peerfd.Door{Listener: l, Bin: &s.bin, Patience: patience, Room: waiting, Said: s.logDoorEvent}
-	err := door.Serve(ctx, func(conn *net.UnixConn) {
+	err := door.At(l, &s.bin, peers, s.log).Serve(ctx, func(conn *net.UnixConn) {
 		s.log.Info("driver VM's monitor connected", zap.Stringer("socket", l.Addr()))
 		switch err := s.ServeConn(ctx, conn); {
 		case ctx.Err() != nil:
@@ -64,19 +60,6 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 		return fmt.Errorf("accepting vfio-user clients on %s: %w", l.Addr(), err)
 	}
 	return nil
-}
-
-func (s *Server) logDoorEvent(event peerfd.DoorEvent, err error) {
-	switch event {
-	case peerfd.PeerWaits:
-		s.log.Warn("another driver VM's monitor is waiting for the connected one to disconnect", zap.Duration("patience", patience))
-	case peerfd.PeerRefused:
-		s.log.Warn("refused a driver VM's monitor, because another one is connected: a device serves one driver VM, give each a vvudev of its own")
-	case peerfd.AcceptFailed:
-		s.log.Warn("cannot accept a client now, trying again", zap.Error(err))
-	case peerfd.DoorStuck:
-		s.log.Warn("clients that were refused have sent file descriptors that take too long to close: no other is let in until they are")
-	}
 }
 
 // ServeConn serves one client until it disconnects (nil), breaks the protocol,

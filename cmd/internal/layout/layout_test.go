@@ -41,6 +41,7 @@ var rooms = []room{
 	{floor: 4, path: "netfwd/nic"},
 	{floor: 4, path: "netfwd/netdev"},
 	{floor: 5, path: "vvu/vhostuser", knowsNot: []string{"vfio", "virtio/pci", "virtio/vring"}},
+	{floor: 5, path: "vvu/door", knowsNot: []string{"vfio", "virtio/pci", "virtio/vring"}},
 
 	{floor: 6, path: "netfwd", knowsNot: append([]string{"vvu"}, devices...)},
 	{floor: 6, path: "virtio/net/nic", knowsNot: []string{"virtio/net/guest"}},
